@@ -1,0 +1,107 @@
+//! Typed settings. Every invalid combination is refused here, once, naming file, key and remedy.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::oauth::{Algorithm, Resource, Scope};
+
+/// All settings of a running service, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The issuer's identifier (RFC 8414, section 2): the origin of every URL that Signet publishes.
+    /// No trailing slash.
+    pub issuer: String,
+    /// Where the public listener binds.
+    pub listen: SocketAddr,
+    /// Where metrics and health are served.
+    pub management_listen: SocketAddr,
+    /// Worker threads of the public listener.
+    pub workers: usize,
+    /// Where sled, the audit log and nothing else live.
+    pub data_dir: PathBuf,
+    /// Logging.
+    pub log: LogConfig,
+    /// Keys.
+    pub keys: KeysConfig,
+    /// Tokens.
+    pub tokens: TokensConfig,
+    /// Resource servers, besides the built-in admin API.
+    pub resources: Vec<ResourceConfig>,
+    /// What old documents' clients need beyond the standard.
+    pub dialects: DialectsConfig,
+}
+
+/// How the service logs.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// A filter in the syntax of `tracing-subscriber`.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+/// The signing keys' settings; the symbols are those of `docs/keys.md`.
+#[derive(Clone, Debug)]
+pub struct KeysConfig {
+    /// Where the sealed keys live.
+    pub dir: PathBuf,
+    /// Where the key-encryption key comes from.
+    pub kek: KekSource,
+    /// Algorithms in use; the first is the default.
+    pub algorithms: Vec<Algorithm>,
+    /// M: for how long a JWKS may be cached.
+    pub jwks_max_age: Duration,
+    /// P: within what time every node loads a change.
+    pub propagation: Duration,
+    /// S: clock skew between nodes plus verifiers' leeway.
+    pub clock_skew: Duration,
+    /// How long a key is published before it signs.
+    pub lead: Duration,
+    /// How long a key stays published after it signed.
+    pub hold: Duration,
+    /// How long a key signs.
+    pub rotation_period: Duration,
+}
+
+/// Where the key-encryption key comes from.
+#[derive(Clone, Debug)]
+pub enum KekSource {
+    /// 32 bytes as base64url or base64, from the environment variable `SIGNET_KEYS_KEK`.
+    Value(crate::oauth::Secret),
+    /// A file that holds them.
+    File(PathBuf),
+    /// `kek` in the key directory, made at the first start: for development only, with a warning.
+    Developer,
+}
+
+/// The tokens' settings.
+#[derive(Clone, Debug)]
+pub struct TokensConfig {
+    /// How long an access token lives unless its resource or client says otherwise.
+    pub lifetime: Duration,
+    /// T: no token may live longer, whatever a resource or a client says.
+    pub longest_lifetime: Duration,
+    /// For how long a status list may be cached: how soon a revocation is seen.
+    pub status_list_ttl: Duration,
+}
+
+/// A resource server.
+#[derive(Clone, Debug)]
+pub struct ResourceConfig {
+    /// Its identifier: the value of `resource` and `aud`.
+    pub uri: Resource,
+    /// The scope tokens that mean something to it.
+    pub scope: Scope,
+    /// How long tokens for it live, instead of the default.
+    pub lifetime: Option<Duration>,
+    /// With which algorithm tokens for it are signed, instead of the default.
+    pub algorithm: Option<Algorithm>,
+}
+
+/// What old documents' clients need beyond the standard.
+#[derive(Clone, Debug, Default)]
+pub struct DialectsConfig {
+    /// Whether `GET /oauth/token` issues, as one document's prose (not its code) has it.
+    pub oauth_token_get: bool,
+}

@@ -1,0 +1,1 @@
+//! The signing keys and their rotation.

@@ -1,0 +1,45 @@
+//! Signet: a token service, and the library half with which resource servers verify its tokens offline.
+//!
+//! Three sentences carry the design. *Issue without writing*: issuing an access token touches no disk.
+//! *Verify without asking*: a resource server needs the published keys and a signed status list, never
+//! a call per request. *Rotate without breaking*: a key's phase is computed from dates, and the server
+//! refuses any step that could make a valid token fail.
+//!
+//! The rooms, from the ground up; imports only go down this list:
+//!
+//! - [`clock`] and [`entropy`]: the two sources of surprise, injectable.
+//! - [`oauth`]: the vocabulary, plain data without I/O.
+//! - [`verify`]: the resource server's half. With `default-features = false` the crate is these rooms only.
+//! - `store`: the contract for what must be remembered, and its backends.
+//! - `audit`: the hash-chained log of security-relevant acts.
+//! - `keys`, `clients`, `tokens`: the signing keys and their rotation, the registered clients, the
+//!   tokens and their revocation.
+//! - `protocol`: OAuth itself; knows no HTTP type.
+//! - `http`: actix-web only: routes, parameters, answers, dialects.
+//! - `app`, `config`, `cli`: everything put together, settings, the command line.
+
+pub mod clock;
+pub mod entropy;
+pub mod oauth;
+pub mod verify;
+
+#[cfg(feature = "server")]
+pub mod app;
+#[cfg(feature = "server")]
+pub mod audit;
+#[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
+pub mod clients;
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
+pub mod http;
+#[cfg(feature = "server")]
+pub mod keys;
+#[cfg(feature = "server")]
+pub mod protocol;
+#[cfg(feature = "server")]
+pub mod store;
+#[cfg(feature = "server")]
+pub mod tokens;

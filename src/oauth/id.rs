@@ -1,0 +1,121 @@
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The text can't be this kind of identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} must be 1 to {max} characters of {allowed}")]
+pub struct InvalidId {
+    kind: &'static str,
+    max: usize,
+    allowed: &'static str,
+}
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, max $max:literal, $allowed:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes `text` if it can be such an identifier.
+            ///
+            /// # Errors
+            /// When it is empty, too long, or holds a character that is not allowed.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                let check: fn(&str) -> bool = $check;
+                if text.is_empty() || text.len() > $max || !check(text) {
+                    return Err(InvalidId { kind: $kind, max: $max, allowed: $allowed });
+                }
+                Ok(Self(text.into()))
+            }
+
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.as_ref().into()
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::parse(text)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    };
+}
+
+fn is_url_safe(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~'))
+}
+
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'"' && b != b'\\')
+}
+
+fn is_absolute_uri(text: &str) -> bool {
+    is_visible(text) && !text.contains('#') && url::Url::parse(text).is_ok()
+}
+
+identifier!(
+    /// A client's identifier (RFC 6749, section 2.2).
+    ClientId, "client_id", max 128, "letters, digits, '-', '_', '.' and '~'", is_url_safe
+);
+identifier!(
+    /// Whom a token speaks for: the `sub` claim (RFC 7519, section 4.1.2).
+    Subject, "sub", max 255, "visible ASCII without quote and backslash", is_visible
+);
+identifier!(
+    /// A key's identifier: the RFC 7638 thumbprint of its public half.
+    KeyId, "kid", max 128, "letters, digits, '-', '_', '.' and '~'", is_url_safe
+);
+identifier!(
+    /// A status list's identifier, the last segment of its URI.
+    ListId, "status list id", max 64, "letters, digits, '-', '_', '.' and '~'", is_url_safe
+);
+identifier!(
+    /// A token's identifier: the `jti` claim (RFC 7519, section 4.1.7).
+    TokenId, "jti", max 64, "letters, digits, '-', '_', '.' and '~'", is_url_safe
+);
+identifier!(
+    /// A resource server, named by an absolute URI without fragment: the value of `resource`
+    /// (RFC 8707, section 2) and of `aud`.
+    Resource, "resource", max 255, "an absolute URI without fragment", is_absolute_uri
+);

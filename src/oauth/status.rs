@@ -1,0 +1,105 @@
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use super::{ClientId, KeyId, Subject};
+
+/// The `status` claim of a token (draft-ietf-oauth-status-list, section 6.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusClaim {
+    /// Where in which list the token stands.
+    pub status_list: StatusReference,
+}
+
+/// A token's place in a status list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReference {
+    /// The index of the token's bit.
+    pub idx: u64,
+    /// The URI of the list.
+    pub uri: String,
+}
+
+/// The claims of a status list token (draft-ietf-oauth-status-list, section 5.1), with one claim of
+/// Signet's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusListClaims {
+    /// The issuer's identifier.
+    pub iss: String,
+    /// The URI of the list: equal to `uri` in the tokens that refer to it.
+    pub sub: String,
+    /// When the list was signed, in seconds since the epoch.
+    pub iat: i64,
+    /// After this the list must not be used, in seconds since the epoch.
+    pub exp: i64,
+    /// For how many seconds a copy may be used before a new one is fetched.
+    pub ttl: u64,
+    /// The bits.
+    pub status_list: StatusList,
+    /// Whose tokens are revoked as a whole; not part of the draft, ignored by those who don't know it.
+    #[serde(default, skip_serializing_if = "RevokedBefore::is_empty")]
+    pub revoked_before: RevokedBefore,
+}
+
+/// The compressed bits of a list (draft-ietf-oauth-status-list, section 4.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusList {
+    /// How many bits a token has; Signet uses 1: 0 is valid, 1 is revoked.
+    pub bits: u8,
+    /// The bits in DEFLATE with the ZLIB format, as base64url without padding.
+    pub lst: String,
+}
+
+/// Revocations of everything that was issued before a time: to a client, for a subject, or by a key.
+///
+/// Clients and subjects are named by the first 128 bits of a SHA-256 digest, so that the public list
+/// tells whom it concerns only to those who hold one of their tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedBefore {
+    /// Digest of a `client_id` → tokens with this `iat` or an earlier one are revoked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clients: BTreeMap<String, i64>,
+    /// Digest of a `sub` → tokens with this `iat` or an earlier one are revoked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub subjects: BTreeMap<String, i64>,
+    /// Keys that were compromised: nothing signed with them counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyId>,
+}
+
+impl RevokedBefore {
+    /// Whether nothing is revoked here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.subjects.is_empty() && self.keys.is_empty()
+    }
+
+    /// The name under which a client stands in [`RevokedBefore::clients`].
+    #[must_use]
+    pub fn client_name(client_id: &ClientId) -> String {
+        name("client", client_id.as_str())
+    }
+
+    /// The name under which a subject stands in [`RevokedBefore::subjects`].
+    #[must_use]
+    pub fn subject_name(subject: &Subject) -> String {
+        name("subject", subject.as_str())
+    }
+
+    /// Whether a token signed by `kid` is revoked as part of a whole.
+    #[must_use]
+    pub fn covers(&self, kid: &KeyId, client_id: &ClientId, subject: &Subject, iat: i64) -> bool {
+        let before = |cutoff: Option<&i64>| cutoff.is_some_and(|cutoff| iat <= *cutoff);
+        self.keys.contains(kid)
+            || (!self.clients.is_empty() && before(self.clients.get(&Self::client_name(client_id))))
+            || (!self.subjects.is_empty() && before(self.subjects.get(&Self::subject_name(subject))))
+    }
+}
+
+fn name(kind: &str, id: &str) -> String {
+    let digest = digest(&SHA256, format!("signet:{kind}:{id}").as_bytes());
+    URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16])
+}

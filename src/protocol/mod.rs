@@ -1,0 +1,1 @@
+//! OAuth itself; knows no HTTP type.

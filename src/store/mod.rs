@@ -1,0 +1,214 @@
+//! What must be remembered, and nothing more: a tiny ordered key-value contract and its backends.
+//!
+//! One primitive carries all concurrency: [`Store::commit`] applies a [`Batch`] of conditional puts
+//! and deletes, all or nothing, and is durable when it returns. No rule of OAuth lives here.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+/// A durable, ordered key-value store.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The row under `key`, unless there is none or it has expired.
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError>;
+
+    /// Up to `limit` live rows in key order, beginning behind `after`, or at the start.
+    async fn scan(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Row)>, StoreError>;
+
+    /// Applies all of `batch`, or nothing if one of its conditions does not hold. An expired row counts
+    /// as absent. When this returns [`Committed::Applied`], the batch survives a crash and a power cut.
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError>;
+
+    /// What changed in the mirrored tables behind `after`, in commit order, never skipping a commit.
+    async fn changes(&self, after: Cursor) -> Result<Changes, StoreError>;
+
+    /// Removes up to `limit` rows that expired before `now`; says how many.
+    async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError>;
+}
+
+/// A table, and whether every node mirrors it in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Table {
+    /// The name in the backend.
+    pub name: &'static str,
+    /// Whether its commits stand in [`Store::changes`].
+    pub mirrored: bool,
+}
+
+impl Table {
+    /// A table that is read when it is needed.
+    #[must_use]
+    pub const fn plain(name: &'static str) -> Self {
+        Self { name, mirrored: false }
+    }
+
+    /// A small, hot table whose changes every node follows.
+    #[must_use]
+    pub const fn mirrored(name: &'static str) -> Self {
+        Self { name, mirrored: true }
+    }
+}
+
+/// A stored value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Grows with every write of the row; never 0. For [`Condition::VersionIs`].
+    pub version: u64,
+    /// When the row ceases to exist.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The value, uninterpreted.
+    pub value: Vec<u8>,
+}
+
+/// Conditional writes, applied together.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// In order; no two of the same row.
+    pub writes: Vec<Write>,
+}
+
+/// One conditional write.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Where.
+    pub table: Table,
+    /// Under which key; at most 512 bytes.
+    pub key: Vec<u8>,
+    /// On which condition.
+    pub condition: Condition,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What must hold of a row for its batch to apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    Always,
+    /// There is no live row.
+    Absent,
+    /// The live row has this version.
+    VersionIs(u64),
+}
+
+/// What a write does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Stores a value until `expires_at`, or for good.
+    Put {
+        /// The value, uninterpreted.
+        value: Vec<u8>,
+        /// When the row ceases to exist.
+        expires_at: Option<DateTime<Utc>>,
+    },
+    /// Removes the row.
+    Delete,
+    /// Changes nothing: only the condition counts.
+    Check,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a put.
+    #[must_use]
+    pub fn put(mut self, table: Table, key: impl Into<Vec<u8>>, condition: Condition, put: Put) -> Self {
+        let action = Action::Put { value: put.value, expires_at: put.expires_at };
+        self.writes.push(Write { table, key: key.into(), condition, action });
+        self
+    }
+
+    /// Adds a delete.
+    #[must_use]
+    pub fn delete(mut self, table: Table, key: impl Into<Vec<u8>>, condition: Condition) -> Self {
+        self.writes.push(Write { table, key: key.into(), condition, action: Action::Delete });
+        self
+    }
+
+    /// Adds a condition on a row that stays as it is.
+    #[must_use]
+    pub fn check(mut self, table: Table, key: impl Into<Vec<u8>>, condition: Condition) -> Self {
+        self.writes.push(Write { table, key: key.into(), condition, action: Action::Check });
+        self
+    }
+}
+
+/// A value to put.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// The value, uninterpreted.
+    pub value: Vec<u8>,
+    /// When the row ceases to exist.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Put {
+    /// A value that stays.
+    #[must_use]
+    pub fn lasting(value: Vec<u8>) -> Self {
+        Self { value, expires_at: None }
+    }
+
+    /// A value that ceases to exist at `expires_at`.
+    #[must_use]
+    pub fn until(expires_at: DateTime<Utc>, value: Vec<u8>) -> Self {
+        Self { value, expires_at: Some(expires_at) }
+    }
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Committed {
+    /// All of it, durably.
+    Applied,
+    /// None of it: a condition did not hold.
+    Conflict,
+}
+
+/// A place in the order of commits; the default is before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor(pub u64);
+
+/// What [`Store::changes`] answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// Rows of mirrored tables that were written or removed, in commit order, at most a page of them;
+    /// ask again from `next` until `rows` is empty.
+    Rows {
+        /// Table name and key; read the row itself with [`Store::get`].
+        rows: Vec<(String, Vec<u8>)>,
+        /// Where to go on.
+        next: Cursor,
+    },
+    /// The cursor is older than the log reaches back: scan the tables anew, then go on from `next`.
+    Reset {
+        /// Where to go on. Taken before the scan, so that nothing is missed.
+        next: Cursor,
+    },
+}
+
+/// The store could not do it. Nothing is known of a commit that ended so, except that it was all or nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The backend is out of reach, full, or failing.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// What was read can't be what was written.
+    #[error("the store holds a damaged row in {table}: {reason}")]
+    Damaged {
+        /// In which table.
+        table: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! The resource server half: verifies access tokens offline.

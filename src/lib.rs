@@ -16,7 +16,12 @@
 //!   tokens and their revocation.
 //! - `protocol`: OAuth itself; knows no HTTP type.
 //! - `http`: actix-web only: routes, parameters, answers, dialects.
+//! - `telemetry`: the log and the metrics.
 //! - `app`, `config`, `cli`: everything put together, settings, the command line.
+
+// The tests' support, shared with the integration tests, says `signet::` as they do.
+#[cfg(test)]
+extern crate self as signet;
 
 pub mod clock;
 pub mod entropy;
@@ -41,5 +46,7 @@ pub mod keys;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod store;
+#[cfg(feature = "server")]
+pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod tokens;

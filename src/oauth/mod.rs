@@ -10,6 +10,7 @@ mod metadata;
 mod scope;
 mod secret;
 mod status;
+mod unreadable;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{AccessTokenClaims, Audience, TokenType};
@@ -20,3 +21,4 @@ pub use metadata::ServerMetadata;
 pub use scope::{InvalidScope, Scope};
 pub use secret::{Secret, SecretHash};
 pub use status::{RevokedBefore, StatusClaim, StatusList, StatusListClaims, StatusReference};
+pub use unreadable::unreadable;

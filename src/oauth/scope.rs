@@ -76,6 +76,12 @@ impl Scope {
         self.iter().any(|each| each == token)
     }
 
+    /// Whether `token` belongs to the admin API: no other resource may use the prefix.
+    #[must_use]
+    pub fn is_admin(token: &str) -> bool {
+        token.starts_with("signet:")
+    }
+
     /// Whether every token of `self` is in `other`.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {

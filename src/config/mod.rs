@@ -1,10 +1,31 @@
 //! Typed settings. Every invalid combination is refused here, once, naming file, key and remedy.
+//!
+//! Layers, each over the one before: the defaults, the settings file, the environment, the flags.
+//! [`load`] reports everything that is wrong together, not only the first thing.
+//!
+//! The files: `setting` is the table of all settings, `layers` merges where they come from, `reader`
+//! takes them out one by one, `leaf` turns each into its type, `check` holds the rules between settings.
+
+mod check;
+mod error;
+mod layers;
+mod leaf;
+mod load;
+mod reader;
+mod setting;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::oauth::{Algorithm, Resource, Scope};
+
+pub use error::{ConfigError, Problem, Refusal};
+pub use layers::{FlagOverrides, Sources};
+pub use load::{load, load_with};
+pub use setting::{SETTINGS, Setting};
 
 /// All settings of a running service, checked.
 #[derive(Clone, Debug)]
@@ -104,4 +125,37 @@ pub struct ResourceConfig {
 pub struct DialectsConfig {
     /// Whether `GET /oauth/token` issues, as one document's prose (not its code) has it.
     pub oauth_token_get: bool,
+}
+
+impl Config {
+    /// The identifier of the built-in admin API as a resource: the value of `resource` and `aud`.
+    #[must_use]
+    pub fn admin_resource(&self) -> String {
+        format!("{}/admin", self.issuer)
+    }
+
+    /// Where sled keeps what must be remembered.
+    #[must_use]
+    pub fn store_path(&self) -> PathBuf {
+        self.data_dir.join("store")
+    }
+
+    /// Where the audit log is written.
+    #[must_use]
+    pub fn audit_path(&self) -> PathBuf {
+        self.data_dir.join("audit.jsonl")
+    }
+
+    /// The default settings with everything under `dir` and free ports: for tests. Not checked.
+    #[must_use]
+    pub fn for_tests(dir: &Path) -> Self {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut config = load::defaults();
+        config.listen = anywhere;
+        config.management_listen = anywhere;
+        config.workers = 1;
+        config.data_dir = dir.join("data");
+        config.keys.dir = dir.join("keys");
+        config
+    }
 }

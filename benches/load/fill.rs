@@ -1,0 +1,95 @@
+//! Fills a stopped installation for the scale benchmark: `fill DATA_DIR CLIENTS REVOCATIONS`, by the service's own
+//! rooms, so that what is measured is what a service would have written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::Utc;
+use signet::clients::{Client, ClientSecret, GrantType};
+use signet::clock::SystemClock;
+use signet::entropy::SystemEntropy;
+use signet::oauth::{
+    AccessTokenClaims, Audience, ClientId, Resource, Scope, Secret, StatusClaim, StatusReference, Subject,
+    TokenId,
+};
+use signet::store::typed::TypedTable;
+use signet::store::{Batch, Condition, SledStore, Store, StoreError, Table};
+use signet::tokens::{ListDates, Revocations, StatusIndexes, StatusLists};
+
+const CLIENTS: TypedTable<Client> = TypedTable::new(Table::mirrored("clients"));
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = || arguments.next().ok_or("fill DATA_DIR CLIENTS REVOCATIONS");
+    let (dir, clients, revocations): (_, usize, usize) = (next()?, next()?.parse()?, next()?.parse()?);
+    let clock = SystemClock::shared();
+    let store = SledStore::open(Path::new(&dir).join("store"), clock.clone())?;
+    register(store.as_ref(), clients, clock.now()).await?;
+    let dates = ListDates { window: 3600, longest_lifetime: 3600, clock_skew: 90 };
+    let uri = "http://127.0.0.1:18080/status".to_owned();
+    let lists = StatusLists::open(uri, dates, store.clone(), clock.clone(), SystemEntropy::shared()).await?;
+    let lists = Arc::new(lists);
+    let indexes = StatusIndexes::open(lists.clone(), clock.clone()).await?;
+    let revoked = Arc::new(Revocations::open(store.clone(), clock.clone(), lists).await?);
+    for _ in 0..revocations / 1000 {
+        let mut under_way = tokio::task::JoinSet::new();
+        for _ in 0..1000 {
+            indexes.replenish().await?;
+            let place = indexes.take(clock.numeric_date()).ok_or("no list is open")?;
+            let claims = claims(place.idx, place.uri(), clock.numeric_date())?;
+            let revoked = revoked.clone();
+            under_way.spawn(async move { revoked.revoke(&claims).await.map_err(|error| error.to_string()) });
+        }
+        while let Some(done) = under_way.join_next().await {
+            done??;
+        }
+    }
+    Ok(())
+}
+
+async fn register(store: &dyn Store, count: usize, now: chrono::DateTime<Utc>) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    for number in 0..count {
+        let client = client(number, now)?;
+        batch = CLIENTS.put(batch, client.client_id.as_str(), Condition::Always, &client)?;
+        if number % 1000 == 999 || number + 1 == count {
+            let _applied = store.commit(std::mem::take(&mut batch)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn client(number: usize, now: chrono::DateTime<Utc>) -> Result<Client, StoreError> {
+    let invalid = |_| StoreError::Invalid("a client can't be made");
+    let hash = Secret::new(format!("secret-{number}")).hash();
+    Ok(Client {
+        client_id: ClientId::parse(&format!("filler-{number:08}")).map_err(invalid)?,
+        client_name: format!("Filler {number}"),
+        secrets: vec![ClientSecret { hash, created_at: now, expires_at: None }],
+        grant_types: vec![GrantType::ClientCredentials],
+        scope: Scope::parse("read").unwrap_or_default(),
+        default_scope: Scope::parse("read").unwrap_or_default(),
+        resources: vec![Resource::parse("http://127.0.0.1:9000").map_err(invalid)?],
+        audience_of: Vec::new(),
+        access_token_lifetime: None,
+        access_token_signing_alg: None,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+fn claims(idx: u64, uri: &str, now: i64) -> Result<AccessTokenClaims, signet::oauth::InvalidId> {
+    Ok(AccessTokenClaims {
+        iss: "http://127.0.0.1:18080".into(),
+        sub: Subject::parse("filler")?,
+        aud: Audience::One(Resource::parse("http://127.0.0.1:9000")?),
+        client_id: ClientId::parse("filler")?,
+        scope: Scope::default(),
+        iat: now,
+        exp: now + 3600,
+        nbf: None,
+        jti: TokenId::parse(&format!("filler-{idx}"))?,
+        status: Some(StatusClaim { status_list: StatusReference { idx, uri: uri.to_owned() } }),
+    })
+}

@@ -1,0 +1,31 @@
+"""Medians and ratios of the load benchmark: each round's figures are compared with that round's own limit."""
+
+import collections
+import statistics
+import sys
+
+rounds = collections.defaultdict(dict)
+for line in open(sys.argv[1]):
+    number, case, *figures = line.split()
+    rounds[number][case] = [float(figure) for figure in figures]
+
+
+def spread(values, digits=0):
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+failed = sum(figures[2] for each in rounds.values() for case, figures in each.items() if len(figures) == 3)
+print(f"{len(rounds)} rounds; failed requests: {failed:.0f}")
+print("constant POST        ", spread([each["constant_post"][0] for each in rounds.values()]), "a second")
+bars = {"ES256": 70, "EdDSA": 70, "RS256": 85}
+for alg, bar in bars.items():
+    rate = [each[alg][0] for each in rounds.values()]
+    p99 = [each[alg][1] for each in rounds.values()]
+    cost = [each[f"sign_{alg}"][0] for each in rounds.values()]
+    limit = [1e6 / (1e6 / each["constant_post"][0] + each[f"sign_{alg}"][0]) for each in rounds.values()]
+    share = [100 * r / l for r, l in zip(rate, limit)]
+    print(f"{alg:6} tokens         {spread(rate)} a second, p99 {spread(p99, 1)} ms, signature {spread(cost, 1)} us")
+    print(f"       limit          {spread(limit)} a second; share {spread(share, 1)} %, bar {bar} %")
+share = [100 * each["jwks"][0] / each["constant_get"][0] for each in rounds.values()]
+print("constant GET         ", spread([each["constant_get"][0] for each in rounds.values()]), "a second")
+print("JWKS                 ", spread([each["jwks"][0] for each in rounds.values()]), "a second; share", spread(share, 1), "%, bar 90 %")

@@ -1,0 +1,175 @@
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use url::{Host, Url};
+
+use super::error::Refusal;
+use super::leaf::written;
+use super::{Config, KekSource};
+
+/// The rules between settings, besides the issuer's. Whether lead, hold and period are safe is not asked
+/// here: that is the key schedule's arithmetic.
+pub(super) fn relations(config: &Config) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    refusals.extend(listeners(config));
+    refusals.extend(kek_apart_from_keys(config));
+    refusals.extend(lifetimes(config));
+    refusals.extend(resources(config));
+    refusals
+}
+
+/// An issuer's identifier is an absolute https URL without query and fragment (RFC 8414, section 2); the
+/// trailing slash is refused because `iss` is compared as text.
+pub(super) fn issuer(issuer: &str, allow_insecure: bool) -> Result<(), Refusal> {
+    let refuse = |reason: &str, remedy: &str| Err(Refusal::new("issuer", reason, remedy));
+    let example = "write, say, \"https://id.example.com\"";
+    let Ok(url) = Url::parse(issuer) else {
+        return refuse("must be an absolute URL", example);
+    };
+    let Some(host) = url.host() else {
+        return refuse("must be a URL with a host", example);
+    };
+    if !matches!(url.scheme(), "https" | "http") {
+        return refuse("must be an https URL", example);
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse("must have no query and no fragment", "remove what follows the path");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return refuse("must hold no user name or password", "remove them");
+    }
+    if issuer.ends_with('/') {
+        return refuse("must not end with a slash", "remove the slash");
+    }
+    let canonical = url.as_str().trim_end_matches('/');
+    if issuer != canonical {
+        return refuse("is not in its canonical form", &format!("write {canonical:?}"));
+    }
+    if url.scheme() == "http" && !is_loopback(&host) && !allow_insecure {
+        return refuse(
+            "must be https unless its host is loopback",
+            "use https, or set allow_insecure_issuer = true if a trusted network carries it",
+        );
+    }
+    Ok(())
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+fn listeners(config: &Config) -> Option<Refusal> {
+    let (public, management) = (config.listen, config.management_listen);
+    let overlaps = public.port() != 0
+        && public.port() == management.port()
+        && (same_address(public, management)
+            || public.ip().is_unspecified()
+            || management.ip().is_unspecified());
+    overlaps.then(|| {
+        Refusal::new(
+            "management_listen",
+            format!("must not be where the public listener binds ({public})"),
+            "give it another port",
+        )
+        .depending_on(&["listen"])
+    })
+}
+
+fn same_address(a: SocketAddr, b: SocketAddr) -> bool {
+    let plain = |ip: IpAddr| ip.to_canonical();
+    plain(a.ip()) == plain(b.ip())
+}
+
+fn kek_apart_from_keys(config: &Config) -> Option<Refusal> {
+    let KekSource::File(path) = &config.keys.kek else { return None };
+    normalized(path).starts_with(normalized(&config.keys.dir)).then(|| {
+        Refusal::new(
+            "keys.kek_file",
+            "must not lie beside the keys that it seals: who reads one reads both",
+            "keep it outside keys.dir, or pass it by SIGNET_KEYS_KEK",
+        )
+        .depending_on(&["keys.dir"])
+    })
+}
+
+/// The absolute path without `.` and `..`, so that two spellings of one place compare equal. Does not follow
+/// symbolic links.
+fn normalized(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut normalized = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            // At the root there is nothing above.
+            Component::ParentDir => _ = normalized.pop(),
+            other => normalized.push(other),
+        }
+    }
+    normalized
+}
+
+fn lifetimes(config: &Config) -> Vec<Refusal> {
+    let longest = config.tokens.longest_lifetime;
+    let too_long = |key: String, lifetime: Duration| {
+        (lifetime > longest).then(|| {
+            let reason = format!("must be at most {} (tokens.longest_lifetime)", written(longest));
+            Refusal::new(key, reason, "lower it or raise tokens.longest_lifetime")
+                .depending_on(&["tokens.longest_lifetime"])
+        })
+    };
+    let mut refusals: Vec<Refusal> =
+        too_long("tokens.lifetime".into(), config.tokens.lifetime).into_iter().collect();
+    for (index, resource) in config.resources.iter().enumerate() {
+        let lifetime = resource.lifetime.unwrap_or_default();
+        refusals.extend(too_long(format!("resources[{index}].lifetime"), lifetime));
+    }
+    if config.tokens.status_list_ttl > config.tokens.lifetime {
+        let lifetime = written(config.tokens.lifetime);
+        refusals.push(
+            Refusal::new(
+                "tokens.status_list_ttl",
+                format!(
+                    "must be at most {lifetime} (tokens.lifetime), or tokens end before a revocation is seen"
+                ),
+                "lower it",
+            )
+            .depending_on(&["tokens.lifetime"]),
+        );
+    }
+    refusals
+}
+
+fn resources(config: &Config) -> Vec<Refusal> {
+    let admin = config.admin_resource();
+    let mut refusals = Vec::new();
+    for (index, resource) in config.resources.iter().enumerate() {
+        let key = |member: &str| format!("resources[{index}].{member}");
+        let uri = resource.uri.as_str();
+        if uri == admin {
+            let reason = "is the admin API, which is built in";
+            refusals.push(Refusal::new(key("uri"), reason, "name it otherwise").depending_on(&["issuer"]));
+        }
+        if config.resources[..index].iter().any(|earlier| earlier.uri == resource.uri) {
+            refusals.push(Refusal::new(key("uri"), "is given twice", "merge the two resources"));
+        }
+        if resource.scope.iter().any(|token| token.starts_with("signet:")) {
+            let reason = "must not use scope tokens that begin with signet:, which are the admin API's";
+            refusals.push(Refusal::new(key("scope"), reason, "name them otherwise"));
+        }
+        if let Some(algorithm) = resource.algorithm.filter(|a| !config.keys.algorithms.contains(a)) {
+            refusals.push(
+                Refusal::new(
+                    key("algorithm"),
+                    "must be among keys.algorithms",
+                    format!("add {algorithm} to keys.algorithms, or name one of them"),
+                )
+                .depending_on(&["keys.algorithms"]),
+            );
+        }
+    }
+    refusals
+}

@@ -1,0 +1,181 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::{ConfigError, Refusal};
+use super::layers::{KEK_VARIABLE, Sources, merge};
+use super::leaf::{Leaf, Wrong};
+use super::reader::Reader;
+use super::{Config, DialectsConfig, KekSource, KeysConfig, LogConfig, ResourceConfig, TokensConfig, check};
+use crate::oauth::{Algorithm, Resource, Scope, Secret};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const TEN_YEARS: Duration = Duration::from_hours(3650 * 24);
+
+/// Reads and checks the settings. Whether the key schedule is safe is not checked here; see [`load_with`].
+///
+/// # Errors
+/// When a source can't be read, a setting is unknown, malformed or out of range, or two contradict each
+/// other: all of it together.
+pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
+    load_with(sources, |_| Vec::new())
+}
+
+/// As [`load`], with further rules from rooms that know more; their refusals are reported together with
+/// the others, with the origin of the setting they name.
+///
+/// # Errors
+/// As [`load`], and when `rules` refuses.
+pub fn load_with(
+    sources: &Sources,
+    rules: impl FnOnce(&Config) -> Vec<Refusal>,
+) -> Result<Config, ConfigError> {
+    let merged = merge(sources);
+    let mut reader = Reader::new(&merged.figment, merged.problems);
+    let config = read(&mut reader, merged.kek);
+    reader.refuse_the_rest();
+    for refusal in check::relations(&config).into_iter().chain(rules(&config)) {
+        reader.push(refusal);
+    }
+    if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reader.problems }) }
+}
+
+/// The settings of an empty file, environment and command line.
+pub(super) fn defaults() -> Config {
+    let mut reader = Reader::new(&figment::Figment::new(), Vec::new());
+    read(&mut reader, None)
+}
+
+fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
+    let listen = reader.read("listen", |leaf| leaf.parsed("127.0.0.1:8080"));
+    let keys = read_keys(reader, kek);
+    let resources = read_resources(reader);
+    Config {
+        issuer: read_issuer(reader, listen),
+        listen,
+        management_listen: reader.read("management_listen", |leaf| leaf.parsed("127.0.0.1:8081")),
+        workers: reader.read_optional("workers", |leaf| leaf.count(&(1..=1024))).unwrap_or_else(cores),
+        data_dir: reader.read("data_dir", path),
+        log: LogConfig {
+            filter: reader.read("log.filter", log_filter),
+            json: reader.read("log.json", Leaf::flag),
+        },
+        tokens: read_tokens(reader, &resources),
+        dialects: DialectsConfig { oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag) },
+        keys,
+        resources,
+    }
+}
+
+fn read_issuer(reader: &mut Reader, listen: SocketAddr) -> String {
+    let allow_insecure = reader.read("allow_insecure_issuer", Leaf::flag);
+    let given = reader.read_optional("issuer", |leaf| leaf.text().map(str::to_owned));
+    if let Some(issuer) = given {
+        if let Err(refusal) = check::issuer(&issuer, allow_insecure) {
+            reader.push(refusal);
+        }
+        return issuer;
+    }
+    if !listen.ip().is_loopback() || listen.port() == 0 {
+        let reason = format!("must be set, because it can't be told from listen = \"{listen}\"");
+        let remedy = "set it to the https URL by which clients reach the service";
+        reader.push(Refusal::new("issuer", reason, remedy).depending_on(&["listen"]));
+    }
+    format!("http://{listen}")
+}
+
+fn read_keys(reader: &mut Reader, kek: Option<Secret>) -> KeysConfig {
+    let up_to = |most: Duration| move |leaf: &Leaf| leaf.duration(&(SECOND..=most));
+    KeysConfig {
+        dir: reader.read("keys.dir", path),
+        kek: read_kek(reader, kek),
+        algorithms: reader.read("keys.algorithms", algorithms),
+        jwks_max_age: reader.read("keys.jwks_max_age", up_to(DAY)),
+        propagation: reader.read("keys.propagation", up_to(HOUR)),
+        clock_skew: reader.read("keys.clock_skew", up_to(HOUR)),
+        lead: reader.read("keys.lead", up_to(TEN_YEARS)),
+        hold: reader.read("keys.hold", up_to(TEN_YEARS)),
+        rotation_period: reader.read("keys.rotation_period", up_to(TEN_YEARS)),
+    }
+}
+
+fn read_kek(reader: &mut Reader, value: Option<Secret>) -> KekSource {
+    match (value, reader.read_optional("keys.kek_file", path)) {
+        (Some(_), Some(_)) => {
+            let reason = format!("the environment variable {KEK_VARIABLE} gives the key-encryption key too");
+            reader.push(Refusal::new("keys.kek_file", reason, "remove one of the two"));
+            KekSource::Developer
+        }
+        (Some(secret), None) => KekSource::Value(secret),
+        (None, Some(path)) => KekSource::File(path),
+        (None, None) => KekSource::Developer,
+    }
+}
+
+fn read_tokens(reader: &mut Reader, resources: &[ResourceConfig]) -> TokensConfig {
+    let lifetime = reader.read("tokens.lifetime", token_lifetime);
+    let largest = resources.iter().filter_map(|resource| resource.lifetime).fold(lifetime, Duration::max);
+    TokensConfig {
+        lifetime,
+        longest_lifetime: reader.read_optional("tokens.longest_lifetime", token_lifetime).unwrap_or(largest),
+        status_list_ttl: reader.read("tokens.status_list_ttl", |leaf| leaf.duration(&(SECOND..=HOUR))),
+    }
+}
+
+fn read_resources(reader: &mut Reader) -> Vec<ResourceConfig> {
+    let mut resources = Vec::new();
+    for index in 0..reader.resources() {
+        let key = |member: &str| format!("resources[{index}].{member}");
+        let uri =
+            reader.read_required(&key("uri"), |leaf| leaf.parsed::<Resource>("https://api.example.com"));
+        let scope = reader.read_required(&key("scope"), |leaf| leaf.parsed::<Scope>("read write"));
+        let lifetime = reader.read_optional(&key("lifetime"), token_lifetime);
+        let algorithm = reader.read_optional(&key("algorithm"), |leaf| leaf.parsed::<Algorithm>("ES256"));
+        // Anything missing was reported; a stand-in would only bring up rules about what nobody wrote.
+        if let (Some(uri), Some(scope)) = (uri, scope) {
+            resources.push(ResourceConfig { uri, scope, lifetime, algorithm });
+        }
+    }
+    resources
+}
+
+fn token_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
+    leaf.duration(&(SECOND..=DAY))
+}
+
+fn path(leaf: &Leaf) -> Result<PathBuf, Wrong> {
+    leaf.text().map(PathBuf::from)
+}
+
+fn log_filter(leaf: &Leaf) -> Result<String, Wrong> {
+    let text = leaf.text()?;
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err((
+            format!("is not a filter: {error}"),
+            "write a level such as \"info\", or \"info,signet::keys=debug\"".into(),
+        )),
+    }
+}
+
+fn algorithms(leaf: &Leaf) -> Result<Vec<Algorithm>, Wrong> {
+    let mut algorithms = Vec::new();
+    for name in leaf.list()? {
+        let algorithm: Algorithm =
+            name.parse().map_err(|error| (format!("{error}"), "correct or remove it".to_owned()))?;
+        if algorithms.contains(&algorithm) {
+            return Err((format!("names {algorithm} twice"), "remove one of them".into()));
+        }
+        algorithms.push(algorithm);
+    }
+    if algorithms.is_empty() {
+        return Err(("must name an algorithm".into(), "write, say, [\"ES256\"]".into()));
+    }
+    Ok(algorithms)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

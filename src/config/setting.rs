@@ -1,0 +1,197 @@
+/// A setting: its name, what it is unless it is set, and what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The name, with a dot between section and setting; `resources[].` for those of each resource.
+    pub key: &'static str,
+    /// What holds unless it is set, as it would be written; `None` if the setting may be absent.
+    pub default: Option<&'static str>,
+    /// What it means, in one sentence.
+    pub meaning: &'static str,
+}
+
+/// Every setting there is. `docs/settings.md` lists the same ones.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "issuer",
+        default: None,
+        meaning: "The issuer's identifier, the origin of every published URL; `http://{listen}` if that is loopback.",
+    },
+    Setting {
+        key: "allow_insecure_issuer",
+        default: Some("false"),
+        meaning: "Accept an `http` issuer that is not on loopback.",
+    },
+    Setting { key: "listen", default: Some("127.0.0.1:8080"), meaning: "Where the public listener binds." },
+    Setting {
+        key: "management_listen",
+        default: Some("127.0.0.1:8081"),
+        meaning: "Where metrics and health are served, without authentication.",
+    },
+    Setting {
+        key: "workers",
+        default: None,
+        meaning: "Worker threads of the public listener; as many as there are cores unless set.",
+    },
+    Setting { key: "data_dir", default: Some("data"), meaning: "Where the store and the audit log live." },
+    Setting {
+        key: "log.filter",
+        default: Some("info,actix_server=warn"),
+        meaning: "What is logged, in the syntax of `tracing-subscriber`.",
+    },
+    Setting {
+        key: "log.json",
+        default: Some("false"),
+        meaning: "Log one JSON object a line instead of text.",
+    },
+    Setting { key: "keys.dir", default: Some("keys"), meaning: "Where the sealed signing keys live." },
+    Setting {
+        key: "keys.kek_file",
+        default: None,
+        meaning: "A file that holds the key-encryption key; not beside the keys.",
+    },
+    Setting {
+        key: "keys.algorithms",
+        default: Some("ES256"),
+        meaning: "Signature algorithms in use; the first is the default.",
+    },
+    Setting {
+        key: "keys.jwks_max_age",
+        default: Some("5m"),
+        meaning: "M: for how long the published keys may be cached.",
+    },
+    Setting {
+        key: "keys.propagation",
+        default: Some("30s"),
+        meaning: "P: within what time every node loads a change.",
+    },
+    Setting {
+        key: "keys.clock_skew",
+        default: Some("90s"),
+        meaning: "S: clock skew between nodes plus verifiers' leeway.",
+    },
+    Setting {
+        key: "keys.lead",
+        default: Some("24h"),
+        meaning: "How long a key is published before it signs; at least P + M + S.",
+    },
+    Setting {
+        key: "keys.hold",
+        default: Some("24h"),
+        meaning: "How long a key stays published after it signed; at least P + T + S.",
+    },
+    Setting {
+        key: "keys.rotation_period",
+        default: Some("30d"),
+        meaning: "How long a key signs; longer than `keys.lead`.",
+    },
+    Setting {
+        key: "tokens.lifetime",
+        default: Some("1h"),
+        meaning: "How long an access token lives unless its resource or client says otherwise.",
+    },
+    Setting {
+        key: "tokens.longest_lifetime",
+        default: None,
+        meaning: "T: no token may live longer; the largest lifetime in the settings unless set.",
+    },
+    Setting {
+        key: "tokens.status_list_ttl",
+        default: Some("10s"),
+        meaning: "For how long a status list may be cached: how soon a revocation is seen.",
+    },
+    Setting {
+        key: "dialects.oauth_token_get",
+        default: Some("false"),
+        meaning: "Let `GET /oauth/token` issue tokens, as one old document's prose has it.",
+    },
+    Setting {
+        key: "resources[].uri",
+        default: None,
+        meaning: "The resource server's identifier: the value of `resource` and `aud`.",
+    },
+    Setting {
+        key: "resources[].scope",
+        default: None,
+        meaning: "The scope tokens that mean something to it, separated by spaces.",
+    },
+    Setting {
+        key: "resources[].lifetime",
+        default: None,
+        meaning: "How long tokens for it live; `tokens.lifetime` unless set.",
+    },
+    Setting {
+        key: "resources[].algorithm",
+        default: None,
+        meaning: "With which algorithm tokens for it are signed; the first of `keys.algorithms` unless set.",
+    },
+];
+
+/// The resource server that is there while no `[[resources]]` is given.
+pub(super) const DEMO_RESOURCE: [(&str, &str); 2] =
+    [("uri", "http://127.0.0.1:9000"), ("scope", "read write")];
+
+/// The setting called `key`, the index of a resource left out.
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    let general = without_index(key);
+    SETTINGS.iter().find(|setting| setting.key == general)
+}
+
+/// The known name closest to `key`, if any is close.
+pub(super) fn closest(key: &str) -> Option<&'static str> {
+    let general = without_index(key);
+    SETTINGS
+        .iter()
+        .map(|setting| (distance(setting.key, &general), setting.key))
+        .chain(SETTINGS.iter().filter_map(|setting| {
+            // The right name in the wrong section.
+            let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
+            (last(setting.key) == last(&general)).then_some((2, setting.key))
+        }))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, key)| key)
+}
+
+fn without_index(key: &str) -> String {
+    match (key.find('['), key.find(']')) {
+        (Some(open), Some(close)) if open < close => format!("{}[]{}", &key[..open], &key[close + 1..]),
+        _ => key.to_owned(),
+    }
+}
+
+/// How many letters must be changed, added or taken away to turn `a` into `b` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_finds_its_setting() {
+        assert_eq!(closest("keys.leed"), Some("keys.lead"));
+        assert_eq!(closest("jwks_max_age"), Some("keys.jwks_max_age"));
+        assert_eq!(closest("resources[3].scopes"), Some("resources[].scope"));
+        assert_eq!(closest("unrelated.thing"), None);
+    }
+
+    #[test]
+    fn no_two_settings_share_an_environment_variable() {
+        let mut names: Vec<String> = SETTINGS.iter().map(|setting| setting.key.replace('.', "_")).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), SETTINGS.len());
+    }
+}

@@ -1,0 +1,331 @@
+use std::time::Duration;
+
+use super::*;
+
+const DOCUMENT: &str = include_str!("../../docs/settings.md");
+
+fn given(toml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("signet.toml");
+    std::fs::write(&path, toml).unwrap();
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let sources = Sources { file: Some(path), env, flags: FlagOverrides::default() };
+    load(&sources)
+}
+
+/// The problems, the file's directory left out.
+fn problems(toml: &str, env: &[(&str, &str)]) -> Vec<String> {
+    let problems = given(toml, env).expect_err("refused").problems;
+    let line = |problem: &Problem| {
+        let line = problem.to_string();
+        line.split_once("/signet.toml").map_or_else(|| line.clone(), |(_, rest)| format!("signet.toml{rest}"))
+    };
+    problems.iter().map(line).collect()
+}
+
+fn problem(toml: &str) -> String {
+    let problems = problems(toml, &[]);
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    problems.into_iter().next().unwrap()
+}
+
+#[test]
+fn the_defaults_are_a_working_service() {
+    let config = load(&Sources::default()).unwrap();
+    assert_eq!(config.issuer, "http://127.0.0.1:8080");
+    assert_eq!(config.keys.algorithms, [Algorithm::ES256]);
+    assert_eq!(config.keys.lead, Duration::from_hours(24));
+    assert_eq!(config.tokens.longest_lifetime, Duration::from_hours(1));
+    assert_eq!(config.resources.len(), 1);
+    assert_eq!(config.resources[0].scope.as_str(), "read write");
+    assert!(matches!(config.keys.kek, KekSource::Developer));
+    assert!(config.workers >= 1);
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let file = "[keys]\nlead = \"10h\"\nhold = \"11h\"\npropagation = \"12s\"\n";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("signet.toml");
+    std::fs::write(&path, file).unwrap();
+    let sources = Sources {
+        file: Some(path),
+        env: vec![
+            ("SIGNET_KEYS__HOLD".into(), "21h".into()),
+            ("SIGNET_KEYS_PROPAGATION".into(), "22s".into()),
+        ],
+        flags: FlagOverrides::default().set("--propagation", "keys.propagation", Some("32s".into())),
+    };
+    let keys = load(&sources).unwrap().keys;
+    let seconds = |duration: Duration| duration.as_secs();
+    assert_eq!((seconds(keys.lead), seconds(keys.hold), seconds(keys.propagation)), (36_000, 75_600, 32));
+}
+
+#[test]
+fn the_environment_can_say_everything() {
+    let config = given(
+        "",
+        &[
+            ("SIGNET_KEYS_ALGORITHMS", "EdDSA, RS256"),
+            ("SIGNET_WORKERS", "3"),
+            ("SIGNET_LOG_JSON", "true"),
+            ("SIGNET_RESOURCES", r#"[{uri = "https://a.example", scope = "x y", lifetime = "2h"}]"#),
+            ("SIGNET_KEYS_KEK", "c2VjcmV0"),
+            ("SIGNET_CONFIG", "ignored"),
+            ("SIGNET_SERVICE_HOST", "10.0.0.1"),
+            ("SIGNET_PORT", "tcp://10.0.0.1:80"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.keys.algorithms, [Algorithm::EdDSA, Algorithm::RS256]);
+    assert_eq!((config.workers, config.log.json), (3, true));
+    assert_eq!(config.resources[0].uri.as_str(), "https://a.example");
+    assert_eq!(config.tokens.longest_lifetime, Duration::from_hours(2));
+    assert!(matches!(config.keys.kek, KekSource::Value(_)));
+    assert!(!format!("{config:?}").contains("c2VjcmV0"));
+}
+
+#[test]
+fn everything_wrong_is_reported_together_with_origin_and_remedy() {
+    let problems = problems(
+        "issuer = \"ftp://x\"\nworkres = 4\n[keys]\nlead = \"1 fortnight\"\nhold = 5\n",
+        &[("SIGNET_KEYS__LEED", "1h"), ("SIGNET_WORKERS", "0")],
+    );
+    let expected = [
+        "environment variable SIGNET_KEYS__LEED: is not a setting; correct its name (docs/settings.md lists all settings) or unset it",
+        "signet.toml: keys.lead = \"1 fortnight\": is not a duration: unknown time unit \"fortnight\", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write a number with its unit, such as \"30s\", \"5m\", \"24h\" or \"30d\"",
+        "signet.toml: keys.hold = 5: must be a duration; write a number with its unit, such as \"30s\", \"5m\", \"24h\" or \"30d\"",
+        "signet.toml: issuer = \"ftp://x\": must be an https URL; write, say, \"https://id.example.com\"",
+        "environment variable SIGNET_WORKERS: workers = \"0\": must be a number from 1 to 1024; write, say, 1",
+        "signet.toml: workres: is not a setting; did you mean workers?",
+    ];
+    assert_eq!(problems, expected, "{problems:#?}");
+}
+
+#[test]
+fn issuers_that_are_no_issuer_are_refused() {
+    for (issuer, reason) in [
+        ("id.example.com", "must be an absolute URL"),
+        ("https://id.example.com/", "must not end with a slash"),
+        ("https://id.example.com?x=1", "no query"),
+        ("https://id.example.com#x", "no query and no fragment"),
+        ("https://user:pw@id.example.com", "no user name"),
+        ("https://ID.example.com", "write \"https://id.example.com\""),
+        ("https://id.example.com:443", "write \"https://id.example.com\""),
+        ("http://id.example.com", "must be https unless its host is loopback"),
+        ("mailto:x@example.com", "with a host"),
+        ("", "must not be empty"),
+    ] {
+        let problem = problem(&format!("issuer = {issuer:?}"));
+        assert!(problem.contains(reason), "{issuer}: {problem}");
+    }
+    for issuer in ["https://id.example.com", "https://example.com/id", "http://localhost:1", "http://[::1]:1"]
+    {
+        assert_eq!(given(&format!("issuer = {issuer:?}"), &[]).unwrap().issuer, issuer);
+    }
+    let insecure = "issuer = \"http://id.internal\"\nallow_insecure_issuer = true";
+    assert!(given(insecure, &[]).is_ok());
+}
+
+#[test]
+fn an_issuer_is_guessed_from_a_loopback_listener_only() {
+    assert_eq!(given("listen = \"127.0.0.1:9999\"", &[]).unwrap().issuer, "http://127.0.0.1:9999");
+    let problem = problem("listen = \"0.0.0.0:8080\"");
+    assert!(problem.contains("issuer: must be set"), "{problem}");
+}
+
+#[test]
+fn the_listeners_must_not_overlap() {
+    for listen in ["127.0.0.1:8081", "0.0.0.0:8081", "[::]:8081"] {
+        let problem = problem(&format!("listen = {listen:?}\nissuer = \"https://id.example.com\""));
+        assert!(problem.contains("management_listen"), "{listen}: {problem}");
+    }
+}
+
+#[test]
+fn a_key_encryption_key_has_one_source_and_stays_out_of_the_file() {
+    let in_file = problem("[keys]\nkek = \"hunter2\"");
+    assert!(in_file.contains("a secret does not belong"), "{in_file}");
+    assert!(!in_file.contains("hunter2"));
+    let twice = problems("[keys]\nkek_file = \"/run/kek\"", &[("SIGNET_KEYS_KEK", "hunter2")]);
+    assert!(twice[0].contains("gives the key-encryption key too"), "{twice:?}");
+    assert!(!twice[0].contains("hunter2"));
+    let empty = problems("", &[("SIGNET_KEYS_KEK", "")]);
+    assert!(empty[0].contains("set but empty"), "{empty:?}");
+    let beside = problem("[keys]\ndir = \"k\"\nkek_file = \"k/kek\"");
+    assert!(beside.contains("must not lie beside"), "{beside}");
+    let here = std::env::current_dir().unwrap();
+    for (dir, kek) in [
+        ("k", "./k/kek"),
+        ("./k", "k/kek"),
+        ("k", "x/../k/kek"),
+        ("x/../k", "k/sub/kek"),
+        ("/a/k", "/a/./b/../k/kek"),
+        ("/k", "/../k/kek"),
+        ("k", here.join("k/kek").to_str().unwrap()),
+        (here.join("k").to_str().unwrap(), "k/kek"),
+    ] {
+        let beside = problem(&format!("[keys]\ndir = {dir:?}\nkek_file = {kek:?}"));
+        assert!(beside.contains("must not lie beside"), "{dir} {kek}: {beside}");
+    }
+    for kek in ["k/../kek", "k-kek", "k/sub/../../kek", "../k/kek"] {
+        assert!(given(&format!("[keys]\ndir = \"k\"\nkek_file = {kek:?}"), &[]).is_ok(), "{kek}");
+    }
+    assert!(matches!(given("[keys]\nkek_file = \"/run/kek\"", &[]).unwrap().keys.kek, KekSource::File(_)));
+}
+
+#[test]
+fn lifetimes_are_bounded_by_the_longest() {
+    let resource = "[[resources]]\nuri = \"https://a.example\"\nscope = \"x\"\n";
+    for (toml, expected) in [
+        ("[tokens]\nlifetime = \"25h\"", "at most 1day"),
+        ("[tokens]\nlifetime = \"0s\"", "at least 1s"),
+        ("[tokens]\nlifetime = \"1500ms\"", "must be whole seconds"),
+        ("[tokens]\nlifetime = \"2h\"\nlongest_lifetime = \"1h\"", "at most 1h (tokens.longest_lifetime)"),
+        ("[tokens]\nlifetime = \"5s\"", "tokens.status_list_ttl = \"10s\": must be at most 5s"),
+    ] {
+        let problem = problem(toml);
+        assert!(problem.contains(expected), "{toml}: {problem}");
+    }
+    let long = format!("[tokens]\nlongest_lifetime = \"1h\"\n{resource}lifetime = \"2h\"");
+    assert!(problem(&long).contains("resources[0].lifetime = \"2h\": must be at most 1h"));
+    let unset = format!("{resource}lifetime = \"2h\"");
+    assert_eq!(given(&unset, &[]).unwrap().tokens.longest_lifetime, Duration::from_hours(2));
+}
+
+#[test]
+fn resources_are_distinct_and_know_their_algorithms() {
+    let resource = |uri: &str, more: &str| format!("[[resources]]\nuri = {uri:?}\nscope = \"x\"\n{more}\n");
+    let twice = resource("https://a.example", "") + &resource("https://a.example", "");
+    assert!(problem(&twice).contains("resources[1].uri = \"https://a.example\": is given twice"));
+    assert!(problem(&resource("http://127.0.0.1:8080/admin", "")).contains("built in"));
+    assert!(
+        problem(&resource("https://a.example", "algorithm = \"RS256\"")).contains("among keys.algorithms")
+    );
+    assert!(problem(&resource("https://a.example", "algorithm = \"none\"")).contains("unknown algorithm"));
+    assert!(
+        problem(&resource("https://a.example", "scopes = \"y\"")).contains("did you mean resources[].scope?")
+    );
+    assert!(problem("[[resources]]\nuri = \"https://a.example\"").contains("resources[0].scope: is missing"));
+    let admin = "[[resources]]\nuri = \"https://a.example\"\nscope = \"signet:keys\"";
+    assert!(problem(admin).contains("the admin API's"));
+    assert!(given("resources = []", &[]).unwrap().resources.is_empty());
+}
+
+#[test]
+fn algorithms_are_known_distinct_and_present() {
+    for (list, expected) in [
+        ("[]", "must name an algorithm"),
+        ("[\"HS256\"]", "unknown algorithm"),
+        ("[\"ES256\", \"ES256\"]", "names ES256 twice"),
+        ("5", "must be a list"),
+    ] {
+        let problem = problem(&format!("[keys]\nalgorithms = {list}"));
+        assert!(problem.contains(expected), "{list}: {problem}");
+    }
+}
+
+#[test]
+fn files_that_are_missing_or_no_toml_are_refused_without_quoting_them() {
+    let syntax = problem("a = 1\nkek = hunter2\n");
+    assert!(syntax.starts_with("signet.toml: line 2 is not TOML"), "{syntax}");
+    assert!(!syntax.contains("hunter2"));
+    let sources = Sources { file: Some("/nonexistent/signet.toml".into()), ..Sources::default() };
+    assert!(load(&sources).unwrap_err().to_string().contains("can't be read"));
+}
+
+#[test]
+fn names_that_only_look_like_settings_are_refused() {
+    assert!(problem("\"keys.lead\" = \"1h\"").contains("is not a setting"));
+    assert!(problem("keys = 5").contains("is not a setting"));
+    assert!(problem("listen = { port = 5 }").contains("is not a setting"));
+    let twice = problems("", &[("SIGNET_KEYS_LEAD", "9h"), ("SIGNET_KEYS__LEAD", "9h")]);
+    assert!(twice[0].contains("sets keys.lead, as"), "{twice:?}");
+}
+
+#[test]
+fn types_are_strict_in_the_file() {
+    for toml in ["workers = \"4\"", "allow_insecure_issuer = \"true\"", "listen = 8080", "issuer = true"] {
+        problem(toml);
+    }
+    assert!(problem("[log]\nfilter = \"info,=\"").contains("is not a filter"));
+}
+
+#[test]
+fn rules_of_other_rooms_are_reported_with_the_origin() {
+    let sources = Sources { env: vec![("SIGNET_KEYS__LEAD".into(), "1m".into())], ..Sources::default() };
+    let rule = |_: &Config| vec![Refusal::new("keys.lead", "must be at least 7m", "raise keys.lead")];
+    let error = load_with(&sources, rule).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "environment variable SIGNET_KEYS__LEAD: keys.lead = \"1m\": must be at least 7m; raise keys.lead"
+    );
+}
+
+#[test]
+fn a_rule_is_silent_about_a_setting_that_could_not_be_read() {
+    let toml = "[tokens]\nlongest_lifetime = \"1x\"\nlifetime = \"23h\"";
+    assert!(problem(toml).contains("longest_lifetime = \"1x\""));
+}
+
+#[test]
+fn every_setting_is_documented_with_its_default() {
+    for setting in SETTINGS {
+        let default = setting.default.map_or_else(|| "—".to_owned(), |default| format!("`{default}`"));
+        let row = format!("| `{}` | {default} | {} |", setting.key, setting.meaning);
+        assert!(DOCUMENT.contains(&row), "docs/settings.md lacks the row\n{row}");
+    }
+    let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 4);
+    assert_eq!(rows.count(), SETTINGS.len(), "docs/settings.md documents a setting that is not there");
+}
+
+#[test]
+fn the_sample_in_the_documentation_names_every_setting_and_loads() {
+    let sample = DOCUMENT.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    given(sample, &[]).unwrap();
+    for setting in SETTINGS {
+        let name = setting.key.rsplit('.').next().unwrap();
+        let named =
+            sample.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{name} =")));
+        assert!(named, "the sample does not name {}", setting.key);
+    }
+}
+
+#[test]
+fn every_field_is_a_setting() {
+    // Destructured whole, so that a new field does not compile until it is read and documented.
+    let Config {
+        issuer,
+        listen,
+        management_listen,
+        workers,
+        data_dir,
+        log,
+        keys,
+        tokens,
+        resources,
+        dialects,
+    } = Config::for_tests(Path::new("t"));
+    let LogConfig { filter, json } = log;
+    let KeysConfig {
+        dir,
+        kek,
+        algorithms,
+        jwks_max_age,
+        propagation,
+        clock_skew,
+        lead,
+        hold,
+        rotation_period,
+    } = keys;
+    let TokensConfig { lifetime, longest_lifetime, status_list_ttl } = tokens;
+    let DialectsConfig { oauth_token_get } = dialects;
+    let ResourceConfig { uri, scope, lifetime: own_lifetime, algorithm } = resources[0].clone();
+    let mut fields = 0;
+    macro_rules! count { ($($field:ident)*) => { $(let _ = &$field; fields += 1;)* } }
+    count!(issuer listen management_listen workers data_dir filter json dir kek algorithms jwks_max_age);
+    count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
+    count!(oauth_token_get uri scope own_lifetime algorithm);
+    // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
+    assert_eq!(fields + 1, SETTINGS.len());
+}

@@ -1,0 +1,92 @@
+use std::io::IsTerminal as _;
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::LogConfig;
+
+/// Logs to standard error from now on, as text or as one JSON object a line; once a process.
+///
+/// Values from outside belong into fields recorded by `?`, which escapes line ends; secrets don't belong
+/// anywhere.
+///
+/// # Errors
+/// When the filter can't be read or logging has begun already.
+pub fn logging(config: &LogConfig) -> Result<(), LoggingError> {
+    let colors = !config.json && std::io::stderr().is_terminal();
+    subscriber(config, colors, std::io::stderr)?.try_init().map_err(|error| LoggingError(error.to_string()))
+}
+
+/// Logging can't begin.
+#[derive(Debug, thiserror::Error)]
+#[error("logging can't begin: {0}")]
+pub struct LoggingError(String);
+
+fn subscriber(
+    config: &LogConfig,
+    colors: bool,
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+) -> Result<Box<dyn Subscriber + Send + Sync>, LoggingError> {
+    let filter = EnvFilter::try_new(&config.filter).map_err(|error| LoggingError(error.to_string()))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colors);
+    Ok(if config.json {
+        Box::new(builder.json().flatten_event(true).finish())
+    } else {
+        Box::new(builder.finish())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str, json: bool, log: impl FnOnce()) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let config = LogConfig { filter: filter.into(), json };
+        let subscriber = subscriber(&config, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, log);
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn json_is_one_object_a_line() {
+        let out = logged("info", true, || tracing::info!(kid = "k1", "a\nb"));
+        let entry: serde_json::Value = serde_json::from_str(out.trim_end()).unwrap();
+        assert_eq!((&entry["message"], &entry["kid"]), (&"a\nb".into(), &"k1".into()));
+        assert_eq!(out.lines().count(), 1);
+    }
+
+    #[test]
+    fn text_escapes_what_is_recorded_as_debug() {
+        let out = logged("info", false, || tracing::info!(path = ?"a\nb", "request"));
+        assert_eq!(out.lines().count(), 1, "{out}");
+    }
+
+    #[test]
+    fn the_filter_decides() {
+        let out = logged("warn", false, || tracing::info!("hidden"));
+        assert!(out.is_empty());
+        let broken = LogConfig { filter: "x=y=z".into(), json: false };
+        assert!(subscriber(&broken, false, std::io::sink).is_err());
+    }
+}

@@ -1,0 +1,309 @@
+use std::fmt;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Key, Label, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use super::family::{Family, METADATA};
+use super::latency::Latency;
+use crate::oauth::{Algorithm, ErrorCode};
+
+/// The metrics of one running service, for Prometheus.
+///
+/// Not installed globally: two services in one process count apart. Counters are registered once and held
+/// here, so counting looks nothing up. Label values come from closed lists; anything else counts as `other`.
+///
+/// ```
+/// use signet::telemetry::Metrics;
+/// use std::time::Duration;
+///
+/// let metrics = Metrics::new(&["/oauth2/token"]);
+/// metrics.request("/oauth2/token", 200, Duration::from_millis(1));
+/// assert!(metrics.render().contains("signet_http_requests_total{route=\"/oauth2/token\",status=\"200\"} 1"));
+/// ```
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    requests: Family,
+    latency: Latency,
+    tokens: Family,
+    token_errors: Family,
+    keys: [Gauge; KeyPhase::ALL.len()],
+    /// Revocations that were accepted.
+    pub revocations: Counter,
+    /// Tokens that stand revoked in the status lists.
+    pub status_list_entries: Gauge,
+    /// 1 while every algorithm has a key that is published and waits, else 0.
+    pub key_next_ready: Gauge,
+    /// Rotations that were due and failed.
+    pub key_rotation_failures: Counter,
+    /// The version of the key ring in use: nodes must agree on it.
+    pub key_ring_version: Gauge,
+    /// Flushes of the store to disk. Set it by `absolute`.
+    pub store_flushes: Counter,
+    /// Flushes of the audit log to disk. Set it by `absolute`.
+    pub audit_flushes: Counter,
+    /// Events that could not be recorded. Set it by `absolute`.
+    pub audit_failures: Counter,
+    /// The number of the last audit entry.
+    pub audit_head_seq: Gauge,
+}
+
+/// The phases that keys are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPhase {
+    /// Made, not yet published.
+    Pending,
+    /// Published and waiting.
+    Published,
+    /// Signing.
+    Signing,
+    /// Published, no longer signing.
+    Retired,
+    /// Declared compromised.
+    Compromised,
+}
+
+impl KeyPhase {
+    /// Every phase.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Published, Self::Signing, Self::Retired, Self::Compromised];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Published => "published",
+            Self::Signing => "signing",
+            Self::Retired => "retired",
+            Self::Compromised => "compromised",
+        }
+    }
+}
+
+const STATUSES: [(u16, &str); 19] = [
+    (200, "200"),
+    (201, "201"),
+    (202, "202"),
+    (204, "204"),
+    (302, "302"),
+    (303, "303"),
+    (304, "304"),
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (405, "405"),
+    (409, "409"),
+    (413, "413"),
+    (415, "415"),
+    (429, "429"),
+    (500, "500"),
+    (503, "503"),
+    (504, "504"),
+];
+const STATUS_NAMES: &[&str] = &const {
+    let mut names = [""; STATUSES.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = STATUSES[i].1;
+        i += 1;
+    }
+    names
+};
+const GRANTS: &[&str] = &["client_credentials", "authorization_code", "refresh_token"];
+const ALGORITHMS: &[&str] = &["ES256", "ES384", "EdDSA", "RS256", "PS256"];
+const ERRORS: &[&str] = &[
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
+    "server_error",
+    "temporarily_unavailable",
+];
+
+impl Metrics {
+    /// Metrics that count requests by these routes: templates such as `/admin/keys/{kid}`, never paths.
+    #[must_use]
+    pub fn new(routes: &'static [&'static str]) -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        describe(&recorder);
+        let counter = |name: &'static str| recorder.register_counter(&Key::from_static_name(name), &METADATA);
+        let gauge = |name: &'static str| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
+        let build = Key::from_parts(
+            "signet_build_info",
+            vec![Label::from_static_parts("version", env!("CARGO_PKG_VERSION"))],
+        );
+        recorder.register_gauge(&build, &METADATA).set(1);
+        Self {
+            handle: recorder.handle(),
+            requests: Family::new("signet_http_requests_total", ["route", "status"], routes, STATUS_NAMES),
+            latency: Latency::new("signet_http_request_seconds", "How long requests took, by route.", routes),
+            tokens: Family::new("signet_tokens_issued_total", ["grant", "alg"], GRANTS, ALGORITHMS),
+            token_errors: Family::new("signet_token_errors_total", ["grant", "error"], GRANTS, ERRORS),
+            keys: KeyPhase::ALL.map(|phase| {
+                let label = Label::from_static_parts("phase", phase.as_str());
+                recorder.register_gauge(&Key::from_parts("signet_keys", vec![label]), &METADATA)
+            }),
+            revocations: counter("signet_revocations_total"),
+            status_list_entries: gauge("signet_status_list_entries"),
+            key_next_ready: gauge("signet_key_next_ready"),
+            key_rotation_failures: counter("signet_key_rotation_failures_total"),
+            key_ring_version: gauge("signet_key_ring_version"),
+            store_flushes: counter("signet_store_flushes_total"),
+            audit_flushes: counter("signet_audit_flushes_total"),
+            audit_failures: counter("signet_audit_failures_total"),
+            audit_head_seq: gauge("signet_audit_head_seq"),
+            recorder,
+        }
+    }
+
+    /// Counts an answered request. `route` is one of those given to [`Metrics::new`].
+    pub fn request(&self, route: &str, status: u16, elapsed: Duration) {
+        let name = STATUSES.iter().find(|(code, _)| *code == status).map_or("other", |(_, name)| name);
+        self.requests.increment(&self.recorder, route, name);
+        self.latency.record(route, elapsed);
+    }
+
+    /// Counts an issued access token; `grant` is the grant type as the request names it.
+    pub fn token_issued(&self, grant: &str, algorithm: Algorithm) {
+        self.tokens.increment(&self.recorder, grant, algorithm.as_str());
+    }
+
+    /// Counts a refused token request; `grant` is the grant type as the request names it, if it does.
+    pub fn token_refused(&self, grant: &str, error: ErrorCode) {
+        self.token_errors.increment(&self.recorder, grant, error.as_str());
+    }
+
+    /// Says how many keys are in `phase` now.
+    pub fn keys(&self, phase: KeyPhase, count: u32) {
+        for (gauge, each) in self.keys.iter().zip(KeyPhase::ALL) {
+            if each == phase {
+                gauge.set(count);
+            }
+        }
+    }
+
+    /// All metrics in Prometheus' text format: serve it as `text/plain; version=0.0.4`.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = self.handle.render();
+        self.latency.render(&mut text);
+        text
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    for (name, help) in [
+        ("signet_http_requests_total", "Answered requests, by route and status."),
+        ("signet_tokens_issued_total", "Issued access tokens, by grant and algorithm."),
+        ("signet_token_errors_total", "Refused token requests, by grant and error."),
+        ("signet_revocations_total", "Accepted revocations."),
+        ("signet_key_rotation_failures_total", "Rotations that were due and failed."),
+        ("signet_store_flushes_total", "Flushes of the store to disk."),
+        ("signet_audit_flushes_total", "Flushes of the audit log to disk."),
+        ("signet_audit_failures_total", "Events that could not be recorded."),
+    ] {
+        recorder.describe_counter(name.into(), None, help.into());
+    }
+    for (name, help) in [
+        ("signet_keys", "Keys, by phase."),
+        ("signet_key_next_ready", "1 while every algorithm has a published key that waits."),
+        ("signet_key_ring_version", "Version of the key ring in use."),
+        ("signet_status_list_entries", "Tokens that stand revoked in the status lists."),
+        ("signet_audit_head_seq", "Number of the last audit entry."),
+        ("signet_build_info", "1, labelled with the version."),
+    ] {
+        recorder.describe_gauge(name.into(), None, help.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../docs/observability.md");
+    const ROUTES: &[&str] = &["/oauth2/token", "/jwks.json"];
+
+    #[test]
+    fn what_is_counted_is_rendered() {
+        let metrics = Metrics::new(ROUTES);
+        metrics.request("/oauth2/token", 200, Duration::from_millis(2));
+        metrics.request("/oauth2/token", 200, Duration::from_millis(2));
+        metrics.token_issued("client_credentials", Algorithm::EdDSA);
+        metrics.token_refused("client_credentials", ErrorCode::InvalidScope);
+        metrics.revocations.increment(3);
+        metrics.keys(KeyPhase::Signing, 2);
+        metrics.key_next_ready.set(1);
+        metrics.store_flushes.absolute(7);
+        let text = metrics.render();
+        for line in [
+            "signet_http_requests_total{route=\"/oauth2/token\",status=\"200\"} 2",
+            "signet_http_request_seconds_count{route=\"/oauth2/token\"} 2",
+            "signet_tokens_issued_total{grant=\"client_credentials\",alg=\"EdDSA\"} 1",
+            "signet_token_errors_total{grant=\"client_credentials\",error=\"invalid_scope\"} 1",
+            "signet_revocations_total 3",
+            "signet_keys{phase=\"signing\"} 2",
+            "signet_keys{phase=\"retired\"} 0",
+            "signet_key_next_ready 1",
+            "signet_store_flushes_total 7",
+            "signet_audit_failures_total 0",
+            concat!("signet_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(text.lines().any(|each| each == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_from_outside_becomes_a_label() {
+        let metrics = Metrics::new(ROUTES);
+        for number in 0..1000u16 {
+            let junk = format!("evil{number}\"}}\n");
+            metrics.request(&junk, 600 + number, Duration::ZERO);
+            metrics.token_issued(&junk, Algorithm::ES256);
+            metrics.token_refused(&junk, ErrorCode::InvalidRequest);
+        }
+        let text = metrics.render();
+        assert!(!text.contains("evil"));
+        assert!(text.contains("signet_http_requests_total{route=\"other\",status=\"other\"} 1000"));
+        let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(series("signet_tokens_issued_total"), 1);
+    }
+
+    #[test]
+    fn two_services_count_apart() {
+        let (one, other) = (Metrics::new(ROUTES), Metrics::new(ROUTES));
+        one.revocations.increment(1);
+        assert!(one.render().contains("signet_revocations_total 1"));
+        assert!(other.render().contains("signet_revocations_total 0"));
+    }
+
+    #[test]
+    fn every_algorithm_has_its_label() {
+        assert_eq!(ALGORITHMS, Algorithm::ALL.map(Algorithm::as_str));
+    }
+
+    #[test]
+    fn every_metric_says_what_it_is_and_is_documented() {
+        let metrics = Metrics::new(ROUTES);
+        metrics.request("/jwks.json", 304, Duration::ZERO);
+        metrics.token_issued("client_credentials", Algorithm::ES256);
+        metrics.token_refused("client_credentials", ErrorCode::InvalidScope);
+        let text = metrics.render();
+        for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let name = ["_bucket", "_sum", "_count"].iter().fold(name, |n, end| n.trim_end_matches(end));
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+            assert!(text.contains(&format!("# TYPE {name} ")), "{name}");
+            assert!(DOCUMENT.contains(&format!("| `{name}` |")), "docs/observability.md lacks {name}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What the service tells its operators: the log and the metrics. Security-relevant acts stand in
+//! [`crate::audit`], not here.
+
+mod family;
+mod latency;
+mod logging;
+mod metrics;
+
+pub use logging::{LoggingError, logging};
+pub use metrics::{KeyPhase, Metrics};

@@ -3,8 +3,19 @@
 //! One primitive carries all concurrency: [`Store::commit`] applies a [`Batch`] of conditional puts
 //! and deletes, all or nothing, and is durable when it returns. No rule of OAuth lives here.
 
+mod batch;
+pub mod memory;
+mod scan;
+pub mod sled_store;
+pub mod typed;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+
+pub use batch::{LONGEST_KEY, LONGEST_VALUE};
+pub use memory::MemoryStore;
+pub use scan::scan_each;
+pub use sled_store::SledStore;
 
 /// A durable, ordered key-value store.
 #[async_trait]
@@ -22,13 +33,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// Applies all of `batch`, or nothing if one of its conditions does not hold. An expired row counts
     /// as absent. When this returns [`Committed::Applied`], the batch survives a crash and a power cut.
+    /// A batch that [`Batch`] calls malformed is refused with [`StoreError::Invalid`], and nothing is done.
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError>;
 
     /// What changed in the mirrored tables behind `after`, in commit order, never skipping a commit.
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError>;
 
-    /// Removes up to `limit` rows that expired before `now`; says how many.
+    /// Removes up to `limit` rows that have expired by `now`; says how many.
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError>;
+
+    /// How many times data was made durable since the store was opened; commits share flushes.
+    fn flushes(&self) -> u64 {
+        0
+    }
+
+    /// Why the store takes no more writes, if it doesn't; reads may go on.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A table, and whether every node mirrors it in memory.
@@ -57,15 +79,18 @@ impl Table {
 /// A stored value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Grows with every write of the row; never 0. For [`Condition::VersionIs`].
+    /// Grows with every write of the row, never 0, never given twice. For [`Condition::VersionIs`].
     pub version: u64,
-    /// When the row ceases to exist.
+    /// The instant from which on the row does not exist, cut to whole milliseconds.
     pub expires_at: Option<DateTime<Utc>>,
     /// The value, uninterpreted.
     pub value: Vec<u8>,
 }
 
 /// Conditional writes, applied together.
+///
+/// It is malformed if it names a row twice, if a key is empty or longer than [`LONGEST_KEY`], or if a
+/// value is longer than [`LONGEST_VALUE`].
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// In order; no two of the same row.
@@ -77,7 +102,7 @@ pub struct Batch {
 pub struct Write {
     /// Where.
     pub table: Table,
-    /// Under which key; at most 512 bytes.
+    /// Under which key; 1 to 512 bytes.
     pub key: Vec<u8>,
     /// On which condition.
     pub condition: Condition,
@@ -198,8 +223,11 @@ pub enum Changes {
 }
 
 /// The store could not do it. Nothing is known of a commit that ended so, except that it was all or nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The caller asked for something the contract rules out; nothing was done.
+    #[error("the batch is malformed: {0}")]
+    Invalid(&'static str),
     /// The backend is out of reach, full, or failing.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),

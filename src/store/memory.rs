@@ -1,0 +1,144 @@
+//! A store in memory: for tests, and as the shortest description of what a store does.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::batch::whole_millis;
+use super::{Action, Batch, Changes, Committed, Cursor, Row, Store, StoreError, Table};
+use crate::clock::SharedClock;
+
+const CHANGES_PAGE: usize = 1000;
+
+type Place = (&'static str, Vec<u8>);
+
+/// A [`Store`] that forgets everything when it is dropped. **Not durable, never for service.**
+pub struct MemoryStore {
+    clock: SharedClock,
+    changes_kept: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    rows: BTreeMap<Place, (Row, bool)>,
+    last_version: u64,
+    changes: Vec<(String, Vec<u8>)>,
+    changes_trimmed: usize,
+}
+
+impl MemoryStore {
+    /// An empty store; `clock` decides which rows have expired.
+    #[must_use]
+    pub fn new(clock: SharedClock) -> Arc<Self> {
+        Self::keeping_changes(clock, 100_000)
+    }
+
+    /// An empty store that answers [`Changes::Reset`] to cursors older than its `changes_kept` latest changes.
+    #[must_use]
+    pub fn keeping_changes(clock: SharedClock, changes_kept: usize) -> Arc<Self> {
+        Arc::new(Self { clock, changes_kept, state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
+        let now = self.clock.now();
+        Ok(self.state().live(&(table.name, key.to_vec()), now).cloned())
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
+        let now = self.clock.now();
+        let start = after.map_or(Bound::Included((table.name, vec![])), |after| {
+            Bound::Excluded((table.name, after.to_vec()))
+        });
+        let state = self.state();
+        let rows = state.rows.range((start, Bound::Unbounded));
+        let rows = rows.take_while(|((name, _), _)| *name == table.name);
+        let live = rows.filter(|(_, (row, _))| row.is_live(now));
+        Ok(live.take(limit).map(|((_, key), (row, _))| (key.clone(), row.clone())).collect())
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        batch.validate()?;
+        let now = self.clock.now();
+        let mut state = self.state();
+        let holds = batch.writes.iter().all(|write| {
+            let live = state.live(&(write.table.name, write.key.clone()), now);
+            write.condition.holds(live.map(|row| row.version))
+        });
+        if !holds {
+            return Ok(Committed::Conflict);
+        }
+        for write in batch.writes {
+            let place = (write.table.name, write.key);
+            if write.table.mirrored && write.action != Action::Check {
+                state.log_change(&place, self.changes_kept);
+            }
+            match write.action {
+                Action::Put { value, expires_at } => {
+                    state.last_version += 1;
+                    let expires_at = whole_millis(expires_at);
+                    let row = Row { version: state.last_version, expires_at, value };
+                    state.rows.insert(place, (row, write.table.mirrored));
+                }
+                Action::Delete => _ = state.rows.remove(&place),
+                Action::Check => {}
+            }
+        }
+        Ok(Committed::Applied)
+    }
+
+    async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
+        let state = self.state();
+        let newest = state.changes_trimmed + state.changes.len();
+        let place = usize::try_from(after.0).unwrap_or(usize::MAX);
+        if place < state.changes_trimmed || place > newest {
+            return Ok(Changes::Reset { next: Cursor(newest as u64) });
+        }
+        let rows = state.changes.iter().skip(place - state.changes_trimmed).take(CHANGES_PAGE);
+        let rows: Vec<_> = rows.cloned().collect();
+        let next = Cursor(after.0 + rows.len() as u64);
+        Ok(Changes::Rows { rows, next })
+    }
+
+    async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
+        let mut state = self.state();
+        let expired = state.rows.iter().filter(|(_, (row, _))| !row.is_live(now));
+        let expired: Vec<_> =
+            expired.take(limit).map(|(place, (_, mirrored))| (place.clone(), *mirrored)).collect();
+        for (place, mirrored) in &expired {
+            state.rows.remove(place);
+            if *mirrored {
+                state.log_change(place, self.changes_kept);
+            }
+        }
+        Ok(expired.len())
+    }
+}
+
+impl State {
+    fn live(&self, place: &Place, now: DateTime<Utc>) -> Option<&Row> {
+        self.rows.get(place).map(|(row, _)| row).filter(|row| row.is_live(now))
+    }
+
+    fn log_change(&mut self, (table, key): &Place, kept: usize) {
+        self.changes.push(((*table).to_owned(), key.clone()));
+        let stale = self.changes.len().saturating_sub(kept);
+        self.changes.drain(..stale);
+        self.changes_trimmed += stale;
+    }
+}

@@ -1,0 +1,146 @@
+//! The files under sled: who may open them, and what makes them survive a power cut.
+//!
+//! sled's own `flush` ends with `sync_file_range`, which leaves the file's length and the drive's cache
+//! alone: it survives a kill, not a power cut. So every acknowledged group is followed by `fdatasync` on
+//! our own handle. Blobs, the files into which sled moves very large pages, it never syncs at all; the
+//! layout avoids them, and those that appear nevertheless are synced here. Snapshots sled syncs itself,
+//! and it can do without them.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::store::StoreError;
+
+/// Writes are refused while the file system has less room than this, in bytes: sled does not get over a
+/// write that failed, but a refusal passes as soon as there is room again.
+const ROOM_KEPT_FREE: u64 = 32 * 1024 * 1024;
+
+/// What the writer asks of the disk.
+pub(super) trait Disk: Send {
+    /// Whether there is room for another group of commits.
+    fn has_room(&mut self) -> io::Result<bool>;
+
+    /// Returns once all that sled has flushed would survive a power cut.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The data file and the blobs of an open sled database.
+pub(super) struct DataFiles {
+    db: File,
+    blobs: PathBuf,
+    synced_blobs: HashSet<OsString>,
+}
+
+impl DataFiles {
+    /// Opens own handles on the files in `dir`, and makes the files' existence durable.
+    pub(super) fn open(dir: &Path) -> io::Result<Self> {
+        for path in [&dir.join("conf"), &dir.join("blobs"), dir] {
+            File::open(path)?.sync_all()?;
+        }
+        if let Some(parent) = dir.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        let db = File::open(dir.join("db"))?;
+        Ok(Self { db, blobs: dir.join("blobs"), synced_blobs: HashSet::new() })
+    }
+}
+
+impl Disk for DataFiles {
+    fn has_room(&mut self) -> io::Result<bool> {
+        let file_system = rustix::fs::fstatvfs(&self.db)?;
+        Ok(file_system.f_bavail.saturating_mul(file_system.f_frsize) >= ROOM_KEPT_FREE)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.db.sync_data()?;
+        let mut blobs = HashSet::new();
+        for entry in fs::read_dir(&self.blobs)? {
+            blobs.insert(entry?.file_name());
+        }
+        let mut fresh = blobs.difference(&self.synced_blobs).peekable();
+        if fresh.peek().is_some() {
+            for name in fresh {
+                match File::open(self.blobs.join(name)) {
+                    Ok(blob) => blob.sync_all()?,
+                    // sled has replaced it meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            File::open(&self.blobs)?.sync_all()?;
+        }
+        self.synced_blobs = blobs;
+        Ok(())
+    }
+}
+
+/// Creates `dir`, and what is missing above it, for this user only.
+pub(super) fn create_private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Signet's claim on a data directory, held until it is dropped; it also notes that data was once there.
+pub(super) struct Claim(File);
+
+const MARK: &[u8] = b"signet store 1\n";
+
+impl Claim {
+    /// Claims `dir`, which exists.
+    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join("claim");
+        let failed = |error: io::Error| unavailable(&path, &error);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
+                "another Signet process has the data directory {} open; stop it, or give this one its own",
+                dir.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// Whether a store was once completely set up here.
+    pub(super) fn is_marked(&mut self) -> io::Result<bool> {
+        let mut mark = Vec::new();
+        self.0.rewind()?;
+        self.0.read_to_end(&mut mark)?;
+        Ok(mark.starts_with(MARK))
+    }
+
+    /// Notes durably that the store is completely set up.
+    pub(super) fn mark(&mut self) -> io::Result<()> {
+        self.0.rewind()?;
+        self.0.write_all(MARK)?;
+        self.0.sync_all()
+    }
+}
+
+/// Removes what a crash during start-up left of an unfinished snapshot: sled 0.34 would take it for the
+/// newest one and refuse to open. Only under the [`Claim`]; the snapshot before it is still there.
+pub(super) fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A file system error, naming the file.
+pub(super) fn unavailable(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,122 @@
+//! The one thread that writes.
+//!
+//! It takes the commits that wait, as many as there are, checks and stages each on top of those before it,
+//! applies them as one batch, makes that durable, and only then answers all of them. So concurrent commits
+//! share one log entry, one flush and one `fdatasync`, no lock is held while the disk works, and no
+//! condition can be overtaken. A conflict is answered as late as a success, when what caused it is durable.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, oneshot};
+
+use super::disk::Disk;
+use super::staging::Staging;
+use crate::clock::SharedClock;
+use crate::store::{Batch, Committed, StoreError};
+
+/// At most so many commits share a flush; it bounds how long the first of them waits.
+const GROUP_COMMITS: usize = 1024;
+/// A group takes no further commit once it holds so many bytes.
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+/// How an operation is answered.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer is asked to do.
+pub(super) enum Operation {
+    /// [`crate::store::Store::commit`].
+    Commit(Batch, Answer<Committed>),
+    /// [`crate::store::Store::sweep`].
+    Sweep(DateTime<Utc>, usize, Answer<usize>),
+}
+
+/// What the writer lets others see.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// How many groups have been made durable.
+    pub(super) flushes: AtomicU64,
+    /// Why nothing is written any more.
+    pub(super) failure: OnceLock<String>,
+}
+
+/// The writing thread's belongings.
+pub(super) struct Writer {
+    pub(super) db: sled::Db,
+    pub(super) staging: Staging,
+    pub(super) disk: Box<dyn Disk>,
+    pub(super) clock: SharedClock,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// An operation whose outcome is known and waits to be durable.
+enum Settled {
+    Commit(Result<Committed, StoreError>, Answer<Committed>),
+    Sweep(Result<usize, StoreError>, Answer<usize>),
+}
+
+impl Writer {
+    /// Works until all senders are gone, or until a write fails: then it stops for good, for what the
+    /// disk holds is not known any more, and a second, successful `fdatasync` would prove nothing about it.
+    pub(super) fn run(mut self, mut operations: mpsc::Receiver<Operation>) {
+        while let Some(first) = operations.blocking_recv() {
+            let mut settled = vec![self.settle(first)];
+            while settled.len() < GROUP_COMMITS && self.staging.bytes() < GROUP_BYTES {
+                let Ok(next) = operations.try_recv() else { break };
+                settled.push(self.settle(next));
+            }
+            if let Err(reason) = self.make_durable() {
+                tracing::error!(%reason, "the store takes no more writes until it is opened again");
+                // Set before the answers and the receiver are dropped: whoever notices finds the reason.
+                _ = self.progress.failure.set(reason);
+                // Closing would flush once more, and panic if that fails again; the process's end closes too.
+                std::mem::forget(self.db.clone());
+                return;
+            }
+            settled.into_iter().for_each(Settled::answer);
+        }
+    }
+
+    fn settle(&mut self, operation: Operation) -> Settled {
+        match operation {
+            Operation::Commit(batch, answer) => {
+                let outcome = self.room().and_then(|()| self.staging.commit(batch, self.clock.now()));
+                Settled::Commit(outcome, answer)
+            }
+            Operation::Sweep(now, limit, answer) => {
+                let outcome = self.room().and_then(|()| self.staging.sweep(now, limit));
+                Settled::Sweep(outcome, answer)
+            }
+        }
+    }
+
+    fn room(&mut self) -> Result<(), StoreError> {
+        match self.disk.has_room() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::Unavailable("the disk is full".to_owned())),
+            Err(error) => Err(StoreError::Unavailable(format!("the disk does not answer: {error}"))),
+        }
+    }
+
+    fn make_durable(&mut self) -> Result<(), String> {
+        if self.staging.bytes() == 0 {
+            return Ok(());
+        }
+        self.staging.apply().map_err(|error| format!("writing failed: {error}"))?;
+        self.db.flush().map_err(|error| format!("flushing failed: {error}"))?;
+        self.disk.sync().map_err(|error| format!("syncing to disk failed: {error}"))?;
+        self.progress.flushes.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Settled {
+    /// Answers; whoever no longer waits for it does not get to know.
+    fn answer(self) {
+        match self {
+            Self::Commit(outcome, answer) => _ = answer.send(outcome),
+            Self::Sweep(outcome, answer) => _ = answer.send(outcome),
+        }
+    }
+}

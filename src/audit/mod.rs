@@ -1,1 +1,133 @@
 //! The hash-chained log of security-relevant acts.
+//!
+//! One JSON object a line, ASCII only. Each line ends with `"hash"`, the SHA-256 digest of the digest
+//! before it and of the line up to there; so no line can be changed, removed or moved without
+//! [`verify`] seeing it. A chain alone can't show that its end was cut off, or that all of it was written
+//! anew: compare with a [`Head`] that was noted elsewhere.
+//!
+//! [`AuditLog::record`] returns once the entry is on disk, and fails if it can't be written: whoever does
+//! something that must not go unrecorded records it first, and refuses if that fails.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! use signet::audit::{Actor, AuditLog, Event, EventKind, verify};
+//! use signet::clock::SystemClock;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("audit.jsonl");
+//! let log = AuditLog::open(&path, SystemClock::shared())?;
+//! log.record(Event::new(EventKind::ServiceStarted, Actor::Service).detail("version", "1.0")).await?;
+//! assert!(verify(&path, log.head().as_ref())?.is_intact());
+//! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod chain;
+mod event;
+mod file;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use chain::{Head, InvalidHead};
+pub use event::{Actor, Event, EventKind, Outcome};
+pub use verify::{Damage, Report, verify};
+
+use crate::clock::SharedClock;
+use file::LogFile;
+use writer::{State, Writer};
+
+/// An audit log, open for writing. One process can have it open.
+#[derive(Debug)]
+pub struct AuditLog {
+    writer: Writer,
+}
+
+impl AuditLog {
+    /// Opens the log at `path`, or begins it, and looks whether its last two lines are linked; the rest is
+    /// for [`verify`]. A last line without an end, left by a crash in the middle of a write that nobody was
+    /// told of, is cut off and recorded as `audit.tail_cut`.
+    ///
+    /// # Errors
+    /// When the file can't be read or written, when another process has it open, and when its end is
+    /// damaged in any other way.
+    pub fn open(path: &Path, clock: SharedClock) -> Result<Arc<Self>, AuditError> {
+        let mut file = LogFile::open(path)?;
+        let tail = tail::read(&mut file)?;
+        let torn = tail.torn.as_ref().map(|torn| {
+            Event::new(EventKind::AuditTailCut, Actor::Service)
+                .detail("bytes", torn.bytes)
+                .detail("sha256", torn.sha256.as_str())
+        });
+        let mut state = State::new(Box::new(file), tail.head, clock);
+        state.write(torn.iter()).map_err(AuditError::Unavailable)?;
+        Ok(Arc::new(Self { writer: Writer::start(state)? }))
+    }
+
+    /// Records `event`; it is on disk when this returns. An entry is written even if the caller stops
+    /// waiting.
+    ///
+    /// # Errors
+    /// When it could not be written: then the act must not happen. After a failed flush to disk nothing
+    /// can be recorded until the service is started anew, because what the disk holds is unknown.
+    pub async fn record(&self, event: Event) -> Result<(), AuditError> {
+        let written = self.writer.submit(event).await;
+        written.unwrap_or_else(|_| Err(AuditError::stopped()))
+    }
+
+    /// The last entry on disk: note it elsewhere, and [`verify`] can tell whether the end was cut off.
+    #[must_use]
+    pub fn head(&self) -> Option<Head> {
+        self.writer.head()
+    }
+
+    /// Whether the last event could be recorded. Nothing is tried: a full disk shows at the next event.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        !self.writer.is_failing()
+    }
+
+    /// How many events could not be recorded since the log was opened.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.writer.failures()
+    }
+
+    /// How many times the disk was made to flush; many events share one.
+    #[must_use]
+    pub fn flushes(&self) -> u64 {
+        self.writer.flushes()
+    }
+}
+
+/// The log can't be opened, or an event not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The file can't be read or written.
+    #[error("the audit log can't be written: {0}")]
+    Unavailable(String),
+    /// The file is open elsewhere.
+    #[error("{} is open in another Signet process; stop that one first", .0.display())]
+    InUse(PathBuf),
+    /// The end of the file is not what was written.
+    #[error(
+        "{}: {reason}; keep the file as evidence, see what `signet audit verify` says, then move it away so that a new log begins", .path.display()
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with its end.
+        reason: String,
+    },
+}
+
+impl AuditError {
+    fn stopped() -> Self {
+        Self::Unavailable("its writer has stopped".into())
+    }
+}

@@ -1,0 +1,225 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::oauth::{ClientId, KeyId, Subject, TokenId};
+
+/// No text in an entry is longer, in characters; the rest is cut off.
+const LONGEST_TEXT: usize = 512;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What happened.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum EventKind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name in the log.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The service began to serve.
+    ServiceStarted = "service.started",
+    /// The service ended in order.
+    ServiceStopped = "service.stopped",
+    /// The log ended in the middle of a line, which was cut off.
+    AuditTailCut = "audit.tail_cut",
+    /// A key was made, and is published or will be.
+    KeyGenerated = "key.generated",
+    /// A key began to sign.
+    KeyActivated = "key.activated",
+    /// A key's successor took over; it is still published.
+    KeyRetired = "key.retired",
+    /// A key is no longer published.
+    KeyForgotten = "key.forgotten",
+    /// Somebody asked that the waiting key take over.
+    KeyRotateRequested = "key.rotate_requested",
+    /// A rotation was due and failed; the old keys go on.
+    KeyRotationFailed = "key.rotation_failed",
+    /// Somebody declared a key compromised.
+    KeyCompromised = "key.compromised",
+    /// A key from elsewhere was taken in.
+    KeyImported = "key.imported",
+    /// The keys were sealed with another key-encryption key.
+    KeysRekeyed = "keys.rekeyed",
+    /// A client was registered.
+    ClientRegistered = "client.registered",
+    /// A client's registration was changed.
+    ClientChanged = "client.changed",
+    /// A client was given a new secret.
+    ClientSecretRotated = "client.secret_rotated",
+    /// A client was removed.
+    ClientDeleted = "client.deleted",
+    /// One token was revoked.
+    TokenRevoked = "token.revoked",
+    /// Everything issued before a time was revoked, to a client or for a subject.
+    TokensRevokedBefore = "tokens.revoked_before",
+    /// The admin API refused a call.
+    AdminRefused = "admin.refused",
+}
+
+impl Serialize for EventKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It was done, or is about to be: admin acts are recorded first.
+    Success,
+    /// It was not allowed.
+    Refused,
+    /// It was allowed and did not work.
+    Failed,
+}
+
+/// Who did it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", content = "id", rename_all = "lowercase")]
+pub enum Actor {
+    /// Signet itself, on schedule.
+    Service,
+    /// Whoever ran the command line on the machine itself, by user name.
+    Operator(String),
+    /// An authenticated client.
+    Client(ClientId),
+    /// Somebody who did not say, or could not prove, who they are.
+    Anonymous,
+}
+
+/// Something to record. Secrets have no way in: details are plain values, and [`crate::oauth::Secret`] is none.
+#[derive(Clone, Debug, Serialize)]
+pub struct Event {
+    #[serde(rename = "event")]
+    kind: EventKind,
+    outcome: Outcome,
+    actor: Actor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Subject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<ClientId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<KeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<TokenId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    detail: BTreeMap<&'static str, Value>,
+}
+
+impl Event {
+    /// `actor` did it, with success.
+    #[must_use]
+    pub fn new(kind: EventKind, actor: Actor) -> Self {
+        let actor = match actor {
+            Actor::Operator(name) => Actor::Operator(clipped(&name)),
+            actor => actor,
+        };
+        Self {
+            kind,
+            outcome: Outcome::Success,
+            actor,
+            subject: None,
+            client_id: None,
+            kid: None,
+            jti: None,
+            source_ip: None,
+            request_id: None,
+            detail: BTreeMap::new(),
+        }
+    }
+
+    /// What kind of event it is.
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        self.kind
+    }
+
+    /// It ended otherwise than with success.
+    #[must_use]
+    pub fn outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+
+    /// It was done to this subject.
+    #[must_use]
+    pub fn subject(mut self, subject: &Subject) -> Self {
+        self.subject = Some(subject.clone());
+        self
+    }
+
+    /// It was done to this client.
+    #[must_use]
+    pub fn client(mut self, client_id: &ClientId) -> Self {
+        self.client_id = Some(client_id.clone());
+        self
+    }
+
+    /// It was done to this key.
+    #[must_use]
+    pub fn key(mut self, kid: &KeyId) -> Self {
+        self.kid = Some(kid.clone());
+        self
+    }
+
+    /// It was done to this token.
+    #[must_use]
+    pub fn token(mut self, jti: &TokenId) -> Self {
+        self.jti = Some(jti.clone());
+        self
+    }
+
+    /// The request came from there.
+    #[must_use]
+    pub fn source_ip(mut self, address: IpAddr) -> Self {
+        self.source_ip = Some(address.to_canonical());
+        self
+    }
+
+    /// It was done by this request.
+    #[must_use]
+    pub fn request(mut self, request_id: &str) -> Self {
+        self.request_id = Some(clipped(request_id));
+        self
+    }
+
+    /// More about it, for people. Must not be a secret; texts are cut at 512 characters.
+    #[must_use]
+    pub fn detail(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        let value = match value.into() {
+            Value::String(text) => Value::String(clipped(&text)),
+            value => value,
+        };
+        self.detail.insert(name, value);
+        self
+    }
+}
+
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

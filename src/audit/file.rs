@@ -1,0 +1,92 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::AuditError;
+
+/// Where lines are appended; a trait so that tests can let a disk fail.
+pub(super) trait Sink: Send + 'static {
+    /// Appends `bytes`, all of them or an error.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything appended survive a power cut.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Takes back what was appended behind the last successful [`Sink::sync`].
+    fn take_back(&mut self) -> io::Result<()>;
+}
+
+/// The log's file, locked for this process.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    pub(super) path: PathBuf,
+    file: File,
+    /// How long the file is with all that was synced.
+    durable: u64,
+}
+
+impl LogFile {
+    /// Opens or creates the file with access for its owner only, and locks it.
+    pub(super) fn open(path: &Path) -> Result<Self, AuditError> {
+        let unavailable = |error: io::Error| AuditError::Unavailable(format!("{}: {error}", path.display()));
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(directory) = directory {
+            std::fs::create_dir_all(directory).map_err(unavailable)?;
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(unavailable)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => AuditError::InUse(path.to_owned()),
+            TryLockError::Error(error) => unavailable(error),
+        })?;
+        // The directory too, or a power cut could take the new file's name with it.
+        File::open(directory.unwrap_or(Path::new(".")))
+            .and_then(|dir| dir.sync_all())
+            .map_err(unavailable)?;
+        let durable = file.metadata().map_err(unavailable)?.len();
+        Ok(Self { path: path.to_owned(), file, durable })
+    }
+
+    /// How long the file is.
+    pub(super) fn len(&self) -> u64 {
+        self.durable
+    }
+
+    /// The bytes from `start` to the end.
+    pub(super) fn read_from(&mut self, start: u64) -> io::Result<Vec<u8>> {
+        self.file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        self.file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Cuts the file to `length`, durably.
+    pub(super) fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)?;
+        self.file.sync_all()?;
+        self.durable = length;
+        Ok(())
+    }
+}
+
+impl Sink for LogFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.durable = self.file.metadata()?.len();
+        Ok(())
+    }
+
+    fn take_back(&mut self) -> io::Result<()> {
+        self.cut(self.durable)
+    }
+}

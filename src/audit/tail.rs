@@ -1,0 +1,63 @@
+use std::io;
+
+use super::chain::{Head, read_line};
+use super::file::LogFile;
+use super::{AuditError, chain};
+
+/// Where the next entry is linked to.
+pub(super) struct Tail {
+    pub(super) head: Head,
+    pub(super) torn: Option<Torn>,
+}
+
+/// A last line without an end, which was cut off.
+pub(super) struct Torn {
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+}
+
+/// The window that is read first; it doubles until two whole lines are in it.
+const WINDOW: u64 = 64 * 1024;
+
+/// Reads the end of the log, cuts off a line without an end, and checks the last two lines.
+pub(super) fn read(file: &mut LogFile) -> Result<Tail, AuditError> {
+    let unavailable = |error: io::Error| AuditError::Unavailable(error.to_string());
+    let length = file.len();
+    let mut window = WINDOW.min(length);
+    let mut bytes = file.read_from(length - window).map_err(unavailable)?;
+    while window < length && newlines(&bytes) < 3 {
+        window = (window * 2).min(length);
+        bytes = file.read_from(length - window).map_err(unavailable)?;
+    }
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let torn = cut_torn(file, &bytes[end..]).map_err(unavailable)?;
+    let head = last_entry(&bytes[..end])
+        .map_err(|reason| AuditError::Damaged { path: file.path.clone(), reason: reason.to_owned() })?;
+    Ok(Tail { head, torn })
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == b'\n').count() - 1
+}
+
+fn cut_torn(file: &mut LogFile, torn: &[u8]) -> io::Result<Option<Torn>> {
+    if torn.is_empty() {
+        return Ok(None);
+    }
+    let bytes = torn.len() as u64;
+    file.cut(file.len() - bytes)?;
+    Ok(Some(Torn { bytes, sha256: chain::digest(torn) }))
+}
+
+/// The last entry of `bytes`, which ends with a whole line and begins anywhere.
+fn last_entry(bytes: &[u8]) -> Result<Head, &'static str> {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').rev();
+    let Some(last) = lines.next() else { return Ok(Head::NONE) };
+    let last = read_line(last).ok_or("its last line does not agree with its hash")?;
+    let before = match lines.next() {
+        None => Head::NONE,
+        Some(line) => read_line(line).ok_or("its last line but one does not agree with its hash")?.head,
+    };
+    let linked = last.head.seq == before.seq + 1 && last.previous == before.hash;
+    if linked { Ok(last.head) } else { Err("its last line is not linked to the line before it") }
+}

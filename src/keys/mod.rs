@@ -1,1 +1,54 @@
-//! The signing keys and their rotation.
+//! The signing keys: made, sealed, published, used, replaced and forgotten without breaking anyone.
+//!
+//! A key is a record of dates ([`KeyRecord`]); its phase is computed, never stored. What has to happen is
+//! a pure function of records, policy and time ([`schedule`], [`intervene`]); [`KeyRing`] carries it out
+//! by one conditional commit to the store, and serves signing and verification keys from memory. Private
+//! halves are the vault's ([`KeyVault`]), sealed under a key-encryption key.
+//!
+//! What is promised: while clocks differ by no more than S and every node loads a change within P, no valid
+//! token is refused by a verifier that keeps a JWKS for its `max-age`, save those of a compromised key. A
+//! clock that is set back makes no key and drops none. A clock that is set *forward* by more than S breaks
+//! the promise: dates come too early, and nobody can tell.
+
+mod change;
+mod directory;
+mod draft;
+mod error;
+mod fetchers;
+pub mod forecast;
+mod import;
+pub mod intervene;
+mod kek;
+mod operations;
+mod policy;
+mod record;
+mod rekey;
+mod report;
+mod rfc3339;
+mod ring;
+pub mod schedule;
+mod seal;
+mod sealed_ring;
+mod signer;
+#[cfg(test)]
+mod simulation;
+mod snapshot;
+mod software;
+mod vault;
+
+pub use change::KeyEvent;
+pub use directory::DirectoryVault;
+pub use error::KeyRingError;
+pub use import::{UnreadableKey, read_private_key};
+pub use kek::{Kek, KekError, KekId};
+pub use policy::{Policy, UnsafePolicy};
+pub use record::{End, KeyRecord, KeyRingRecord, LoweredMaxAge, Origin, Phase, PrivateHalf, PromisedMaxAge};
+pub use rekey::{Rekey, RekeyError, Rekeyed, rekey};
+pub use report::{Changed, Compromised, Imported, KeyList, KeyView, Rotated, Rotations};
+pub use ring::{Health, KeyRing, KeyRingParts};
+pub use seal::{SealedKey, UnsealError};
+pub use sealed_ring::RingUnreadable;
+pub use signer::{SelfTestFailed, SignError, Signer, self_test};
+pub use snapshot::{JwksDocument, NoKey, SigningKey};
+pub use software::{SoftwareSigner, UnusableKey};
+pub use vault::{KeyVault, StoredKey, StoredState, VaultError};

@@ -1,0 +1,282 @@
+//! Changing the ring: read, plan, make what is needed, commit on the condition that nobody else did, and
+//! take the result into use. A crash at any point leaves the old ring or the new one, and both readable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::draft::{Dates, new_record};
+use super::error::KeyRingError;
+use super::intervene::Refusal;
+use super::record::{KeyRingRecord, Origin, PrivateHalf};
+use super::ring::KeyRing;
+use super::schedule::{Step, bootstrap, make_up_for_delay, plan};
+use super::sealed_ring::{self, KEY, TABLE};
+use super::signer::Signer;
+use super::snapshot::Snapshot;
+use super::software::SoftwareSigner;
+use super::vault::{KeyVault, StoredState, VaultError};
+use crate::oauth::{Algorithm, KeyId};
+use crate::store::{Batch, Committed, Condition, Put, Row};
+
+/// How often a change is tried anew when other nodes were faster.
+const ATTEMPTS: usize = 100;
+
+/// A pending key that no ring names is some other node's that is about to be committed, until it is older
+/// than this, in seconds.
+const PENDING_FOR: i64 = 600;
+
+/// Something that happened to a key: for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyEvent {
+    /// When, in seconds since the epoch.
+    pub at: i64,
+    /// To which key.
+    pub kid: Option<KeyId>,
+    /// For which algorithm it is.
+    pub algorithm: Option<Algorithm>,
+    /// What.
+    pub change: Step,
+}
+
+/// What an operation wants done: steps, and what it answers once they are durable.
+pub(super) type Asked<T> = Result<(Vec<Step>, T), Refusal>;
+
+/// Given the ring and the time, says what is wanted.
+type Ask<'a, T> = dyn Fn(&KeyRingRecord, i64) -> Asked<T> + Send + Sync + 'a;
+
+/// A change that is asked for.
+pub(super) struct Change<'a, T> {
+    /// What is wanted; asked anew when another node was faster.
+    pub(super) ask: Box<Ask<'a, T>>,
+    /// The key that a [`Step::Create`] of `ask` brings in, instead of one that is made.
+    pub(super) import: Option<Arc<SoftwareSigner>>,
+    /// A key whose private half need not be there.
+    pub(super) spare: Option<&'a KeyId>,
+    /// Whether the first keys are made where there are none.
+    pub(super) may_bootstrap: bool,
+}
+
+impl Change<'_, ()> {
+    /// Only what is due.
+    pub(super) fn tick() -> Self {
+        Self::new(|_, _| Ok((Vec::new(), ())))
+    }
+}
+
+impl<'a, T> Change<'a, T> {
+    /// What is due, and what `ask` asks for.
+    pub(super) fn new(ask: impl Fn(&KeyRingRecord, i64) -> Asked<T> + Send + Sync + 'a) -> Self {
+        Self { ask: Box::new(ask), import: None, spare: None, may_bootstrap: false }
+    }
+}
+
+type Signers = HashMap<KeyId, Arc<dyn Signer>>;
+
+/// A change under way.
+struct Work {
+    now: i64,
+    ring: KeyRingRecord,
+    steps: Vec<Step>,
+    events: Vec<KeyEvent>,
+    created: Signers,
+}
+
+impl KeyRing {
+    pub(super) async fn change<T>(&self, change: &Change<'_, T>) -> Result<(T, Vec<KeyEvent>), KeyRingError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let mut signers = Signers::new();
+        let mut answer = None;
+        let mut events = Vec::new();
+        let mut owed: Vec<Step> = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let read_at = self.parts.clock.monotonic();
+            let row = self.parts.store.get(TABLE, KEY).await?;
+            let mut ring = self.read(row.as_ref(), change.may_bootstrap).await?;
+            self.open_signers(&ring, &mut signers, change.spare).await?;
+            ring.as_of = ring.as_of.max(self.latest_use());
+            let now = self.parts.clock.numeric_date();
+            let mut work = Work { now, ring, steps: Vec::new(), events: Vec::new(), created: Signers::new() };
+            let first = if row.is_none() { bootstrap(&self.parts.policy, now) } else { owed.clone() };
+            let ask = answer.is_none().then_some(change);
+            let asked = match self.prepare(&mut work, first, ask).await {
+                Ok(asked) => asked,
+                Err(error) => {
+                    self.discard(&work.created).await;
+                    return Err(error);
+                }
+            };
+            if work.steps.is_empty() {
+                let version = row.map_or(0, |row| row.version);
+                self.install(work.ring, version, &signers, read_at);
+                if let Some(answer) = answer.take().or(asked) {
+                    return Ok((answer, events));
+                }
+                continue;
+            }
+            match self.commit(&work, row.as_ref()).await? {
+                Committed::Applied => {
+                    answer = answer.or(asked);
+                    let now = self.parts.clock.numeric_date();
+                    owed = make_up_for_delay(&work.ring, &work.steps, &self.parts.policy, now);
+                    events.append(&mut work.events);
+                    signers.extend(work.created);
+                    self.settle(&work.ring).await?;
+                }
+                Committed::Conflict => self.discard(&work.created).await,
+            }
+        }
+        Err(KeyRingError::Contended)
+    }
+
+    /// The ring in `row`, with the vault brought in line with it.
+    async fn read(&self, row: Option<&Row>, may_bootstrap: bool) -> Result<KeyRingRecord, KeyRingError> {
+        if let Some(row) = row {
+            let ring = sealed_ring::decode(&row.value, &self.parts.kek)?;
+            self.settle(&ring).await?;
+            return Ok(ring);
+        }
+        let stored = self.in_vault(<dyn KeyVault>::list).await?;
+        let kept = stored.iter().filter(|key| key.state == StoredState::Kept).count();
+        if kept > 0 || !may_bootstrap {
+            return Err(KeyRingError::RingLost { keys: kept });
+        }
+        Ok(KeyRingRecord::empty(self.parts.policy.max_age()))
+    }
+
+    /// Carries out on `work` what comes first, what is due, what is asked for, and what is due after that.
+    async fn prepare<T>(
+        &self,
+        work: &mut Work,
+        first: Vec<Step>,
+        change: Option<&Change<'_, T>>,
+    ) -> Result<Option<T>, KeyRingError> {
+        let policy = &self.parts.policy;
+        self.carry_out(work, first, None).await?;
+        self.carry_out(work, plan(&work.ring, policy, work.now), None).await?;
+        let Some(change) = change else { return Ok(None) };
+        let (steps, answer) = (change.ask)(&work.ring, work.now)?;
+        self.carry_out(work, steps, change.import.as_ref()).await?;
+        self.carry_out(work, plan(&work.ring, policy, work.now), None).await?;
+        Ok(Some(answer))
+    }
+
+    async fn carry_out(
+        &self,
+        work: &mut Work,
+        steps: Vec<Step>,
+        import: Option<&Arc<SoftwareSigner>>,
+    ) -> Result<(), KeyRingError> {
+        for step in steps {
+            let mut kid = step.kid().cloned();
+            let mut algorithm =
+                kid.as_ref().and_then(|kid| work.ring.find(kid)).map(|record| record.algorithm);
+            if let Step::Create { algorithm: wanted, publish_at, sign_from } = step {
+                let brought = import.cloned();
+                let is_import = brought.is_some();
+                let signer = self
+                    .in_vault(move |vault| match brought {
+                        Some(key) => vault.import(&key),
+                        None => vault.generate(wanted),
+                    })
+                    .await?;
+                let lifetime = self.parts.policy.longest_lifetime();
+                let public = signer.public_jwk().key.clone();
+                let mut record = new_record(public, wanted, Dates { publish_at, sign_from, lifetime });
+                record.origin = if is_import { Origin::Imported } else { Origin::Generated };
+                (kid, algorithm) = (Some(record.kid.clone()), Some(wanted));
+                work.created.insert(record.kid.clone(), signer);
+                work.ring.add(record);
+            }
+            work.ring.apply(&step);
+            work.events.push(KeyEvent { at: work.now, kid, algorithm, change: step.clone() });
+            work.steps.push(step);
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, work: &Work, row: Option<&Row>) -> Result<Committed, KeyRingError> {
+        let condition = row.map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
+        let value = sealed_ring::encode(&work.ring, &self.parts.kek);
+        let batch = Batch::new().put(TABLE, KEY, condition, Put::lasting(value));
+        // A failure leaves open whether it was applied: what was made stays pending, and the next change
+        // finds it named in the ring, or not.
+        Ok(self.parts.store.commit(batch).await?)
+    }
+
+    /// Brings the vault in line with the ring: what is named and pending becomes kept, what is erased is
+    /// destroyed, what is pending for long and not named is destroyed. A kept key that the ring does not
+    /// name is left alone: the ring may be an old one.
+    async fn settle(&self, ring: &KeyRingRecord) -> Result<(), KeyRingError> {
+        let halves: HashMap<KeyId, PrivateHalf> =
+            ring.records.iter().map(|record| (record.kid.clone(), record.private_half)).collect();
+        let now = self.parts.clock.numeric_date();
+        self.in_vault(move |vault| {
+            for key in vault.list()? {
+                match (halves.get(&key.kid), key.state) {
+                    (Some(PrivateHalf::Erased), _) => vault.destroy(&key.kid)?,
+                    (Some(PrivateHalf::Sealed), StoredState::Pending { .. }) => vault.keep(&key.kid)?,
+                    (None, StoredState::Pending { since }) if since + PENDING_FOR < now => {
+                        vault.destroy(&key.kid)?;
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Opens what signs or waits and is not open yet.
+    async fn open_signers(
+        &self,
+        ring: &KeyRingRecord,
+        signers: &mut Signers,
+        spare: Option<&KeyId>,
+    ) -> Result<(), KeyRingError> {
+        let now = self.parts.clock.numeric_date();
+        let current = self.snapshot.load_full();
+        for record in ring.records.iter().filter(|record| record.is_alive(now)) {
+            if signers.contains_key(&record.kid) || spare == Some(&record.kid) {
+                continue;
+            }
+            let signer = if let Some(signer) = current.signer(&record.kid) {
+                signer
+            } else {
+                let (kid, algorithm) = (record.kid.clone(), record.algorithm);
+                self.in_vault(move |vault| vault.open(&kid, algorithm)).await?
+            };
+            signers.insert(record.kid.clone(), signer);
+        }
+        Ok(())
+    }
+
+    fn install(&self, ring: KeyRingRecord, version: u64, signers: &Signers, read_at: std::time::Duration) {
+        let now = self.parts.clock.numeric_date();
+        let alive = |kid: &KeyId| ring.find(kid).is_some_and(|record| record.is_alive(now));
+        let signers = signers.iter().filter(|(kid, _)| alive(kid));
+        let signers = signers.map(|(kid, signer)| (kid.clone(), Arc::clone(signer))).collect();
+        let snapshot = Snapshot::new(ring, version, &self.parts.policy, &signers).read_at(read_at);
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Destroys keys that were made for a commit that did not happen.
+    async fn discard(&self, created: &Signers) {
+        for kid in created.keys() {
+            let kid = kid.clone();
+            if let Err(error) = self.in_vault(move |vault| vault.destroy(&kid)).await {
+                tracing::warn!(%error, "a key that is not needed stays in the vault as pending");
+            }
+        }
+    }
+
+    async fn in_vault<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn KeyVault) -> Result<R, VaultError> + Send + 'static,
+    ) -> Result<R, KeyRingError> {
+        let vault = Arc::clone(&self.parts.vault);
+        let outcome = tokio::task::spawn_blocking(move || call(vault.as_ref())).await;
+        Ok(outcome.map_err(|_| KeyRingError::Stopping)??)
+    }
+}

@@ -1,0 +1,40 @@
+use super::import::UnreadableKey;
+use super::intervene::Refusal;
+use super::sealed_ring::RingUnreadable;
+use super::vault::VaultError;
+use crate::store::StoreError;
+
+/// The ring can't be used or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyRingError {
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vault fails, or a key that signs or waits is missing from it.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The ring can't be read.
+    #[error(transparent)]
+    Unreadable(#[from] RingUnreadable),
+    /// There are sealed keys, but no ring that names them.
+    #[error(
+        "the store has no key ring, but the vault holds {keys} sealed keys: restore the store from a backup; only if \
+         every token may become invalid, move the keys away and start anew"
+    )]
+    RingLost {
+        /// How many.
+        keys: usize,
+    },
+    /// What was asked for is refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What was brought in is no key that can be used.
+    #[error(transparent)]
+    UnreadableKey(#[from] UnreadableKey),
+    /// Other nodes changed the ring at every attempt.
+    #[error("other nodes keep changing the key ring; try again in a moment")]
+    Contended,
+    /// A task was stopped with the process.
+    #[error("the process is stopping")]
+    Stopping,
+}

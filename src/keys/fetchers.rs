@@ -1,0 +1,41 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+/// How many addresses are remembered; more are not counted.
+const MOST: usize = 10_000;
+
+/// Who fetched the JWKS, and when last: in memory only, since this node started.
+#[derive(Debug, Default)]
+pub(super) struct Fetchers(Mutex<HashMap<IpAddr, i64>>);
+
+impl Fetchers {
+    pub(super) fn record(&self, fetcher: IpAddr, now: i64) {
+        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if last.len() < MOST || last.contains_key(&fetcher) {
+            last.insert(fetcher, now);
+        }
+    }
+
+    /// How many have fetched since `date`: who last fetched later, has what was published then.
+    pub(super) fn since(&self, date: i64) -> usize {
+        let last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        last.values().filter(|fetched| **fetched >= date).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fetchers_are_counted_once_and_within_bounds() {
+        let fetchers = Fetchers::default();
+        for number in 0..20_000_u32 {
+            fetchers.record(IpAddr::from(number.to_be_bytes()), 10);
+        }
+        fetchers.record(IpAddr::from([0, 0, 0, 1]), 20);
+        assert_eq!(fetchers.since(10), MOST);
+        assert_eq!(fetchers.since(11), 1);
+    }
+}

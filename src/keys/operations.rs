@@ -1,0 +1,155 @@
+//! What an operator can ask of the ring: the admin API and the command line call the same functions.
+//! Whoever must not act unaudited writes the audit record before the call.
+
+use std::sync::Arc;
+
+use super::change::Change;
+use super::error::KeyRingError;
+use super::forecast::{Forecast, forecast};
+use super::import::read_private_key;
+use super::intervene::{self, Refusal};
+use super::record::KeyRingRecord;
+use super::report::{Changed, Compromised, Imported, KeyList, KeyView, Rotated, Rotations};
+use super::ring::{KeyRing, KeyRingParts};
+use super::schedule::{Step, lead, max_age, next_change, signer};
+use super::signer::Signer as _;
+use crate::oauth::{Algorithm, KeyId, Secret};
+
+impl KeyRing {
+    /// Every key, who signs, and when the JWKS changes next, as this node last read the ring.
+    #[must_use]
+    pub fn list(&self) -> KeyList {
+        let snapshot = self.snapshot.load();
+        let (ring, policy, now) = (&snapshot.ring, &self.parts.policy, self.parts.clock.numeric_date());
+        let mut keys: Vec<KeyView> = ring.records.iter().map(|record| self.view(ring, record, now)).collect();
+        keys.sort_by(|a, b| (a.publish_at, a.sign_from, &a.kid).cmp(&(b.publish_at, b.sign_from, &b.kid)));
+        KeyList {
+            now,
+            snapshot_age: snapshot.age(self.parts.clock.monotonic()).as_secs(),
+            next_change: next_change(&ring.records, now),
+            max_age: max_age(ring, policy, now),
+            lead: lead(ring, policy),
+            keys,
+        }
+    }
+
+    fn view(&self, ring: &KeyRingRecord, record: &super::KeyRecord, now: i64) -> KeyView {
+        KeyView {
+            kid: record.kid.clone(),
+            algorithm: record.algorithm,
+            phase: record.phase(now),
+            signs: signer(&ring.records, record.algorithm, now)
+                .is_some_and(|signer| signer.kid == record.kid),
+            origin: record.origin,
+            publish_at: record.publish_at,
+            sign_from: record.sign_from,
+            retire_at: record.retire_at(),
+            forget_at: record.forget_at(),
+            compromised_at: record.compromised_at(),
+            age: (now - record.publish_at).max(0),
+            longest_lifetime: record.longest_lifetime,
+            fetchers: self.fetchers.since(record.publish_at),
+        }
+    }
+
+    /// What will happen when, if nobody intervenes. Changes nothing.
+    #[must_use]
+    pub fn forecast(&self) -> Forecast {
+        let snapshot = self.snapshot.load();
+        forecast(&snapshot.ring, &self.parts.policy, self.parts.clock.numeric_date())
+    }
+
+    /// Lets the waiting key of `algorithm`, or of every algorithm in use, sign as soon as its lead is over;
+    /// the answer says when. With `force`, at once: a declared emergency; the answer says what breaks.
+    ///
+    /// # Errors
+    /// When the algorithm is not in use, and when store or vault fail.
+    pub async fn rotate(
+        &self,
+        algorithm: Option<Algorithm>,
+        force: bool,
+    ) -> Result<Changed<Rotations>, KeyRingError> {
+        let policy = &self.parts.policy;
+        let algorithms = algorithm.map_or_else(|| policy.algorithms().to_vec(), |algorithm| vec![algorithm]);
+        let ask = |ring: &KeyRingRecord, now| {
+            let mut steps = Vec::new();
+            let mut rotations = Vec::new();
+            for algorithm in &algorithms {
+                let rotation = intervene::rotate(ring, policy, now, (*algorithm, force))?;
+                steps.extend(rotation.steps);
+                rotations.push(Rotated {
+                    algorithm: *algorithm,
+                    kid: rotation.kid,
+                    previous: rotation.previous,
+                    sign_from: rotation.sign_from,
+                    wait: rotation.sign_from - now,
+                    breaks: rotation.breaks,
+                });
+            }
+            Ok((steps, Rotations { rotations }))
+        };
+        let (answer, events) = self.change(&Change::new(ask)).await?;
+        Ok(Changed { answer, events })
+    }
+
+    /// Drops `kid` for good, in one commit: it leaves the JWKS, signs no more, and another key signs at once.
+    /// Works for a signing, a waiting and a retired key. The answer says what breaks, for whom, until when.
+    ///
+    /// # Errors
+    /// When the key is unknown or compromised already, and when store or vault fail.
+    pub async fn compromise(&self, kid: &KeyId) -> Result<Changed<Compromised>, KeyRingError> {
+        let policy = &self.parts.policy;
+        let ask = |ring: &KeyRingRecord, now| {
+            let (steps, breaks) = intervene::compromise(ring, policy, now, kid)?;
+            let answer = Compromised { kid: kid.clone(), signs_now: None, named_until: None, breaks };
+            Ok((steps, answer))
+        };
+        let change = Change { spare: Some(kid), ..Change::new(ask) };
+        let (mut answer, events) = self.change(&change).await?;
+        let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
+        if let Some(record) = snapshot.ring.find(kid) {
+            answer.named_until = record.forget_at();
+            answer.signs_now =
+                signer(&snapshot.ring.records, record.algorithm, now).map(|signer| signer.kid.clone());
+        }
+        Ok(Changed { answer, events })
+    }
+
+    /// Declares `kid` compromised on a ring that does not open because the key's private half is missing or
+    /// damaged: the way out where no backup has it.
+    ///
+    /// # Errors
+    /// As [`KeyRing::compromise`]; also when the ring can't be read, or another key is missing.
+    pub async fn compromise_unopened(
+        parts: KeyRingParts,
+        kid: &KeyId,
+    ) -> Result<Changed<Compromised>, KeyRingError> {
+        Self::unopened(parts).compromise(kid).await
+    }
+
+    /// Takes in a private key, as PEM or JWK, for `algorithm`. It waits behind the keys that wait already, and
+    /// never less than the lead; the answer says when it signs.
+    ///
+    /// # Errors
+    /// When it can't be read, is weak or of the wrong kind, is in the ring, was compromised or retired once,
+    /// when the algorithm is not in use, and when store or vault fail.
+    pub async fn import(
+        &self,
+        private_key: &Secret,
+        algorithm: Algorithm,
+    ) -> Result<Changed<Imported>, KeyRingError> {
+        let signer = Arc::new(read_private_key(algorithm, private_key)?);
+        let (policy, kid) = (&self.parts.policy, signer.kid().clone());
+        let ask = |ring: &KeyRingRecord, now| {
+            let step = intervene::admit(ring, policy, now, (algorithm, &kid))?;
+            let sign_from = match step {
+                Step::Create { sign_from, .. } => sign_from,
+                _ => now,
+            };
+            Ok::<_, Refusal>((vec![step], Imported { kid: kid.clone(), algorithm, sign_from }))
+        };
+        let change = Change { import: Some(Arc::clone(&signer)), ..Change::new(ask) };
+        let (answer, events) = self.change(&change).await?;
+        Ok(Changed { answer, events })
+    }
+}

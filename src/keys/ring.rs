@@ -1,0 +1,209 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+
+use super::change::{Change, KeyEvent};
+use super::error::KeyRingError;
+use super::fetchers::Fetchers;
+use super::kek::Kek;
+use super::policy::Policy;
+use super::record::KeyRingRecord;
+use super::snapshot::{JwksDocument, NoKey, SigningKey, Snapshot};
+use super::vault::KeyVault;
+use crate::clock::SharedClock;
+use crate::oauth::{Algorithm, KeyId};
+use crate::store::Store;
+use crate::verify::KeySet;
+
+/// What a [`KeyRing`] is made of.
+#[derive(Clone)]
+pub struct KeyRingParts {
+    /// Where the ring lives.
+    pub store: Arc<dyn Store>,
+    /// Where the private keys live.
+    pub vault: Arc<dyn KeyVault>,
+    /// What the ring is authenticated under.
+    pub kek: Arc<Kek>,
+    /// The times that rotation keeps.
+    pub policy: Policy,
+    /// What time it is.
+    pub clock: SharedClock,
+}
+
+/// The keys of the service, as this node knows them: signs and verifies from memory, and changes only by
+/// conditional commits to the store.
+pub struct KeyRing {
+    pub(super) parts: KeyRingParts,
+    pub(super) snapshot: ArcSwap<Snapshot>,
+    /// One change at a time in this process; other nodes are held off by the commit's condition.
+    pub(super) changing: tokio::sync::Mutex<()>,
+    pub(super) fetchers: Fetchers,
+    /// The latest time this node has signed or planned at: notices a clock that is set back.
+    latest_use: AtomicI64,
+    /// In a row.
+    failures: AtomicU64,
+    failures_ever: AtomicU64,
+}
+
+/// Whether this node's ring is good to sign with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Health {
+    /// All is well.
+    Green,
+    /// The last attempts to read or change the ring failed; this node still signs.
+    Amber {
+        /// How many in a row.
+        failures: u64,
+    },
+    /// The ring was not read for P: this node does not sign. It still verifies and serves the JWKS.
+    Red {
+        /// How many attempts failed in a row.
+        failures: u64,
+    },
+}
+
+impl KeyRing {
+    /// Opens the ring, or makes the first keys where there is neither a ring nor a key, and does what is due.
+    /// Gives what was done.
+    ///
+    /// # Errors
+    /// When the ring can't be read or is missing while there are keys, when a key that signs or waits is
+    /// missing or does not open, and when store or vault fail. Nothing is made anew in place of what can't
+    /// be read.
+    pub async fn open(parts: KeyRingParts) -> Result<(Arc<Self>, Vec<KeyEvent>), KeyRingError> {
+        let ring = Self::unopened(parts);
+        let ((), events) = ring.change(&Change { may_bootstrap: true, ..Change::tick() }).await?;
+        Ok((ring, events))
+    }
+
+    /// A ring that has read nothing yet.
+    pub(super) fn unopened(parts: KeyRingParts) -> Arc<Self> {
+        let empty = KeyRingRecord::empty(parts.policy.max_age());
+        let snapshot = Snapshot::new(empty, 0, &parts.policy, &std::collections::HashMap::new());
+        Arc::new(Self {
+            parts,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            changing: tokio::sync::Mutex::new(()),
+            fetchers: Fetchers::default(),
+            latest_use: AtomicI64::new(i64::MIN),
+            failures: AtomicU64::new(0),
+            failures_ever: AtomicU64::new(0),
+        })
+    }
+
+    /// Reads the ring, does what is due, and takes the result into use. Gives what was done. The rotator
+    /// calls this; a failure is counted.
+    ///
+    /// # Errors
+    /// As [`KeyRing::open`]; the keys in use stay in use.
+    pub async fn tick(&self) -> Result<Vec<KeyEvent>, KeyRingError> {
+        let outcome = self.change(&Change::tick()).await;
+        if outcome.is_ok() {
+            self.failures.store(0, Ordering::Relaxed);
+        } else {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.failures_ever.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome.map(|((), events)| events)
+    }
+
+    /// The key to sign with now. Takes no lock and reads no store: this is called for every token.
+    ///
+    /// # Errors
+    /// When the ring was not read for P, or no key for the algorithm signs yet.
+    pub fn signing_key(&self, algorithm: Algorithm) -> Result<Arc<SigningKey>, NoKey> {
+        let snapshot = self.snapshot.load();
+        if snapshot.age(self.parts.clock.monotonic()) > self.propagation() {
+            return Err(NoKey::Stale { retry_after: self.propagation().as_secs() });
+        }
+        let now = self.parts.clock.numeric_date();
+        if now > self.latest_use.load(Ordering::Relaxed) {
+            self.latest_use.fetch_max(now, Ordering::Relaxed);
+        }
+        snapshot.signing_key(algorithm, now)
+    }
+
+    /// The published keys, ready to verify with: for introspection.
+    #[must_use]
+    pub fn key_set(&self) -> Arc<KeySet> {
+        Arc::clone(&self.snapshot.load().key_set)
+    }
+
+    /// The version of the ring in use: nodes must agree on it.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.snapshot.load().version
+    }
+
+    /// How many attempts to read or change the ring failed since the start.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures_ever.load(Ordering::Relaxed)
+    }
+
+    /// The JWKS, from memory; it is served even while the store is out of reach.
+    #[must_use]
+    pub fn jwks(&self) -> JwksDocument {
+        self.snapshot.load().jwks(&self.parts.policy, self.parts.clock.numeric_date())
+    }
+
+    /// The compromised keys that some token or verifier may still know: for the status lists.
+    #[must_use]
+    pub fn compromised(&self) -> Vec<KeyId> {
+        let snapshot = self.snapshot.load();
+        let compromised = snapshot.ring.records.iter().filter(|record| record.compromised_at().is_some());
+        compromised.map(|record| record.kid.clone()).collect()
+    }
+
+    /// Notes who fetched the JWKS, for [`KeyRing::list`].
+    pub fn record_fetch(&self, fetcher: IpAddr) {
+        self.fetchers.record(fetcher, self.parts.clock.numeric_date());
+    }
+
+    /// Whether this node's ring is good to sign with.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let failures = self.failures.load(Ordering::Relaxed);
+        if self.age() > self.propagation() {
+            Health::Red { failures }
+        } else if failures > 0 {
+            Health::Amber { failures }
+        } else {
+            Health::Green
+        }
+    }
+
+    /// How long ago this node began to read the ring that it uses.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.snapshot.load().age(self.parts.clock.monotonic())
+    }
+
+    /// The times that rotation keeps.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.parts.policy
+    }
+
+    /// P: for how long a ring that was read may be signed by.
+    pub(super) fn propagation(&self) -> Duration {
+        Duration::from_secs(u64::try_from(self.parts.policy.propagation()).unwrap_or_default())
+    }
+
+    /// Notes that the ring is used now, and gives the latest time that it ever was.
+    pub(super) fn latest_use(&self) -> i64 {
+        let now = self.parts.clock.numeric_date();
+        self.latest_use.fetch_max(now, Ordering::Relaxed).max(now)
+    }
+}
+
+impl std::fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyRing").field("snapshot", &self.snapshot.load()).finish_non_exhaustive()
+    }
+}

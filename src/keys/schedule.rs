@@ -1,0 +1,427 @@
+//! What must happen to the keys, and when: pure functions of records, policy and time.
+
+use serde::Serialize;
+
+use super::draft::Draft;
+use super::policy::Policy;
+use super::record::{End, KeyRecord, KeyRingRecord, LoweredMaxAge, Phase, PrivateHalf, PromisedMaxAge};
+use crate::oauth::{Algorithm, KeyId};
+
+/// One change to the ring. Dates are seconds since the epoch, lifetimes seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// A key is made.
+    Create {
+        /// For this algorithm.
+        algorithm: Algorithm,
+        /// It stands in the JWKS from then.
+        publish_at: i64,
+        /// It signs from then.
+        sign_from: i64,
+    },
+    /// A key's time to sign has come.
+    Begin {
+        /// Which key.
+        kid: KeyId,
+    },
+    /// A waiting key gets other dates.
+    Reschedule {
+        /// Which key.
+        kid: KeyId,
+        /// It stands in the JWKS from then.
+        publish_at: i64,
+        /// It signs from then.
+        sign_from: i64,
+    },
+    /// Tokens may live longer than before.
+    RaiseLifetime {
+        /// Signed with this key.
+        kid: KeyId,
+        /// So long.
+        longest_lifetime: i64,
+    },
+    /// A key's end is fixed, or moved.
+    Retire {
+        /// Which key.
+        kid: KeyId,
+        /// It signs no more from then.
+        retire_at: i64,
+        /// It leaves the JWKS then.
+        forget_at: i64,
+    },
+    /// A key that was to retire signs on.
+    Reopen {
+        /// Which key.
+        kid: KeyId,
+    },
+    /// A private half is destroyed.
+    ErasePrivate {
+        /// Which key's.
+        kid: KeyId,
+    },
+    /// A key is compromised.
+    Compromise {
+        /// Which key.
+        kid: KeyId,
+        /// Since then.
+        compromised_at: i64,
+        /// It is named as compromised until then.
+        forget_at: i64,
+    },
+    /// A record is removed.
+    Forget {
+        /// Of which key.
+        kid: KeyId,
+    },
+    /// Verifiers are told that they may cache the JWKS for longer, or shorter.
+    Promise {
+        /// For how long.
+        max_age: PromisedMaxAge,
+    },
+}
+
+impl Step {
+    /// Which key it is about; [`Step::Create`] has none yet, [`Step::Promise`] is about all.
+    #[must_use]
+    pub fn kid(&self) -> Option<&KeyId> {
+        match self {
+            Self::Create { .. } | Self::Promise { .. } => None,
+            Self::Begin { kid }
+            | Self::Reschedule { kid, .. }
+            | Self::RaiseLifetime { kid, .. }
+            | Self::Retire { kid, .. }
+            | Self::Reopen { kid }
+            | Self::ErasePrivate { kid }
+            | Self::Compromise { kid, .. }
+            | Self::Forget { kid } => Some(kid),
+        }
+    }
+}
+
+/// The first keys of a service whose JWKS was never served: the first signs at once, and the next may as
+/// soon as it is asked to, since no verifier can hold a JWKS without them.
+#[must_use]
+pub fn bootstrap(policy: &Policy, now: i64) -> Vec<Step> {
+    let publish_at = now - policy.lead();
+    let first_two = |algorithm: &Algorithm| {
+        [now, now + policy.period()].map(|sign_from| Step::Create {
+            algorithm: *algorithm,
+            publish_at,
+            sign_from,
+        })
+    };
+    policy.algorithms().iter().flat_map(first_two).collect()
+}
+
+/// What must be done at `now` so that every algorithm in use has a key that signs and one that waits, and
+/// every key leaves when its last token has expired and not before.
+///
+/// The steps apply in order. Planning again after they were applied gives nothing new, except that a
+/// record is forgotten only once its private half is known to be erased.
+#[must_use]
+pub fn plan(ring: &KeyRingRecord, policy: &Policy, now: i64) -> Vec<Step> {
+    let mut draft = Draft::new(ring, policy, now);
+    promise(&mut draft);
+    for algorithm in Algorithm::ALL {
+        if policy.algorithms().contains(&algorithm) {
+            keep_in_use(&mut draft, algorithm);
+        } else {
+            withdraw(&mut draft, algorithm);
+        }
+    }
+    for record in &ring.records {
+        clear(&mut draft, record);
+    }
+    draft.into_steps()
+}
+
+/// A longer `max-age` counts before it is served, a shorter one when the last longer-lived copy has run out.
+fn promise(draft: &mut Draft) {
+    let (promised, served, now) = (draft.promised(), draft.policy().max_age(), draft.now());
+    let seconds = promised.seconds;
+    let run_out = seconds + draft.policy().propagation() + draft.policy().skew();
+    let lowered = match promised.lowered {
+        _ if served >= seconds => None,
+        None => Some(LoweredMaxAge { at: now, to: served }),
+        Some(LoweredMaxAge { at, to }) if at + run_out <= now => {
+            let to = to.max(served);
+            let lowered = (served < to).then_some(LoweredMaxAge { at: now, to: served });
+            draft.push(Step::Promise { max_age: PromisedMaxAge { seconds: to, lowered } });
+            return;
+        }
+        // A date in the future: the clock was set back.
+        Some(LoweredMaxAge { at, to }) => {
+            let set_back = at > now + draft.policy().skew();
+            Some(LoweredMaxAge { at: if set_back { now } else { at }, to: to.max(served) })
+        }
+    };
+    let max_age = PromisedMaxAge { seconds: seconds.max(served), lowered };
+    if max_age == promised {
+        return;
+    }
+    draft.push(Step::Promise { max_age });
+}
+
+fn keep_in_use(draft: &mut Draft, algorithm: Algorithm) {
+    draft.begin_due(algorithm);
+    let moved = draft.reschedule_waiting(algorithm);
+    draft.begin_due(algorithm);
+    draft.create_if_none_waits(algorithm);
+    draft.raise_lifetimes(algorithm);
+    draft.fix_ends(algorithm, &moved);
+}
+
+/// An algorithm that was dropped from the settings signs on for a lead, so that taking the setting back
+/// in that time changes nothing for anyone.
+fn withdraw(draft: &mut Draft, algorithm: Algorithm) {
+    draft.begin_due(algorithm);
+    draft.raise_lifetimes(algorithm);
+    draft.end_chain(algorithm);
+}
+
+/// What is due whatever the algorithm's use: a longer hold, the erasure, the removal.
+fn clear(draft: &mut Draft, record: &KeyRecord) {
+    let Some(record) = draft.find(&record.kid).cloned() else { return };
+    let now = draft.now();
+    let kid = || record.kid.clone();
+    if let End::Planned { retire_at, forget_at } = record.end
+        && forget_at > now
+    {
+        let least = retire_at + draft.policy().hold_for(record.longest_lifetime);
+        if forget_at < least {
+            draft.push(Step::Retire { kid: kid(), retire_at, forget_at: least });
+        }
+    }
+    match (record.phase(now), record.private_half) {
+        (Phase::Retired | Phase::Forgotten, PrivateHalf::Sealed) => {
+            draft.push(Step::ErasePrivate { kid: kid() });
+        }
+        (Phase::Forgotten | Phase::Compromised, PrivateHalf::Erased)
+            if record.forget_at().is_some_and(|forget_at| forget_at <= now) =>
+        {
+            draft.push(Step::Forget { kid: kid() });
+        }
+        _ => {}
+    }
+}
+
+/// What must be put right when `steps`, planned for `planned_at`, were durable only at `now`: other nodes'
+/// time to load them counts from then.
+#[must_use]
+pub fn make_up_for_delay(ring: &KeyRingRecord, steps: &[Step], policy: &Policy, now: i64) -> Vec<Step> {
+    let mut draft = Draft::new(ring, policy, now);
+    let lead = draft.lead();
+    for record in ring.records.iter().filter(|record| record.is_waiting(now)) {
+        let fresh = |step: &Step| {
+            matches!(step, Step::Create { algorithm, publish_at, .. }
+            if *algorithm == record.algorithm && *publish_at == record.publish_at)
+        };
+        if steps.iter().any(fresh) && record.publish_at < now && record.publish_at > now - lead {
+            let sign_from = record.sign_from.max(now + lead);
+            draft.push(Step::Reschedule { kid: record.kid.clone(), publish_at: now, sign_from });
+        }
+    }
+    for step in steps {
+        if let Step::Retire { kid, retire_at, .. } = step
+            && let Some(record) = ring.find(kid)
+            && *retire_at < now + policy.overlap()
+            && record.retire_at() == Some(*retire_at)
+        {
+            draft.retire(record, now + policy.overlap());
+        }
+    }
+    draft.into_steps()
+}
+
+/// The key that signs with `algorithm` at `now`: among those whose time has come, the newest.
+#[must_use]
+pub fn signer(records: &[KeyRecord], algorithm: Algorithm, now: i64) -> Option<&KeyRecord> {
+    records
+        .iter()
+        .filter(|record| record.algorithm == algorithm && record.is_alive(now) && !record.is_waiting(now))
+        .max_by(|a, b| (a.sign_from, &a.kid).cmp(&(b.sign_from, &b.kid)))
+}
+
+/// The key that will sign next with `algorithm`.
+#[must_use]
+pub fn next_signer(records: &[KeyRecord], algorithm: Algorithm, now: i64) -> Option<&KeyRecord> {
+    records
+        .iter()
+        .filter(|record| record.algorithm == algorithm && record.is_waiting(now))
+        .min_by(|a, b| (a.sign_from, &a.kid).cmp(&(b.sign_from, &b.kid)))
+}
+
+/// When the JWKS changes next, as far as is planned: a key leaves, or begins to sign, upon which a new one is
+/// made.
+#[must_use]
+pub fn next_change(records: &[KeyRecord], now: i64) -> Option<i64> {
+    records
+        .iter()
+        .filter(|record| record.compromised_at().is_none())
+        .flat_map(|record| {
+            let signs = record.is_waiting(now).then_some(record.sign_from);
+            [signs, record.forget_at()]
+        })
+        .flatten()
+        .filter(|date| *date > now)
+        .min()
+}
+
+/// For how many seconds a JWKS served at `now` may be cached: M, but never past its next change, and at
+/// least 1.
+#[must_use]
+pub fn max_age(ring: &KeyRingRecord, policy: &Policy, now: i64) -> i64 {
+    let max_age = policy.max_age().min(ring.max_age.seconds);
+    match next_change(&ring.records, now) {
+        Some(date) => max_age.min(date - now),
+        None => max_age,
+    }
+}
+
+/// How far a key's tokens may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpBound {
+    lifetime: i64,
+    last: i64,
+}
+
+impl ExpBound {
+    /// The bound for tokens signed with the key of `record`: T, but no more than is recorded with the key,
+    /// and S before the key leaves the JWKS.
+    #[must_use]
+    pub fn of(record: &KeyRecord, policy: &Policy) -> Self {
+        Self {
+            lifetime: record.longest_lifetime.min(policy.longest_lifetime()),
+            last: record.forget_at().map_or(i64::MAX, |forget_at| forget_at - policy.skew()),
+        }
+    }
+
+    /// The latest `exp` of a token that is signed at `now`.
+    #[must_use]
+    pub fn latest_exp(&self, now: i64) -> i64 {
+        now.saturating_add(self.lifetime).min(self.last)
+    }
+}
+
+/// How long a key published at a time must wait before it signs, in seconds: the lead of the settings, or
+/// more while verifiers may hold copies of the JWKS that were given out for longer.
+#[must_use]
+pub fn lead(ring: &KeyRingRecord, policy: &Policy) -> i64 {
+    policy.lead().max(policy.propagation() + ring.max_age.seconds + policy.skew())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::draft::{Dates, new_record, placeholder};
+    use super::super::intervene::rotate;
+    use super::super::policy::tests::settings;
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000;
+
+    /// M 5, P 1, S 2, lead 8, hold 13, period 9; T as given.
+    fn policy(lifetime: u64) -> Policy {
+        let mut settings = settings();
+        settings.hold = Duration::from_secs(13.max(3 + lifetime));
+        Policy::new(&settings, Duration::from_secs(lifetime)).unwrap()
+    }
+
+    fn apply(ring: &mut KeyRingRecord, steps: &[Step]) {
+        for step in steps {
+            if let Step::Create { algorithm, publish_at, sign_from } = *step {
+                let dates = Dates { publish_at, sign_from, lifetime: 10 };
+                let number = usize::try_from(sign_from).unwrap();
+                ring.add(new_record(placeholder(algorithm, number), algorithm, dates));
+            }
+            ring.apply(step);
+        }
+    }
+
+    fn first_ring() -> KeyRingRecord {
+        let mut ring = KeyRingRecord::empty(5);
+        apply(&mut ring, &bootstrap(&policy(10), NOW));
+        let steps = plan(&ring, &policy(10), NOW);
+        apply(&mut ring, &steps);
+        ring
+    }
+
+    #[test]
+    fn the_first_keys_are_planned_in_order() {
+        let ring = first_ring();
+        assert_eq!(signer(&ring.records, Algorithm::ES256, NOW), ring.records.first());
+        assert_eq!(next_signer(&ring.records, Algorithm::ES256, NOW), ring.records.get(1));
+        assert_eq!(ring.records[1].sign_from, NOW + 9);
+        // Its successor begins, lagging nodes and fast clocks follow, its last token expires.
+        let end = End::Planned { retire_at: NOW + 9 + 1 + 2, forget_at: NOW + 9 + 1 + 2 + 13 };
+        assert_eq!(ring.records[0].end, end);
+        assert_eq!(plan(&ring, &policy(10), NOW), []);
+    }
+
+    #[test]
+    fn a_token_of_a_lagging_node_whose_clock_is_ahead_does_not_outlive_its_key() {
+        let mut ring = first_ring();
+        let rotation = rotate(&ring, &policy(10), NOW, (Algorithm::ES256, false)).unwrap();
+        let not_yet_loaded = ring.records[0].clone();
+        apply(&mut ring, &rotation.steps);
+        // P after the change, by a clock that is ahead by S.
+        let exp = ExpBound::of(&not_yet_loaded, &policy(10)).latest_exp(NOW + 1 + 2);
+        assert!(exp <= ring.records[0].forget_at().unwrap() - 2);
+    }
+
+    #[test]
+    fn a_longer_lifetime_counts_only_once_it_is_recorded() {
+        let mut ring = first_ring();
+        assert_eq!(ExpBound::of(&ring.records[1], &policy(60)).latest_exp(NOW), NOW + 10);
+        let steps = plan(&ring, &policy(60), NOW);
+        apply(&mut ring, &steps);
+        assert_eq!(ExpBound::of(&ring.records[1], &policy(60)).latest_exp(NOW), NOW + 60);
+        assert_eq!(ring.records[0].forget_at(), Some(NOW + 9 + 1 + 2 + 63));
+    }
+
+    #[test]
+    fn a_longer_lead_postpones_who_waits() {
+        let mut ring = first_ring();
+        ring.records[1].publish_at = NOW;
+        let mut settings = settings();
+        settings.lead = Duration::from_secs(50);
+        settings.rotation_period = Duration::from_secs(51);
+        let policy = Policy::new(&settings, Duration::from_secs(10)).unwrap();
+        let steps = plan(&ring, &policy, NOW);
+        apply(&mut ring, &steps);
+        assert_eq!(ring.records[1].sign_from, NOW + 50);
+        assert_eq!(ring.records[0].retire_at(), Some(NOW + 50 + 3));
+    }
+
+    #[test]
+    fn a_key_that_another_nodes_faster_clock_published_is_published_here() {
+        let ring = first_ring();
+        assert!(ring.records[1].is_published(ring.records[1].publish_at - 1));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_key_and_drops_none() {
+        let mut ring = first_ring();
+        for step in 1..40 {
+            let steps = plan(&ring, &policy(10), NOW + step);
+            apply(&mut ring, &steps);
+        }
+        ring.as_of = NOW + 39;
+        let signs = signer(&ring.records, Algorithm::ES256, NOW + 39).unwrap().kid.clone();
+        for back in [1, 10, 1_000, 1_000_000_000] {
+            let steps = plan(&ring, &policy(10), NOW + 39 - back);
+            let drops = |step: &Step| {
+                matches!(step, Step::Create { .. } | Step::ErasePrivate { .. } | Step::Forget { .. })
+            };
+            assert!(!steps.iter().any(drops), "{steps:?}");
+            let mut ring = ring.clone();
+            apply(&mut ring, &steps);
+            assert_eq!(signer(&ring.records, Algorithm::ES256, NOW + 39 - back).unwrap().kid, signs);
+            // Nor does the next rotation wait until the clock is where it was.
+            let next = next_signer(&ring.records, Algorithm::ES256, NOW + 39 - back).unwrap();
+            assert!(next.sign_from <= NOW + 39 - back + 9);
+        }
+    }
+}

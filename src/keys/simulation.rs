@@ -1,0 +1,486 @@
+//! Years of rotation in seconds: nodes that lag and whose clocks differ, operators who rotate, drop and
+//! bring in keys, settings that change, outages and clocks set back, against verifiers that fetch the
+//! JWKS only when their copy's `max-age` has ended. No valid token may be refused.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+
+use super::draft::{Dates, new_record, placeholder};
+use super::intervene::{Refusal, admit, compromise, rotate};
+use super::policy::Policy;
+use super::record::KeyRingRecord;
+use super::schedule::{ExpBound, Step, bootstrap, max_age, next_change, plan, signer};
+use crate::config::{KekSource, KeysConfig};
+use crate::oauth::{Algorithm, KeyId};
+
+#[derive(Clone, Debug)]
+struct Times {
+    max_age: u64,
+    propagation: u64,
+    skew: u64,
+    lifetime: u64,
+    slack: (u64, u64, u64),
+    algorithms: Vec<Algorithm>,
+}
+
+impl Times {
+    fn policy(&self) -> Policy {
+        let least_lead = self.propagation + self.max_age + self.skew;
+        let least_hold = self.propagation + self.lifetime + self.skew;
+        let lead = least_lead + self.slack.0;
+        let hold = least_hold + self.slack.1;
+        // Few enough keys, however short the period.
+        let period = (lead + 1 + self.slack.2).max(hold / 20);
+        let settings = KeysConfig {
+            dir: "keys".into(),
+            kek: KekSource::Developer,
+            algorithms: self.algorithms.clone(),
+            jwks_max_age: Duration::from_secs(self.max_age),
+            propagation: Duration::from_secs(self.propagation),
+            clock_skew: Duration::from_secs(self.skew),
+            lead: Duration::from_secs(lead),
+            hold: Duration::from_secs(hold),
+            rotation_period: Duration::from_secs(period),
+        };
+        Policy::new(&settings, Duration::from_secs(self.lifetime)).expect("safe by construction")
+    }
+}
+
+/// P and S are properties of the machines: they stay, whatever else the settings become.
+fn times(propagation: u64, skew: u64) -> impl Strategy<Value = Times> {
+    let slack = prop_oneof![Just(0_u64), 0..100_u64, 0..5_000_000_u64];
+    let slack = (slack.clone(), slack.clone(), slack);
+    let algorithms = subsequence(Algorithm::ALL.to_vec(), 1..=2);
+    let tuple = (1..600_u64, prop_oneof![1..60_u64, 1..7200_u64], slack, algorithms);
+    tuple.prop_map(move |(max_age, lifetime, slack, algorithms)| Times {
+        max_age,
+        propagation,
+        skew,
+        lifetime,
+        slack,
+        algorithms,
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Wait(i64),
+    ToNextChange(i64),
+    Rotate { algorithm: Algorithm, force: bool },
+    Compromise(usize),
+    Import(Algorithm),
+    Reconfigure(Times),
+    Outage(i64),
+    SetClockBack(i64),
+}
+
+fn act(propagation: u64, skew: u64) -> impl Strategy<Value = Act> {
+    let algorithm = proptest::sample::select(Algorithm::ALL.to_vec());
+    prop_oneof![
+        6 => (0..200_i64).prop_map(Act::Wait),
+        12 => (-3..70_i64).prop_map(Act::ToNextChange),
+        4 => algorithm.clone().prop_map(|algorithm| Act::Rotate { algorithm, force: false }),
+        1 => algorithm.clone().prop_map(|algorithm| Act::Rotate { algorithm, force: true }),
+        2 => (0..20_usize).prop_map(Act::Compromise),
+        1 => algorithm.prop_map(Act::Import),
+        2 => times(propagation, skew).prop_map(Act::Reconfigure),
+        1 => prop_oneof![0..1000_i64, 0..10_000_000_i64].prop_map(Act::Outage),
+        1 => prop_oneof![0..1000_i64, 0..1_000_000_i64].prop_map(Act::SetClockBack),
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct Scenario {
+    seed: u64,
+    /// Of S, how much is skew between clocks; the rest is the verifiers' leeway.
+    skew: i64,
+    times: Times,
+    acts: Vec<Act>,
+}
+
+fn scenario() -> impl Strategy<Value = Scenario> {
+    (1..60_u64, 1..120_u64).prop_flat_map(|(propagation, skew)| {
+        let acts = proptest::collection::vec(act(propagation, skew), 1..40);
+        let of_it = 0..=i64::try_from(skew).expect("small");
+        (any::<u64>(), of_it, times(propagation, skew), acts).prop_map(|(seed, skew, times, acts)| Scenario {
+            seed,
+            skew,
+            times,
+            acts,
+        })
+    })
+}
+
+struct Node {
+    offset: i64,
+    ring: KeyRingRecord,
+    loaded_at: i64,
+}
+
+#[derive(Default)]
+struct Verifier {
+    offset: i64,
+    kids: Vec<KeyId>,
+    fresh_until: i64,
+}
+
+struct Token {
+    kid: KeyId,
+    exp: i64,
+}
+
+struct World {
+    random: u64,
+    t: i64,
+    set_back: i64,
+    leeway: i64,
+    policy: Policy,
+    ring: KeyRingRecord,
+    nodes: Vec<Node>,
+    verifiers: Vec<Verifier>,
+    tokens: Vec<Token>,
+    /// Keys that were made to sign too early on purpose, and until when that may hurt.
+    excused: Vec<(KeyId, i64)>,
+    made: usize,
+}
+
+impl World {
+    fn new(scenario: &Scenario) -> Self {
+        let policy = scenario.times.policy();
+        let mut world = Self {
+            random: scenario.seed,
+            t: 1_800_000_000,
+            set_back: 0,
+            leeway: policy.skew() - scenario.skew,
+            ring: KeyRingRecord::empty(policy.max_age()),
+            policy,
+            nodes: Vec::new(),
+            verifiers: Vec::new(),
+            tokens: Vec::new(),
+            excused: Vec::new(),
+            made: 0,
+        };
+        let steps = bootstrap(&world.policy, world.t);
+        world.apply(&steps);
+        for _ in 0..3 {
+            let offset = world.upto(scenario.skew);
+            world.nodes.push(Node { offset, ring: world.ring.clone(), loaded_at: world.t });
+            let offset = world.upto(scenario.skew);
+            world.verifiers.push(Verifier { offset, ..Verifier::default() });
+        }
+        world.tick_all();
+        world
+    }
+
+    /// `SplitMix64`.
+    fn upto(&mut self, most: i64) -> i64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let z = (z ^ (z >> 31)) >> 1;
+        i64::try_from(z).unwrap() % (most + 1)
+    }
+
+    fn node_now(&self, node: usize) -> i64 {
+        self.t + self.nodes[node].offset - self.set_back
+    }
+
+    fn apply(&mut self, steps: &[Step]) -> Vec<KeyId> {
+        let mut kids = Vec::new();
+        for step in steps {
+            if let Step::Create { algorithm, publish_at, sign_from } = *step {
+                self.made += 1;
+                let public = placeholder(algorithm, self.made);
+                let lifetime = self.policy.longest_lifetime();
+                let record = new_record(public, algorithm, Dates { publish_at, sign_from, lifetime });
+                kids.push(record.kid.clone());
+                self.ring.add(record);
+            }
+            self.ring.apply(step);
+        }
+        kids
+    }
+
+    /// What a node remembers of its own clock.
+    fn remember(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.ring.as_of = self.ring.as_of.max(self.node_now(node));
+        }
+    }
+
+    fn tick(&mut self, node: usize) {
+        let now = self.node_now(node);
+        for round in 0.. {
+            let steps = plan(&self.ring, &self.policy, now);
+            if steps.is_empty() {
+                break;
+            }
+            let only_forgets = steps.iter().all(|step| matches!(step, Step::Forget { .. }));
+            assert!(round == 0 || only_forgets, "a plan leaves something to plan: {steps:?}");
+            self.apply(&steps);
+        }
+        for algorithm in self.policy.algorithms() {
+            let waiting = self
+                .ring
+                .records
+                .iter()
+                .filter(|record| record.algorithm == *algorithm && record.is_waiting(now))
+                .count();
+            assert!((1..=4).contains(&waiting), "{waiting} next keys");
+        }
+        assert!(self.ring.is_consistent());
+        self.nodes[node].ring = self.ring.clone();
+        self.nodes[node].loaded_at = self.t;
+    }
+
+    fn tick_all(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.tick(node);
+        }
+    }
+
+    /// Lets time pass in steps that end at most P after a date of the ring, with ticks at random times.
+    fn advance(&mut self, mut by: i64) {
+        for _ in 0..20 {
+            if by <= 0 {
+                return;
+            }
+            let dates = self.ring.records.iter().flat_map(|record| {
+                [Some(record.sign_from), record.retire_at(), record.forget_at()].into_iter().flatten()
+            });
+            let server_now = self.t - self.set_back;
+            let next = dates.filter(|date| *date > server_now).min().map(|date| date - server_now);
+            let jitter = self.upto(self.policy.propagation());
+            let chunk = next.map_or(by, |next| by.min(next + jitter)).max(1);
+            by -= chunk;
+            self.t += chunk;
+            for node in 0..self.nodes.len() {
+                if self.upto(9) > 0 {
+                    // It has loaded the ring since, before anything changed.
+                    let lag = self.upto(self.policy.propagation());
+                    let loaded_at = self.t - lag;
+                    if loaded_at > self.t - chunk {
+                        self.nodes[node].ring = self.ring.clone();
+                    }
+                    self.nodes[node].loaded_at = self.nodes[node].loaded_at.max(loaded_at.min(self.t));
+                    if loaded_at <= self.t - chunk && self.nodes[node].loaded_at == loaded_at {
+                        self.tick(node);
+                    }
+                }
+            }
+            let ticking = usize::try_from(self.upto(2)).unwrap();
+            self.tick(ticking);
+            self.issue();
+            self.verify();
+        }
+    }
+
+    fn is_fresh(&self, node: usize) -> bool {
+        self.t - self.nodes[node].loaded_at <= self.policy.propagation()
+    }
+
+    fn issue(&mut self) {
+        for node in 0..self.nodes.len() {
+            if !self.is_fresh(node) {
+                continue;
+            }
+            let now = self.node_now(node);
+            for algorithm in self.policy.algorithms() {
+                let Some(record) = signer(&self.nodes[node].ring.records, *algorithm, now) else { continue };
+                let exp = ExpBound::of(record, &self.policy).latest_exp(now);
+                assert!(exp <= now + self.policy.longest_lifetime());
+                self.tokens.push(Token { kid: record.kid.clone(), exp });
+            }
+        }
+        let newest = self.tokens.len().saturating_sub(40);
+        self.tokens.drain(..newest);
+    }
+
+    fn verify(&mut self) {
+        for index in 0..self.verifiers.len() {
+            if self.t >= self.verifiers[index].fresh_until && !self.fetch(index) {
+                continue;
+            }
+            let verifier = &self.verifiers[index];
+            let expired_before = self.t + verifier.offset - self.leeway;
+            for token in self.tokens.iter().filter(|token| token.exp >= expired_before) {
+                let Some(record) = self.ring.find(&token.kid) else {
+                    panic!("{} is forgotten before its token has expired", token.kid)
+                };
+                if record.compromised_at().is_some() {
+                    continue;
+                }
+                assert!(record.forget_at().is_none_or(|forget_at| token.exp <= forget_at), "exp > forget_at");
+                let excused = |(kid, until): &(KeyId, i64)| *kid == token.kid && self.t <= *until;
+                let known = verifier.kids.contains(&token.kid);
+                assert!(known || self.excused.iter().any(excused), "a valid token is refused: {record:?}");
+            }
+        }
+        let (t, leeway) = (self.t, self.leeway);
+        self.tokens.retain(|token| token.exp >= t - leeway);
+    }
+
+    fn fetch(&mut self, index: usize) -> bool {
+        let first = usize::try_from(self.upto(2)).unwrap();
+        let Some(node) = (0..3).map(|turn| (first + turn) % 3).find(|node| self.is_fresh(*node)) else {
+            return false;
+        };
+        let now = self.node_now(node);
+        let ring = &self.nodes[node].ring;
+        let published = ring.records.iter().filter(|record| record.is_published(now));
+        self.verifiers[index].kids = published.map(|record| record.kid.clone()).collect();
+        let max_age = max_age(ring, &self.policy, now);
+        assert!((1..=self.policy.max_age()).contains(&max_age), "max-age {max_age}");
+        assert!(next_change(&ring.records, now).is_none_or(|date| now + max_age <= date));
+        self.verifiers[index].fresh_until = self.t + max_age;
+        true
+    }
+
+    fn act(&mut self, act: &Act) {
+        let node = usize::try_from(self.upto(2)).unwrap();
+        let now = self.node_now(node);
+        if matches!(act, Act::Rotate { .. } | Act::Compromise(_) | Act::Import(_)) {
+            self.tick(node);
+        }
+        match act {
+            Act::Wait(by) => self.advance(*by),
+            Act::ToNextChange(jitter) => {
+                let next = next_change(&self.ring.records, now).unwrap_or(now);
+                self.advance((next - now + jitter).max(0));
+            }
+            Act::Rotate { algorithm, force } => {
+                match rotate(&self.ring, &self.policy, now, (*algorithm, *force)) {
+                    Ok(rotation) => {
+                        assert!(*force || rotation.breaks.is_empty());
+                        self.apply(&rotation.steps);
+                        self.excuse(
+                            &rotation.kid,
+                            now,
+                            rotation.breaks.iter().map(|breakage| breakage.until).max(),
+                        );
+                    }
+                    Err(refusal) => assert!(matches!(refusal, Refusal::AlgorithmNotInUse(_))),
+                }
+                self.tick(node);
+            }
+            Act::Compromise(which) => self.compromise(*which, node),
+            Act::Import(algorithm) => {
+                let public = placeholder(*algorithm, self.made + 1);
+                if let Ok(step) = admit(&self.ring, &self.policy, now, (*algorithm, &public.thumbprint())) {
+                    self.apply(&[step]);
+                }
+                self.tick(node);
+            }
+            Act::Reconfigure(times) => {
+                self.policy = times.policy();
+                self.tick_all();
+            }
+            Act::Outage(by) => {
+                self.t += by;
+                self.tick_all();
+            }
+            Act::SetClockBack(by) => {
+                self.remember();
+                self.set_back += by;
+                self.tick_all();
+            }
+        }
+        self.issue();
+        self.verify();
+    }
+
+    fn compromise(&mut self, which: usize, node: usize) {
+        let now = self.node_now(node);
+        let Some(record) = self.ring.records.get(which) else { return };
+        let (kid, algorithm) = (record.kid.clone(), record.algorithm);
+        if let Ok((steps, breaks)) = compromise(&self.ring, &self.policy, now, &kid) {
+            self.apply(&steps);
+            assert!(!self.ring.find(&kid).unwrap().is_published(now));
+            if self.policy.algorithms().contains(&algorithm)
+                && let Some(successor) = signer(&self.ring.records, algorithm, now)
+            {
+                let successor = successor.kid.clone();
+                let until = breaks.iter().filter(|breakage| breakage.what.contains("new tokens"));
+                let until = until.map(|breakage| breakage.until).max();
+                self.excuse(&successor, now, until);
+            }
+        }
+        self.tick(node);
+    }
+
+    fn excuse(&mut self, kid: &KeyId, now: i64, until: Option<i64>) {
+        if let Some(until) = until {
+            // "Until" is by the clock of the node that answered.
+            self.excused.push((kid.clone(), self.t + until - now));
+        }
+    }
+
+    /// An algorithm that was in use all the time can always sign.
+    fn assert_signs(&self, established: &[Algorithm]) {
+        for algorithm in established {
+            for (node, state) in self.nodes.iter().enumerate() {
+                if self.is_fresh(node) {
+                    let found = signer(&state.ring.records, *algorithm, self.node_now(node));
+                    assert!(found.is_some(), "nobody signs {algorithm}");
+                }
+            }
+        }
+    }
+}
+
+fn run(scenario: &Scenario) {
+    let mut world = World::new(scenario);
+    let mut established = world.policy.algorithms().to_vec();
+    for act in &scenario.acts {
+        world.act(act);
+        established.retain(|algorithm| world.policy.algorithms().contains(algorithm));
+        world.assert_signs(&established);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_valid_token_is_refused(scenario in scenario()) {
+        run(&scenario);
+    }
+
+    #[test]
+    fn no_valid_token_is_refused_the_second_half(scenario in scenario()) {
+        run(&scenario);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The oracle is the arithmetic itself, in integers that can't overflow.
+    #[test]
+    fn no_unsafe_policy_is_accepted(times in proptest::array::uniform7(prop_oneof![0..40_u64, 0..200_000_u64, any::<u64>()])) {
+        let [max_age, propagation, skew, lifetime, lead, hold, period] = times;
+        let settings = KeysConfig {
+            dir: "keys".into(),
+            kek: KekSource::Developer,
+            algorithms: vec![Algorithm::ES256],
+            jwks_max_age: Duration::from_secs(max_age),
+            propagation: Duration::from_secs(propagation),
+            clock_skew: Duration::from_secs(skew),
+            lead: Duration::from_secs(lead),
+            hold: Duration::from_secs(hold),
+            rotation_period: Duration::from_secs(period),
+        };
+        let [m, p, s, t, lead, hold, period] = times.map(u128::from);
+        let safe = times.iter().all(|time| *time > 0)
+            && lead >= p + m + s
+            && hold >= p + t + s
+            && period > lead;
+        let accepted = Policy::new(&settings, Duration::from_secs(lifetime)).is_ok();
+        prop_assert!(!accepted || safe);
+        let meant = times.iter().all(|time| *time <= 86_400) && (p + hold) / period.max(1) < 29;
+        prop_assert!(accepted || !(safe && meant));
+    }
+}

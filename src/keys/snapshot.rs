@@ -1,0 +1,237 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
+use serde_json::json;
+
+use super::policy::Policy;
+use super::record::{KeyRecord, KeyRingRecord};
+use super::schedule::{self, ExpBound};
+use super::signer::{SignError, Signer};
+use crate::oauth::{Algorithm, JwkSet, KeyId, TokenType};
+use crate::verify::{KeySet, VerificationKey};
+
+/// A key that may sign now, with all that issuing needs of it computed beforehand.
+pub struct SigningKey {
+    signer: Arc<dyn Signer>,
+    access_token_header: String,
+    status_list_header: String,
+    bound: ExpBound,
+}
+
+impl SigningKey {
+    fn new(record: &KeyRecord, policy: &Policy, signer: Arc<dyn Signer>) -> Self {
+        Self {
+            signer,
+            access_token_header: header(record, TokenType::AccessToken),
+            status_list_header: header(record, TokenType::StatusList),
+            bound: ExpBound::of(record, policy),
+        }
+    }
+
+    /// The key's identifier.
+    #[must_use]
+    pub fn kid(&self) -> &KeyId {
+        self.signer.kid()
+    }
+
+    /// The algorithm that it signs with.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.signer.algorithm()
+    }
+
+    /// The JOSE header `{"typ", "alg", "kid"}` of a token signed with the key, as base64url.
+    #[must_use]
+    pub fn header(&self, token_type: TokenType) -> &str {
+        match token_type {
+            TokenType::AccessToken => &self.access_token_header,
+            TokenType::StatusList => &self.status_list_header,
+        }
+    }
+
+    /// The latest `exp` that a token signed at `now` may have: T from now, and S before the key leaves the
+    /// JWKS. A later one would outlive its key; whoever issues must cap it.
+    #[must_use]
+    pub fn latest_exp(&self, now: i64) -> i64 {
+        self.bound.latest_exp(now)
+    }
+
+    /// Signs a JWS signing input (RFC 7515, section 5.1). Does not look at what it signs.
+    ///
+    /// # Errors
+    /// When the key or the device that holds it fails.
+    pub fn sign(&self, signing_input: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.signer.sign(signing_input)
+    }
+}
+
+fn header(record: &KeyRecord, token_type: TokenType) -> String {
+    let header = json!({ "typ": token_type.as_str(), "alg": record.algorithm, "kid": record.kid });
+    URL_SAFE_NO_PAD.encode(header.to_string())
+}
+
+/// The JWKS, ready to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwksDocument {
+    /// The JSON (RFC 7517, section 5).
+    pub body: Arc<[u8]>,
+    /// A strong entity tag, quotes included (RFC 9110, section 8.8.3).
+    pub etag: Arc<str>,
+    /// For how many seconds it may be cached.
+    pub max_age: u64,
+}
+
+/// No key signs with the algorithm now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoKey {
+    /// The ring was not read for P: another node may have replaced the key.
+    #[error("the key ring was last read too long ago to sign by it")]
+    Stale {
+        /// When to try again, in seconds.
+        retry_after: u64,
+    },
+    /// The first key for the algorithm is not yet known to every verifier.
+    #[error("the first {algorithm} key signs in {retry_after} s, when every verifier knows it")]
+    NotYet {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// When to try again, in seconds.
+        retry_after: u64,
+    },
+    /// The algorithm is not in the settings.
+    #[error("{0} is not in use")]
+    NotInUse(Algorithm),
+}
+
+impl NoKey {
+    /// When to try again, in seconds, if that can help: for `Retry-After`.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Stale { retry_after } | Self::NotYet { retry_after, .. } => Some(*retry_after),
+            Self::NotInUse(_) => None,
+        }
+    }
+}
+
+/// The ring as this node last read it, with everything computed that serving needs.
+pub(super) struct Snapshot {
+    pub(super) ring: KeyRingRecord,
+    /// The row's version.
+    pub(super) version: u64,
+    /// Monotonic time, in milliseconds, at which reading it began.
+    loaded_at: AtomicU64,
+    /// By algorithm, the newest first.
+    slots: [Vec<Slot>; Algorithm::ALL.len()],
+    /// From when which body is served, the latest first.
+    documents: Vec<(i64, Arc<[u8]>, Arc<str>)>,
+    /// The published keys, ready to verify with. A forgotten one stays until its record goes: all that it signed
+    /// has ended.
+    pub(super) key_set: Arc<KeySet>,
+}
+
+struct Slot {
+    sign_from: i64,
+    retire_at: i64,
+    key: Arc<SigningKey>,
+}
+
+impl Snapshot {
+    pub(super) fn new(
+        ring: KeyRingRecord,
+        version: u64,
+        policy: &Policy,
+        signers: &HashMap<KeyId, Arc<dyn Signer>>,
+    ) -> Self {
+        let slots = Algorithm::ALL.map(|algorithm| {
+            let records = ring.records.iter().filter(|record| record.algorithm == algorithm);
+            let mut records: Vec<_> =
+                records.filter_map(|record| Some((record, signers.get(&record.kid)?))).collect();
+            records.sort_by(|(a, _), (b, _)| (b.sign_from, &b.kid).cmp(&(a.sign_from, &a.kid)));
+            let slot = |(record, signer): (&KeyRecord, &Arc<dyn Signer>)| Slot {
+                // What has begun has begun, wherever the clock is set.
+                sign_from: if record.begun { i64::MIN } else { record.sign_from },
+                retire_at: record.retire_at().unwrap_or(i64::MAX),
+                key: Arc::new(SigningKey::new(record, policy, Arc::clone(signer))),
+            };
+            records.into_iter().map(slot).collect()
+        });
+        let published = ring.records.iter().filter(|record| record.compromised_at().is_none());
+        let key_set = published.filter_map(|record| VerificationKey::from_jwk(&record.jwk()).ok()).collect();
+        let documents = documents(&ring);
+        Self { ring, version, loaded_at: 0.into(), slots, documents, key_set: Arc::new(key_set) }
+    }
+
+    pub(super) fn read_at(self, monotonic: Duration) -> Self {
+        self.loaded_at.store(millis(monotonic), Ordering::Relaxed);
+        self
+    }
+
+    /// How long ago the ring was read.
+    pub(super) fn age(&self, monotonic: Duration) -> Duration {
+        let loaded_at = self.loaded_at.load(Ordering::Relaxed);
+        Duration::from_millis(millis(monotonic).saturating_sub(loaded_at))
+    }
+
+    pub(super) fn signing_key(&self, algorithm: Algorithm, now: i64) -> Result<Arc<SigningKey>, NoKey> {
+        let slots = &self.slots[algorithm as usize];
+        match slots.iter().find(|slot| slot.sign_from <= now && now < slot.retire_at) {
+            Some(slot) => Ok(Arc::clone(&slot.key)),
+            None => match slots.iter().filter(|slot| now < slot.sign_from).map(|slot| slot.sign_from).min() {
+                Some(sign_from) => Err(NoKey::NotYet { algorithm, retry_after: seconds(sign_from - now) }),
+                None => Err(NoKey::NotInUse(algorithm)),
+            },
+        }
+    }
+
+    pub(super) fn signer(&self, kid: &KeyId) -> Option<Arc<dyn Signer>> {
+        let mut slots = self.slots.iter().flatten();
+        slots.find(|slot| slot.key.kid() == kid).map(|slot| Arc::clone(&slot.key.signer))
+    }
+
+    pub(super) fn jwks(&self, policy: &Policy, now: i64) -> JwksDocument {
+        let current = self.documents.iter().find(|(from, ..)| *from <= now).or(self.documents.last());
+        let (body, etag) =
+            current.map(|(_, body, etag)| (Arc::clone(body), Arc::clone(etag))).unwrap_or_default();
+        JwksDocument { body, etag, max_age: seconds(schedule::max_age(&self.ring, policy, now)) }
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// The JWKS from now on and from each date on at which a key leaves it.
+fn documents(ring: &KeyRingRecord) -> Vec<(i64, Arc<[u8]>, Arc<str>)> {
+    let mut dates: Vec<i64> = ring.records.iter().filter_map(KeyRecord::forget_at).collect();
+    dates.push(i64::MIN);
+    dates.sort_unstable_by(|a, b| b.cmp(a));
+    dates.dedup();
+    dates.into_iter().map(|from| document(ring, from)).collect()
+}
+
+#[expect(clippy::expect_used, reason = "plain data always becomes JSON")]
+fn document(ring: &KeyRingRecord, from: i64) -> (i64, Arc<[u8]>, Arc<str>) {
+    let mut published: Vec<&KeyRecord> =
+        ring.records.iter().filter(|record| record.is_published(from)).collect();
+    published.sort_by_key(|record| (record.publish_at, record.sign_from, &record.kid));
+    let set = JwkSet { keys: published.into_iter().map(KeyRecord::jwk).collect() };
+    let body: Arc<[u8]> = serde_json::to_vec(&set).expect("keys become JSON").into();
+    let tag = URL_SAFE_NO_PAD.encode(&digest(&SHA256, &body).as_ref()[..16]);
+    (from, body, format!("\"{tag}\"").into())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seconds(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or_default()
+}

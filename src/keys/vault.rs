@@ -1,0 +1,119 @@
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::seal::UnsealError;
+use super::signer::Signer;
+use super::software::{SoftwareSigner, UnusableKey};
+use crate::oauth::{Algorithm, KeyId};
+
+/// Keeps private keys. All calls may block: call them off the async threads.
+///
+/// A new key is *pending* until the ring that names it is committed, and is then *kept*: whatever crashes
+/// in between, the ring says which of the two it should be.
+pub trait KeyVault: Send + Sync + 'static {
+    /// Makes a key, stores it as pending, and reads it back: what is named in a ring can be opened.
+    ///
+    /// # Errors
+    /// When the key can't be made or stored, or does not open or pass its self-test.
+    fn generate(&self, algorithm: Algorithm) -> Result<Arc<dyn Signer>, VaultError>;
+
+    /// Stores a key that was brought in as pending, and reads it back.
+    ///
+    /// # Errors
+    /// As [`KeyVault::generate`]; also when the vault has the key already.
+    fn import(&self, key: &SoftwareSigner) -> Result<Arc<dyn Signer>, VaultError>;
+
+    /// Opens a key, pending or kept.
+    ///
+    /// # Errors
+    /// When there is none, or it does not open or pass its self-test.
+    fn open(&self, kid: &KeyId, algorithm: Algorithm) -> Result<Arc<dyn Signer>, VaultError>;
+
+    /// Turns a pending key into a kept one; does nothing to a kept one.
+    ///
+    /// # Errors
+    /// When there is no such key, or the vault fails.
+    fn keep(&self, kid: &KeyId) -> Result<(), VaultError>;
+
+    /// Every key, pending or kept.
+    ///
+    /// # Errors
+    /// When the vault fails.
+    fn list(&self) -> Result<Vec<StoredKey>, VaultError>;
+
+    /// Destroys a private key, pending or kept; does nothing if there is none.
+    ///
+    /// # Errors
+    /// When the vault fails.
+    fn destroy(&self, kid: &KeyId) -> Result<(), VaultError>;
+}
+
+/// A key that the vault has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoredKey {
+    /// Which one.
+    pub kid: KeyId,
+    /// Pending or kept.
+    pub state: StoredState,
+}
+
+/// Whether a ring is known to name the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StoredState {
+    /// Not yet.
+    Pending {
+        /// When it was made, in seconds since the epoch.
+        since: i64,
+    },
+    /// Yes.
+    Kept,
+}
+
+/// The vault can't do it.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// There is no such key.
+    #[error(
+        "the private key {kid} is missing from {place}: restore it from a backup (nodes share one key directory); \
+         if there is none, `signet keys compromise {kid} --offline` condemns it"
+    )]
+    Missing {
+        /// Which one.
+        kid: KeyId,
+        /// From where.
+        place: String,
+    },
+    /// There is such a key already.
+    #[error("{place} has the private key {kid} already")]
+    Present {
+        /// Which one.
+        kid: KeyId,
+        /// Where.
+        place: String,
+    },
+    /// It does not open.
+    #[error("the sealed key {path}: {reason}")]
+    Unseal {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: UnsealError,
+    },
+    /// It can't be used.
+    #[error("the key {kid}: {reason}")]
+    Unusable {
+        /// Which one; for a key that could not be made, its algorithm.
+        kid: String,
+        /// Why.
+        reason: UnusableKey,
+    },
+    /// The file system fails.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+}

@@ -1,1 +1,27 @@
-//! OAuth itself; knows no HTTP type.
+//! OAuth itself: authenticates clients, decides grants, answers introspection and revocation, and runs the
+//! administration. It knows no HTTP type; the HTTP room decodes into these requests and shapes the answers.
+
+pub mod admin;
+mod authenticate;
+mod discovery;
+mod error;
+mod grants;
+mod health;
+mod introspect;
+mod measure;
+mod params;
+mod revoke;
+mod services;
+mod verified;
+
+pub use crate::keys::JwksDocument;
+pub use authenticate::{Credentials, authenticate};
+pub use discovery::metadata;
+pub use error::{Cause, ProtocolError};
+pub use grants::{Defaults, token};
+pub use health::{Health, health};
+pub use introspect::{Introspection, introspect};
+pub use measure::measure;
+pub use params::Params;
+pub use revoke::{AskedToRevoke, RevocationOutcome, asked_to_revoke, revoke};
+pub use services::Services;

@@ -1,0 +1,298 @@
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::Mutex;
+
+use super::registration::Limits;
+use super::{AuthenticatedClient, Client, ClientChange, ClientSecret, GrantType};
+use super::{Registration, RegistrationError, Resources};
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::entropy::SharedEntropy;
+use crate::oauth::{ClientId, Secret, SecretHash};
+use crate::store::typed::{Record, TypedTable};
+use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
+
+const CLIENTS: TypedTable<Client> = TypedTable::new(Table::mirrored("clients"));
+
+/// No more secrets than this are honoured at once.
+const MAX_SECRETS: usize = 2;
+
+/// The registered clients: kept in the store, answered from memory.
+pub struct ClientRegistry {
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    limits: Limits,
+    clients: RwLock<HashMap<ClientId, Mirrored>>,
+    /// One change at a time, so that memory never shows an older state after a newer one.
+    changing: Mutex<()>,
+    /// Compared with when there is no such client, so that an unknown name takes as long as a known one.
+    nobody: SecretHash,
+}
+
+#[derive(Clone)]
+struct Mirrored {
+    version: u64,
+    client: Arc<Client>,
+}
+
+impl From<Record<Client>> for Mirrored {
+    fn from(record: Record<Client>) -> Self {
+        Self { version: record.version, client: Arc::new(record.value) }
+    }
+}
+
+/// A client and the secret that was just made for it: the only time it can be seen.
+#[derive(Debug)]
+pub struct Registered {
+    /// The client.
+    pub client: Arc<Client>,
+    /// Its new secret.
+    pub client_secret: Secret,
+}
+
+/// A client could not be registered, changed or found.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is none of that name.
+    #[error("no such client")]
+    Unknown,
+    /// The identifier belongs to another client.
+    #[error("the client_id is taken")]
+    Taken,
+    /// It was changed meanwhile; read it again.
+    #[error("the client was changed meanwhile")]
+    Changed,
+    /// What was asked for is not possible.
+    #[error(transparent)]
+    Refused(#[from] RegistrationError),
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ClientRegistry {
+    /// Loads every client into memory.
+    ///
+    /// # Errors
+    /// When the store can't be read or a record can't be understood.
+    pub async fn open(
+        config: &Config,
+        resources: Resources,
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+    ) -> Result<Self, StoreError> {
+        let limits = Limits {
+            resources,
+            longest_lifetime: config.tokens.longest_lifetime.as_secs(),
+            algorithms: config.keys.algorithms.clone(),
+        };
+        let nobody = SecretHash::of(&entropy.token::<32>());
+        let clients = load(store.as_ref()).await?;
+        Ok(Self {
+            store,
+            clock,
+            entropy,
+            limits,
+            clients: clients.into(),
+            changing: Mutex::default(),
+            nobody,
+        })
+    }
+
+    /// The client, if `secret` is one of its live secrets. An unknown name takes as long as a wrong secret.
+    #[must_use]
+    pub fn authenticate(&self, client_id: &str, secret: &str) -> Option<AuthenticatedClient> {
+        if let Some(client) = self.find(client_id) {
+            client.accepts(secret, self.clock.now()).then(|| AuthenticatedClient::new(client))
+        } else {
+            let _same_work = self.nobody.matches(secret);
+            None
+        }
+    }
+
+    /// The client of that name.
+    #[must_use]
+    pub fn find(&self, client_id: &str) -> Option<Arc<Client>> {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        clients.get(client_id).map(|mirrored| mirrored.client.clone())
+    }
+
+    /// Up to `limit` clients in the order of their identifiers, beginning behind `after`.
+    #[must_use]
+    pub fn list(&self, after: Option<&str>, limit: usize) -> Vec<Arc<Client>> {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<_> = clients
+            .values()
+            .map(|mirrored| &mirrored.client)
+            .filter(|client| after.is_none_or(|after| client.client_id.as_str() > after))
+            .collect();
+        found.sort_by(|a, b| a.client_id.cmp(&b.client_id));
+        found.into_iter().take(limit).cloned().collect()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Registers a client and makes its first secret.
+    ///
+    /// # Errors
+    /// When the registration can't be honoured, the identifier is taken, or the store fails.
+    pub async fn register(&self, registration: Registration) -> Result<Registered, ClientError> {
+        let now = self.clock.now();
+        let client_secret = self.new_secret();
+        let client = Client {
+            client_id: registration.client_id.unwrap_or_else(|| self.new_id()),
+            client_name: registration.client_name,
+            secrets: vec![ClientSecret { hash: client_secret.hash(), created_at: now, expires_at: None }],
+            grant_types: registration.grant_types.unwrap_or_else(|| GrantType::ALL.to_vec()),
+            default_scope: registration.default_scope.unwrap_or_else(|| registration.scope.clone()),
+            scope: registration.scope,
+            resources: registration.resources,
+            audience_of: registration.audience_of,
+            access_token_lifetime: registration.access_token_lifetime,
+            access_token_signing_alg: registration.access_token_signing_alg,
+            created_at: now,
+            updated_at: now,
+        };
+        self.limits.check(&client)?;
+        let _turn = self.changing.lock().await;
+        match self.write(client, Condition::Absent).await {
+            Ok(client) => Ok(Registered { client, client_secret }),
+            Err(ClientError::Changed) => Err(ClientError::Taken),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes what `change` names of the client.
+    ///
+    /// # Errors
+    /// When there is no such client, the change can't be honoured, or the store fails.
+    pub async fn change(&self, client_id: &str, change: ClientChange) -> Result<Arc<Client>, ClientError> {
+        let _turn = self.changing.lock().await;
+        let (mut client, version) = self.current(client_id)?;
+        let ClientChange { client_name, grant_types, scope, default_scope, resources, .. } = change;
+        replace(&mut client.client_name, client_name);
+        replace(&mut client.grant_types, grant_types);
+        replace(&mut client.scope, scope);
+        replace(&mut client.default_scope, default_scope);
+        replace(&mut client.resources, resources);
+        replace(&mut client.audience_of, change.audience_of);
+        replace(&mut client.access_token_lifetime, change.access_token_lifetime);
+        replace(&mut client.access_token_signing_alg, change.access_token_signing_alg);
+        self.limits.check(&client)?;
+        self.write(client, Condition::VersionIs(version)).await
+    }
+
+    /// Makes a new secret; the one before it is honoured for `overlap` longer, older ones no more.
+    ///
+    /// # Errors
+    /// When there is no such client or the store fails.
+    pub async fn rotate_secret(&self, client_id: &str, overlap: Duration) -> Result<Registered, ClientError> {
+        let _turn = self.changing.lock().await;
+        let (mut client, version) = self.current(client_id)?;
+        let now = self.clock.now();
+        let end = now.checked_add_signed(chrono::Duration::from_std(overlap).unwrap_or_default());
+        let mut kept: Vec<ClientSecret> = client.secrets.into_iter().filter(|s| is_live(s, now)).collect();
+        kept.sort_by_key(|secret| std::cmp::Reverse(secret.created_at));
+        kept.truncate(MAX_SECRETS - 1);
+        for secret in &mut kept {
+            secret.expires_at = [secret.expires_at, end].into_iter().flatten().min();
+        }
+        kept.retain(|secret| is_live(secret, now));
+        let client_secret = self.new_secret();
+        let newest = ClientSecret { hash: client_secret.hash(), created_at: now, expires_at: None };
+        client.secrets = std::iter::once(newest).chain(kept).collect();
+        let client = self.write(client, Condition::VersionIs(version)).await?;
+        Ok(Registered { client, client_secret })
+    }
+
+    /// Deletes the client. Tokens it holds stay valid until they are revoked or end.
+    ///
+    /// # Errors
+    /// When there is no such client or the store fails.
+    pub async fn delete(&self, client_id: &str) -> Result<(), ClientError> {
+        let _turn = self.changing.lock().await;
+        let (client, version) = self.current(client_id)?;
+        let key = client.client_id.as_str();
+        let batch = Batch::new().delete(CLIENTS.table(), key, Condition::VersionIs(version));
+        let committed = self.store.commit(batch).await?;
+        self.mirror(&client.client_id).await?;
+        match committed {
+            Committed::Applied => Ok(()),
+            Committed::Conflict => Err(ClientError::Changed),
+        }
+    }
+
+    fn current(&self, client_id: &str) -> Result<(Client, u64), ClientError> {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let mirrored = clients.get(client_id).ok_or(ClientError::Unknown)?;
+        Ok((Client::clone(&mirrored.client), mirrored.version))
+    }
+
+    async fn write(&self, mut client: Client, condition: Condition) -> Result<Arc<Client>, ClientError> {
+        client.updated_at = self.clock.now();
+        let key = client.client_id.as_str().as_bytes().to_vec();
+        let batch = CLIENTS.put(Batch::new(), key, condition, &client)?;
+        let committed = self.store.commit(batch).await?;
+        let mirrored = self.mirror(&client.client_id).await?;
+        match (committed, mirrored) {
+            (Committed::Applied, Some(client)) => Ok(client),
+            _ => Err(ClientError::Changed),
+        }
+    }
+
+    /// Brings memory in line with the store, whoever wrote it.
+    async fn mirror(&self, client_id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
+        let record = CLIENTS.get(self.store.as_ref(), client_id.as_str().as_bytes()).await?;
+        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(record) = record else {
+            clients.remove(client_id.as_str());
+            return Ok(None);
+        };
+        let mirrored = Mirrored::from(record);
+        let client = mirrored.client.clone();
+        clients.insert(client_id.clone(), mirrored);
+        Ok(Some(client))
+    }
+
+    /// An identifier that no client has.
+    #[must_use]
+    pub fn new_id(&self) -> ClientId {
+        let id = uuid::Builder::from_random_bytes(self.entropy.bytes()).into_uuid();
+        #[expect(clippy::expect_used, reason = "a UUID is hexadecimal digits and hyphens")]
+        ClientId::parse(&id.to_string()).expect("a UUID is a valid client_id")
+    }
+
+    fn new_secret(&self) -> Secret {
+        Secret::new(self.entropy.token::<32>())
+    }
+}
+
+fn replace<T>(member: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *member = new;
+    }
+}
+
+fn is_live(secret: &ClientSecret, now: DateTime<Utc>) -> bool {
+    secret.expires_at.is_none_or(|end| now < end)
+}
+
+async fn load(store: &dyn Store) -> Result<HashMap<ClientId, Mirrored>, StoreError> {
+    let mut clients = HashMap::new();
+    CLIENTS
+        .scan_each(store, |_, record| {
+            clients.insert(record.value.client_id.clone(), record.into());
+            Ok(())
+        })
+        .await?;
+    Ok(clients)
+}

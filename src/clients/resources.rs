@@ -1,0 +1,76 @@
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::oauth::{Algorithm, InvalidId, Resource, Scope};
+
+/// The scope tokens of the admin API.
+pub const ADMIN_SCOPE: &str = "signet:keys signet:clients signet:revocations";
+
+/// A resource server, as tokens name it in `aud`.
+#[derive(Clone, Debug)]
+pub struct ResourceServer {
+    /// Its identifier.
+    pub uri: Resource,
+    /// The scope tokens that mean something to it.
+    pub scope: Scope,
+    /// How many seconds tokens for it live.
+    pub lifetime: i64,
+    /// With which algorithm tokens for it are signed.
+    pub algorithm: Algorithm,
+}
+
+/// The resource servers that tokens may be asked for; everything else is `invalid_target`.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    servers: Vec<ResourceServer>,
+}
+
+impl Resources {
+    /// Those of the settings, and the admin API as the last.
+    ///
+    /// # Errors
+    /// When the issuer can't be the stem of the admin API's identifier.
+    pub fn new(config: &Config) -> Result<Self, InvalidId> {
+        let algorithm = config.keys.algorithms.first().copied().unwrap_or(Algorithm::ES256);
+        let mut servers: Vec<ResourceServer> = config
+            .resources
+            .iter()
+            .map(|resource| ResourceServer {
+                uri: resource.uri.clone(),
+                scope: resource.scope.clone(),
+                lifetime: whole_seconds(resource.lifetime.unwrap_or(config.tokens.lifetime)),
+                algorithm: resource.algorithm.unwrap_or(algorithm),
+            })
+            .collect();
+        servers.push(ResourceServer {
+            uri: Resource::parse(&format!("{}/admin", config.issuer))?,
+            scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
+            lifetime: whole_seconds(config.tokens.lifetime),
+            algorithm,
+        });
+        Ok(Self { servers })
+    }
+
+    /// The resource server named `uri`, compared as text.
+    #[must_use]
+    pub fn find(&self, uri: &str) -> Option<&ResourceServer> {
+        self.servers.iter().find(|server| server.uri.as_str() == uri)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[ResourceServer] {
+        &self.servers
+    }
+
+    /// The admin API.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "the constructor puts it there")]
+    pub fn admin(&self) -> &ResourceServer {
+        self.servers.last().expect("the admin API is always registered")
+    }
+}
+
+fn whole_seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

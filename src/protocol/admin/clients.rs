@@ -1,0 +1,226 @@
+//! Registering, changing and deleting clients.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{Administrator, audited};
+use crate::audit::{Event, EventKind};
+use crate::clients::{Client, ClientChange, GrantType, Registered, Registration};
+use crate::oauth::{Algorithm, ClientId, ErrorCode, Resource, Scope, Secret};
+use crate::protocol::{ProtocolError, Services};
+use crate::tokens::Whole;
+
+/// No old secret is honoured for longer.
+const LONGEST_OVERLAP: Duration = Duration::from_hours(2160);
+
+/// A client as the admin API shows it: everything but its secrets.
+#[derive(Debug, Serialize)]
+pub struct ClientView {
+    client_id: ClientId,
+    client_name: String,
+    grant_types: Vec<GrantType>,
+    scope: Scope,
+    default_scope: Scope,
+    resources: Vec<Resource>,
+    audience_of: Vec<Resource>,
+    access_token_lifetime: Option<u64>,
+    access_token_signing_alg: Option<Algorithm>,
+    secrets: Vec<SecretView>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// When a secret was made and until when it is honoured.
+#[derive(Debug, Serialize)]
+struct SecretView {
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// A client with the secret that was just made: shown this once.
+#[derive(Debug, Serialize)]
+pub struct ClientWithSecret {
+    #[serde(serialize_with = "exposed")]
+    client_secret: Secret,
+    #[serde(flatten)]
+    client: ClientView,
+}
+
+/// A page of clients.
+#[derive(Debug, Serialize)]
+pub struct ClientPage {
+    clients: Vec<ClientView>,
+    /// What to give as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<ClientId>,
+}
+
+/// Which page is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PageRequest {
+    /// The last client of the page before.
+    pub after: Option<String>,
+    /// How many, at most 1000; 100 if absent.
+    pub limit: Option<usize>,
+}
+
+/// How a secret is rotated.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRotation {
+    /// For how many seconds the old secret is honoured; not at all if absent.
+    #[serde(default)]
+    pub overlap_seconds: u64,
+}
+
+impl From<&Client> for ClientView {
+    fn from(client: &Client) -> Self {
+        let client = client.clone();
+        let view = |secret: crate::clients::ClientSecret| SecretView {
+            created_at: secret.created_at,
+            expires_at: secret.expires_at,
+        };
+        Self {
+            client_id: client.client_id,
+            client_name: client.client_name,
+            grant_types: client.grant_types,
+            scope: client.scope,
+            default_scope: client.default_scope,
+            resources: client.resources,
+            audience_of: client.audience_of,
+            access_token_lifetime: client.access_token_lifetime,
+            access_token_signing_alg: client.access_token_signing_alg,
+            secrets: client.secrets.into_iter().map(view).collect(),
+            created_at: client.created_at,
+            updated_at: client.updated_at,
+        }
+    }
+}
+
+impl From<Registered> for ClientWithSecret {
+    fn from(registered: Registered) -> Self {
+        Self { client_secret: registered.client_secret, client: ClientView::from(registered.client.as_ref()) }
+    }
+}
+
+/// A page of the registered clients, in the order of their identifiers.
+#[must_use]
+pub fn list(services: &Services, page: &PageRequest) -> ClientPage {
+    let limit = page.limit.unwrap_or(100).clamp(1, 1000);
+    let mut clients = services.clients.list(page.after.as_deref(), limit + 1);
+    let more = clients.len() > limit;
+    clients.truncate(limit);
+    ClientPage {
+        next: clients.last().filter(|_| more).map(|client| client.client_id.clone()),
+        clients: clients.iter().map(|client| ClientView::from(client.as_ref())).collect(),
+    }
+}
+
+/// One client.
+///
+/// # Errors
+/// `not_found`.
+pub fn show(services: &Services, client_id: &str) -> Result<ClientView, ProtocolError> {
+    find(services, client_id).map(|client| ClientView::from(client.as_ref()))
+}
+
+/// Registers a client; the answer holds its secret.
+///
+/// # Errors
+/// `invalid_request` with the reason, `insufficient_scope` when it would hold an admin scope that its
+/// administrator does not, `conflict` when the identifier is taken.
+pub async fn register(
+    services: &Services,
+    administrator: &Administrator,
+    mut registration: Registration,
+) -> Result<ClientWithSecret, ProtocolError> {
+    administrator.may_touch(&registration.scope)?;
+    let client_id = registration.client_id.take().unwrap_or_else(|| services.clients.new_id());
+    let event = Event::new(EventKind::ClientRegistered, administrator.actor.clone()).client(&client_id);
+    registration.client_id = Some(client_id);
+    audited(services, event, async { Ok(services.clients.register(registration).await?.into()) }).await
+}
+
+/// Changes a client.
+///
+/// # Errors
+/// `not_found`, `invalid_request` with the reason, `insufficient_scope` as in [`register`], `conflict` when it
+/// was changed meanwhile.
+pub async fn change(
+    services: &Services,
+    administrator: &Administrator,
+    client_id: &str,
+    change: ClientChange,
+) -> Result<ClientView, ProtocolError> {
+    let client = find(services, client_id)?;
+    administrator.may_touch(&client.scope)?;
+    administrator.may_touch(change.scope.as_ref().unwrap_or(&client.scope))?;
+    let event = Event::new(EventKind::ClientChanged, administrator.actor.clone())
+        .client(&client.client_id)
+        .detail("members", change.members());
+    audited(services, event, async {
+        let client = services.clients.change(client_id, change).await?;
+        Ok(ClientView::from(client.as_ref()))
+    })
+    .await
+}
+
+/// Makes a new secret; the old one is honoured for the overlap asked for. Tokens that were issued for the old
+/// one stay valid: revoke them if it leaked.
+///
+/// # Errors
+/// `not_found`, `insufficient_scope` as in [`register`], or `invalid_request` when the overlap is over 90 days.
+pub async fn rotate_secret(
+    services: &Services,
+    administrator: &Administrator,
+    client_id: &str,
+    rotation: &SecretRotation,
+) -> Result<ClientWithSecret, ProtocolError> {
+    let overlap = Duration::from_secs(rotation.overlap_seconds);
+    if overlap > LONGEST_OVERLAP {
+        return Err(ProtocolError::invalid_request("overlap_seconds must be at most 7776000 (90 days)"));
+    }
+    let client = find(services, client_id)?;
+    administrator.may_touch(&client.scope)?;
+    let event =
+        Event::new(EventKind::ClientSecretRotated, administrator.actor.clone()).client(&client.client_id);
+    audited(services, event, async { Ok(services.clients.rotate_secret(client_id, overlap).await?.into()) })
+        .await
+}
+
+/// Deletes a client and revokes every token it holds.
+///
+/// # Errors
+/// `not_found`, or `insufficient_scope` as in [`register`].
+pub async fn delete(
+    services: &Services,
+    administrator: &Administrator,
+    client_id: &str,
+) -> Result<(), ProtocolError> {
+    let client = find(services, client_id)?;
+    administrator.may_touch(&client.scope)?;
+    let event = Event::new(EventKind::ClientDeleted, administrator.actor.clone()).client(&client.client_id);
+    audited(services, event, async {
+        // Before, so that a crash in between leaves nothing valid behind; after, for what was issued meanwhile.
+        let whole = Whole::Client(client.client_id.clone());
+        services.revocations.revoke_before_now(&whole).await?;
+        services.clients.delete(client_id).await?;
+        services.revocations.revoke_before_now(&whole).await?;
+        Ok(())
+    })
+    .await
+}
+
+fn find(services: &Services, client_id: &str) -> Result<Arc<Client>, ProtocolError> {
+    let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such client");
+    services.clients.find(client_id).ok_or_else(unknown)
+}
+
+/// The one place where a client's secret is shown.
+fn exposed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}

@@ -1,0 +1,142 @@
+//! Looking at the signing keys, rotating, condemning and importing them.
+
+use serde::{Deserialize, Deserializer};
+
+use super::{Administrator, audited};
+use crate::audit::{Actor, AuditError, Event, EventKind};
+use crate::keys::forecast::Forecast;
+use crate::keys::schedule::Step;
+use crate::keys::{Compromised, Imported, KeyEvent, KeyList, Rotations};
+use crate::oauth::{Algorithm, ErrorCode, KeyId, Secret};
+use crate::protocol::{ProtocolError, Services};
+
+/// What is to be rotated.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationRequest {
+    /// This algorithm's key only; every algorithm's if absent.
+    #[serde(default)]
+    pub algorithm: Option<Algorithm>,
+    /// At once, though verifiers may not know the key yet: a declared emergency.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Why a key is condemned.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompromiseRequest {
+    /// For the audit log.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// A key that is brought in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRequest {
+    /// The private key: PEM or JWK.
+    #[serde(deserialize_with = "secret")]
+    pub key: Secret,
+    /// With which algorithm it will sign.
+    pub algorithm: Algorithm,
+}
+
+/// Every key and where it stands.
+#[must_use]
+pub fn list(services: &Services) -> KeyList {
+    services.keys.list()
+}
+
+/// What will happen to the keys, and when: nothing is changed.
+#[must_use]
+pub fn plan(services: &Services) -> Forecast {
+    services.keys.forecast()
+}
+
+/// Lets the waiting key sign as soon as its lead is over.
+///
+/// # Errors
+/// `invalid_request` when the algorithm is not in use.
+pub async fn rotate(
+    services: &Services,
+    administrator: &Administrator,
+    request: &RotationRequest,
+) -> Result<Rotations, ProtocolError> {
+    let mut event =
+        Event::new(EventKind::KeyRotateRequested, administrator.actor.clone()).detail("force", request.force);
+    if let Some(algorithm) = request.algorithm {
+        event = event.detail("algorithm", algorithm.as_str());
+    }
+    let changed =
+        audited(services, event, async { Ok(services.keys.rotate(request.algorithm, request.force).await?) })
+            .await?;
+    record(services, &changed.events).await?;
+    Ok(changed.answer)
+}
+
+/// Condemns a key.
+///
+/// # Errors
+/// `not_found` when there is no such key.
+pub async fn compromise(
+    services: &Services,
+    administrator: &Administrator,
+    kid: &str,
+    request: &CompromiseRequest,
+) -> Result<Compromised, ProtocolError> {
+    let unknown = |_| ProtocolError::new(ErrorCode::NotFound, "there is no such key");
+    let kid = KeyId::parse(kid).map_err(unknown)?;
+    let mut event = Event::new(EventKind::KeyCompromised, administrator.actor.clone()).key(&kid);
+    if let Some(reason) = &request.reason {
+        event = event.detail("reason", reason.as_str());
+    }
+    let changed = audited(services, event, async { Ok(services.keys.compromise(&kid).await?) }).await?;
+    record(services, &changed.events).await?;
+    Ok(changed.answer)
+}
+
+/// Takes a key in; it waits like any other before it signs.
+///
+/// # Errors
+/// `invalid_request` with the reason when it is no good as a key, or was here before.
+pub async fn import(
+    services: &Services,
+    administrator: &Administrator,
+    request: &ImportRequest,
+) -> Result<Imported, ProtocolError> {
+    let event = Event::new(EventKind::KeyImported, administrator.actor.clone())
+        .detail("algorithm", request.algorithm.as_str());
+    let changed =
+        audited(services, event, async { Ok(services.keys.import(&request.key, request.algorithm).await?) })
+            .await?;
+    record(services, &changed.events).await?;
+    Ok(changed.answer)
+}
+
+/// Records what happened to keys by itself, or as part of what was asked for.
+///
+/// # Errors
+/// When the audit log can't be written; what happened stays so.
+pub async fn record(services: &Services, events: &[KeyEvent]) -> Result<(), AuditError> {
+    for event in events {
+        let kind = match event.change {
+            Step::Create { .. } => EventKind::KeyGenerated,
+            Step::Begin { .. } => EventKind::KeyActivated,
+            Step::ErasePrivate { .. } => EventKind::KeyRetired,
+            Step::Forget { .. } => EventKind::KeyForgotten,
+            // Recorded with whoever asked for it, before it was done, or no more than a date.
+            _ => continue,
+        };
+        let mut entry = Event::new(kind, Actor::Service);
+        if let Some(kid) = &event.kid {
+            entry = entry.key(kid);
+        }
+        services.audit.record(entry).await?;
+    }
+    Ok(())
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    String::deserialize(deserializer).map(Secret::new)
+}

@@ -1,0 +1,58 @@
+//! The administration: what the admin API and the command line on a stopped installation both call.
+//! Every act is audited before it takes effect; what can't be audited does not happen, and what then fails
+//! is audited as failed.
+
+pub mod clients;
+pub mod keys;
+pub mod revocations;
+
+use std::future::Future;
+
+use crate::audit::{Actor, Event, Outcome};
+use crate::clients::ADMIN_SCOPE;
+use crate::oauth::{ErrorCode, Scope};
+use crate::protocol::{ProtocolError, Services};
+
+/// Who administers, and how far.
+#[derive(Clone, Debug)]
+pub struct Administrator {
+    /// Who.
+    pub actor: Actor,
+    /// The admin scope tokens that they hold.
+    pub scope: Scope,
+}
+
+impl Administrator {
+    /// The operator of a stopped installation, who could do anything to its files anyway.
+    #[must_use]
+    pub fn operator(name: String) -> Self {
+        Self { actor: Actor::Operator(name), scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default() }
+    }
+
+    /// Nobody gives, takes or reveals an admin scope that they do not hold.
+    fn may_touch(&self, scope: &Scope) -> Result<(), ProtocolError> {
+        let foreign = |token: &&str| Scope::is_admin(token) && !self.scope.contains(token);
+        match scope.iter().find(foreign) {
+            None => Ok(()),
+            Some(_) => Err(ProtocolError::new(
+                ErrorCode::InsufficientScope,
+                "the client's admin scope exceeds your own",
+            )),
+        }
+    }
+}
+
+/// Records `event`, then does `act`; if that fails, records that too.
+async fn audited<T>(
+    services: &Services,
+    event: Event,
+    act: impl Future<Output = Result<T, ProtocolError>>,
+) -> Result<T, ProtocolError> {
+    services.audit.record(event.clone()).await?;
+    let done = act.await;
+    if let Err(error) = &done {
+        let failed = event.outcome(Outcome::Failed).detail("error", error.code.as_str());
+        services.audit.record(failed).await?;
+    }
+    done
+}

@@ -1,0 +1,98 @@
+//! Revoking one token, or everything of a client or a subject.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Administrator, audited};
+use crate::audit::{Event, EventKind};
+use crate::oauth::{ClientId, Subject};
+use crate::protocol::{ProtocolError, Services};
+use crate::tokens::Whole;
+
+/// What is to be revoked.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevocationRequest {
+    /// Everything issued to this client before now.
+    #[serde(default)]
+    client_id: Option<ClientId>,
+    /// Everything issued for this subject before now.
+    #[serde(default)]
+    sub: Option<Subject>,
+    /// This one token.
+    #[serde(default)]
+    token: Option<String>,
+}
+
+impl RevocationRequest {
+    /// Everything issued to `client_id` before now.
+    #[must_use]
+    pub fn client(client_id: ClientId) -> Self {
+        Self { client_id: Some(client_id), ..Self::default() }
+    }
+
+    /// Everything issued for `subject` before now.
+    #[must_use]
+    pub fn subject(subject: Subject) -> Self {
+        Self { sub: Some(subject), ..Self::default() }
+    }
+
+    /// One token.
+    #[must_use]
+    pub fn token(token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..Self::default() }
+    }
+}
+
+/// What was revoked.
+#[derive(Debug, Serialize)]
+pub struct RevocationAnswer {
+    /// Always true.
+    revoked: bool,
+    /// Tokens with this `iat` or an earlier one are revoked, where everything of somebody was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_up_to: Option<i64>,
+    /// Within how many seconds every verifier that honours status lists refuses them.
+    effective_within: u64,
+}
+
+/// Revokes what the request names.
+///
+/// # Errors
+/// `invalid_request` unless exactly one thing is named, and for a token that is not ours or has ended.
+pub async fn revoke(
+    services: &Services,
+    administrator: &Administrator,
+    request: RevocationRequest,
+) -> Result<RevocationAnswer, ProtocolError> {
+    let issued_up_to = match request {
+        RevocationRequest { client_id: Some(id), sub: None, token: None } => {
+            Some(revoke_whole(services, administrator, Whole::Client(id)).await?)
+        }
+        RevocationRequest { client_id: None, sub: Some(sub), token: None } => {
+            Some(revoke_whole(services, administrator, Whole::Subject(sub)).await?)
+        }
+        RevocationRequest { client_id: None, sub: None, token: Some(token) } => {
+            let unknown = || ProtocolError::invalid_request("the token is not a live token of this issuer");
+            let claims = services.verified_token(&token).ok_or_else(unknown)?.claims;
+            let event = Event::new(EventKind::TokenRevoked, administrator.actor.clone());
+            let event = event.client(&claims.client_id).token(&claims.jti);
+            audited(services, event, async { Ok(services.revocations.revoke(&claims).await?) }).await?;
+            None
+        }
+        _ => return Err(ProtocolError::invalid_request("name one of client_id, sub and token")),
+    };
+    Ok(RevocationAnswer { revoked: true, issued_up_to, effective_within: services.status.ttl() })
+}
+
+async fn revoke_whole(
+    services: &Services,
+    administrator: &Administrator,
+    whole: Whole,
+) -> Result<i64, ProtocolError> {
+    let event = Event::new(EventKind::TokensRevokedBefore, administrator.actor.clone());
+    let event = match &whole {
+        Whole::Client(client_id) => event.client(client_id),
+        Whole::Subject(subject) => event.subject(subject),
+    };
+    audited(services, event, async { Ok(services.revocations.revoke_before_now(&whole).await?) }).await
+}

@@ -1,0 +1,49 @@
+use super::{Params, ProtocolError, Services};
+use crate::clients::AuthenticatedClient;
+use crate::oauth::Secret;
+
+/// How a client authenticated itself in the `Authorization` header.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// There is no such header.
+    Absent,
+    /// `client_secret_basic` (RFC 6749, section 2.3.1), decoded.
+    Basic {
+        /// The user name of HTTP Basic.
+        client_id: String,
+        /// The password of HTTP Basic.
+        client_secret: Secret,
+    },
+    /// A header that is not HTTP Basic, or not well-formed.
+    Unusable,
+}
+
+/// Finds out which client asks: by HTTP Basic, or by `client_id` and `client_secret` among the parameters,
+/// never by both (RFC 6749, section 2.3).
+///
+/// # Errors
+/// `invalid_client` when the client is unknown, its secret is wrong or it did not authenticate;
+/// `invalid_request` when it did so in two ways.
+pub fn authenticate(
+    services: &Services,
+    credentials: &Credentials,
+    params: &Params<'_>,
+) -> Result<AuthenticatedClient, ProtocolError> {
+    let (client_id, client_secret) = match credentials {
+        Credentials::Basic { client_id, client_secret } => {
+            if params.one("client_secret").is_some() {
+                return Err(ProtocolError::invalid_request("the client authenticates in two ways"));
+            }
+            if params.one("client_id").is_some_and(|named| named != client_id) {
+                return Err(ProtocolError::invalid_request("client_id is not the authenticated client"));
+            }
+            (client_id.as_str(), client_secret.expose())
+        }
+        Credentials::Absent => match (params.one("client_id"), params.one("client_secret")) {
+            (Some(client_id), Some(client_secret)) => (client_id, client_secret),
+            _ => return Err(ProtocolError::invalid_client()),
+        },
+        Credentials::Unusable => return Err(ProtocolError::invalid_client()),
+    };
+    services.clients.authenticate(client_id, client_secret).ok_or_else(ProtocolError::invalid_client)
+}

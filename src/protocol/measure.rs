@@ -1,0 +1,37 @@
+use super::Services;
+use crate::keys::{Health, Phase};
+use crate::telemetry::{KeyPhase, Metrics};
+
+/// Brings the gauges up to date: what is not counted as it happens.
+pub fn measure(services: &Services, metrics: &Metrics) {
+    let keys = services.keys.list().keys;
+    let phases = [
+        (KeyPhase::Pending, Phase::Pending),
+        (KeyPhase::Published, Phase::Published),
+        (KeyPhase::Signing, Phase::Signing),
+        (KeyPhase::Retired, Phase::Retired),
+        (KeyPhase::Compromised, Phase::Compromised),
+    ];
+    for (name, phase) in phases {
+        let count = keys.iter().filter(|key| key.phase == phase).count();
+        metrics.keys(name, u32::try_from(count).unwrap_or(u32::MAX));
+    }
+    let waits = |signing: &crate::keys::KeyView| {
+        keys.iter().any(|key| key.algorithm == signing.algorithm && key.phase == Phase::Published)
+    };
+    let next_ready = !matches!(services.keys.health(), Health::Red { .. })
+        && keys.iter().filter(|key| key.signs).all(waits);
+    metrics.key_next_ready.set(if next_ready { 1.0 } else { 0.0 });
+    metrics.key_rotation_failures.absolute(services.keys.failures());
+    metrics.key_ring_version.set(gauge(services.keys.version()));
+    metrics.status_list_entries.set(gauge(services.status_lists.revoked()));
+    metrics.store_flushes.absolute(services.store.flushes());
+    metrics.audit_flushes.absolute(services.audit.flushes());
+    metrics.audit_failures.absolute(services.audit.failures());
+    metrics.audit_head_seq.set(gauge(services.audit.head().map_or(0, |head| head.seq())));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^52")]
+fn gauge(value: u64) -> f64 {
+    value as f64
+}

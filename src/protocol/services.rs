@@ -1,0 +1,50 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::audit::AuditLog;
+use crate::clients::{ClientRegistry, Resources};
+use crate::clock::SharedClock;
+use crate::keys::KeyRing;
+use crate::store::Store;
+use crate::tokens::{AccessTokens, Revocations, StatusIndexes, StatusLists, StatusPublisher};
+
+/// Everything the protocol works with.
+pub struct Services {
+    /// The issuer's identifier.
+    pub issuer: String,
+    /// The time.
+    pub clock: SharedClock,
+    /// What must be remembered.
+    pub store: Arc<dyn Store>,
+    /// The signing keys.
+    pub keys: Arc<KeyRing>,
+    /// The registered clients.
+    pub clients: ClientRegistry,
+    /// The resource servers.
+    pub resources: Resources,
+    /// Issues access tokens.
+    pub access_tokens: AccessTokens,
+    /// Revokes them.
+    pub revocations: Arc<Revocations>,
+    /// Where tokens take their place for revocation.
+    pub status_indexes: Arc<StatusIndexes>,
+    /// The status lists.
+    pub status_lists: Arc<StatusLists>,
+    /// Publishes them.
+    pub status: StatusPublisher,
+    /// Remembers security-relevant acts.
+    pub audit: Arc<AuditLog>,
+    /// Whether the service is on its way out.
+    pub stopping: AtomicBool,
+}
+
+impl Services {
+    /// From now on this node is not ready: whoever balances load sends requests elsewhere.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}

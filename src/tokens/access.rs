@@ -1,0 +1,156 @@
+use std::sync::Arc;
+
+use serde::Serialize;
+use uuid::fmt::Simple;
+
+use super::{Revocations, StatusIndexes};
+use crate::clock::SharedClock;
+use crate::entropy::SharedEntropy;
+use crate::keys::{KeyRing, NoKey, SignError};
+use crate::oauth::{Algorithm, ClientId, Resource, Scope, Secret, Subject, TokenType};
+
+/// Issues access tokens: self-contained, signed, written nowhere (RFC 9068).
+pub struct AccessTokens {
+    issuer: String,
+    keys: Arc<KeyRing>,
+    indexes: Arc<StatusIndexes>,
+    revocations: Arc<Revocations>,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+}
+
+/// What a grant has established: all that an access token says.
+#[derive(Clone, Debug)]
+pub struct Authorized<'a> {
+    /// For whom.
+    pub subject: &'a Subject,
+    /// To which client.
+    pub client_id: &'a ClientId,
+    /// For which resource servers; at least one.
+    pub audience: &'a [&'a Resource],
+    /// What it permits.
+    pub scope: &'a Scope,
+    /// For how many seconds, at most.
+    pub lifetime: i64,
+    /// Signed how.
+    pub algorithm: Algorithm,
+}
+
+/// An access token on its way out.
+#[derive(Debug)]
+pub struct Issued {
+    /// The token.
+    pub access_token: Secret,
+    /// In how many seconds it ends.
+    pub expires_in: i64,
+    /// When it was issued, in seconds since the epoch.
+    pub issued_at: i64,
+    /// What it permits.
+    pub scope: Scope,
+    /// Signed how.
+    pub algorithm: Algorithm,
+}
+
+/// No token could be issued; nothing is wrong with the request.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// No key may sign now.
+    #[error(transparent)]
+    NoKey(#[from] NoKey),
+    /// The key failed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// Every open status list is full, and the next one is not there yet.
+    #[error("no status list is open")]
+    NoStatusList,
+    /// The key is at the end of its dates: a token of it would end at once.
+    #[error("the signing key is about to be forgotten")]
+    KeyEnds,
+}
+
+/// The claims as they are written; read back as [`crate::oauth::AccessTokenClaims`].
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: AudienceClaim<'a>,
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'a str,
+    iat: i64,
+    exp: i64,
+    jti: Simple,
+    status: Status<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AudienceClaim<'a> {
+    One(&'a str),
+    Many(&'a [&'a Resource]),
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    status_list: Reference<'a>,
+}
+
+#[derive(Serialize)]
+struct Reference<'a> {
+    idx: u64,
+    uri: &'a str,
+}
+
+impl AccessTokens {
+    /// An issuer of tokens that name `issuer`.
+    #[must_use]
+    pub fn new(
+        issuer: String,
+        keys: Arc<KeyRing>,
+        (indexes, revocations): (Arc<StatusIndexes>, Arc<Revocations>),
+        clock: SharedClock,
+        entropy: SharedEntropy,
+    ) -> Self {
+        Self { issuer, keys, indexes, revocations, clock, entropy }
+    }
+
+    /// Issues a token. Checks nothing of what was authorized: the grant has done so.
+    ///
+    /// `exp` never passes the date up to which the key is published, less the clock skew.
+    ///
+    /// # Errors
+    /// When no key may sign, or no status list is open.
+    pub fn issue(&self, authorized: &Authorized<'_>) -> Result<Issued, IssueError> {
+        let key = self.keys.signing_key(authorized.algorithm)?;
+        // Whoever was revoked in this very second gets a token dated behind the cut-off, inside the leeway.
+        let not_before =
+            self.revocations.cutoff(authorized.client_id, authorized.subject).map_or(0, |cut| cut + 1);
+        let iat = self.clock.numeric_date().max(not_before);
+        let exp = (iat + authorized.lifetime).min(key.latest_exp(iat));
+        if exp <= iat {
+            return Err(IssueError::KeyEnds);
+        }
+        let place = self.indexes.take(iat).ok_or(IssueError::NoStatusList)?;
+        let claims = Claims {
+            iss: &self.issuer,
+            sub: authorized.subject.as_str(),
+            aud: match authorized.audience {
+                [resource] => AudienceClaim::One(resource.as_str()),
+                several => AudienceClaim::Many(several),
+            },
+            client_id: authorized.client_id.as_str(),
+            scope: authorized.scope.as_str(),
+            iat,
+            exp,
+            jti: uuid::Builder::from_random_bytes(self.entropy.bytes()).into_uuid().simple(),
+            status: Status { status_list: Reference { idx: place.idx, uri: place.uri() } },
+        };
+        Ok(Issued {
+            access_token: Secret::new(super::jws::sign(&key, TokenType::AccessToken, &claims)?),
+            expires_in: exp - iat,
+            issued_at: iat,
+            scope: authorized.scope.clone(),
+            algorithm: authorized.algorithm,
+        })
+    }
+}

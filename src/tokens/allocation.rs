@@ -1,0 +1,109 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::StatusLists;
+use super::status_list::List;
+use crate::clock::SharedClock;
+use crate::store::StoreError;
+
+/// Hands out places in status lists without writing: a spare list always waits, so that issuing never does.
+pub struct StatusIndexes {
+    lists: Arc<StatusLists>,
+    clock: SharedClock,
+    open: ArcSwap<OpenList>,
+    spare: ArcSwapOption<OpenList>,
+    swapping: Mutex<()>,
+    wanted: tokio::sync::Notify,
+}
+
+#[derive(Debug)]
+struct OpenList {
+    list: Arc<List>,
+    next: AtomicU64,
+}
+
+/// A place in a list.
+#[derive(Debug)]
+pub struct Place {
+    /// The index of the bit.
+    pub idx: u64,
+    list: Arc<OpenList>,
+}
+
+impl Place {
+    /// The URI of the list.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        &self.list.list.uri
+    }
+}
+
+impl OpenList {
+    fn new(list: Arc<List>) -> Self {
+        Self { list, next: AtomicU64::new(0) }
+    }
+
+    fn take(&self, iat: i64) -> Option<u64> {
+        if iat >= self.list.issue_until() {
+            return None;
+        }
+        let idx = self.next.fetch_add(1, Ordering::Relaxed);
+        (idx < self.list.capacity()).then_some(idx)
+    }
+}
+
+impl StatusIndexes {
+    /// Opens a new list and reserves its successor: two rows a start.
+    ///
+    /// # Errors
+    /// When the store can't write them.
+    pub async fn open(lists: Arc<StatusLists>, clock: SharedClock) -> Result<Self, StoreError> {
+        let open = ArcSwap::from_pointee(OpenList::new(lists.reserve().await?));
+        let spare = ArcSwapOption::from_pointee(OpenList::new(lists.reserve().await?));
+        Ok(Self { lists, clock, open, spare, swapping: Mutex::default(), wanted: tokio::sync::Notify::new() })
+    }
+
+    /// The next free place for a token issued at `iat`; none while every list is full or over.
+    pub fn take(&self, iat: i64) -> Option<Place> {
+        let open = self.open.load();
+        if let Some(idx) = open.take(iat) {
+            return Some(Place { idx, list: Arc::clone(&open) });
+        }
+        drop(open);
+        self.take_from_next(iat)
+    }
+
+    fn take_from_next(&self, iat: i64) -> Option<Place> {
+        let _turn = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.load_full();
+        if let Some(idx) = open.take(iat) {
+            return Some(Place { idx, list: open });
+        }
+        self.wanted.notify_one();
+        let spare = self.spare.swap(None)?;
+        self.open.store(spare.clone());
+        spare.take(iat).map(|idx| Place { idx, list: spare })
+    }
+
+    /// Waits until a spare list is wanted.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Reserves a spare list if none waits, or if the one that waits has used up half of its time.
+    ///
+    /// # Errors
+    /// When the store can't write its row.
+    pub async fn replenish(&self) -> Result<(), StoreError> {
+        let now = self.clock.numeric_date();
+        let half = self.lists.dates().window / 2;
+        let spent = |spare: &OpenList| spare.list.issue_until() - now < half;
+        if self.spare.load().as_ref().is_none_or(|spare| spent(spare)) {
+            let fresh = self.lists.reserve().await?;
+            self.spare.store(Some(Arc::new(OpenList::new(fresh))));
+        }
+        Ok(())
+    }
+}

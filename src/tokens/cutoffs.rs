@@ -1,0 +1,86 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Whole;
+use crate::oauth::{ClientId, RevokedBefore, Subject};
+
+/// Whose tokens are revoked as a whole, and since when: an immutable snapshot.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cutoffs {
+    /// Grows with every change.
+    pub(super) generation: u64,
+    clients: HashMap<Arc<str>, Cutoff>,
+    subjects: HashMap<Arc<str>, Cutoff>,
+}
+
+/// One cut-off, in seconds since the epoch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cutoff {
+    /// Tokens with this `iat` or an earlier one are revoked.
+    pub(super) before: i64,
+    /// When the last of them has ended.
+    pub(super) forget_at: i64,
+}
+
+impl Cutoffs {
+    pub(super) fn add_client(&mut self, client_id: &ClientId, before: i64, forget_at: i64) {
+        set(&mut self.clients, client_id.as_str(), Cutoff { before, forget_at });
+        self.generation += 1;
+    }
+
+    pub(super) fn add_subject(&mut self, subject: &Subject, before: i64, forget_at: i64) {
+        set(&mut self.subjects, subject.as_str(), Cutoff { before, forget_at });
+        self.generation += 1;
+    }
+
+    /// What is known of this client, or subject.
+    pub(super) fn known(&self, whole: &Whole) -> Option<Cutoff> {
+        match whole {
+            Whole::Client(id) => self.clients.get(id.as_str()),
+            Whole::Subject(id) => self.subjects.get(id.as_str()),
+        }
+        .copied()
+    }
+
+    /// Without those whose last revoked token has ended; `None` if all are still needed.
+    pub(super) fn without_ended(&self, now: i64) -> Option<Self> {
+        let ended = |cutoff: &Cutoff| cutoff.forget_at <= now;
+        if !self.clients.values().chain(self.subjects.values()).any(ended) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.clients.retain(|_, cutoff| !ended(cutoff));
+        next.subjects.retain(|_, cutoff| !ended(cutoff));
+        next.generation += 1;
+        Some(next)
+    }
+
+    /// The latest `iat` that is revoked for this client and subject.
+    pub(super) fn of(&self, client_id: &ClientId, subject: &Subject) -> Option<i64> {
+        let client = self.clients.get(client_id.as_str());
+        let subject = self.subjects.get(subject.as_str());
+        client.into_iter().chain(subject).map(|cutoff| cutoff.before).max()
+    }
+
+    /// As status lists publish it.
+    pub(super) fn published(&self) -> RevokedBefore {
+        let mut published = RevokedBefore::default();
+        for (id, cutoff) in &self.clients {
+            if let Ok(id) = ClientId::parse(id) {
+                published.clients.insert(RevokedBefore::client_name(&id), cutoff.before);
+            }
+        }
+        for (id, cutoff) in &self.subjects {
+            if let Ok(id) = Subject::parse(id) {
+                published.subjects.insert(RevokedBefore::subject_name(&id), cutoff.before);
+            }
+        }
+        published
+    }
+}
+
+fn set(cutoffs: &mut HashMap<Arc<str>, Cutoff>, id: &str, new: Cutoff) {
+    let cutoff = cutoffs.entry(id.into()).or_insert(new);
+    cutoff.before = cutoff.before.max(new.before);
+    cutoff.forget_at = cutoff.forget_at.max(new.forget_at);
+}

@@ -1,1 +1,116 @@
-//! The command line.
+//! The command line: thin, one way of doing things with the admin API.
+//!
+//! `args` defines what can be typed. Acts of administration become an [`Act`], which a [`Target`] performs:
+//! [`Remote`] does it through the admin API of a running service, [`Stopped`] on the data of a stopped one. `doctor` looks at a running installation
+//! from outside and at its files from inside.
+//!
+//! Exit codes: 0 done, 1 failed or found something wrong, 2 the settings or the command line are wrong.
+
+mod act;
+mod args;
+mod audit;
+mod banner;
+mod credentials;
+mod doctor;
+mod error;
+#[cfg(test)]
+mod fake;
+mod http;
+mod print;
+mod remote;
+mod serve;
+mod settings;
+mod stopped;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::clock::SystemClock;
+use crate::config::{Config, Sources};
+
+pub use act::{Act, Revocation, Target};
+pub use args::Cli;
+pub use credentials::Credentials;
+pub use error::CliError;
+pub use remote::Remote;
+pub use stopped::Stopped;
+
+use args::{AdminArgs, AuditCommand, Command, KeysCommand, TokensCommand};
+use http::Http;
+use print::Printer;
+
+/// The settings file that is read if it is there and no other is named.
+const DEFAULT_FILE: &str = "signet.toml";
+
+/// Does what the command line says; the program is nothing else.
+#[must_use]
+pub fn run() -> ExitCode {
+    match dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // Nobody is left to tell if standard error is closed.
+            writeln!(std::io::stderr(), "{error}").ok();
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
+    let file = cli.settings.config.clone().or_else(default_file);
+    let printer = Printer::new(cli.json);
+    let sources = Sources::of_process(file, cli.settings.overrides());
+    // The doctor reports wrong settings itself.
+    let config = settings::load(&sources);
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Doctor { ca_file } => {
+            let http = Http::new(ca_file.as_deref())?;
+            return doctor::run(config, &http, &SystemClock::new(), &printer);
+        }
+        Command::Serve => serve::serve(&config?)?,
+        Command::Audit(AuditCommand::Verify { head, file }) => {
+            let path = file.map_or_else(|| config.map(|config| config.audit_path()), Ok)?;
+            return audit::verify(&path, head.as_ref(), &printer);
+        }
+        Command::Keys { command: KeysCommand::Rekey { new_kek_file }, .. } => {
+            stopped::rekey(&config?, &new_kek_file, &printer)?;
+        }
+        Command::Keys { command, admin } => perform(&config?, &admin, &command.act()?, &printer)?,
+        Command::Clients { command, admin } => perform(&config?, &admin, &command.act()?, &printer)?,
+        Command::Tokens { command: TokensCommand::Introspect { .. }, admin } if admin.offline => {
+            return Err(CliError::Usage("introspect asks a running service; leave out --offline".into()));
+        }
+        Command::Tokens { command: TokensCommand::Introspect { token }, admin } => {
+            let answer = remote(&config?, &admin)?.introspect(&args::token(&token)?)?;
+            printer.show(&answer, &[])?;
+        }
+        Command::Tokens { command: TokensCommand::Revoke(what), admin } => {
+            perform(&config?, &admin, &Act::Revoke(what.revocation()?), &printer)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn perform(config: &Config, admin: &AdminArgs, act: &Act, printer: &Printer) -> Result<(), CliError> {
+    let answer = if admin.offline {
+        match act {
+            // What is wrong may be that the key's file is lost: then nothing else opens.
+            Act::CompromiseKey { kid, reason } => stopped::compromise(config, kid, reason.as_deref())?,
+            act => Stopped::open(config)?.perform(act)?,
+        }
+    } else {
+        remote(config, admin)?.perform(act)?
+    };
+    printer.show(&answer, act.columns())
+}
+
+fn remote(config: &Config, admin: &AdminArgs) -> Result<Remote, CliError> {
+    let credentials = Credentials::find(admin.credentials.as_deref(), admin.admin_client_id.as_ref())?;
+    Ok(Remote::new(&config.issuer, credentials, Http::new(admin.ca_file.as_deref())?))
+}
+
+fn default_file() -> Option<PathBuf> {
+    Path::new(DEFAULT_FILE).exists().then(|| DEFAULT_FILE.into())
+}

@@ -1,1 +1,29 @@
-//! The HTTP surface.
+//! The HTTP surface, by actix-web: the URL table, parameters in, answers out. What is decided is decided
+//! in `protocol`.
+
+mod admin;
+mod body;
+mod dialects;
+mod management;
+mod observe;
+mod publish;
+mod reply;
+mod routes;
+mod server;
+mod state;
+mod token;
+
+pub use management::configure as configure_management;
+pub(crate) use routes::PATHS;
+pub use routes::{Served, configure, served};
+pub use server::{Listeners, run};
+pub use state::State;
+
+use crate::protocol::ProtocolError;
+
+/// Lets `act` end even if the client hangs up: what is committed must reach memory too.
+async fn to_the_end<T: 'static>(
+    act: impl Future<Output = Result<T, ProtocolError>> + 'static,
+) -> Result<T, ProtocolError> {
+    actix_web::rt::spawn(act).await.unwrap_or_else(|cut_off| Err(ProtocolError::server_error(cut_off)))
+}

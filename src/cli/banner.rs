@@ -1,0 +1,62 @@
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use crate::app::FirstClients;
+use crate::clients::Registered;
+use crate::config::Config;
+
+/// Says where the service listens and, at the first start, shows the first clients' secrets and what to
+/// try with them.
+pub(super) fn print(config: &Config, first: Option<&FirstClients>) {
+    let mut text = String::new();
+    let _infallible = writeln!(
+        text,
+        "Signet serves {} on {}, metrics and health on http://{}",
+        config.issuer, config.listen, config.management_listen
+    );
+    if let Some(first) = first {
+        let _infallible = text.write_str(&introduction(config, first));
+    }
+    // A closed standard output must not stop the service.
+    let _closed = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn introduction(config: &Config, FirstClients { admin, demo }: &FirstClients) -> String {
+    let issuer = &config.issuer;
+    let resource = config.resources.first().map_or_else(String::new, |each| each.uri.to_string());
+    let (admin_id, admin_secret) = shown(admin);
+    let (demo_id, demo_secret) = shown(demo);
+    format!(
+        r#"
+This is the first start. Two clients were made; their secrets are shown only now, and kept as hashes:
+
+  demo client     client_id      {demo_id}
+                  client_secret  {demo_secret}
+  administrator   client_id      {admin_id}
+                  client_secret  {admin_secret}
+
+Try next, in another terminal:
+
+  # A signed token for {resource}
+  TOKEN=$(curl -s -u {demo_id}:{demo_secret} -d grant_type=client_credentials {issuer}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  echo $TOKEN
+
+  # The keys that verify it
+  curl -sw '\n' {issuer}/.well-known/jwks.json
+
+  # Is it good? Then revoke it, and ask again
+  curl -sw '\n' -u {demo_id}:{demo_secret} -d token=$TOKEN {issuer}/oauth2/introspect
+  curl -sw '\n' -u {demo_id}:{demo_secret} -d token=$TOKEN {issuer}/oauth2/revoke
+  curl -sw '\n' -u {demo_id}:{demo_secret} -d token=$TOKEN {issuer}/oauth2/introspect
+
+  # Rotate the signing key
+  ADMIN=$(curl -s -u {admin_id}:{admin_secret} -d grant_type=client_credentials {issuer}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  curl -sw '\n' -X POST -H "Authorization: Bearer $ADMIN" {issuer}/admin/keys/rotate
+
+"#
+    )
+}
+
+fn shown(registered: &Registered) -> (&str, &str) {
+    (registered.client.client_id.as_str(), registered.client_secret.expose())
+}

@@ -1,0 +1,262 @@
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Finding;
+use crate::audit;
+use crate::config::{Config, KekSource};
+
+/// Less free space is a failure, in percent.
+const LEAST_FREE: u64 = 15;
+
+/// Without TLS whoever carries the packets reads the tokens.
+pub(super) fn issuer_scheme(config: &Config) -> Finding {
+    if config.issuer.starts_with("https://") {
+        return Finding::ok("tls", "the issuer is https");
+    }
+    Finding::warn("tls", "the issuer is http", "use https for anything but development on one machine")
+}
+
+/// Metrics and health need no authentication, so they belong where strangers don't reach.
+pub(super) fn management_exposure(config: &Config) -> Finding {
+    let address = config.management_listen;
+    if address.ip().is_loopback() {
+        return Finding::ok("management", format!("{address} is reached from this machine only"));
+    }
+    Finding::warn(
+        "management",
+        format!("{address} may be reached from elsewhere"),
+        "make sure that only the monitoring can reach it",
+    )
+}
+
+/// The directory of the keys and every file in it must be closed to others.
+pub(super) fn keys_directory(config: &Config) -> Finding {
+    let directory = &config.keys.dir;
+    let remedy = "run this on the machine of the service, in its directory, as its user";
+    let entries = match files_of(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            return Finding::fail("key files", format!("{}: {error}", directory.display()), remedy);
+        }
+    };
+    let keys = entries.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "key")).count();
+    let open: Vec<String> = entries
+        .iter()
+        .filter(|(path, meta)| is_secret(path) && is_open(meta))
+        .map(|(path, _)| name(path))
+        .collect();
+    if !open.is_empty() {
+        let what = format!("others may read {} in {}", open.join(", "), directory.display());
+        return Finding::fail("key files", what, "chmod 600 them, and rotate the keys if others had access");
+    }
+    if keys == 0 {
+        return Finding::fail("key files", format!("there is no key in {}", directory.display()), remedy);
+    }
+    Finding::ok("key files", format!("{keys} in {}, closed to others", directory.display()))
+}
+
+/// Where the key-encryption key comes from.
+pub(super) fn key_encryption_key(config: &Config) -> Finding {
+    let check = "key-encryption key";
+    let beside = config.keys.dir.join("kek").exists();
+    match &config.keys.kek {
+        KekSource::Developer => Finding::warn(
+            check,
+            "it lies beside the keys: who reads one reads both",
+            "stop the service, run `signet keys rekey --new-kek-file FILE`, then set keys.kek_file = FILE and delete kek",
+        ),
+        _ if beside => Finding::warn(
+            check,
+            format!("an old one lies in {}", config.keys.dir.display()),
+            "if `signet keys rekey` is done, delete it",
+        ),
+        KekSource::Value(_) => Finding::ok(check, "it comes from the environment"),
+        KekSource::File(path) => match path.metadata() {
+            Ok(meta) if is_open(&meta) => {
+                Finding::fail(check, format!("others may read {}", path.display()), "chmod 600 it")
+            }
+            Ok(_) => Finding::ok(check, format!("it is in {}, closed to others", path.display())),
+            Err(error) => {
+                let what = format!("{}: {error}", path.display());
+                Finding::fail(check, what, "run this on the machine of the service, as its user")
+            }
+        },
+    }
+}
+
+/// Recomputes the audit log's chain.
+pub(super) fn audit_log(config: &Config) -> Finding {
+    let path = config.audit_path();
+    match audit::verify(&path, None) {
+        Err(error) => Finding::fail(
+            "audit log",
+            format!("{}: {error}", path.display()),
+            "run this on the machine of the service, in its directory, as its user",
+        ),
+        Ok(report) => match report.damage.first() {
+            None => Finding::ok("audit log", format!("{} entries, linked", report.entries)),
+            Some(first) => Finding::fail(
+                "audit log",
+                format!("{first} ({} findings)", report.damage.len()),
+                "see `signet audit verify`",
+            ),
+        },
+    }
+}
+
+/// A full disk stops revocation and administration.
+pub(super) fn disk(config: &Config) -> Finding {
+    let directory = &config.data_dir;
+    match free_percent(directory) {
+        Err(error) => {
+            let what = format!("{}: {error}", directory.display());
+            Finding::fail("disk", what, "run this on the machine of the service, in its directory")
+        }
+        Ok(free) => free_space(free),
+    }
+}
+
+fn free_space(free: u64) -> Finding {
+    let what = format!("{free} % free");
+    if free < LEAST_FREE {
+        return Finding::fail("disk", what, "make room, or give the data directory a larger disk");
+    }
+    Finding::ok("disk", what)
+}
+
+fn free_percent(directory: &Path) -> io::Result<u64> {
+    let space = rustix::fs::statvfs(directory)?;
+    Ok((space.f_bavail.saturating_mul(100)).checked_div(space.f_blocks).unwrap_or(100))
+}
+
+/// The directory itself and the files in it.
+fn files_of(directory: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let mut entries = vec![(directory.to_owned(), directory.metadata()?)];
+    for entry in directory.read_dir()? {
+        let entry = entry?;
+        entries.push((entry.path(), entry.path().metadata()?));
+    }
+    Ok(entries)
+}
+
+/// Whether it must be closed: what Signet keeps there, not a note such as README.md. A directory whose
+/// names others can list is no secret; one that they can write is caught by [`is_open`].
+fn is_secret(path: &Path) -> bool {
+    path.is_dir() || path.file_name().is_some_and(|name| name == "kek") || {
+        path.extension().is_some_and(|end| end == "key" || end == "pending")
+    }
+}
+
+/// Whether others than the owner may read a file, or write into a directory.
+fn is_open(meta: &Metadata) -> bool {
+    let mode = meta.permissions().mode();
+    if meta.is_dir() { mode & 0o022 != 0 } else { mode & 0o077 != 0 }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::Level;
+    use super::*;
+
+    struct Installation {
+        _dir: tempfile::TempDir,
+        config: Config,
+    }
+
+    fn installation() -> Installation {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::for_tests(dir.path());
+        for directory in [&config.keys.dir, &config.data_dir] {
+            fs::create_dir(directory).unwrap();
+            close(directory, 0o700);
+        }
+        write(&config.keys.dir.join("abc.key"), 0o600);
+        write(&config.keys.dir.join("README.md"), 0o644);
+        Installation { _dir: dir, config }
+    }
+
+    fn write(path: &Path, mode: u32) {
+        fs::write(path, "x").unwrap();
+        close(path, mode);
+    }
+
+    fn close(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn keys_must_be_there_and_closed() {
+        let Installation { _dir, config } = installation();
+        assert_eq!(keys_directory(&config).level, Level::Ok);
+        let key = config.keys.dir.join("abc.key");
+        close(&key, 0o640);
+        let finding = keys_directory(&config);
+        assert_eq!(finding.level, Level::Fail);
+        assert!(finding.what.contains("abc.key"), "{}", finding.what);
+        fs::remove_file(key).unwrap();
+        assert_eq!(keys_directory(&config).level, Level::Fail);
+        write(&config.keys.dir.join("b.key"), 0o600);
+        close(&config.keys.dir, 0o777);
+        assert_eq!(keys_directory(&config).level, Level::Fail);
+        close(&config.keys.dir, 0o755);
+        assert_eq!(keys_directory(&config).level, Level::Ok);
+        let elsewhere = Config::for_tests(Path::new("/nonexistent"));
+        assert_eq!(keys_directory(&elsewhere).level, Level::Fail);
+    }
+
+    #[test]
+    fn a_key_encryption_key_beside_the_keys_is_worth_a_warning() {
+        let Installation { _dir, mut config } = installation();
+        assert_eq!(key_encryption_key(&config).level, Level::Warn);
+        let file = config.data_dir.join("kek");
+        config.keys.kek = KekSource::File(file.clone());
+        assert_eq!(key_encryption_key(&config).level, Level::Fail, "not there");
+        write(&file, 0o600);
+        assert_eq!(key_encryption_key(&config).level, Level::Ok);
+        close(&file, 0o644);
+        assert_eq!(key_encryption_key(&config).level, Level::Fail, "open");
+        write(&config.keys.dir.join("kek"), 0o600);
+        assert_eq!(key_encryption_key(&config).level, Level::Warn, "an old one");
+    }
+
+    #[tokio::test]
+    async fn the_audit_log_must_be_there_and_linked() {
+        use crate::audit::{Actor, AuditLog, Event, EventKind};
+        let Installation { _dir, config } = installation();
+        assert_eq!(audit_log(&config).level, Level::Fail, "not there");
+        let log = AuditLog::open(&config.audit_path(), crate::clock::SystemClock::shared()).unwrap();
+        log.record(Event::new(EventKind::ServiceStarted, Actor::Service)).await.unwrap();
+        assert_eq!(audit_log(&config).level, Level::Ok);
+        let altered = fs::read_to_string(config.audit_path()).unwrap().replace("started", "stopped");
+        fs::write(config.audit_path(), altered).unwrap();
+        assert_eq!(audit_log(&config).level, Level::Fail);
+    }
+
+    #[test]
+    fn a_disk_needs_room() {
+        assert_eq!(free_space(14).level, Level::Fail);
+        assert_eq!(free_space(15).level, Level::Ok);
+        let Installation { _dir, config } = installation();
+        assert!(free_percent(&config.data_dir).unwrap() <= 100);
+        assert_eq!(disk(&Config::for_tests(Path::new("/nonexistent"))).level, Level::Fail);
+    }
+
+    #[test]
+    fn what_is_open_by_choice_is_worth_a_warning() {
+        let Installation { _dir, mut config } = installation();
+        assert_eq!(issuer_scheme(&config).level, Level::Warn);
+        assert_eq!(management_exposure(&config).level, Level::Ok);
+        config.issuer = "https://id.example.com".into();
+        config.management_listen = "0.0.0.0:8081".parse().unwrap();
+        assert_eq!(issuer_scheme(&config).level, Level::Ok);
+        assert_eq!(management_exposure(&config).level, Level::Warn);
+    }
+}

@@ -1,0 +1,255 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use chrono::DateTime;
+use url::Url;
+
+use super::Finding;
+use crate::cli::http::{Answer, Http};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::oauth::{JwkSet, ServerMetadata};
+
+/// A clock that is off by more is worth a word; `Date` headers are whole seconds.
+const NOTABLE_SKEW: Duration = Duration::from_secs(5);
+
+/// What clients and verifiers see. What can't be asked because something before it failed is left out.
+pub(super) fn findings(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match metadata(config, http) {
+        Err(finding) => findings.push(finding),
+        Ok((metadata, answer)) => {
+            findings.push(issuer(config, &metadata));
+            findings.push(clock_skew(config, &answer, clock));
+            match http.get(&metadata.jwks_uri) {
+                Ok(answer) => {
+                    findings.push(keys(config, &answer));
+                    findings.push(cache_control(config, &answer));
+                }
+                Err(error) => findings.push(Finding::fail("keys", error.to_string(), "look at jwks_uri")),
+            }
+        }
+    }
+    findings.push(readiness(config, http));
+    findings
+}
+
+fn metadata(config: &Config, http: &Http) -> Result<(ServerMetadata, Answer), Finding> {
+    let remedy = "start the service, or correct the issuer so that it leads to it";
+    let url = metadata_url(&config.issuer);
+    let answer = http.get(&url).map_err(|error| Finding::fail("issuer", error.to_string(), remedy))?;
+    if answer.status != 200 {
+        return Err(Finding::fail("issuer", format!("{url} answers {}", answer.status), remedy));
+    }
+    match serde_json::from_str(&answer.body) {
+        Ok(metadata) => Ok((metadata, answer)),
+        Err(error) => Err(Finding::fail("issuer", format!("{url} is no metadata: {error}"), remedy)),
+    }
+}
+
+/// The well-known part goes between host and path (RFC 8414, section 3.1).
+fn metadata_url(issuer: &str) -> String {
+    let path = Url::parse(issuer).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+    let origin = issuer.strip_suffix(path.as_str()).unwrap_or(issuer);
+    format!("{origin}/.well-known/oauth-authorization-server{path}")
+}
+
+fn issuer(config: &Config, metadata: &ServerMetadata) -> Finding {
+    if metadata.issuer == config.issuer {
+        return Finding::ok("issuer", format!("{} answers for itself", config.issuer));
+    }
+    Finding::fail(
+        "issuer",
+        format!("{} calls itself {:?}: no token will verify", config.issuer, metadata.issuer),
+        "give the service and this command the same issuer",
+    )
+}
+
+fn clock_skew(config: &Config, answer: &Answer, clock: &dyn Clock) -> Finding {
+    let date = answer.date.as_deref().and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+    let Some(date) = date else {
+        return Finding::warn("clock", "the service tells no time", "let the proxy pass the Date header on");
+    };
+    let skew = Duration::from_secs((clock.numeric_date() - date.timestamp()).unsigned_abs());
+    let what = format!("{} s between this machine and the service", skew.as_secs());
+    if skew > config.keys.clock_skew {
+        Finding::fail("clock", what, "set the clocks by NTP; keys.clock_skew allows no more")
+    } else if skew > NOTABLE_SKEW {
+        Finding::warn("clock", what, "set the clocks by NTP")
+    } else {
+        Finding::ok("clock", what)
+    }
+}
+
+/// Of each algorithm there must be a key that signs and one that waits. The key set does not say which is
+/// which: two keys are what can be seen from outside.
+fn keys(config: &Config, answer: &Answer) -> Finding {
+    let Ok(set) = serde_json::from_str::<JwkSet>(&answer.body) else {
+        let what = format!("the key set can't be read (status {})", answer.status);
+        return Finding::fail("keys", what, "look at jwks_uri");
+    };
+    let published = |algorithm| set.keys.iter().filter(|key| key.alg == algorithm).count();
+    let lacking: Vec<String> = config
+        .keys
+        .algorithms
+        .iter()
+        .filter(|algorithm| published(**algorithm) < 2)
+        .map(|algorithm| format!("{algorithm} has {}", published(*algorithm)))
+        .collect();
+    if lacking.is_empty() {
+        return Finding::ok("keys", format!("{} published, a next one for each algorithm", set.keys.len()));
+    }
+    Finding::fail(
+        "keys",
+        format!("an algorithm needs a key that signs and one that waits, but {}", lacking.join(", ")),
+        "see what `signet keys list` and the service's log say of the rotation",
+    )
+}
+
+/// Verifiers must not keep the key set longer than the key schedule reckons with.
+fn cache_control(config: &Config, answer: &Answer) -> Finding {
+    let directive = |name: &str| {
+        let header = answer.cache_control.as_deref().unwrap_or_default();
+        header.split(',').find_map(|each| each.trim().strip_prefix(name)?.parse::<u64>().ok())
+    };
+    let longest = directive("max-age=").into_iter().chain(directive("s-maxage=")).max();
+    let allowed = config.keys.jwks_max_age.as_secs();
+    match longest {
+        None => Finding::warn(
+            "caching",
+            "the key set does not say for how long it may be kept",
+            "let the proxy pass the Cache-Control header on",
+        ),
+        Some(longest) if longest > allowed => Finding::fail(
+            "caching",
+            format!("the key set may be kept for {longest} s, the key schedule reckons with {allowed} s"),
+            "let the proxy leave the Cache-Control header as it is",
+        ),
+        Some(longest) => Finding::ok("caching", format!("the key set may be kept for {longest} s")),
+    }
+}
+
+fn readiness(config: &Config, http: &Http) -> Finding {
+    let url = format!("http://{}/health/ready", reachable(config.management_listen));
+    match http.get(&url) {
+        Ok(answer) if answer.status == 200 => Finding::ok("ready", "the service says it is ready"),
+        Ok(answer) => Finding::fail(
+            "ready",
+            format!("the service says it is not ready ({}): {}", answer.status, answer.body.trim()),
+            "see its log",
+        ),
+        Err(error) => Finding::fail("ready", error.to_string(), "run this on the machine of the service"),
+    }
+}
+
+/// Nobody can connect to the unspecified address; the listener behind it is on loopback too.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::Level;
+    use super::*;
+    use crate::cli::fake::{Reply, Service};
+    use crate::clock::ManualClock;
+
+    const KEY_PAIR: &str = r#"{"keys": [
+        {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "a", "alg": "ES256", "use": "sig"},
+        {"kty": "EC", "crv": "P-256", "x": "AB", "y": "AA", "kid": "b", "alg": "ES256", "use": "sig"}]}"#;
+    /// 1994-11-06 08:49:37.
+    const NOW: i64 = 784_111_777;
+    const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+    #[derive(Clone, Copy)]
+    struct World {
+        issuer: &'static str,
+        keys: &'static str,
+        caching: &'static str,
+        ready: u16,
+    }
+
+    const SOUND: World = World { issuer: "", keys: KEY_PAIR, caching: "public, max-age=300", ready: 200 };
+
+    /// What is found at a service like `world` when this machine's clock is ahead by `skew` seconds.
+    fn found(world: World, skew: i64) -> Vec<(Level, &'static str)> {
+        let url = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+        let own = std::sync::Arc::clone(&url);
+        let service = Service::answering(move |line| {
+            let url = own.get().unwrap();
+            let body: String = if line.contains("/.well-known/oauth-authorization-server ") {
+                let issuer = if world.issuer.is_empty() { url } else { world.issuer };
+                format!(
+                    r#"{{"issuer": "{issuer}", "token_endpoint": "{url}/oauth2/token", "jwks_uri": "{url}/jwks", "response_types_supported": []}}"#
+                )
+            } else if line.contains("/jwks ") {
+                world.keys.into()
+            } else {
+                return Some(Reply::json(world.ready, "{}"));
+            };
+            let headers = format!("{DATE}Cache-Control: {}\r\n", world.caching);
+            Some(Reply { status: 200, headers, body: body.leak() })
+        });
+        url.set(service.url.clone()).unwrap();
+        let mut config = Config::for_tests(Path::new("unused"));
+        config.management_listen = service.url.strip_prefix("http://").unwrap().parse().unwrap();
+        config.issuer = service.url;
+        let clock = ManualClock::at(NOW + skew);
+        let http = Http::new(None).unwrap();
+        findings(&config, &http, &clock).into_iter().map(|finding| (finding.level, finding.name)).collect()
+    }
+
+    fn wrong(world: World, skew: i64) -> Vec<(Level, &'static str)> {
+        found(world, skew).into_iter().filter(|(level, _)| *level != Level::Ok).collect()
+    }
+
+    #[test]
+    fn a_sound_service_is_found_sound() {
+        let names: Vec<_> =
+            found(SOUND, 2).into_iter().map(|(level, name)| (level == Level::Ok, name)).collect();
+        let all = [(true, "issuer"), (true, "clock"), (true, "keys"), (true, "caching"), (true, "ready")];
+        assert_eq!(names, all);
+    }
+
+    #[test]
+    fn each_fault_is_found_alone() {
+        assert_eq!(wrong(World { issuer: "https://other.example", ..SOUND }, 0), [(Level::Fail, "issuer")]);
+        assert_eq!(wrong(SOUND, 10), [(Level::Warn, "clock")]);
+        assert_eq!(wrong(SOUND, -91), [(Level::Fail, "clock")]);
+        assert_eq!(wrong(World { keys: r#"{"keys": []}"#, ..SOUND }, 0), [(Level::Fail, "keys")]);
+        assert_eq!(wrong(World { keys: "<html>", ..SOUND }, 0), [(Level::Fail, "keys")]);
+        assert_eq!(wrong(World { caching: "max-age=301", ..SOUND }, 0), [(Level::Fail, "caching")]);
+        assert_eq!(
+            wrong(World { caching: "max-age=5, s-maxage=900", ..SOUND }, 0),
+            [(Level::Fail, "caching")]
+        );
+        assert_eq!(wrong(World { caching: "no-store", ..SOUND }, 0), [(Level::Warn, "caching")]);
+        assert_eq!(wrong(World { ready: 503, ..SOUND }, 0), [(Level::Fail, "ready")]);
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_is_found_so() {
+        let mut config = Config::for_tests(Path::new("unused"));
+        config.issuer = "http://127.0.0.1:1".into();
+        config.management_listen = "0.0.0.0:1".parse().unwrap();
+        let findings = findings(&config, &Http::new(None).unwrap(), &ManualClock::at(NOW));
+        assert_eq!(
+            findings.iter().map(|f| (f.level, f.name)).collect::<Vec<_>>(),
+            [(Level::Fail, "issuer"), (Level::Fail, "ready")]
+        );
+    }
+
+    #[test]
+    fn the_well_known_part_goes_before_the_path() {
+        let middle = "/.well-known/oauth-authorization-server";
+        assert_eq!(metadata_url("https://a.example"), format!("https://a.example{middle}"));
+        assert_eq!(metadata_url("https://a.example/t/1"), format!("https://a.example{middle}/t/1"));
+    }
+}

@@ -1,0 +1,156 @@
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use serde_json::{Map, Value, json};
+
+use super::CliError;
+
+/// Shows answers: as tables for people, or as the JSON they are.
+#[derive(Debug)]
+pub(super) struct Printer {
+    pub(super) json: bool,
+}
+
+impl Printer {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Shows `answer`; of a table only `columns`, if it has any of them.
+    pub(super) fn show(&self, answer: &Value, columns: &[&str]) -> Result<(), CliError> {
+        let text = if self.json { format!("{answer:#}\n") } else { render(answer, columns) };
+        write(&text)
+    }
+}
+
+/// Writes `text` to standard output.
+pub(super) fn write(text: &str) -> Result<(), CliError> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // The reader has seen enough, such as `head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(CliError::Failed(format!("standard output can't be written: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// `text` without anything that could move a terminal's cursor or begin a line.
+pub(super) fn plain(text: &str) -> String {
+    let harmless = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
+}
+
+fn render(answer: &Value, columns: &[&str]) -> String {
+    match answer {
+        Value::Array(rows) => table(rows, columns),
+        Value::Object(members) if members.is_empty() => "done\n".to_owned(),
+        Value::Object(members) if members.len() == 1 && members.values().all(|value| *value == json!([])) => {
+            table(&[], columns)
+        }
+        Value::Object(members) => object(members, columns),
+        other => format!("{}\n", cell(other)),
+    }
+}
+
+/// Members one a line; those that are tables below, under their names unless there is nothing else.
+fn object(members: &Map<String, Value>, columns: &[&str]) -> String {
+    let (tables, plain_members): (Vec<_>, Vec<_>) =
+        members.iter().partition(|(_, value)| rows_of(value).is_some());
+    let width = plain_members.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let mut out = String::new();
+    for (name, value) in &plain_members {
+        out.push_str(format!("{:width$}  {}", plain(name), cell(value)).trim_end());
+        out.push('\n');
+    }
+    for (name, value) in &tables {
+        if members.len() > 1 {
+            writeln!(out, "\n{}:", plain(name)).ok();
+        }
+        out.push_str(&table(rows_of(value).unwrap_or_default(), columns));
+    }
+    out.trim_start_matches('\n').to_owned()
+}
+
+/// An array of objects.
+fn rows_of(value: &Value) -> Option<&[Value]> {
+    let rows = value.as_array()?;
+    (!rows.is_empty() && rows.iter().all(Value::is_object)).then_some(rows)
+}
+
+fn table(rows: &[Value], preferred: &[&str]) -> String {
+    if rows.is_empty() {
+        return "none\n".to_owned();
+    }
+    let has = |column: &str| rows.iter().any(|row| row.get(column).is_some());
+    let mut columns: Vec<&str> = preferred.iter().copied().filter(|column| has(column)).collect();
+    if columns.is_empty() {
+        for name in rows.iter().filter_map(Value::as_object).flat_map(Map::keys) {
+            if !columns.contains(&name.as_str()) {
+                columns.push(name);
+            }
+        }
+    }
+    let header = columns.iter().map(|column| plain(column)).collect();
+    let body = rows.iter().map(|row| columns.iter().map(|column| cell(&row[*column])).collect());
+    aligned(&std::iter::once(header).chain(body).collect::<Vec<Vec<String>>>())
+}
+
+/// Lines of cells, each column as wide as its widest cell.
+pub(super) fn aligned(lines: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let mut out = String::new();
+    for line in lines {
+        let cells: Vec<String> =
+            line.iter().enumerate().map(|(column, cell)| format!("{cell:0$}", width(column))).collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::String(text) => plain(text),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        other => plain(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_table_shows_the_columns_that_people_want() {
+        let answer = json!({"keys": [
+            {"kid": "abc", "phase": "signing", "public": {"x": 1}},
+            {"kid": "d", "phase": "published", "public": {}},
+        ]});
+        assert_eq!(
+            render(&answer, &["phase", "kid", "absent"]),
+            "phase      kid\nsigning    abc\npublished  d\n"
+        );
+    }
+
+    #[test]
+    fn an_object_is_a_member_a_line_and_its_tables_below() {
+        let answer = json!({"empty": [], "id": "a", "none": null, "rows": [{"n": 1}], "tags": ["x", "y"]});
+        assert_eq!(render(&answer, &[]), "empty  -\nid     a\nnone   -\ntags   x, y\n\nrows:\nn\n1\n");
+        assert_eq!(render(&json!({"keys": []}), &[]), "none\n");
+        assert_eq!(render(&json!({}), &[]), "done\n");
+        assert_eq!(render(&json!([]), &[]), "none\n");
+    }
+
+    #[test]
+    fn nothing_in_an_answer_reaches_the_terminal_as_a_command() {
+        let out = render(&json!([{"name": "a\u{1b}[2J\nb\u{202e}\u{9b}"}]), &[]);
+        assert_eq!(out.lines().count(), 2);
+        assert!(!out.contains(['\u{1b}', '\u{202e}', '\u{9b}']));
+    }
+}

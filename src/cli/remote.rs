@@ -1,0 +1,198 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use url::form_urlencoded::{Serializer, byte_serialize};
+use zeroize::Zeroizing;
+
+use super::act::{Act, Target};
+use super::credentials::Credentials;
+use super::error::CliError;
+use super::http::{Answer, Http};
+use super::print::plain;
+use crate::oauth::Secret;
+
+/// The admin API of a running service, asked with an access token by client credentials.
+#[derive(Debug)]
+pub struct Remote {
+    issuer: String,
+    credentials: Credentials,
+    http: Http,
+}
+
+impl Remote {
+    pub(super) fn new(issuer: &str, credentials: Credentials, http: Http) -> Self {
+        Self { issuer: issuer.to_owned(), credentials, http }
+    }
+
+    /// What the service says of `token` (RFC 7662).
+    ///
+    /// # Errors
+    /// When the service can't be reached or refuses the client.
+    pub fn introspect(&self, token: &Secret) -> Result<Value, CliError> {
+        let form = Serializer::new(String::new()).append_pair("token", token.expose()).finish();
+        let url = format!("{}/oauth2/introspect", self.issuer);
+        let answer = self.http.post_form(&url, &self.basic(), &form)?;
+        self.read(&answer, None)
+    }
+
+    /// An access token for the admin API with `scope`, or all that the client holds (RFC 6749, section 4.4; RFC 8707).
+    fn access_token(&self, scope: Option<&str>) -> Result<Secret, CliError> {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials");
+        if let Some(scope) = scope {
+            form.append_pair("scope", scope);
+        }
+        let form = form.append_pair("resource", &format!("{}/admin", self.issuer)).finish();
+        let url = format!("{}/oauth2/token", self.issuer);
+        let answer = self.http.post_form(&url, &self.basic(), &form)?;
+        let mut answer = self.read(&answer, scope)?;
+        match answer["access_token"].take() {
+            Value::String(token) => Ok(Secret::new(token)),
+            _ => Err(CliError::Failed(format!("{url} answered without an access token"))),
+        }
+    }
+
+    /// The client's credentials as an `Authorization` header; both parts are form-encoded first (RFC 6749,
+    /// section 2.3.1).
+    fn basic(&self) -> Zeroizing<String> {
+        let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let id = encoded(self.credentials.client_id.as_str());
+        let secret = Zeroizing::new(encoded(self.credentials.client_secret.expose()));
+        let pair = Zeroizing::new(format!("{id}:{}", *secret));
+        Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
+    }
+
+    /// The answer's JSON, or what its error means.
+    fn read(&self, answer: &Answer, scope: Option<&str>) -> Result<Value, CliError> {
+        let body: Option<Value> = serde_json::from_str(&answer.body).ok();
+        match (answer.status, body) {
+            (204, _) => Ok(json!({})),
+            (200..=299, _) if answer.body.is_empty() => Ok(json!({})),
+            (200..=299, Some(body)) => Ok(body),
+            (status, Some(body)) if body["error"].is_string() => Err(self.refused(status, &body, scope)),
+            (status, _) => Err(CliError::Failed(format!(
+                "{} answered {status} with something that is not Signet's; look whether the issuer is right",
+                self.issuer
+            ))),
+        }
+    }
+
+    fn refused(&self, status: u16, body: &Value, scope: Option<&str>) -> CliError {
+        let code = body["error"].as_str().unwrap_or_default();
+        let description = body["error_description"].as_str().unwrap_or("no reason given");
+        let client_id = &self.credentials.client_id;
+        let remedy = match code {
+            "invalid_client" => format!("; look at the secret of {client_id}"),
+            "invalid_scope" | "invalid_target" | "unauthorized_client" => {
+                let scope = scope.map_or_else(String::new, |scope| format!(" with the scope {scope}"));
+                let admin = format!("{}/admin", self.issuer);
+                format!(
+                    "; {client_id} must be registered{scope} for {admin}: if the issuer has changed, stop the service and \
+                     run `signet clients change {client_id} --offline --resource {admin}`"
+                )
+            }
+            _ => String::new(),
+        };
+        CliError::Failed(format!(
+            "the service refused ({status} {}): {}{remedy}",
+            plain(code),
+            plain(description)
+        ))
+    }
+}
+
+impl Target for Remote {
+    fn perform(&self, act: &Act) -> Result<Value, CliError> {
+        let call = act.call();
+        let token = self.access_token(call.scope)?;
+        let authorization = Zeroizing::new(format!("Bearer {}", token.expose()));
+        let url = format!("{}{}", self.issuer, call.path);
+        let answer = self.http.json(call.method, &url, &authorization, call.body.as_ref())?;
+        self.read(&answer, call.scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fake::{Reply, Service};
+    use crate::oauth::ClientId;
+
+    fn remote(service: &Service) -> Remote {
+        let credentials = Credentials {
+            client_id: ClientId::parse("ops").unwrap(),
+            client_secret: Secret::new("p+ss:w rd".into()),
+        };
+        Remote::new(&service.url, credentials, Http::new(None).unwrap())
+    }
+
+    fn token() -> Reply {
+        Reply::json(200, r#"{"access_token": "at", "token_type": "Bearer", "expires_in": 60}"#)
+    }
+
+    #[test]
+    fn an_act_gets_a_token_for_the_admin_api_and_uses_it() {
+        let service = Service::start(vec![token(), Reply::json(200, r#"{"keys": []}"#)]);
+        let answer = remote(&service).perform(&Act::RotateKeys { algorithm: None, force: true }).unwrap();
+        assert_eq!(answer, json!({"keys": []}));
+        let url = service.url.clone();
+        let requests = service.requests();
+        assert!(requests[0].starts_with("POST /oauth2/token HTTP/1.1"), "{}", requests[0]);
+        // "ops:p%2Bss%3Aw+rd"
+        assert!(requests[0].contains("authorization: Basic b3BzOnAlMkJzcyUzQXcrcmQ="), "{}", requests[0]);
+        let resource: String = byte_serialize(format!("{url}/admin").as_bytes()).collect();
+        let form = format!("grant_type=client_credentials&scope=signet%3Akeys&resource={resource}");
+        assert!(requests[0].ends_with(&form), "{}", requests[0]);
+        assert!(requests[1].starts_with("POST /admin/keys/rotate HTTP/1.1"), "{}", requests[1]);
+        assert!(requests[1].contains("authorization: Bearer at"), "{}", requests[1]);
+        assert!(requests[1].ends_with(r#"{"force":true}"#), "{}", requests[1]);
+    }
+
+    #[test]
+    fn a_delete_without_an_answer_is_done() {
+        let service = Service::start(vec![token(), Reply::json(204, "")]);
+        let act = Act::DeleteClient(ClientId::parse("shop").unwrap());
+        assert_eq!(remote(&service).perform(&act).unwrap(), json!({}));
+        assert!(service.requests()[1].starts_with("DELETE /admin/clients/shop"));
+    }
+
+    #[test]
+    fn refusals_say_what_to_do_and_can_not_write_to_the_terminal() {
+        let refusal = r#"{"error": "invalid_scope", "error_description": "no\u001b[2J"}"#;
+        let service = Service::start(vec![Reply::json(400, refusal)]);
+        let error = remote(&service).perform(&Act::ListKeys).unwrap_err().to_string();
+        assert!(error.contains("ops must be registered with the scope signet:keys"), "{error}");
+        assert!(!error.contains('\u{1b}'));
+        assert!(!error.contains("w rd"));
+    }
+
+    #[test]
+    fn redirects_are_not_followed() {
+        let target = Service::start(vec![token()]);
+        let redirect = Reply { status: 307, headers: format!("Location: {}/\r\n", target.url), body: "" };
+        let service = Service::start(vec![redirect]);
+        let error = remote(&service).perform(&Act::ListKeys).unwrap_err().to_string();
+        assert!(error.contains("answered 307"), "{error}");
+        assert!(target.requests().is_empty());
+    }
+
+    #[test]
+    fn introspection_authenticates_the_client() {
+        let service = Service::start(vec![Reply::json(200, r#"{"active": false}"#)]);
+        let answer = remote(&service).introspect(&Secret::new("a&b".into())).unwrap();
+        assert_eq!(answer["active"], false);
+        let request = service.requests().remove(0);
+        assert!(request.contains("authorization: Basic ") && request.ends_with("token=a%26b"), "{request}");
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_is_named() {
+        let credentials = Credentials {
+            client_id: ClientId::parse("ops").unwrap(),
+            client_secret: Secret::new("x".into()),
+        };
+        let remote = Remote::new("http://127.0.0.1:1", credentials, Http::new(None).unwrap());
+        let error = remote.perform(&Act::ListKeys).unwrap_err().to_string();
+        assert!(error.starts_with("http://127.0.0.1:1/oauth2/token does not answer"), "{error}");
+    }
+}

@@ -1,0 +1,129 @@
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::{CliError, banner};
+use crate::app::{App, Ground, StartError};
+use crate::audit::{Actor, Event, EventKind};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::entropy::SystemEntropy;
+use crate::http::{self, Listeners};
+use crate::store::SledStore;
+use crate::telemetry;
+
+/// No housekeeping waits longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The service could not start, or failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ServeError {
+    /// It can't be put together.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A socket is not to be had.
+    #[error("{setting} = {address}: {source}; stop whoever listens there, or set another address")]
+    Bind {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A socket failed while it was served.
+    #[error("a listener failed: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// Runs the service until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it can't start, or a listener fails.
+pub(super) fn serve(config: &Config) -> Result<(), CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    telemetry::logging(&config.log).map_err(|error| failed(&error))?;
+    actix_web::rt::System::new().block_on(run(config)).map_err(|error| failed(&error))
+}
+
+async fn run(config: &Config) -> Result<(), ServeError> {
+    let clock = SystemClock::shared();
+    // Sockets first: whoever has them is the one who serves, and a second start says so at once.
+    let public = bind("listen", config.listen)?;
+    let management = bind("management_listen", config.management_listen)?;
+    let store = SledStore::open(config.store_path(), clock.clone()).map_err(StartError::from)?;
+    let ground = Ground { store, clock, entropy: SystemEntropy::shared() };
+    let app = App::open(config, ground).await?;
+    let first = app.first_clients().await?;
+    // Whoever reads the banner may end the service in order.
+    let end = terminated();
+    // Before anything else can fail: the secrets can't be had again.
+    banner::print(config, first.as_ref());
+    record(&app, EventKind::ServiceStarted).await?;
+    let listeners = Listeners { public, management };
+    let state = app.state.clone();
+    let served = tokio::select! {
+        served = http::run(state, listeners, config.workers, end) => served,
+        () = rotate(&app, config.keys.propagation) => Ok(()),
+        () = tidy(&app) => Ok(()),
+    };
+    record(&app, EventKind::ServiceStopped).await?;
+    Ok(served?)
+}
+
+fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).map_err(|source| ServeError::Bind { setting, address, source })
+}
+
+async fn record(app: &App, kind: EventKind) -> Result<(), StartError> {
+    let event = Event::new(kind, Actor::Service).detail("version", env!("CARGO_PKG_VERSION"));
+    Ok(app.state.services.audit.record(event).await?)
+}
+
+/// The rotator, for as long as the service runs: three times within P, at least every ten seconds.
+async fn rotate(app: &App, propagation: Duration) {
+    let mut ticks = interval((propagation / 3).min(LONGEST_PAUSE));
+    loop {
+        ticks.tick().await;
+        if let Err(error) = app.rotate().await {
+            tracing::error!(%error, "the key ring could not be brought up to date; it is tried again");
+        }
+    }
+}
+
+/// Housekeeping, for as long as the service runs, and whenever a spare status list is wanted.
+async fn tidy(app: &App) {
+    let mut ticks = interval(LONGEST_PAUSE);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = app.state.services.status_indexes.wanted() => {}
+        }
+        if let Err(error) = app.tidy().await {
+            tracing::error!(%error, "housekeeping failed; it is tried again");
+        }
+    }
+}
+
+fn interval(pause: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// SIGTERM or SIGINT, from this call on.
+fn terminated() -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut term), Ok(mut int)) = signals else {
+            tracing::error!("signals can't be listened for: the service stops only by force");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,173 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::act::{Act, Revocation, Target};
+use super::error::CliError;
+use super::print::Printer;
+use crate::app::{self, App, Ground, StartError};
+use crate::audit::{Actor, AuditLog, Event, EventKind};
+use crate::clock::SystemClock;
+use crate::config::{Config, KekSource};
+use crate::entropy::SystemEntropy;
+use crate::keys::{self, Kek, KeyRing, Rekey};
+use crate::oauth::{KeyId, unreadable};
+use crate::protocol::admin::clients::{PageRequest, SecretRotation};
+use crate::protocol::admin::keys::{CompromiseRequest, ImportRequest, RotationRequest};
+use crate::protocol::admin::{self, Administrator, revocations::RevocationRequest};
+use crate::protocol::{ProtocolError, Services};
+use crate::store::SledStore;
+
+/// The data of a stopped service, worked on by the same functions as the admin API. Holds the store's lock: a
+/// service can't start meanwhile.
+pub struct Stopped {
+    runtime: tokio::runtime::Runtime,
+    app: App,
+}
+
+impl Stopped {
+    /// Opens the data.
+    ///
+    /// # Errors
+    /// When a service is running on it, or it can't be read.
+    pub fn open(config: &Config) -> Result<Self, CliError> {
+        installed(config)?;
+        let runtime = runtime()?;
+        let app = runtime.block_on(async {
+            let clock = SystemClock::shared();
+            let store = SledStore::open(config.store_path(), clock.clone()).map_err(StartError::from)?;
+            App::open(config, Ground { store, clock, entropy: SystemEntropy::shared() }).await
+        });
+        Ok(Self { runtime, app: app.map_err(failed)? })
+    }
+}
+
+impl Target for Stopped {
+    fn perform(&self, act: &Act) -> Result<Value, CliError> {
+        self.runtime.block_on(perform(&self.app.state.services, act))
+    }
+}
+
+async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
+    let admin = Administrator::operator(operator_name());
+    match act {
+        Act::ListKeys => value(Ok(admin::keys::list(services))),
+        Act::PlanKeys => value(Ok(admin::keys::plan(services))),
+        Act::RotateKeys { algorithm, force } => {
+            let request = RotationRequest { algorithm: *algorithm, force: *force };
+            value(admin::keys::rotate(services, &admin, &request).await)
+        }
+        Act::CompromiseKey { kid, reason } => {
+            let request = CompromiseRequest { reason: reason.clone() };
+            value(admin::keys::compromise(services, &admin, kid.as_str(), &request).await)
+        }
+        Act::ImportKey { key, algorithm } => {
+            let algorithm =
+                algorithm.ok_or_else(|| CliError::Usage("name the key's --algorithm".to_owned()))?;
+            let request = ImportRequest { key: key.clone(), algorithm };
+            value(admin::keys::import(services, &admin, &request).await)
+        }
+        Act::ListClients => value(Ok(admin::clients::list(services, &PageRequest::default()))),
+        Act::ShowClient(id) => value(admin::clients::show(services, id.as_str())),
+        Act::RegisterClient(members) => {
+            value(admin::clients::register(services, &admin, parse(members)?).await)
+        }
+        Act::ChangeClient(id, members) => {
+            value(admin::clients::change(services, &admin, id.as_str(), parse(members)?).await)
+        }
+        Act::RotateSecret { client_id, overlap } => {
+            let rotation = SecretRotation { overlap_seconds: overlap.as_secs() };
+            value(admin::clients::rotate_secret(services, &admin, client_id.as_str(), &rotation).await)
+        }
+        Act::DeleteClient(id) => {
+            value(admin::clients::delete(services, &admin, id.as_str()).await.map(|()| json!({})))
+        }
+        Act::Revoke(what) => {
+            let request: RevocationRequest = match what {
+                Revocation::Client(id) => RevocationRequest::client(id.clone()),
+                Revocation::Subject(subject) => RevocationRequest::subject(subject.clone()),
+                Revocation::Token(token) => RevocationRequest::token(token.expose()),
+            };
+            value(admin::revocations::revoke(services, &admin, request).await)
+        }
+    }
+}
+
+/// Condemns a key of a stopped service, whether its private half can be read or not.
+pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> Result<Value, CliError> {
+    installed(config)?;
+    runtime()?.block_on(async {
+        let clock = SystemClock::shared();
+        let store = SledStore::open(config.store_path(), clock.clone()).map_err(failed)?;
+        let audit = AuditLog::open(&config.audit_path(), clock.clone()).map_err(failed)?;
+        let parts = app::key_ring_parts(config, store, clock, SystemEntropy::shared()).map_err(failed)?;
+        let event = Event::new(EventKind::KeyCompromised, Actor::Operator(operator_name())).key(kid);
+        audit.record(event.detail("reason", reason.unwrap_or_default())).await.map_err(failed)?;
+        let condemned = KeyRing::compromise_unopened(parts, kid).await.map_err(failed)?;
+        serde_json::to_value(condemned.answer).map_err(failed)
+    })
+}
+
+/// Seals the keys of a stopped service with the key-encryption key in `new_kek_file`; says how many there are.
+pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> Result<(), CliError> {
+    installed(config)?;
+    let rekeyed = runtime()?.block_on(async {
+        let clock = SystemClock::shared();
+        let store = SledStore::open(config.store_path(), clock.clone()).map_err(failed)?;
+        let audit = AuditLog::open(&config.audit_path(), clock).map_err(failed)?;
+        let entropy = SystemEntropy::shared();
+        let old = Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref()).map_err(failed)?;
+        let new = Kek::load(&KekSource::File(new_kek_file.to_owned()), &config.keys.dir, entropy.as_ref());
+        let rekey = Rekey { old: Arc::new(old), new: Arc::new(new.map_err(failed)?) };
+        audit
+            .record(Event::new(EventKind::KeysRekeyed, Actor::Operator(operator_name())))
+            .await
+            .map_err(failed)?;
+        keys::rekey(store.as_ref(), &config.keys.dir, &rekey, entropy).await.map_err(failed)
+    })?;
+    let mut answer = serde_json::to_value(rekeyed).map_err(failed)?;
+    answer["next"] = json!("start the service with keys.kek_file naming the new key-encryption key");
+    printer.show(&answer, &[])
+}
+
+/// Nothing is made where nothing is.
+fn installed(config: &Config) -> Result<(), CliError> {
+    if config.store_path().exists() {
+        return Ok(());
+    }
+    let path = config.data_dir.display();
+    Err(CliError::Failed(format!("{path} holds no installation; start the service once first")))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// Whoever runs this command: the user as the kernel knows it, and the name, which the environment may claim
+/// falsely.
+fn operator_name() -> String {
+    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let uid = rustix::process::getuid();
+    format!("uid {uid} ({})", name.as_deref().unwrap_or("unknown"))
+}
+
+fn parse<T: DeserializeOwned>(members: &Map<String, Value>) -> Result<T, CliError> {
+    serde_json::from_value(Value::Object(members.clone()))
+        .map_err(|error| CliError::Usage(unreadable(&error)))
+}
+
+fn value<T: Serialize>(answer: Result<T, ProtocolError>) -> Result<Value, CliError> {
+    let answer = answer.map_err(|error| match &error.cause {
+        Some(cause) => CliError::Failed(format!("{}: {cause}", error.description)),
+        None => CliError::Failed(error.description.into_owned()),
+    })?;
+    serde_json::to_value(answer).map_err(|error| CliError::Failed(error.to_string()))
+}
+
+fn failed(error: impl std::fmt::Display) -> CliError {
+    CliError::Failed(error.to_string())
+}

@@ -1,0 +1,117 @@
+use std::future::{Ready, ready};
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
+
+use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::http::{State, reply, routes};
+use crate::oauth::{ErrorCode, Scope};
+use crate::protocol::ProtocolError;
+use crate::protocol::admin::Administrator;
+
+/// Who administers: present in every admin handler, put there by [`guard`].
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Admitted(pub(super) Administrator);
+
+/// Lets a request through to an admin handler only with an access token of this issuer, made for the admin
+/// API, not revoked, whose scope holds what the URL table asks of the route.
+pub(in crate::http) async fn guard(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+        let refusal = reply::refusal(&ProtocolError::server_error("the service has no state"));
+        return Ok(request.into_response(refusal));
+    };
+    match admit(&state, &request).await {
+        Ok(administrator) => {
+            request.extensions_mut().insert(Admitted(administrator));
+            next.call(request).await
+        }
+        Err(refusal) => Ok(request.into_response(challenge(&refusal))),
+    }
+}
+
+/// Why somebody is not let through.
+enum Unadmitted {
+    /// They did not say who they are.
+    Anonymous,
+    /// Anything else.
+    Refused(ProtocolError),
+}
+
+impl<E: Into<ProtocolError>> From<E> for Unadmitted {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator, Unadmitted> {
+    let services = &state.services;
+    let token = bearer(request.headers())?;
+    let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "the access token is not valid here");
+    let admin_api = services.resources.admin();
+    let claims = services.verified_token_for(token, admin_api).ok_or_else(invalid)?.claims;
+    if services.revocations.is_revoked(&claims) {
+        return Err(invalid().into());
+    }
+    // What a client may no longer ask for, it may no longer use: a token does not outlive a demotion here.
+    let client = services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)?;
+    let still_may = |scope: &str| client.scope.contains(scope) && client.resources.contains(&admin_api.uri);
+    let actor = Actor::Client(claims.client_id.clone());
+    // What the table does not name is denied: there is no default scope.
+    let Some(path) = request.match_pattern() else { return Err(not_served().into()) };
+    let Some(needed) = routes::admin_scope(request.method(), &path) else {
+        // A path of the table with another method: the resource answers 405, and does nothing.
+        return Ok(Administrator { actor, scope: Scope::default() });
+    };
+    if claims.permits(needed) && still_may(needed) {
+        return Ok(Administrator { actor, scope: claims.scope });
+    }
+    let route = format!("{} {path}", request.method());
+    let event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused).detail("route", route);
+    services.audit.record(event).await?;
+    Err(ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}")).into())
+}
+
+fn not_served() -> ProtocolError {
+    ProtocolError::new(ErrorCode::InsufficientScope, "no scope permits this")
+}
+
+/// The token in the `Authorization` header (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Result<&str, Unadmitted> {
+    let mut values = headers.get_all(header::AUTHORIZATION);
+    let Some(value) = values.next() else { return Err(Unadmitted::Anonymous) };
+    if values.next().is_some() {
+        return Err(ProtocolError::invalid_request("there are two Authorization headers").into());
+    }
+    match value.to_str().ok().and_then(|value| value.split_once(' ')) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => Ok(token),
+        _ => Err(Unadmitted::Anonymous),
+    }
+}
+
+/// A refusal with its challenge (RFC 6750, section 3.1): without an error code for whoever sent no token.
+fn challenge(unadmitted: &Unadmitted) -> HttpResponse {
+    match unadmitted {
+        Unadmitted::Refused(error) => reply::refusal(error),
+        Unadmitted::Anonymous => {
+            let error = ProtocolError::new(ErrorCode::InvalidToken, "an access token is needed");
+            reply::challenge_bearer(reply::refusal(&error), "")
+        }
+    }
+}
+
+impl FromRequest for Admitted {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    /// Fails closed where the guard was not passed.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let admitted = request.extensions().get::<Self>().cloned();
+        ready(admitted.ok_or_else(|| actix_web::error::ErrorForbidden("not an administrator")))
+    }
+}

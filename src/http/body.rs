@@ -1,0 +1,217 @@
+//! Request bodies and credentials, decoded into the protocol's own terms.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header;
+use actix_web::web::Bytes;
+use actix_web::{FromRequest, HttpRequest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::Value;
+use url::form_urlencoded;
+
+use crate::oauth::Secret;
+use crate::protocol::{Credentials, Params, ProtocolError};
+
+/// The largest body that is read; no request of OAuth needs more.
+pub(super) const MAX_BODY: usize = 16 * 1024;
+
+/// How long a body may take: whoever drips it holds a connection, and no longer than this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+
+/// How a request's parameters are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Form,
+    Json,
+}
+
+/// The body's encoding, by its media type; parameters of the media type (`charset`) don't matter.
+pub(super) fn encoding(request: &HttpRequest) -> Option<Encoding> {
+    let value = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(FORM) {
+        Some(Encoding::Form)
+    } else if essence.eq_ignore_ascii_case(JSON) {
+        Some(Encoding::Json)
+    } else {
+        None
+    }
+}
+
+/// A body that was read whole, or why not.
+pub(super) struct Body(Result<Bytes, BodyError>);
+
+impl Body {
+    /// The body of a request that has none.
+    pub(super) const NONE: Self = Self(Ok(Bytes::new()));
+
+    /// The whole body.
+    pub(super) fn bytes(&self) -> Result<&Bytes, BodyError> {
+        self.0.as_ref().map_err(|error| *error)
+    }
+}
+
+impl FromRequest for Body {
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Infallible>>>>;
+
+    /// Reads the body, at most [`MAX_BODY`] of it and for at most [`BODY_TIMEOUT`].
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let reading = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let read = match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+                Ok(read) => read.map_err(|error| match error.as_error::<PayloadError>() {
+                    Some(PayloadError::Overflow) => BodyError::TooLong,
+                    _ => BodyError::Unreadable,
+                }),
+                Err(_) => Err(BodyError::TooSlow),
+            };
+            Ok(Self(read))
+        })
+    }
+}
+
+/// A body could not be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyError {
+    /// It is over [`MAX_BODY`].
+    TooLong,
+    /// It broke off or its encoding is damaged.
+    Unreadable,
+    /// It took longer than [`BODY_TIMEOUT`].
+    TooSlow,
+}
+
+impl From<BodyError> for ProtocolError {
+    fn from(error: BodyError) -> Self {
+        Self::invalid_request(match error {
+            BodyError::TooLong => "the body is too long",
+            BodyError::Unreadable => "the body can not be read",
+            BodyError::TooSlow => "the body took too long to arrive",
+        })
+    }
+}
+
+/// Parameters of a form or a query string.
+pub(super) fn form(text: &[u8]) -> Result<Params<'_>, ProtocolError> {
+    Params::new(form_urlencoded::parse(text))
+}
+
+/// Parameters of a JSON object: strings, or for `resource` an array of strings.
+pub(super) fn json(text: &[u8]) -> Result<Params<'static>, ProtocolError> {
+    let Members(members) = serde_json::from_slice(text).map_err(|_| {
+        ProtocolError::invalid_request("the body must be one JSON object with string members")
+    })?;
+    Params::new(members.into_iter().map(|(name, value)| (Cow::Owned(name), Cow::Owned(value))))
+}
+
+/// The members of a JSON object in order, repeated ones kept, so that they can be refused.
+struct Members(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with string members")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    match value {
+                        Value::String(text) => members.push((name, text)),
+                        Value::Null => {}
+                        Value::Array(values) if name == "resource" => {
+                            for value in values {
+                                let Value::String(text) = value else {
+                                    return Err(A::Error::custom("not a string"));
+                                };
+                                members.push((name.clone(), text));
+                            }
+                        }
+                        _ => return Err(A::Error::custom("not a string")),
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// The client's credentials in the `Authorization` header (RFC 6749, section 2.3.1).
+pub(super) fn credentials(request: &HttpRequest) -> Credentials {
+    let mut headers = request.headers().get_all(header::AUTHORIZATION);
+    match (headers.next(), headers.next()) {
+        (None, _) => Credentials::Absent,
+        (Some(value), None) => value.to_str().ok().and_then(basic).unwrap_or(Credentials::Unusable),
+        (Some(_), Some(_)) => Credentials::Unusable,
+    }
+}
+
+fn basic(value: &str) -> Option<Credentials> {
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("Basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (client_id, client_secret) = decoded.split_once(':')?;
+    // Both are form-encoded before they are joined: RFC 6749, section 2.3.1 and appendix B.
+    let plain = |text: &str| -> Option<String> {
+        let encoded = format!("v={text}");
+
+        form_urlencoded::parse(encoded.as_bytes()).next().map(|(_, value)| value.into_owned())
+    };
+    Some(Credentials::Basic {
+        client_id: plain(client_id)?,
+        client_secret: Secret::new(plain(client_secret)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_is_form_decoded() {
+        let header = format!("bAsIc {}", STANDARD.encode("shop%3Aone:s%2Bcret"));
+        let Some(Credentials::Basic { client_id, client_secret }) = basic(&header) else {
+            panic!("not understood")
+        };
+        assert_eq!((client_id.as_str(), client_secret.expose()), ("shop:one", "s+cret"));
+    }
+
+    #[test]
+    fn what_is_not_basic_is_unusable() {
+        for header in ["Basic", "Basic ", "Basic !!!", "Bearer abc", "Basic bm9jb2xvbg=="] {
+            assert!(basic(header).is_none(), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_json_body_holds_strings_each_once() {
+        assert_eq!(json(br#"{"grant_type":"x","state":null}"#).unwrap().one("grant_type"), Some("x"));
+        for text in ["", "[]", "\"x\"", r#"{"a":1}"#, r#"{"a":{}}"#, r#"{"a":["x"]}"#, r#"{"a":"x","a":"y"}"#]
+        {
+            assert!(json(text.as_bytes()).is_err(), "{text}");
+        }
+        let deep = format!("{}{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
+        assert!(json(deep.as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,41 @@
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde::Serialize;
+
+use super::Dialect;
+use crate::http::reply;
+use crate::oauth::ErrorCode;
+use crate::protocol::{Defaults, ProtocolError};
+use crate::tokens::Issued;
+
+/// `/auth/token`: `bearer` in small letters, and errors with a `message`.
+pub(in crate::http) static AUTH_TOKEN: Dialect = Dialect { defaults: Defaults::NONE, success, refusal };
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: i64,
+    scope: &'a str,
+}
+
+fn success(issued: &Issued) -> HttpResponse {
+    let answer = Answer {
+        access_token: issued.access_token.expose(),
+        token_type: "bearer",
+        expires_in: issued.expires_in,
+        scope: issued.scope.as_str(),
+    };
+    reply::json(StatusCode::OK, &answer)
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: ErrorCode,
+    message: &'a str,
+}
+
+fn refusal(error: &ProtocolError) -> HttpResponse {
+    let body = ErrorBody { error: error.code, message: &error.description };
+    reply::with_retry(reply::json(reply::status(error.code), &body), error)
+}

@@ -1,0 +1,61 @@
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde::Serialize;
+
+use super::{Dialect, standard};
+use crate::http::reply;
+use crate::oauth::ErrorCode;
+use crate::protocol::{Defaults, ProtocolError};
+use crate::tokens::Issued;
+
+/// `/oauth/token` with a form: the answer carries `created_at`, and the error texts are fixed.
+pub(in crate::http) static OAUTH_TOKEN: Dialect =
+    Dialect { defaults: Defaults { scope: Some("read"), ..Defaults::NONE }, success, refusal };
+
+/// `/oauth/token` with JSON: another document's clients, served in the standard shape.
+pub(in crate::http) static OAUTH_TOKEN_JSON: Dialect =
+    Dialect { defaults: Defaults::NONE, success: standard::success, refusal: reply::refusal };
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    scope: &'a str,
+    created_at: i64,
+    expires_in: i64,
+}
+
+fn success(issued: &Issued) -> HttpResponse {
+    let answer = Answer {
+        access_token: issued.access_token.expose(),
+        token_type: "Bearer",
+        scope: issued.scope.as_str(),
+        created_at: issued.issued_at,
+        expires_in: issued.expires_in,
+    };
+    reply::json(StatusCode::OK, &answer)
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: ErrorCode,
+    error_description: &'a str,
+}
+
+/// The document's own texts, which its clients may show or compare.
+pub(in crate::http) fn refusal(error: &ProtocolError) -> HttpResponse {
+    let error_description = match error.code {
+        ErrorCode::InvalidClient => {
+            "Client authentication failed due to unknown client, no client authentication included, or \
+             unsupported authentication method."
+        }
+        ErrorCode::InvalidScope => "The requested scope is invalid, unknown, or malformed.",
+        ErrorCode::InvalidGrant => {
+            "The provided authorization grant is invalid, expired, revoked, does not match the redirection URI \
+             used in the authorization request, or was issued to another client."
+        }
+        _ => &error.description,
+    };
+    let body = ErrorBody { error: error.code, error_description };
+    reply::with_retry(reply::json(reply::status(error.code), &body), error)
+}

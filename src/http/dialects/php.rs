@@ -1,0 +1,49 @@
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde::Serialize;
+
+use super::Dialect;
+use crate::http::reply;
+use crate::oauth::ErrorCode;
+use crate::protocol::{Defaults, ProtocolError};
+use crate::tokens::Issued;
+
+/// `/api/token.php`: no `grant_type` means a code, and a bad code is `invalid_code`.
+pub(in crate::http) static PHP: Dialect = Dialect {
+    defaults: Defaults { grant_type: Some("authorization_code"), ..Defaults::NONE },
+    success,
+    refusal,
+};
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: i64,
+}
+
+fn success(issued: &Issued) -> HttpResponse {
+    let answer = Answer {
+        access_token: issued.access_token.expose(),
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+    };
+    reply::json(StatusCode::OK, &answer)
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'static str,
+    error_description: &'a str,
+}
+
+fn refusal(error: &ProtocolError) -> HttpResponse {
+    let body = ErrorBody {
+        error: match error.code {
+            ErrorCode::InvalidGrant => "invalid_code",
+            code => code.as_str(),
+        },
+        error_description: &error.description,
+    };
+    reply::with_retry(reply::json(reply::status(error.code), &body), error)
+}

@@ -1,0 +1,170 @@
+//! What anyone may read: keys, metadata, status lists. All from memory, all with validators.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{State, reply};
+use crate::oauth::ErrorCode;
+use crate::protocol::{self, ProtocolError, Services};
+use crate::tokens::{StatusDocument, StatusError};
+
+/// Documents that never change while the service runs.
+pub(super) struct Published {
+    metadata: Bytes,
+    etag: String,
+    /// The path of the issuer's URL without its first slash; empty if it has none.
+    issuer_path: String,
+}
+
+impl Published {
+    pub(super) fn new(services: &Services) -> Self {
+        let metadata = serde_json::to_vec(&protocol::metadata(services)).unwrap_or_default();
+        let digest = ring::digest::digest(&ring::digest::SHA256, &metadata);
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
+        let issuer = url::Url::parse(&services.issuer).ok();
+        let issuer_path = issuer.map_or_else(String::new, |url| url.path()[1..].to_owned());
+        Self { metadata: metadata.into(), etag, issuer_path }
+    }
+}
+
+/// RFC 8414, section 3 and OpenID Connect Discovery 1.0, section 4.
+pub(super) async fn metadata(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let Published { metadata, etag, .. } = &state.published;
+    let document = Document { etag, other_etag: None, max_age: 3600, media_type: "application/json" };
+    document.answer(&request, || metadata.clone())
+}
+
+/// RFC 8414, section 3.1: where the metadata of an issuer with a path are, and of no other.
+pub(super) async fn metadata_of_path(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let suffix = request.path().strip_prefix("/.well-known/oauth-authorization-server/").unwrap_or_default();
+    if suffix.is_empty() || suffix != state.published.issuer_path {
+        let reason = "this is not the issuer's path";
+        return reply::refusal(&ProtocolError::new(ErrorCode::NotFound, reason));
+    }
+    metadata(state, request).await
+}
+
+/// RFC 7517, section 5. `max-age` never passes the next change of the keys.
+pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    if let Some(peer) = request.peer_addr() {
+        state.services.keys.record_fetch(peer.ip());
+    }
+    let jwks = state.services.keys.jwks();
+    let (etag, max_age) = (&*jwks.etag, jwks.max_age);
+    let document = Document { etag, other_etag: None, max_age, media_type: "application/jwk-set+json" };
+    document.answer(&request, || Bytes::copy_from_slice(&jwks.body))
+}
+
+/// draft-ietf-oauth-status-list, section 8.
+pub(super) async fn status_list(
+    state: web::Data<State>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> HttpResponse {
+    if let Some(document) = state.services.status.cached(&id) {
+        return status_answer(&request, &document);
+    }
+    let services = state.services.clone();
+    let id = id.into_inner();
+    match web::block(move || services.status.document(&id)).await {
+        Ok(Ok(document)) => status_answer(&request, &document),
+        Ok(Err(StatusError::Unknown)) => {
+            reply::refusal(&ProtocolError::new(ErrorCode::NotFound, "there is no such status list"))
+        }
+        Ok(Err(StatusError::NoKey(error))) => reply::refusal(&error.into()),
+        Ok(Err(error)) => reply::refusal(&ProtocolError::server_error(error)),
+        Err(error) => reply::refusal(&ProtocolError::unavailable(1, error)),
+    }
+}
+
+fn status_answer(request: &HttpRequest, list: &StatusDocument) -> HttpResponse {
+    let gzip = accepts_gzip(request);
+    // A strong validator is of one encoding only (RFC 9110, section 8.8.3.3).
+    let gzip_etag = format!("{}-gzip\"", list.etag.trim_end_matches('"'));
+    let (etag, other) = if gzip { (&gzip_etag, &list.etag) } else { (&list.etag, &gzip_etag) };
+    let media_type = "application/statuslist+jwt";
+    let document = Document { etag, other_etag: Some(other), max_age: list.max_age, media_type };
+    let body = || if gzip { Bytes::from(list.gzip.clone()) } else { Bytes::from(list.body.clone()) };
+    let mut response = document.answer(request, body);
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if gzip && response.status() == StatusCode::OK {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+/// draft-ietf-oauth-status-list, section 9.3.
+pub(super) async fn status_lists(state: web::Data<State>) -> HttpResponse {
+    let body = serde_json::json!({ "status_lists": state.services.status_lists.uris() });
+    reply::json(StatusCode::OK, &body)
+}
+
+/// A document that caches may keep.
+struct Document<'a> {
+    etag: &'a str,
+    /// That of the same document in the other encoding: who has that one needs no other.
+    other_etag: Option<&'a str>,
+    max_age: u64,
+    media_type: &'static str,
+}
+
+impl Document<'_> {
+    /// The document, or 304 with the matching validator for who has it already (RFC 9110, section 13.1.2).
+    fn answer(&self, request: &HttpRequest, body: impl FnOnce() -> Bytes) -> HttpResponse {
+        let etags = [Some(self.etag), self.other_etag];
+        let known = etags.into_iter().flatten().find(|etag| matches_etag(request, etag));
+        let status = if known.is_some() { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+        let mut response = HttpResponse::build(status);
+        response
+            .insert_header((header::CACHE_CONTROL, format!("public, max-age={}", self.max_age)))
+            .insert_header((header::ETAG, known.unwrap_or(self.etag)));
+        if known.is_some() {
+            return response.finish();
+        }
+        response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(self.media_type))).body(body())
+    }
+}
+
+/// Whether `If-None-Match` names `etag`, by weak comparison.
+fn matches_etag(request: &HttpRequest, etag: &str) -> bool {
+    request
+        .headers()
+        .get_all(header::IF_NONE_MATCH)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|each| each == "*" || each.strip_prefix("W/").unwrap_or(each) == etag)
+}
+
+/// Whether `Accept-Encoding` takes gzip (RFC 9110, section 12.5.3): what it says of gzip itself counts before
+/// what it says of the rest.
+fn accepts_gzip(request: &HttpRequest) -> bool {
+    let (mut gzip, mut rest) = (None, None);
+    let values = request.headers().get_all(header::ACCEPT_ENCODING).filter_map(|value| value.to_str().ok());
+    for entry in values.flat_map(|value| value.split(',')) {
+        let mut parts = entry.split(';').map(str::trim);
+        let coding = parts.next().unwrap_or_default();
+        let wanted = parts.all(is_wanted);
+        if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
+            gzip = Some(wanted);
+        } else if coding == "*" {
+            rest = Some(wanted);
+        }
+    }
+    gzip.or(rest).unwrap_or(false)
+}
+
+/// Whether a parameter is anything but a weight of zero or one that is no number.
+fn is_wanted(parameter: &str) -> bool {
+    match parameter.split_once('=') {
+        Some((name, weight)) if name.trim().eq_ignore_ascii_case("q") => {
+            weight.trim().parse::<f32>().is_ok_and(|weight| weight > 0.0)
+        }
+        _ => true,
+    }
+}

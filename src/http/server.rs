@@ -1,0 +1,69 @@
+use std::future::Future;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{App, HttpServer, web};
+
+use super::{State, configure, configure_management};
+
+/// How long a client may take to send the head of a request, and how long an idle connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How long requests under way are waited for at the end.
+const GRACE_SECONDS: u64 = 30;
+
+/// The sockets that are served.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For clients, resource servers and administrators.
+    pub public: TcpListener,
+    /// For metrics and health.
+    pub management: TcpListener,
+}
+
+/// Serves until `shutdown` is over; then says that it is not ready, takes no new connections, and answers
+/// the requests under way.
+///
+/// # Errors
+/// When a socket can't be served.
+pub async fn run(
+    state: Arc<State>,
+    listeners: Listeners,
+    workers: usize,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let public_state = state.clone();
+    let public = HttpServer::new(move || {
+        App::new().app_data(web::Data::from(public_state.clone())).configure(configure)
+    })
+    .workers(workers)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .keep_alive(KEEP_ALIVE)
+    .shutdown_timeout(GRACE_SECONDS)
+    .disable_signals()
+    .listen(listeners.public)?
+    .run();
+    let management_state = state.clone();
+    let management = HttpServer::new(move || {
+        App::new().app_data(web::Data::from(management_state.clone())).configure(configure_management)
+    })
+    .workers(1)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .shutdown_timeout(1)
+    .disable_signals()
+    .listen(listeners.management)?
+    .run();
+    let (public_handle, management_handle) = (public.handle(), management.handle());
+    let stop = async {
+        shutdown.await;
+        state.services.stop();
+        public_handle.stop(true).await;
+        // Last, so that health can be asked for until the end.
+        management_handle.stop(true).await;
+    };
+    let (public, management, ()) = tokio::join!(public, management, stop);
+    public.and(management)
+}

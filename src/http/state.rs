@@ -1,0 +1,26 @@
+use std::sync::Arc;
+
+use super::publish::Published;
+use crate::protocol::Services;
+use crate::telemetry::Metrics;
+
+/// What every handler works with.
+pub struct State {
+    /// The protocol's side.
+    pub services: Arc<Services>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Documents that never change while the service runs.
+    pub(super) published: Published,
+    /// Whether `GET /oauth/token` issues.
+    pub(super) oauth_token_get: bool,
+}
+
+impl State {
+    /// The state of a service; built once, shared by all workers.
+    #[must_use]
+    pub fn new(services: Arc<Services>, metrics: Arc<Metrics>, oauth_token_get: bool) -> Self {
+        let published = Published::new(&services);
+        Self { services, metrics, published, oauth_token_get }
+    }
+}

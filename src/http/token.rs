@@ -1,0 +1,156 @@
+//! The token, revocation and introspection endpoints.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::body::{self, Body, Encoding};
+use super::dialects::{AUTH_TOKEN, Dialect, OAUTH_TOKEN, OAUTH_TOKEN_JSON, PHP, STANDARD};
+use super::{State, reply, to_the_end};
+use crate::oauth::ErrorCode;
+use crate::protocol::{self, Credentials, Params, ProtocolError, RevocationOutcome};
+use crate::tokens::Issued;
+
+pub(super) async fn standard(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
+    form_token(&STANDARD, &state, &request, &body)
+}
+
+pub(super) async fn auth_token(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
+    form_token(&AUTH_TOKEN, &state, &request, &body)
+}
+
+pub(super) async fn php(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
+    form_token(&PHP, &state, &request, &body)
+}
+
+/// Two documents share this path: the body's encoding tells which one the client was written for.
+pub(super) async fn oauth_token(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
+    if body::encoding(&request) != Some(Encoding::Json) {
+        return form_token(&OAUTH_TOKEN, &state, &request, &body);
+    }
+    let params = body.bytes().map_err(Into::into).and_then(|bytes| body::json(bytes));
+    answer(&OAUTH_TOKEN_JSON, &state, &request, (params, &body))
+}
+
+/// One document's prose says GET, which would leave the secret in logs: only where the operator wants it.
+pub(super) async fn oauth_token_get(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    if !state.oauth_token_get {
+        let reason = "use POST with the same parameters in the body: a query string ends up in logs";
+        let mut response = reply::refusal(&ProtocolError::invalid_request(reason));
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST"));
+        return response;
+    }
+    let params = body::form(request.query_string().as_bytes());
+    answer(&OAUTH_TOKEN_JSON, &state, &request, (params, &Body::NONE))
+}
+
+fn form_token(dialect: &Dialect, state: &State, request: &HttpRequest, body: &Body) -> HttpResponse {
+    answer(dialect, state, request, (form_params(request, body), body))
+}
+
+fn form_params<'b>(request: &HttpRequest, body: &'b Body) -> Result<Params<'b>, ProtocolError> {
+    let bytes = body.bytes()?;
+    match body::encoding(request) {
+        Some(Encoding::Form) => body::form(bytes),
+        _ => Err(ProtocolError::invalid_request(
+            "the body must be application/x-www-form-urlencoded, and Content-Type must say so",
+        )),
+    }
+}
+
+fn answer(
+    dialect: &Dialect,
+    state: &State,
+    request: &HttpRequest,
+    (params, body): (Result<Params<'_>, ProtocolError>, &Body),
+) -> HttpResponse {
+    let credentials = body::credentials(request);
+    let granted = match params {
+        Ok(params) => {
+            let granted = protocol::token(&state.services, &credentials, &params, &dialect.defaults);
+            count(state, params.one("grant_type"), &granted);
+            granted
+        }
+        Err(error) => {
+            let granted = Err(error);
+            count(state, None, &granted);
+            granted
+        }
+    };
+    match granted {
+        Ok(issued) => (dialect.success)(&issued),
+        Err(error) => refused((dialect.refusal)(&error), &error, body),
+    }
+}
+
+fn count(state: &State, grant_type: Option<&str>, granted: &Result<Issued, ProtocolError>) {
+    let grant_type = grant_type.unwrap_or_default();
+    match granted {
+        Ok(issued) => state.metrics.token_issued(grant_type, issued.algorithm),
+        Err(error) => state.metrics.token_refused(grant_type, error.code),
+    }
+}
+
+/// What any refusal of an authenticated endpoint bears, whatever its shape.
+fn refused(response: HttpResponse, error: &ProtocolError, body: &Body) -> HttpResponse {
+    if error.code == ErrorCode::InvalidClient {
+        return reply::challenge_basic(response);
+    }
+    reply::unread(response, body)
+}
+
+/// RFC 7009, section 2.
+pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
+    let credentials = body::credentials(&request);
+    match revocation(&state, &request, &credentials, &body).await {
+        Ok(RevocationOutcome::NoToken) => reply::refusal(&ProtocolError::invalid_request("token is missing")),
+        Ok(RevocationOutcome::Done | RevocationOutcome::NotYours) => {
+            HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).finish()
+        }
+        Err(error) => refused(reply::refusal(&error), &error, &body),
+    }
+}
+
+/// `/oauth/revoke`: answers `{}`, or 403 for a token that is not the client's own, or none at all.
+pub(super) async fn oauth_revoke(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
+    let credentials = body::credentials(&request);
+    let outcome = revocation(&state, &request, &credentials, &body).await;
+    let not_yours =
+        || ProtocolError::new(ErrorCode::UnauthorizedClient, "You are not authorized to revoke this token");
+    match outcome {
+        Ok(RevocationOutcome::Done) => reply::json(StatusCode::OK, &serde_json::json!({})),
+        Ok(RevocationOutcome::NotYours | RevocationOutcome::NoToken) => {
+            let mut response = reply::refusal(&not_yours());
+            *response.status_mut() = StatusCode::FORBIDDEN;
+            response
+        }
+        Err(error) => refused((OAUTH_TOKEN.refusal)(&error), &error, &body),
+    }
+}
+
+async fn revocation(
+    state: &State,
+    request: &HttpRequest,
+    credentials: &Credentials,
+    body: &Body,
+) -> Result<RevocationOutcome, ProtocolError> {
+    let asked = protocol::asked_to_revoke(&state.services, credentials, &form_params(request, body)?)?;
+    let services = state.services.clone();
+    let outcome = to_the_end(async move { protocol::revoke(&services, asked).await }).await?;
+    if outcome == RevocationOutcome::Done {
+        state.metrics.revocations.increment(1);
+    }
+    Ok(outcome)
+}
+
+/// RFC 7662, section 2.
+pub(super) async fn introspect(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
+    let credentials = body::credentials(&request);
+    let answer = form_params(&request, &body)
+        .and_then(|params| protocol::introspect(&state.services, &credentials, &params));
+    match answer {
+        Ok(introspection) => reply::json(StatusCode::OK, &introspection),
+        Err(error) => refused(reply::refusal(&error), &error, &body),
+    }
+}

@@ -1,1 +1,30 @@
 //! The one integration-test binary.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
+
+mod administration;
+mod architecture;
+mod cli;
+mod contract;
+mod crash;
+mod dialects;
+mod first_start;
+mod forged_introspection;
+mod forged_tokens;
+mod forgeries;
+mod key_ring;
+mod key_ring_crashes;
+mod key_ring_fixture;
+mod kill;
+mod openapi;
+mod over_http;
+mod process;
+mod publication;
+mod revocation;
+mod rotation;
+mod signer_contract;
+mod store_contract;
+mod storms;
+#[path = "../support/mod.rs"]
+mod support;
+mod test_app;
+mod token;

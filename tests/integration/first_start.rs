@@ -1,0 +1,91 @@
+//! What a fresh installation begins with, and that it begins only once.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::process::{Process, free_port};
+
+fn offline(dir: &Path, args: &[&str]) -> Output {
+    let command = ["clients", "--offline", "--json"];
+    let mut program = Command::new(env!("CARGO_BIN_EXE_signet"));
+    program.args(command).args(args).current_dir(dir).env_clear().env("USER", "ada").output().unwrap()
+}
+
+/// The audit log's entries of one kind.
+fn entries(dir: &Path, kind: &str) -> Vec<Value> {
+    let log = std::fs::read_to_string(dir.join("data/audit.jsonl")).unwrap();
+    let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    entries.filter(|entry| entry.to_string().contains(&format!("\"{kind}\""))).collect()
+}
+
+#[test]
+fn an_installation_begins_once_and_the_way_back_in_is_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Process::start(dir.path(), free_port(), &[]);
+    let (admin, _) = service.credentials("administrator");
+    let (demo, _) = service.credentials("demo client");
+    assert_eq!(service.terminate(), Some(0));
+    let registered = entries(dir.path(), "client.registered");
+    assert!(registered[0].to_string().contains(&admin), "the administrator is first: {registered:?}");
+    assert!(registered[1].to_string().contains(&demo), "{registered:?}");
+
+    for client_id in [&demo, &admin] {
+        let deleted = offline(dir.path(), &["delete", client_id]);
+        assert!(deleted.status.success(), "{deleted:?}");
+    }
+    let operator = format!("uid {} (ada)", rustix::process::getuid());
+    let deleted = entries(dir.path(), "client.deleted");
+    assert!(deleted[0].to_string().contains(&operator), "{operator}: {deleted:?}");
+
+    let service = Process::start(dir.path(), free_port(), &[]);
+    assert!(!service.banner.contains("secret"), "{}", service.banner);
+    let issuer = service.issuer.clone();
+    assert_eq!(service.terminate(), Some(0));
+    assert_eq!(entries(dir.path(), "client.registered").len(), 2);
+
+    let scope = "signet:keys signet:clients signet:revocations";
+    let resource = format!("{issuer}/admin");
+    let back = offline(
+        dir.path(),
+        &["register", "--name", "Ops", "--issuer", &issuer, "--scope", scope, "--resource", &resource],
+    );
+    assert!(back.status.success(), "{back:?}");
+    let back: Value = serde_json::from_slice(&back.stdout).unwrap();
+    let port = issuer.rsplit(':').next().unwrap().parse().unwrap();
+    let service = Process::start(dir.path(), port, &[]);
+    let credentials = (back["client_id"].as_str().unwrap(), back["client_secret"].as_str().unwrap());
+    let token = service.token(credentials).unwrap();
+    assert_eq!(service.get("/admin/clients", &token).unwrap().status, 200);
+}
+
+/// What docs/settings.md tells an operator to do after a first start whose output went to a log.
+#[test]
+fn the_first_secrets_are_rotated_by_the_command_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Process::start(dir.path(), free_port(), &[]);
+    let (admin, secret) = service.credentials("administrator");
+    let (demo, _) = service.credentials("demo client");
+    let signet = |secret: &str, args: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_signet"));
+        program.args(args).args(["--admin-client-id", &admin, "--issuer", &service.issuer, "--json"]);
+        program
+            .current_dir(dir.path())
+            .env_clear()
+            .env("SIGNET_ADMIN_CLIENT_SECRET", secret)
+            .output()
+            .unwrap()
+    };
+    let rotated = signet(&secret, &["clients", "rotate-secret", &admin, "--overlap", "0s"]);
+    assert!(rotated.status.success(), "{rotated:?}");
+    let rotated: Value = serde_json::from_slice(&rotated.stdout).unwrap();
+    let new = rotated["client_secret"].as_str().unwrap();
+    assert!(!signet(&secret, &["clients", "list"]).status.success(), "the old one is over");
+    let deleted = signet(new, &["clients", "delete", &demo]);
+    assert!(deleted.status.success(), "{deleted:?}");
+    let rotated = signet(new, &["keys", "rotate"]);
+    assert!(rotated.status.success(), "{rotated:?}");
+    let offline = signet(new, &["tokens", "introspect", "x", "--offline"]);
+    assert_eq!(offline.status.code(), Some(2), "{offline:?}");
+}

@@ -1,0 +1,159 @@
+//! The key ring when things break half-way: whatever dies when, the ring stays readable and signs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet::entropy::SeededEntropy;
+use signet::keys::{
+    DirectoryVault, KeyRing, KeyRingError, KeyRingParts, Phase, Rekey, RekeyError, RingUnreadable, rekey,
+};
+use signet::oauth::{Algorithm, KeyId};
+
+use crate::key_ring_fixture::{DyingVault, Fault, World, kek, published, signing};
+
+/// The ring opens, signs, has one key that waits, and each key has its file and no other.
+async fn assert_whole(world: &World) -> Arc<KeyRing> {
+    let ring = world.open().await;
+    signing(&ring);
+    let list = ring.list();
+    assert_eq!(list.keys.iter().filter(|key| key.phase == Phase::Published).count(), 1);
+    for key in list.keys.iter().filter(|key| matches!(key.phase, Phase::Published | Phase::Signing)) {
+        assert!(world.file(&key.kid).exists(), "{key:?}");
+    }
+    ring
+}
+
+fn dying(world: &World, calls: i64) -> KeyRingParts {
+    let vault = DyingVault { inner: world.vault(), calls_left: calls.into() };
+    KeyRingParts { vault: Arc::new(vault), ..world.parts() }
+}
+
+#[tokio::test]
+async fn dying_at_any_step_of_the_first_start_is_survived() {
+    for calls in 0..12 {
+        let world = World::new();
+        let died = KeyRing::open(dying(&world, calls)).await.is_err();
+        assert_eq!(died, calls < 7, "the test covers every step");
+        assert_whole(&world).await;
+    }
+}
+
+#[tokio::test]
+async fn dying_at_any_step_of_a_rotation_or_a_compromise_is_survived() {
+    for calls in 3..24 {
+        let world = World::new();
+        drop(world.open().await);
+        // With the first key's retirement and erasure due, too.
+        world.clock.advance(Duration::from_secs(65));
+        let dead = match KeyRing::open(dying(&world, calls)).await {
+            Err(_) => true,
+            Ok((ring, _)) => ring.compromise(&signing(&ring)).await.is_err(),
+        };
+        assert!(dead || calls > 12, "{calls}");
+        let ring = assert_whole(&world).await;
+        assert!(published(&ring).len() <= 4);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_found_and_finished() {
+    for fault in [Fault::AnswerLost, Fault::CommitLost] {
+        let world = World::new();
+        let ring = world.open().await;
+        world.clock.advance(Duration::from_mins(1));
+        world.store.fail(Some(fault));
+        assert!(matches!(ring.tick().await, Err(KeyRingError::Store(_))));
+        assert_eq!(world.pending(), 1);
+        world.store.fail(None);
+        ring.tick().await.unwrap();
+        assert_whole(&world).await;
+        assert_eq!(world.pending(), usize::from(fault == Fault::CommitLost));
+        // What no ring names is swept when it is certainly nobody's.
+        world.clock.jump_to(4_000_000_000);
+        world.open().await;
+        assert_eq!(world.pending(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_kept_key_that_the_ring_does_not_name_is_left_alone() {
+    let world = World::new();
+    let ring = world.open().await;
+    let stranger = world.dir.path().join("stranger.key");
+    std::fs::copy(world.file(&signing(&ring)), &stranger).unwrap();
+    world.run(&ring, 70).await;
+    assert!(stranger.exists());
+}
+
+async fn rekeyed(world: &World) -> Result<signet::keys::Rekeyed, RekeyError> {
+    let keks = Rekey { old: kek(1), new: kek(2) };
+    rekey(world.store.as_ref(), world.dir.path(), &keks, Arc::new(SeededEntropy::new(99))).await
+}
+
+#[tokio::test]
+async fn rekeying_leaves_nothing_under_the_old_kek() {
+    let mut world = World::new();
+    let before = published(&*world.open().await);
+    let done = rekeyed(&world).await.unwrap();
+    assert_eq!((done.resealed, done.verified, done.ring), (2, 2, true));
+    let old = world.try_open().await.map(drop);
+    assert!(matches!(old, Err(KeyRingError::Unreadable(RingUnreadable::WrongKek { .. }))));
+    for name in world.files() {
+        let text = std::fs::read_to_string(world.dir.path().join(name)).unwrap();
+        assert!(text.contains(&kek(2).id()) && !text.contains(&kek(1).id()));
+    }
+    let again = rekeyed(&world).await.unwrap();
+    assert_eq!((again.resealed, again.verified, again.ring), (0, 2, false));
+    world.kek = kek(2);
+    assert_eq!(published(&*assert_whole(&world).await), before);
+}
+
+#[tokio::test]
+async fn rekeying_goes_on_where_it_was_interrupted() {
+    let mut world = World::new();
+    let ring = world.open().await;
+    let kid = signing(&ring);
+    let untouched = std::fs::read(world.file(&kid)).unwrap();
+    rekeyed(&world).await.unwrap();
+    // As if it had died before the second file, with a temporary file left.
+    std::fs::write(world.file(&kid), &untouched).unwrap();
+    std::fs::write(world.file(&kid).with_extension("resealed"), "half").unwrap();
+    let done = rekeyed(&world).await.unwrap();
+    assert_eq!((done.resealed, done.verified, done.ring), (1, 2, false));
+    world.kek = kek(2);
+    assert_eq!(signing(&*assert_whole(&world).await), kid);
+    assert!(world.has_only_kept_keys());
+}
+
+#[tokio::test]
+async fn rekeying_touches_nothing_that_it_can_not_read() {
+    let mut world = World::new();
+    world.kek = kek(3);
+    drop(world.open().await);
+    let files: Vec<_> = world.files();
+    assert!(matches!(rekeyed(&world).await, Err(RekeyError::Unreadable(RingUnreadable::WrongKek { .. }))));
+    assert_eq!(world.files(), files);
+    assert_whole(&world).await;
+    let same = Rekey { old: kek(3), new: kek(3) };
+    let same = rekey(world.store.as_ref(), world.dir.path(), &same, Arc::new(SeededEntropy::new(1))).await;
+    assert!(matches!(same, Err(RekeyError::Same)));
+}
+
+#[test]
+fn key_files_are_for_the_owner_alone() {
+    use signet::keys::KeyVault as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    let vault = DirectoryVault::open(&keys, kek(1), Arc::new(SeededEntropy::new(1))).unwrap();
+    let kid: KeyId = vault.generate(Algorithm::EdDSA).unwrap().kid().clone();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&keys), 0o700);
+    assert_eq!(mode(&keys.join(format!("{kid}.pending"))), 0o600);
+    vault.keep(&kid).unwrap();
+    vault.keep(&kid).unwrap();
+    assert_eq!(mode(&keys.join(format!("{kid}.key"))), 0o600);
+    vault.destroy(&kid).unwrap();
+    vault.destroy(&kid).unwrap();
+    assert!(vault.keep(&kid).is_err() && vault.list().unwrap().is_empty());
+}

@@ -1,0 +1,134 @@
+//! The built binary as a process of its own, spoken to over real sockets.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A running service; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) issuer: String,
+    /// What it printed until it was ready.
+    pub(crate) banner: String,
+    agent: ureq::Agent,
+}
+
+/// An answer over the wire.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("an address").port()
+}
+
+impl Process {
+    /// Starts the service on `port` with everything under `dir`, and waits until it serves.
+    pub(crate) fn start(dir: &Path, port: u16, settings: &[(&str, &str)]) -> Self {
+        let issuer = format!("http://127.0.0.1:{port}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
+        command
+            .current_dir(dir)
+            .env_clear()
+            .env("SIGNET_LISTEN", format!("127.0.0.1:{port}"))
+            .env("SIGNET_MANAGEMENT_LISTEN", format!("127.0.0.1:{}", free_port()))
+            .env("SIGNET_LOG__FILTER", "warn")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
+        let mut child = command.spawn().expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+        let mut banner = String::new();
+        // The banner ends with an empty line after its last command, or is one line on a later start.
+        while let Some(Ok(line)) = lines.next() {
+            banner.push_str(&line);
+            banner.push('\n');
+            if line.contains("/admin/keys/rotate")
+                || (line.starts_with("Signet serves") && dir.join("seen").exists())
+            {
+                break;
+            }
+        }
+        std::fs::write(dir.join("seen"), "").expect("a marker");
+        std::thread::spawn(move || lines.for_each(drop));
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(20)))
+            .build();
+        Self { child, issuer, banner, agent: config.into() }
+    }
+
+    /// The secret that stands behind `role` in the banner, with its client's identifier.
+    pub(crate) fn credentials(&self, role: &str) -> (String, String) {
+        let mut lines = self.banner.lines().skip_while(|line| !line.contains(role));
+        let mut last =
+            || lines.next().and_then(|line| line.split_whitespace().last()).expect("shown").to_owned();
+        (last(), last())
+    }
+
+    pub(crate) fn post(&self, path: &str, form: &[(&str, &str)]) -> Option<Reply> {
+        let sent = self.agent.post(format!("{}{path}", self.issuer)).send_form(form.iter().copied());
+        Self::reply(sent)
+    }
+
+    pub(crate) fn get(&self, path: &str, token: &str) -> Option<Reply> {
+        let request = self.agent.get(format!("{}{path}", self.issuer));
+        Self::reply(request.header("Authorization", format!("Bearer {token}")).call())
+    }
+
+    pub(crate) fn post_json(&self, path: &str, token: &str, body: &Value) -> Option<Reply> {
+        let request = self.agent.post(format!("{}{path}", self.issuer));
+        let request = request.header("Authorization", format!("Bearer {token}"));
+        Self::reply(request.header("Content-Type", "application/json").send(body.to_string()))
+    }
+
+    /// `None` when the connection broke before the answer was whole.
+    fn reply(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Option<Reply> {
+        let mut response = sent.ok()?;
+        let status = response.status().as_u16();
+        Some(Reply { status, body: response.body_mut().read_to_string().ok()? })
+    }
+
+    /// An access token by client credentials.
+    pub(crate) fn token(&self, (id, secret): (&str, &str)) -> Option<String> {
+        let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
+        let reply = self.post("/oauth2/token", &form)?;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()["access_token"].as_str().map(str::to_owned)
+    }
+
+    /// SIGKILL: no handler runs, nothing is flushed.
+    pub(crate) fn kill_now(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    }
+
+    /// SIGTERM, and the exit code.
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+        self.child.wait().expect("reaped").code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _already_gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}

@@ -1,0 +1,243 @@
+//! A whole service in this process: real routes, real store, a clock that stands still until it is told to
+//! move, and repeatable entropy. Every answer is held against `openapi.yaml`.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::http::header::HeaderMap;
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::{App as ActixApp, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::Value;
+use signet::app::{App, FirstClients, Ground};
+use signet::clock::{Clock as _, ManualClock};
+use signet::config::Config;
+use signet::entropy::SeededEntropy;
+use signet::http::Served;
+use signet::store::SledStore;
+
+use crate::contract::Contract;
+
+/// The issuer of every test.
+pub(crate) const ISSUER: &str = "http://127.0.0.1:8080";
+/// The resource that the demo client may ask tokens for.
+pub(crate) const RESOURCE: &str = "http://127.0.0.1:9000";
+
+static CONTRACT: LazyLock<Contract> = LazyLock::new(Contract::load);
+
+/// A running service.
+pub(crate) struct TestApp {
+    pub(crate) app: App,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) clients: FirstClients,
+    config: Config,
+    /// Removed with everything in it when the test is over.
+    dir: tempfile::TempDir,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Asserts status and `error`; a refusal is never stored.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: u16, error: &str) {
+        assert_eq!((self.status, self.json()["error"].as_str()), (status, Some(error)), "{self:?}");
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
+    }
+
+    #[track_caller]
+    pub(crate) fn access_token(&self) -> String {
+        assert_eq!(self.status, 200, "{self:?} {}", String::from_utf8_lossy(&self.body));
+        self.json()["access_token"].as_str().expect("an access token").to_owned()
+    }
+}
+
+impl TestApp {
+    /// A service with the default settings.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A service with other settings.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = Config::for_tests(dir.path());
+        change(&mut config);
+        let clock = Arc::new(ManualClock::at(1_800_000_000));
+        let app = open(&config, &clock, 42).await;
+        let clients = app.first_clients().await.expect("clients").expect("a first start");
+        Self { app, clock, clients, config, dir }
+    }
+
+    /// Stops the service and starts it again on the same data, with other settings.
+    pub(crate) async fn restart(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self { app, clock, clients, mut config, dir } = self;
+        drop(app);
+        change(&mut config);
+        let seed = 43 + u64::try_from(clock.numeric_date()).expect("a date");
+        let app = open(&config, &clock, seed).await;
+        assert!(app.first_clients().await.expect("clients").is_none(), "clients are made once");
+        Self { app, clock, clients, config, dir }
+    }
+
+    /// The audit log as it stands.
+    pub(crate) fn audit_log(&self) -> String {
+        std::fs::read_to_string(self.config.audit_path()).expect("an audit log")
+    }
+
+    /// Lets time pass, with the housekeeping that the service does meanwhile.
+    pub(crate) async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        self.app.rotate().await.expect("rotation");
+        self.app.tidy().await.expect("housekeeping");
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.numeric_date()
+    }
+
+    /// Sends a request through the real routes and holds the answer against the document.
+    pub(crate) async fn send(&self, request: TestRequest) -> Answer {
+        let request = request.to_request();
+        let (method, path) = (request.method().clone(), request.path().to_owned());
+        let state = web::Data::from(self.app.state.clone());
+        let service = init_service(ActixApp::new().app_data(state).configure(signet::http::configure)).await;
+        let response = call_service(&service, request).await;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let answer = Answer { status, headers, body: read_body(response).await.to_vec() };
+        check(&method, &path, &answer);
+        answer
+    }
+
+    /// Sends a request to the management listener's routes.
+    pub(crate) async fn manage(&self, path: &str) -> Answer {
+        let service = init_service(
+            ActixApp::new()
+                .app_data(web::Data::from(self.app.state.clone()))
+                .configure(signet::http::configure_management),
+        )
+        .await;
+        let response = call_service(&service, TestRequest::get().uri(path).to_request()).await;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: read_body(response).await.to_vec() }
+    }
+
+    /// A token request in the standard form, by HTTP Basic.
+    pub(crate) async fn token(&self, client: (&str, &str), parameters: &str) -> Answer {
+        let body = format!("grant_type=client_credentials&{parameters}");
+        self.send(form("/oauth2/token", &body).insert_header(basic(client))).await
+    }
+
+    /// A token of the demo client.
+    pub(crate) async fn demo_token(&self) -> String {
+        self.token(self.demo(), "").await.access_token()
+    }
+
+    /// A token for the admin API.
+    pub(crate) async fn admin_token(&self) -> String {
+        self.token(self.admin(), "").await.access_token()
+    }
+
+    pub(crate) fn demo(&self) -> (&str, &str) {
+        (self.clients.demo.client.client_id.as_str(), self.clients.demo.client_secret.expose())
+    }
+
+    pub(crate) fn admin(&self) -> (&str, &str) {
+        (self.clients.admin.client.client_id.as_str(), self.clients.admin.client_secret.expose())
+    }
+
+    /// A request of the admin API, as the first administrator.
+    pub(crate) async fn administer(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let token = self.admin_token().await;
+        let mut request = TestRequest::with_uri(path).method(method).insert_header(bearer(&token));
+        if let Some(body) = body {
+            request = request.set_json(body);
+        }
+        self.send(request).await
+    }
+
+    /// Whether introspection says that the token is active, asked by its own client.
+    pub(crate) async fn is_active(&self, token: &str) -> bool {
+        let request = form("/oauth2/introspect", &format!("token={token}")).insert_header(basic(self.demo()));
+        let answer = self.send(request).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["active"].as_bool().expect("active")
+    }
+}
+
+/// Puts the service together; the one before must be gone, for a store has one owner.
+async fn open(config: &Config, clock: &Arc<ManualClock>, seed: u64) -> App {
+    let store = SledStore::open(config.store_path(), clock.clone()).expect("a store");
+    let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)) };
+    App::open(config, ground).await.expect("the service starts")
+}
+
+/// Holds an answer against the document.
+fn check(method: &Method, path: &str, answer: &Answer) {
+    let table = signet::http::served();
+    let public_get = |route: &Served| route.method == Method::GET && route.scope.is_none();
+    let serves = |route: &Served| route.method == *method || (*method == Method::HEAD && public_get(route));
+    let Some(route) = table.iter().find(|each| serves(each) && matches(each.path, path)) else {
+        let guarded = path.starts_with("/admin") && matches!(answer.status, 401 | 403);
+        assert!(guarded || matches!(answer.status, 404 | 405), "{method} {path} is in no table: {answer:?}");
+        return;
+    };
+    let content_type = answer.header("content-type");
+    let header = |name: &str| answer.header(name).map(str::to_owned);
+    let checked =
+        CONTRACT.check(method.as_str(), route.path, answer.status, content_type, header, &answer.body);
+    if let Err(difference) = checked {
+        panic!("{method} {path}: {difference}\n{}", String::from_utf8_lossy(&answer.body));
+    }
+}
+
+/// Whether a path with parameters in braces names `path`.
+fn matches(pattern: &str, path: &str) -> bool {
+    // An issuer's path may have several segments.
+    if let Some(start) = pattern.strip_suffix("{path}") {
+        return path.len() > start.len() && path.starts_with(start);
+    }
+    let (pattern, path): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), path.split('/').collect());
+    let same = |(part, segment): (&&str, &&str)| part.starts_with('{') || part == segment;
+    pattern.len() == path.len() && pattern.iter().zip(&path).all(same)
+}
+
+/// A POST of a form.
+pub(crate) fn form(path: &str, body: &str) -> TestRequest {
+    TestRequest::post()
+        .uri(path)
+        .insert_header(("Content-Type", "application/x-www-form-urlencoded"))
+        .set_payload(body.to_owned())
+}
+
+/// HTTP Basic credentials.
+pub(crate) fn basic((client_id, secret): (&str, &str)) -> (&'static str, String) {
+    ("Authorization", format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}"))))
+}
+
+/// A bearer token.
+pub(crate) fn bearer(token: &str) -> (&'static str, String) {
+    ("Authorization", format!("Bearer {token}"))
+}
+
+/// A part of a JWT, decoded but not verified: 0 is the header, 1 the claims.
+pub(crate) fn part(token: &str, index: usize) -> Value {
+    let part = token.split('.').nth(index).expect("a part");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64url")).expect("JSON")
+}

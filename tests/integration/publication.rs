@@ -210,3 +210,25 @@ async fn management_answers_health_and_metrics() {
         assert_eq!(app.send(TestRequest::get().uri(path)).await.status, 404, "not on the public listener");
     }
 }
+
+#[actix_web::test]
+async fn a_key_from_elsewhere_waits_like_any_other_and_never_comes_twice() {
+    let app = TestApp::start().await;
+    let pem = include_str!("../fixtures/keys/p256.pem");
+    let import = |key: &str| {
+        let body = json!({ "key": key, "algorithm": "ES256" });
+        app.administer(Method::POST, "/admin/keys/import", Some(body))
+    };
+    let imported = import(pem).await;
+    assert_eq!(imported.status, 201, "{}", String::from_utf8_lossy(&imported.body));
+    let kid = imported.json()["kid"].as_str().expect("a kid").to_owned();
+    assert!(kids(&jwks(&app).await).contains(&kid), "published at once");
+    assert_ne!(part(&app.demo_token().await, 0)["kid"], kid.as_str(), "but not signing");
+    import(pem).await.refused(409, "conflict");
+    for key in ["", "nonsense", include_str!("../fixtures/keys/rsa2048.pem")] {
+        let refused = import(key).await;
+        refused.refused(400, "invalid_request");
+        assert!(!String::from_utf8_lossy(&refused.body).contains("MII"), "the key is not repeated");
+    }
+    assert!(!app.audit_log().contains("PRIVATE KEY"));
+}

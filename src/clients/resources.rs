@@ -43,7 +43,7 @@ impl Resources {
             })
             .collect();
         servers.push(ResourceServer {
-            uri: Resource::parse(&format!("{}/admin", config.issuer))?,
+            uri: Resource::parse(&config.admin_resource())?,
             scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
             lifetime: whole_seconds(config.tokens.lifetime),
             algorithm,

@@ -24,8 +24,7 @@ pub(super) fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::UnauthorizedClient
         | ErrorCode::UnsupportedGrantType
         | ErrorCode::InvalidScope
-        | ErrorCode::InvalidTarget
-        | ErrorCode::UnsupportedTokenType => StatusCode::BAD_REQUEST,
+        | ErrorCode::InvalidTarget => StatusCode::BAD_REQUEST,
     }
 }
 

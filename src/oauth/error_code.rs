@@ -17,8 +17,6 @@ pub enum ErrorCode {
     InvalidScope,
     /// RFC 8707, section 2.
     InvalidTarget,
-    /// RFC 7009, section 2.2.1.
-    UnsupportedTokenType,
     /// RFC 6750, section 3.1.
     InvalidToken,
     /// RFC 6750, section 3.1.
@@ -45,7 +43,6 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
-            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::ServerError => "server_error",

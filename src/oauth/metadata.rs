@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, Scope};
+use super::Scope;
 
 /// Authorization server metadata (RFC 8414, section 2): what works today, nothing else.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,11 +47,5 @@ impl ServerMetadata {
         names.sort();
         names.dedup();
         names
-    }
-
-    /// The names of `algorithms`.
-    #[must_use]
-    pub fn algorithm_names(algorithms: &[Algorithm]) -> Vec<String> {
-        algorithms.iter().map(|algorithm| algorithm.as_str().to_owned()).collect()
     }
 }

@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 
 use super::ProtocolError;
-use crate::oauth::Secret;
 
 /// The parameters of a request, decoded but not yet believed. Prints no values: some of them are secrets.
 #[derive(Default)]
@@ -43,12 +42,6 @@ impl<'a> Params<'a> {
     /// `invalid_request`, naming the parameter, when it is missing.
     pub fn required(&self, name: &'static str) -> Result<&str, ProtocolError> {
         self.one(name).ok_or_else(|| ProtocolError::invalid_request(format!("{name} is missing")))
-    }
-
-    /// The parameter's value, kept from printing.
-    #[must_use]
-    pub fn secret(&self, name: &str) -> Option<Secret> {
-        self.one(name).map(|value| Secret::new(value.to_owned()))
     }
 
     /// The values of a parameter that may be repeated.

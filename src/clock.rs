@@ -62,6 +62,13 @@ impl Clock for SystemClock {
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
     }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may ask")]
+    fn numeric_date(&self) -> i64 {
+        // Asked for several times a token: without the calendar that `now` goes through.
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
 }
 
 /// A clock that stands still until it is told to move: for tests and simulations.

@@ -1,6 +1,7 @@
 //! The one source of chance. Identifiers, secrets and nonces are drawn from an [`Entropy`]; tests
 //! hand in a seeded one. Key generation and signatures draw from their libraries' own generators.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +13,14 @@ use ring::rand::SecureRandom as _;
 pub trait Entropy: Send + Sync + 'static {
     /// Fills `buffer`. An implementation that can't must abort rather than return predictable bytes.
     fn fill(&self, buffer: &mut [u8]);
+
+    /// 128 bits for an identifier that no other has. **Not for secrets**: they may have been drawn ahead, and
+    /// have waited in memory.
+    fn identifier(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes);
+        bytes
+    }
 }
 
 /// A shared source of entropy.
@@ -33,6 +42,13 @@ impl dyn Entropy {
     }
 }
 
+/// How many identifiers one call of the operating system gives: every token needs one.
+const IDENTIFIERS_AHEAD: usize = 64;
+
+thread_local! {
+    static AHEAD: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The operating system's generator, through ring.
 #[derive(Debug)]
 pub struct SystemEntropy(ring::rand::SystemRandom);
@@ -50,6 +66,18 @@ impl Entropy for SystemEntropy {
     #[expect(clippy::expect_used, reason = "predictable bytes would be worse than stopping")]
     fn fill(&self, buffer: &mut [u8]) {
         self.0.fill(buffer).expect("the operating system gives random bytes");
+    }
+
+    fn identifier(&self) -> [u8; 16] {
+        AHEAD.with_borrow_mut(|ahead| {
+            ahead.pop().unwrap_or_else(|| {
+                let mut drawn = [0; 16 * IDENTIFIERS_AHEAD];
+                self.fill(&mut drawn);
+                let (chunks, _) = drawn.as_chunks();
+                ahead.extend_from_slice(&chunks[1..]);
+                chunks[0]
+            })
+        })
     }
 }
 

@@ -4,17 +4,19 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_core::Stream as _;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
+use tokio::time::Sleep;
 use url::form_urlencoded;
 
 use crate::oauth::Secret;
@@ -64,21 +66,62 @@ impl Body {
 
 impl FromRequest for Body {
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Infallible>>>>;
+    type Future = Reading;
 
-    /// Reads the body, at most [`MAX_BODY`] of it and for at most [`BODY_TIMEOUT`].
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let reading = Bytes::from_request(request, payload);
-        Box::pin(async move {
-            let read = match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-                Ok(read) => read.map_err(|error| match error.as_error::<PayloadError>() {
-                    Some(PayloadError::Overflow) => BodyError::TooLong,
-                    _ => BodyError::Unreadable,
-                }),
-                Err(_) => Err(BodyError::TooSlow),
+    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        Reading { payload: payload.take(), first: Bytes::new(), rest: Vec::new(), deadline: None }
+    }
+}
+
+/// Reads the body, at most [`MAX_BODY`] of it and for at most [`BODY_TIMEOUT`]. Most bodies have arrived with
+/// their heads, in one piece: those are neither copied nor timed.
+pub(super) struct Reading {
+    payload: Payload,
+    first: Bytes,
+    rest: Vec<u8>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Reading {
+    fn keep(&mut self, part: Bytes) {
+        if self.first.is_empty() {
+            self.first = part;
+        } else {
+            self.rest.extend_from_slice(&part);
+        }
+    }
+
+    fn whole(&mut self) -> Bytes {
+        let first = std::mem::take(&mut self.first);
+        if self.rest.is_empty() { first } else { [&*first, &*self.rest].concat().into() }
+    }
+}
+
+impl Future for Reading {
+    type Output = Result<Body, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let done = match Pin::new(&mut self.payload).poll_next(context) {
+                Poll::Ready(Some(Ok(part))) => {
+                    if self.first.len() + self.rest.len() + part.len() > MAX_BODY {
+                        Err(BodyError::TooLong)
+                    } else {
+                        self.keep(part);
+                        continue;
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => Err(BodyError::Unreadable),
+                Poll::Ready(None) => Ok(self.whole()),
+                Poll::Pending => {
+                    let deadline =
+                        self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_TIMEOUT)));
+                    std::task::ready!(deadline.as_mut().poll(context));
+                    Err(BodyError::TooSlow)
+                }
             };
-            Ok(Self(read))
-        })
+            return Poll::Ready(Ok(Body(done)));
+        }
     }
 }
 

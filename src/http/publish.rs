@@ -56,7 +56,7 @@ pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpR
     let jwks = state.services.keys.jwks();
     let (etag, max_age) = (&*jwks.etag, jwks.max_age);
     let document = Document { etag, other_etag: None, max_age, media_type: "application/jwk-set+json" };
-    document.answer(&request, || Bytes::copy_from_slice(&jwks.body))
+    document.answer(&request, || jwks.body)
 }
 
 /// draft-ietf-oauth-status-list, section 8.

@@ -12,7 +12,9 @@ pub(super) struct Fetchers(Mutex<HashMap<IpAddr, i64>>);
 impl Fetchers {
     pub(super) fn record(&self, fetcher: IpAddr, now: i64) {
         let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if last.len() < MOST || last.contains_key(&fetcher) {
+        if let Some(last) = last.get_mut(&fetcher) {
+            *last = now;
+        } else if last.len() < MOST {
             last.insert(fetcher, now);
         }
     }

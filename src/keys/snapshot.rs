@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 use serde_json::json;
 
@@ -79,7 +80,7 @@ fn header(record: &KeyRecord, token_type: TokenType) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwksDocument {
     /// The JSON (RFC 7517, section 5).
-    pub body: Arc<[u8]>,
+    pub body: Bytes,
     /// A strong entity tag, quotes included (RFC 9110, section 8.8.3).
     pub etag: Arc<str>,
     /// For how many seconds it may be cached.
@@ -129,7 +130,7 @@ pub(super) struct Snapshot {
     /// By algorithm, the newest first.
     slots: [Vec<Slot>; Algorithm::ALL.len()],
     /// From when which body is served, the latest first.
-    documents: Vec<(i64, Arc<[u8]>, Arc<str>)>,
+    documents: Vec<(i64, Bytes, Arc<str>)>,
     /// The published keys, ready to verify with. A forgotten one stays until its record goes: all that it signed
     /// has ended.
     pub(super) key_set: Arc<KeySet>,
@@ -197,7 +198,7 @@ impl Snapshot {
     pub(super) fn jwks(&self, policy: &Policy, now: i64) -> JwksDocument {
         let current = self.documents.iter().find(|(from, ..)| *from <= now).or(self.documents.last());
         let (body, etag) =
-            current.map(|(_, body, etag)| (Arc::clone(body), Arc::clone(etag))).unwrap_or_default();
+            current.map(|(_, body, etag)| (body.clone(), Arc::clone(etag))).unwrap_or_default();
         JwksDocument { body, etag, max_age: seconds(schedule::max_age(&self.ring, policy, now)) }
     }
 }
@@ -209,7 +210,7 @@ impl std::fmt::Debug for Snapshot {
 }
 
 /// The JWKS from now on and from each date on at which a key leaves it.
-fn documents(ring: &KeyRingRecord) -> Vec<(i64, Arc<[u8]>, Arc<str>)> {
+fn documents(ring: &KeyRingRecord) -> Vec<(i64, Bytes, Arc<str>)> {
     let mut dates: Vec<i64> = ring.records.iter().filter_map(KeyRecord::forget_at).collect();
     dates.push(i64::MIN);
     dates.sort_unstable_by(|a, b| b.cmp(a));
@@ -218,12 +219,12 @@ fn documents(ring: &KeyRingRecord) -> Vec<(i64, Arc<[u8]>, Arc<str>)> {
 }
 
 #[expect(clippy::expect_used, reason = "plain data always becomes JSON")]
-fn document(ring: &KeyRingRecord, from: i64) -> (i64, Arc<[u8]>, Arc<str>) {
+fn document(ring: &KeyRingRecord, from: i64) -> (i64, Bytes, Arc<str>) {
     let mut published: Vec<&KeyRecord> =
         ring.records.iter().filter(|record| record.is_published(from)).collect();
     published.sort_by_key(|record| (record.publish_at, record.sign_from, &record.kid));
     let set = JwkSet { keys: published.into_iter().map(KeyRecord::jwk).collect() };
-    let body: Arc<[u8]> = serde_json::to_vec(&set).expect("keys become JSON").into();
+    let body: Bytes = serde_json::to_vec(&set).expect("keys become JSON").into();
     let tag = URL_SAFE_NO_PAD.encode(&digest(&SHA256, &body).as_ref()[..16]);
     (from, body, format!("\"{tag}\"").into())
 }

@@ -102,6 +102,13 @@ identifier!(
     /// Whom a token speaks for: the `sub` claim (RFC 7519, section 4.1.2).
     Subject, "sub", max 255, "visible ASCII without quote and backslash", is_visible
 );
+impl From<&ClientId> for Subject {
+    /// The client as its own subject (RFC 9068, section 2.2): whatever a client may be called, a subject may.
+    fn from(client_id: &ClientId) -> Self {
+        Self(Arc::clone(&client_id.0))
+    }
+}
+
 identifier!(
     /// A key's identifier: the RFC 7638 thumbprint of its public half.
     KeyId, "kid", max 128, "letters, digits, '-', '_', '.' and '~'", is_url_safe

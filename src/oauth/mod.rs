@@ -19,6 +19,6 @@ pub use id::{ClientId, InvalidId, KeyId, ListId, Resource, Subject, TokenId};
 pub use jwk::{Jwk, JwkSet, PublicKey};
 pub use metadata::ServerMetadata;
 pub use scope::{InvalidScope, Scope};
-pub use secret::{Secret, SecretHash};
+pub use secret::{Secret, SecretHash, SignedToken};
 pub use status::{RevokedBefore, StatusClaim, StatusList, StatusListClaims, StatusReference};
 pub use unreadable::unreadable;

@@ -45,6 +45,31 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A signed token on its way out: prints as `[redacted]`. Unlike a [`Secret`] it is not wiped: it lives for minutes,
+/// and the buffers of its answer hold copies.
+#[derive(Clone)]
+pub struct SignedToken(String);
+
+impl SignedToken {
+    /// Takes a JWS in compact serialization.
+    #[must_use]
+    pub fn new(jws: String) -> Self {
+        Self(jws)
+    }
+
+    /// The token itself: for the answer that carries it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SignedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
 /// The SHA-256 digest of a secret of at least 256 bits of entropy: what is stored of client secrets.
 ///
 /// Not for passwords: those are guessable, and need a slow hash.

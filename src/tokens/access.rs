@@ -7,7 +7,7 @@ use super::{Revocations, StatusIndexes};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::keys::{KeyRing, NoKey, SignError};
-use crate::oauth::{Algorithm, ClientId, Resource, Scope, Secret, Subject, TokenType};
+use crate::oauth::{Algorithm, ClientId, Resource, Scope, SignedToken, Subject, TokenType};
 
 /// Issues access tokens: self-contained, signed, written nowhere (RFC 9068).
 pub struct AccessTokens {
@@ -40,7 +40,7 @@ pub struct Authorized<'a> {
 #[derive(Debug)]
 pub struct Issued {
     /// The token.
-    pub access_token: Secret,
+    pub access_token: SignedToken,
     /// In how many seconds it ends.
     pub expires_in: i64,
     /// When it was issued, in seconds since the epoch.
@@ -142,11 +142,11 @@ impl AccessTokens {
             scope: authorized.scope.as_str(),
             iat,
             exp,
-            jti: uuid::Builder::from_random_bytes(self.entropy.bytes()).into_uuid().simple(),
+            jti: uuid::Builder::from_random_bytes(self.entropy.identifier()).into_uuid().simple(),
             status: Status { status_list: Reference { idx: place.idx, uri: place.uri() } },
         };
         Ok(Issued {
-            access_token: Secret::new(super::jws::sign(&key, TokenType::AccessToken, &claims)?),
+            access_token: SignedToken::new(super::jws::sign(&key, TokenType::AccessToken, &claims)?),
             expires_in: exp - iat,
             issued_at: iat,
             scope: authorized.scope.clone(),

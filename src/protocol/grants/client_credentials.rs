@@ -22,7 +22,7 @@ pub(super) fn grant(
     };
     let lifetime = servers.iter().map(|server| server.lifetime).min().unwrap_or_default();
     let shorter = client.access_token_lifetime.and_then(|seconds| i64::try_from(seconds).ok());
-    let subject = Subject::parse(client.client_id.as_str()).map_err(ProtocolError::server_error)?;
+    let subject = Subject::from(&client.client_id);
     let audience: Vec<&Resource> = servers.iter().map(|server| &server.uri).collect();
     let issued = services.access_tokens.issue(&Authorized {
         subject: &subject,

@@ -83,11 +83,11 @@ async fn main() -> std::io::Result<()> {
     HttpServer::new(move || {
         App::new()
             .app_data(constant.clone())
-            .route("/token", web::post().to(token))
-            .route("/ES256", web::post().to(es256))
-            .route("/EdDSA", web::post().to(eddsa))
-            .route("/RS256", web::post().to(rs256))
-            .route("/jwks", web::get().to(jwks))
+            .route("/oauth2/token", web::post().to(token))
+            .route("/oauth2/ES256", web::post().to(es256))
+            .route("/oauth2/EdDSA", web::post().to(eddsa))
+            .route("/oauth2/RS256", web::post().to(rs256))
+            .route("/.well-known/jwks.json", web::get().to(jwks))
     })
     .workers(1)
     .bind(listen)?

@@ -1,9 +1,13 @@
 //! What anyone may read: keys, metadata, status lists. All from memory, all with validators.
 
+use std::sync::Arc;
+
+use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
+use arc_swap::ArcSwapOption;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -12,12 +16,37 @@ use crate::oauth::ErrorCode;
 use crate::protocol::{self, ProtocolError, Services};
 use crate::tokens::{StatusDocument, StatusError};
 
-/// Documents that never change while the service runs.
+/// For how many seconds the metadata may be cached.
+const METADATA_MAX_AGE: u64 = 3600;
+
+/// Documents that change rarely or never while the service runs.
 pub(super) struct Published {
     metadata: Bytes,
-    etag: String,
+    metadata_validators: Validators,
     /// The path of the issuer's URL without its first slash; empty if it has none.
     issuer_path: String,
+    /// Of the JWKS as last served.
+    jwks: ArcSwapOption<Validators>,
+}
+
+/// The headers of a document that caches may keep, ready to send.
+struct Validators {
+    etag: HeaderValue,
+    max_age: u64,
+    cache_control: HeaderValue,
+}
+
+impl Validators {
+    #[expect(clippy::expect_used, reason = "an entity tag is base64url in quotes")]
+    fn new(etag: &str, max_age: u64) -> Self {
+        let value = |text: String| HeaderValue::try_from(text).expect("visible ASCII");
+        let cache_control = value(format!("public, max-age={max_age}"));
+        Self { etag: value(etag.to_owned()), max_age, cache_control }
+    }
+
+    fn are_of(&self, etag: &str, max_age: u64) -> bool {
+        self.etag == etag && self.max_age == max_age
+    }
 }
 
 impl Published {
@@ -27,14 +56,15 @@ impl Published {
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
         let issuer = url::Url::parse(&services.issuer).ok();
         let issuer_path = issuer.map_or_else(String::new, |url| url.path()[1..].to_owned());
-        Self { metadata: metadata.into(), etag, issuer_path }
+        let metadata_validators = Validators::new(&etag, METADATA_MAX_AGE);
+        Self { metadata: metadata.into(), metadata_validators, issuer_path, jwks: ArcSwapOption::empty() }
     }
 }
 
 /// RFC 8414, section 3 and OpenID Connect Discovery 1.0, section 4.
 pub(super) async fn metadata(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    let Published { metadata, etag, .. } = &state.published;
-    let document = Document { etag, other_etag: None, max_age: 3600, media_type: "application/json" };
+    let Published { metadata, metadata_validators: validators, .. } = &state.published;
+    let document = Document { validators, other_etag: None, media_type: "application/json" };
     document.answer(&request, || metadata.clone())
 }
 
@@ -50,13 +80,20 @@ pub(super) async fn metadata_of_path(state: web::Data<State>, request: HttpReque
 
 /// RFC 7517, section 5. `max-age` never passes the next change of the keys.
 pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    if let Some(peer) = request.peer_addr() {
-        state.services.keys.record_fetch(peer.ip());
+    let jwks = state.services.keys.jwks(request.peer_addr().map(|peer| peer.ip()));
+    let (document, max_age) = (&jwks.document, jwks.max_age);
+    let answer = |validators: &Validators| {
+        Document { validators, other_etag: None, media_type: "application/jwk-set+json" }
+            .answer(&request, || document.body.clone())
+    };
+    match &*state.published.jwks.load() {
+        Some(validators) if validators.are_of(&document.etag, max_age) => answer(validators),
+        _ => {
+            let validators = Arc::new(Validators::new(&document.etag, max_age));
+            state.published.jwks.store(Some(validators.clone()));
+            answer(&validators)
+        }
     }
-    let jwks = state.services.keys.jwks();
-    let (etag, max_age) = (&*jwks.etag, jwks.max_age);
-    let document = Document { etag, other_etag: None, max_age, media_type: "application/jwk-set+json" };
-    document.answer(&request, || jwks.body)
 }
 
 /// draft-ietf-oauth-status-list, section 8.
@@ -87,7 +124,8 @@ fn status_answer(request: &HttpRequest, list: &StatusDocument) -> HttpResponse {
     let gzip_etag = format!("{}-gzip\"", list.etag.trim_end_matches('"'));
     let (etag, other) = if gzip { (&gzip_etag, &list.etag) } else { (&list.etag, &gzip_etag) };
     let media_type = "application/statuslist+jwt";
-    let document = Document { etag, other_etag: Some(other), max_age: list.max_age, media_type };
+    let validators = &Validators::new(etag, list.max_age);
+    let document = Document { validators, other_etag: Some(other), media_type };
     let body = || if gzip { Bytes::from(list.gzip.clone()) } else { Bytes::from(list.body.clone()) };
     let mut response = document.answer(request, body);
     let headers = response.headers_mut();
@@ -106,39 +144,41 @@ pub(super) async fn status_lists(state: web::Data<State>) -> HttpResponse {
 
 /// A document that caches may keep.
 struct Document<'a> {
-    etag: &'a str,
-    /// That of the same document in the other encoding: who has that one needs no other.
+    validators: &'a Validators,
+    /// The validator of the same document in the other encoding: who has that one needs no other.
     other_etag: Option<&'a str>,
-    max_age: u64,
     media_type: &'static str,
 }
 
 impl Document<'_> {
     /// The document, or 304 with the matching validator for who has it already (RFC 9110, section 13.1.2).
     fn answer(&self, request: &HttpRequest, body: impl FnOnce() -> Bytes) -> HttpResponse {
-        let etags = [Some(self.etag), self.other_etag];
-        let known = etags.into_iter().flatten().find(|etag| matches_etag(request, etag));
-        let status = if known.is_some() { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-        let mut response = HttpResponse::build(status);
-        response
-            .insert_header((header::CACHE_CONTROL, format!("public, max-age={}", self.max_age)))
-            .insert_header((header::ETAG, known.unwrap_or(self.etag)));
-        if known.is_some() {
-            return response.finish();
+        let Validators { etag, cache_control, .. } = self.validators;
+        let other = self.other_etag.and_then(|etag| HeaderValue::from_str(etag).ok());
+        let known = [Some(etag), other.as_ref()].into_iter().flatten().find(|etag| matches_etag(request, etag));
+        let mut response = match known {
+            Some(_) => HttpResponse::new(StatusCode::NOT_MODIFIED),
+            None => HttpResponse::with_body(StatusCode::OK, BoxBody::new(body())),
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, cache_control.clone());
+        headers.insert(header::ETAG, known.unwrap_or(etag).clone());
+        if known.is_none() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         }
-        response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(self.media_type))).body(body())
+        response
     }
 }
 
 /// Whether `If-None-Match` names `etag`, by weak comparison.
-fn matches_etag(request: &HttpRequest, etag: &str) -> bool {
+fn matches_etag(request: &HttpRequest, etag: &HeaderValue) -> bool {
     request
         .headers()
         .get_all(header::IF_NONE_MATCH)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        .any(|each| each == "*" || each.strip_prefix("W/").unwrap_or(each) == etag)
+        .any(|each| each == "*" || etag == each.strip_prefix("W/").unwrap_or(each))
 }
 
 /// Whether `Accept-Encoding` takes gzip (RFC 9110, section 12.5.3): what it says of gzip itself counts before

@@ -1,6 +1,7 @@
 //! Answers: JSON, never stored, with the headers that the RFCs ask for.
 
 use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
 use actix_web::http::ConnectionType;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -35,11 +36,14 @@ const USUAL_BODY: usize = 1024;
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     let mut text = Vec::with_capacity(USUAL_BODY);
     match serde_json::to_writer(&mut text, body) {
-        Ok(()) => HttpResponse::build(status)
-            .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")))
-            .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
-            .insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")))
-            .body(text),
+        Ok(()) => {
+            let mut response = HttpResponse::with_body(status, BoxBody::new(text));
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+            response
+        }
         Err(error) => refusal(&ProtocolError::server_error(error)),
     }
 }

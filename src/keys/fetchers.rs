@@ -7,22 +7,32 @@ const MOST: usize = 10_000;
 
 /// Who fetched the JWKS, and when last: in memory only, since this node started.
 #[derive(Debug, Default)]
-pub(super) struct Fetchers(Mutex<HashMap<IpAddr, i64>>);
+pub(super) struct Fetchers(Mutex<Fetched>);
+
+#[derive(Debug, Default)]
+struct Fetched {
+    by: HashMap<IpAddr, i64>,
+    /// The last to be recorded: whoever comes again within the second is not looked up.
+    last: Option<(IpAddr, i64)>,
+}
 
 impl Fetchers {
     pub(super) fn record(&self, fetcher: IpAddr, now: i64) {
-        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(last) = last.get_mut(&fetcher) {
-            *last = now;
-        } else if last.len() < MOST {
-            last.insert(fetcher, now);
+        let mut fetched = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if fetched.last.replace((fetcher, now)) == Some((fetcher, now)) {
+            return;
+        }
+        if let Some(date) = fetched.by.get_mut(&fetcher) {
+            *date = now;
+        } else if fetched.by.len() < MOST {
+            fetched.by.insert(fetcher, now);
         }
     }
 
     /// How many have fetched since `date`: who last fetched later, has what was published then.
     pub(super) fn since(&self, date: i64) -> usize {
-        let last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        last.values().filter(|fetched| **fetched >= date).count()
+        let fetched = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        fetched.by.values().filter(|fetched_at| **fetched_at >= date).count()
     }
 }
 

@@ -49,6 +49,6 @@ pub use ring::{Health, KeyRing, KeyRingParts};
 pub use seal::{SealedKey, UnsealError};
 pub use sealed_ring::RingUnreadable;
 pub use signer::{SelfTestFailed, SignError, Signer, self_test};
-pub use snapshot::{JwksDocument, NoKey, SigningKey};
+pub use snapshot::{JwksDocument, NoKey, ServedJwks, SigningKey};
 pub use software::{SoftwareSigner, UnusableKey};
 pub use vault::{KeyVault, StoredKey, StoredState, VaultError};

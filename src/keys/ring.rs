@@ -12,7 +12,7 @@ use super::fetchers::Fetchers;
 use super::kek::Kek;
 use super::policy::Policy;
 use super::record::KeyRingRecord;
-use super::snapshot::{JwksDocument, NoKey, SigningKey, Snapshot};
+use super::snapshot::{NoKey, ServedJwks, SigningKey, Snapshot};
 use super::vault::KeyVault;
 use crate::clock::SharedClock;
 use crate::oauth::{Algorithm, KeyId};
@@ -146,10 +146,15 @@ impl KeyRing {
         self.failures_ever.load(Ordering::Relaxed)
     }
 
-    /// The JWKS, from memory; it is served even while the store is out of reach.
+    /// The JWKS, from memory; it is served even while the store is out of reach. Notes who fetches it, for
+    /// [`KeyRing::list`].
     #[must_use]
-    pub fn jwks(&self) -> JwksDocument {
-        self.snapshot.load().jwks(&self.parts.policy, self.parts.clock.numeric_date())
+    pub fn jwks(&self, fetcher: Option<IpAddr>) -> ServedJwks {
+        let now = self.parts.clock.numeric_date();
+        if let Some(fetcher) = fetcher {
+            self.fetchers.record(fetcher, now);
+        }
+        self.snapshot.load().jwks(&self.parts.policy, now)
     }
 
     /// The compromised keys that some token or verifier may still know: for the status lists.
@@ -158,11 +163,6 @@ impl KeyRing {
         let snapshot = self.snapshot.load();
         let compromised = snapshot.ring.records.iter().filter(|record| record.compromised_at().is_some());
         compromised.map(|record| record.kid.clone()).collect()
-    }
-
-    /// Notes who fetched the JWKS, for [`KeyRing::list`].
-    pub fn record_fetch(&self, fetcher: IpAddr) {
-        self.fetchers.record(fetcher, self.parts.clock.numeric_date());
     }
 
     /// Whether this node's ring is good to sign with.

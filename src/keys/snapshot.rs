@@ -77,12 +77,19 @@ fn header(record: &KeyRecord, token_type: TokenType) -> String {
 }
 
 /// The JWKS, ready to serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JwksDocument {
     /// The JSON (RFC 7517, section 5).
     pub body: Bytes,
     /// A strong entity tag, quotes included (RFC 9110, section 8.8.3).
-    pub etag: Arc<str>,
+    pub etag: String,
+}
+
+/// The JWKS as it is served now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedJwks {
+    /// The document.
+    pub document: Arc<JwksDocument>,
     /// For how many seconds it may be cached.
     pub max_age: u64,
 }
@@ -129,8 +136,8 @@ pub(super) struct Snapshot {
     loaded_at: AtomicU64,
     /// By algorithm, the newest first.
     slots: [Vec<Slot>; Algorithm::ALL.len()],
-    /// From when which body is served, the latest first.
-    documents: Vec<(i64, Bytes, Arc<str>)>,
+    /// From when which document is served, the latest first.
+    documents: Vec<(i64, Arc<JwksDocument>)>,
     /// The published keys, ready to verify with. A forgotten one stays until its record goes: all that it signed
     /// has ended.
     pub(super) key_set: Arc<KeySet>,
@@ -195,11 +202,12 @@ impl Snapshot {
         slots.find(|slot| slot.key.kid() == kid).map(|slot| Arc::clone(&slot.key.signer))
     }
 
-    pub(super) fn jwks(&self, policy: &Policy, now: i64) -> JwksDocument {
-        let current = self.documents.iter().find(|(from, ..)| *from <= now).or(self.documents.last());
-        let (body, etag) =
-            current.map(|(_, body, etag)| (body.clone(), Arc::clone(etag))).unwrap_or_default();
-        JwksDocument { body, etag, max_age: seconds(schedule::max_age(&self.ring, policy, now)) }
+    pub(super) fn jwks(&self, policy: &Policy, now: i64) -> ServedJwks {
+        let current = self.documents.iter().find(|(from, _)| *from <= now).or(self.documents.last());
+        ServedJwks {
+            document: current.map(|(_, document)| Arc::clone(document)).unwrap_or_default(),
+            max_age: seconds(schedule::max_age(&self.ring, policy, now)),
+        }
     }
 }
 
@@ -210,23 +218,23 @@ impl std::fmt::Debug for Snapshot {
 }
 
 /// The JWKS from now on and from each date on at which a key leaves it.
-fn documents(ring: &KeyRingRecord) -> Vec<(i64, Bytes, Arc<str>)> {
+fn documents(ring: &KeyRingRecord) -> Vec<(i64, Arc<JwksDocument>)> {
     let mut dates: Vec<i64> = ring.records.iter().filter_map(KeyRecord::forget_at).collect();
     dates.push(i64::MIN);
     dates.sort_unstable_by(|a, b| b.cmp(a));
     dates.dedup();
-    dates.into_iter().map(|from| document(ring, from)).collect()
+    dates.into_iter().map(|from| (from, Arc::new(document(ring, from)))).collect()
 }
 
 #[expect(clippy::expect_used, reason = "plain data always becomes JSON")]
-fn document(ring: &KeyRingRecord, from: i64) -> (i64, Bytes, Arc<str>) {
+fn document(ring: &KeyRingRecord, from: i64) -> JwksDocument {
     let mut published: Vec<&KeyRecord> =
         ring.records.iter().filter(|record| record.is_published(from)).collect();
     published.sort_by_key(|record| (record.publish_at, record.sign_from, &record.kid));
     let set = JwkSet { keys: published.into_iter().map(KeyRecord::jwk).collect() };
     let body: Bytes = serde_json::to_vec(&set).expect("keys become JSON").into();
     let tag = URL_SAFE_NO_PAD.encode(&digest(&SHA256, &body).as_ref()[..16]);
-    (from, body, format!("\"{tag}\"").into())
+    JwksDocument { body, etag: format!("\"{tag}\"") }
 }
 
 fn millis(duration: Duration) -> u64 {

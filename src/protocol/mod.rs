@@ -14,7 +14,6 @@ mod revoke;
 mod services;
 mod verified;
 
-pub use crate::keys::JwksDocument;
 pub use authenticate::{Credentials, authenticate};
 pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};

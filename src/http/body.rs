@@ -23,7 +23,7 @@ use crate::oauth::Secret;
 use crate::protocol::{Credentials, Params, ProtocolError};
 
 /// The largest body that is read; no request of OAuth needs more.
-pub(super) const MAX_BODY: usize = 16 * 1024;
+const MAX_BODY: usize = 16 * 1024;
 
 /// How long a body may take: whoever drips it holds a connection, and no longer than this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

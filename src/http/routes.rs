@@ -10,7 +10,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Route, web};
 
 use super::observe::Observe;
-use super::{admin, body, publish, reply, token};
+use super::{State, admin, publish, reply, token};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -74,9 +74,7 @@ pub(crate) static PATHS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 
 /// GET and HEAD; the server leaves out the body of an answer to HEAD.
 fn read() -> Route {
-    web::route().guard(guard::fn_guard(|context| {
-        matches!(context.head().method, Method::GET | Method::HEAD)
-    }))
+    web::route().guard(guard::fn_guard(|context| matches!(context.head().method, Method::GET | Method::HEAD)))
 }
 
 const fn get(path: &'static str, scope: Option<&'static str>, route: fn() -> Route) -> Served {
@@ -101,16 +99,18 @@ pub(super) fn admin_scope(method: &Method, path: &str) -> Option<&'static str> {
 }
 
 /// Registers every route of the table, and an answer for whatever is not in it.
-pub fn configure(config: &mut web::ServiceConfig) {
-    config.app_data(web::PayloadConfig::new(body::MAX_BODY));
-    for path in PATHS.iter() {
-        register(config, path);
+pub fn configure(state: web::Data<State>) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |config| {
+        for path in PATHS.iter() {
+            register(config, path, &state);
+        }
+        config.app_data(state);
+        config.default_service(web::to(not_found));
     }
-    config.default_service(web::to(not_found));
 }
 
 /// One path with all its methods.
-fn register(config: &mut web::ServiceConfig, path: &'static str) {
+fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Data<State>) {
     let routes = || TABLE.iter().filter(|each| each.path == path);
     let mut methods: Vec<&str> = routes().map(|each| each.method.as_str()).collect();
     if routes().any(|each| each.method == Method::GET && each.scope.is_none()) {
@@ -126,7 +126,7 @@ fn register(config: &mut web::ServiceConfig, path: &'static str) {
     for served in routes() {
         resource = resource.route((served.route)());
     }
-    let observe = Observe { route: path };
+    let observe = Observe { route: path, state: state.clone() };
     if path.starts_with("/admin") {
         config.service(resource.wrap(from_fn(admin::guard)).wrap(observe));
     } else {

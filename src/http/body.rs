@@ -231,6 +231,42 @@ fn basic(value: &str) -> Option<Credentials> {
 mod tests {
     use super::*;
 
+    /// A body that arrives in these parts, or never ends.
+    struct Parts {
+        parts: std::vec::IntoIter<&'static [u8]>,
+        ends: bool,
+    }
+
+    impl futures_core::Stream for Parts {
+        type Item = Result<Bytes, actix_web::error::PayloadError>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            match self.parts.next() {
+                Some(part) => Poll::Ready(Some(Ok(Bytes::from_static(part)))),
+                None if self.ends => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    async fn read(parts: Vec<&'static [u8]>, ends: bool) -> Result<Bytes, BodyError> {
+        let stream = Parts { parts: parts.into_iter(), ends };
+        let mut payload = Payload::Stream { payload: Box::pin(stream) };
+        let request = actix_web::test::TestRequest::default().to_http_request();
+        let Ok(Body(read)) = Body::from_request(&request, &mut payload).await;
+        read
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_read_whole_within_its_limits() {
+        static HALF: [u8; MAX_BODY / 2] = [b'x'; MAX_BODY / 2];
+        assert_eq!(read(vec![], true).await.unwrap(), "");
+        assert_eq!(read(vec![b"grant", b"", b"_ty", b"pe"], true).await.unwrap(), "grant_type");
+        assert_eq!(read(vec![&HALF, &HALF], true).await.unwrap().len(), MAX_BODY);
+        assert_eq!(read(vec![&HALF, &HALF, b"x"], true).await, Err(BodyError::TooLong));
+        assert_eq!(read(vec![b"grant_type="], false).await, Err(BodyError::TooSlow));
+    }
+
     #[test]
     fn basic_is_form_decoded() {
         let header = format!("bAsIc {}", STANDARD.encode("shop%3Aone:s%2Bcret"));

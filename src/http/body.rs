@@ -229,7 +229,11 @@ fn basic(value: &str) -> Option<Credentials> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::error::PayloadError;
+
     use super::*;
+
+    type BoxedPayloadStream = Pin<Box<dyn futures_core::Stream<Item = Result<Bytes, PayloadError>>>>;
 
     /// A body that arrives in these parts, or never ends.
     struct Parts {
@@ -238,7 +242,7 @@ mod tests {
     }
 
     impl futures_core::Stream for Parts {
-        type Item = Result<Bytes, actix_web::error::PayloadError>;
+        type Item = Result<Bytes, PayloadError>;
 
         fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
             match self.parts.next() {
@@ -250,8 +254,8 @@ mod tests {
     }
 
     async fn read(parts: Vec<&'static [u8]>, ends: bool) -> Result<Bytes, BodyError> {
-        let stream = Parts { parts: parts.into_iter(), ends };
-        let mut payload = Payload::Stream { payload: Box::pin(stream) };
+        let stream: BoxedPayloadStream = Box::pin(Parts { parts: parts.into_iter(), ends });
+        let mut payload = Payload::from(stream);
         let request = actix_web::test::TestRequest::default().to_http_request();
         let Ok(Body(read)) = Body::from_request(&request, &mut payload).await;
         read

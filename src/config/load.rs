@@ -7,9 +7,11 @@ use super::layers::{KEK_VARIABLE, Sources, merge};
 use super::leaf::{Leaf, Wrong};
 use super::reader::Reader;
 use super::{Config, DialectsConfig, KekSource, KeysConfig, LogConfig, ResourceConfig, TokensConfig, check};
+use super::{HashingCost, PasswordsConfig, SessionsConfig};
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const TEN_YEARS: Duration = Duration::from_hours(3650 * 24);
@@ -63,6 +65,16 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
             json: reader.read("log.json", Leaf::flag),
         },
         tokens: read_tokens(reader, &resources),
+        passwords: PasswordsConfig {
+            hashing_permits: reader
+                .read_optional("passwords.hashing_permits", |leaf| leaf.count(&(1..=1024)))
+                .unwrap_or_else(cores),
+            cost: HashingCost::ADVISED,
+        },
+        sessions: SessionsConfig {
+            idle: reader.read("sessions.idle", session_lifetime),
+            absolute: reader.read("sessions.absolute", session_lifetime),
+        },
         dialects: DialectsConfig { oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag) },
         keys,
         resources,
@@ -143,6 +155,10 @@ fn read_resources(reader: &mut Reader) -> Vec<ResourceConfig> {
 
 fn token_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
     leaf.duration(&(SECOND..=DAY))
+}
+
+fn session_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
+    leaf.duration(&(MINUTE..=TEN_YEARS))
 }
 
 fn path(leaf: &Leaf) -> Result<PathBuf, Wrong> {

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::audit::AuditLog;
 use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, SealingKeys};
 use crate::store::Store;
-use crate::tokens::{AccessTokens, Revocations, StatusIndexes, StatusLists, StatusPublisher};
+use crate::tokens::{AccessTokens, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -32,6 +32,10 @@ pub struct Services {
     pub status_lists: Arc<StatusLists>,
     /// Publishes them.
     pub status: StatusPublisher,
+    /// Seals what this service reads back itself.
+    pub sealer: Sealer,
+    /// What it seals with.
+    pub sealing_keys: Arc<SealingKeys>,
     /// Remembers security-relevant acts.
     pub audit: Arc<AuditLog>,
     /// Whether the service is on its way out.

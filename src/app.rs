@@ -5,21 +5,21 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::audit::{Actor, AuditError, AuditLog, Event, EventKind, Outcome};
-use crate::clients::{ADMIN_SCOPE, ClientError, ClientRegistry, Registered, Registration, Resources};
+use crate::clients::{ADMIN_SCOPE, Client, ClientError, ClientRegistry, Registered, Registration, Resources};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::http::{self, State};
 use crate::keys::{
     DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError, KeyRingParts, Policy,
-    UnsafePolicy, VaultError,
+    SealingEvent, SealingKeys, SealingParts, UnsafePolicy, VaultError,
 };
-use crate::oauth::{Algorithm, InvalidId, Resource, Scope};
+use crate::oauth::{Algorithm, InvalidId, Resource, Scope, Secret};
 use crate::protocol::{self, Services};
 use crate::store::{Batch, Condition, Put, Store, StoreError, Table};
 use crate::telemetry::Metrics;
 use crate::tokens::{
-    AccessTokens, ListDates, Publication, Revocations, StatusIndexes, StatusLists, StatusPublisher,
+    AccessTokens, ListDates, Publication, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher,
 };
 use crate::users::{Accounts, Consents, PasswordHasher, Sessions};
 
@@ -48,7 +48,14 @@ pub struct App {
     /// What the handlers work with.
     pub state: Arc<State>,
     first_resource: Option<(Resource, Scope)>,
-    unrecorded: tokio::sync::Mutex<Vec<KeyEvent>>,
+    unrecorded: tokio::sync::Mutex<Unrecorded>,
+}
+
+/// What happened to keys and does not stand in the audit log yet.
+#[derive(Default)]
+struct Unrecorded {
+    signing: Vec<KeyEvent>,
+    sealing: Vec<SealingEvent>,
 }
 
 /// What an installation remembers of itself.
@@ -61,9 +68,26 @@ const FIRST_CLIENTS: &[u8] = b"first_clients";
 #[derive(Debug)]
 pub struct FirstClients {
     /// May administer everything.
-    pub admin: Registered,
+    pub admin: FirstClient,
     /// May ask tokens for the first resource of the settings.
-    pub demo: Registered,
+    pub demo: FirstClient,
+}
+
+/// A client of a fresh installation, and its secret.
+#[derive(Debug)]
+pub struct FirstClient {
+    /// The client.
+    pub client: Arc<Client>,
+    /// Its secret: the only time it can be seen.
+    pub client_secret: Secret,
+}
+
+impl From<Registered> for FirstClient {
+    #[expect(clippy::expect_used, reason = "neither of the first clients is registered as a public one")]
+    fn from(registered: Registered) -> Self {
+        let client_secret = registered.client_secret.expect("a client with a secret");
+        Self { client: registered.client, client_secret }
+    }
 }
 
 /// The service can't be put together.
@@ -107,7 +131,19 @@ impl App {
         let Ground { store, clock, entropy } = ground;
         std::fs::create_dir_all(&config.data_dir)?;
         let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
-        let (keys, events) = open_keys(config, &store, &clock, &entropy).await?;
+        let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
+        let (sealing_keys, sealing_events) = SealingKeys::open(
+            SealingParts {
+                store: store.clone(),
+                kek: parts.kek.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            },
+            &parts.policy,
+            (config.keys.sealing_period, config.refresh_tokens.lifetime),
+        )
+        .await?;
+        let (keys, events) = KeyRing::open(parts).await?;
         let resources = Resources::new(config)?;
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
@@ -164,10 +200,13 @@ impl App {
             status_indexes,
             status_lists,
             status,
+            sealer: Sealer::new(sealing_keys.clone()),
+            sealing_keys,
             audit,
             stopping: AtomicBool::new(false),
         };
         protocol::admin::keys::record(&services, &events).await?;
+        protocol::admin::keys::record_sealing(&services, &sealing_events).await?;
         let metrics = Arc::new(Metrics::new(&http::PATHS));
         let state = State::new(Arc::new(services), metrics, config.dialects.oauth_token_get);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
@@ -215,8 +254,8 @@ impl App {
             services.audit.record(event).await?;
         }
         self.mark_first_clients().await?;
-        let admin = services.clients.register(admin).await?;
-        let demo = services.clients.register(demo).await?;
+        let admin = services.clients.register(admin).await?.into();
+        let demo = services.clients.register(demo).await?.into();
         Ok(Some(FirstClients { admin, demo }))
     }
 
@@ -265,7 +304,7 @@ impl App {
         // What could not be recorded is owed until it is.
         let mut owed = self.unrecorded.lock().await;
         match services.keys.tick().await {
-            Ok(events) => owed.extend(events),
+            Ok(events) => owed.signing.extend(events),
             // The first in a row is told; the log and the metrics count the rest.
             Err(error) if services.keys.health() != (Health::Amber { failures: 1 }) => {
                 return Err(error.into());
@@ -278,8 +317,11 @@ impl App {
                 return Err(error.into());
             }
         }
-        protocol::admin::keys::record(services, &owed).await?;
-        owed.clear();
+        owed.sealing.extend(services.sealing_keys.tick().await?);
+        protocol::admin::keys::record(services, &owed.signing).await?;
+        owed.signing.clear();
+        protocol::admin::keys::record_sealing(services, &owed.sealing).await?;
+        owed.sealing.clear();
         Ok(())
     }
 
@@ -296,16 +338,6 @@ impl App {
         while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
         Ok(())
     }
-}
-
-async fn open_keys(
-    config: &Config,
-    store: &Arc<dyn Store>,
-    clock: &SharedClock,
-    entropy: &SharedEntropy,
-) -> Result<(Arc<KeyRing>, Vec<KeyEvent>), StartError> {
-    let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
-    Ok(KeyRing::open(parts).await?)
 }
 
 /// What the settings make the key ring of.

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::audit::AuditLog;
 use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, SealingKeys};
 use crate::store::Store;
-use crate::tokens::{AccessTokens, Revocations, StatusIndexes, StatusLists, StatusPublisher};
+use crate::tokens::{AccessTokens, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher};
 use crate::users::{Accounts, Consents, Sessions};
 
 /// Everything the protocol works with.
@@ -39,6 +39,10 @@ pub struct Services {
     pub status_lists: Arc<StatusLists>,
     /// Publishes them.
     pub status: StatusPublisher,
+    /// Seals what this service reads back itself.
+    pub sealer: Sealer,
+    /// What it seals with.
+    pub sealing_keys: Arc<SealingKeys>,
     /// Remembers security-relevant acts.
     pub audit: Arc<AuditLog>,
     /// Whether the service is on its way out.

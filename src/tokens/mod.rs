@@ -6,13 +6,17 @@
 mod access;
 mod allocation;
 mod cutoffs;
+mod grant;
 mod jws;
 mod revocation;
+mod sealer;
 mod status_document;
 mod status_list;
 
 pub use access::{AccessTokens, Authorized, IssueError, Issued};
 pub use allocation::{Place, StatusIndexes};
+pub use grant::Grant;
 pub use revocation::{RevocationError, Revocations, Whole};
+pub use sealer::Sealer;
 pub use status_document::{Publication, StatusDocument, StatusError, StatusPublisher};
 pub use status_list::{ListDates, StatusLists};

@@ -74,9 +74,7 @@ pub(crate) static PATHS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 
 /// GET and HEAD; the server leaves out the body of an answer to HEAD.
 fn read() -> Route {
-    web::route().guard(guard::fn_guard(|context| {
-        matches!(context.head().method, Method::GET | Method::HEAD)
-    }))
+    web::route().guard(guard::fn_guard(|context| matches!(context.head().method, Method::GET | Method::HEAD)))
 }
 
 const fn get(path: &'static str, scope: Option<&'static str>, route: fn() -> Route) -> Served {

@@ -21,6 +21,7 @@ use crate::telemetry::Metrics;
 use crate::tokens::{
     AccessTokens, ListDates, Publication, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher,
 };
+use crate::users::{Accounts, Consents, PasswordHasher, Sessions};
 
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
@@ -172,6 +173,11 @@ impl App {
             status_lists.clone(),
             revocations.clone(),
         );
+        let hasher =
+            PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
+        let accounts = Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher);
+        let sessions = Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone());
+        let consents = Consents::new(store.clone(), clock.clone());
         let access_tokens = AccessTokens::new(
             config.issuer.clone(),
             keys.clone(),
@@ -186,6 +192,9 @@ impl App {
             keys,
             clients,
             resources,
+            accounts,
+            sessions,
+            consents,
             access_tokens,
             revocations,
             status_indexes,

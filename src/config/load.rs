@@ -6,11 +6,12 @@ use super::error::{ConfigError, Refusal};
 use super::layers::{KEK_VARIABLE, Sources, merge};
 use super::leaf::{Leaf, Wrong};
 use super::reader::Reader;
-use super::{CodesConfig, Config, DialectsConfig, KekSource, KeysConfig, LogConfig, RefreshTokensConfig};
-use super::{ResourceConfig, TokensConfig, check};
+use super::{CodesConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig, LogConfig};
+use super::{PasswordsConfig, RefreshTokensConfig, ResourceConfig, SessionsConfig, TokensConfig, check};
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// RFC 6749, section 4.1.2: no code should live longer.
@@ -73,6 +74,16 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
         refresh_tokens: RefreshTokensConfig {
             lifetime: reader.read("refresh_tokens.lifetime", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
             idle: reader.read("refresh_tokens.idle", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
+        },
+        passwords: PasswordsConfig {
+            hashing_permits: reader
+                .read_optional("passwords.hashing_permits", |leaf| leaf.count(&(1..=1024)))
+                .unwrap_or_else(cores),
+            cost: HashingCost::ADVISED,
+        },
+        sessions: SessionsConfig {
+            idle: reader.read("sessions.idle", session_lifetime),
+            absolute: reader.read("sessions.absolute", session_lifetime),
         },
         dialects: DialectsConfig { oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag) },
         keys,
@@ -155,6 +166,10 @@ fn read_resources(reader: &mut Reader) -> Vec<ResourceConfig> {
 
 fn token_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
     leaf.duration(&(SECOND..=DAY))
+}
+
+fn session_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
+    leaf.duration(&(MINUTE..=TEN_YEARS))
 }
 
 fn path(leaf: &Leaf) -> Result<PathBuf, Wrong> {

@@ -162,3 +162,25 @@ identifier!(
     /// (RFC 8707, section 2) and of `aud`.
     Resource, "resource", max 255, "an absolute URI without fragment", is_absolute_uri
 );
+identifier!(
+    /// An account's identifier: `user_` and 26 random letters and digits. As a subject it can't be mistaken for a
+    /// client, whose identifier may not begin so.
+    UserId, "user id", max 64, "'user_' and then letters and digits", is_user_id
+);
+
+fn is_user_id(text: &str) -> bool {
+    let rest = text.strip_prefix(UserId::PREFIX).unwrap_or_default();
+    !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+impl UserId {
+    /// How every account's identifier begins, and no client's.
+    pub const PREFIX: &str = "user_";
+}
+
+impl From<&UserId> for Subject {
+    /// The person as a subject: the `sub` claim is the account's identifier.
+    fn from(user: &UserId) -> Self {
+        Self(Arc::clone(&user.0))
+    }
+}

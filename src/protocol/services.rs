@@ -7,6 +7,7 @@ use crate::clock::SharedClock;
 use crate::keys::{KeyRing, SealingKeys};
 use crate::store::Store;
 use crate::tokens::{AccessTokens, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher};
+use crate::users::{Accounts, Consents, Sessions};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -22,6 +23,12 @@ pub struct Services {
     pub clients: ClientRegistry,
     /// The resource servers.
     pub resources: Resources,
+    /// The people's accounts.
+    pub accounts: Accounts,
+    /// Who is signed in.
+    pub sessions: Sessions,
+    /// What people let clients do.
+    pub consents: Consents,
     /// Issues access tokens.
     pub access_tokens: AccessTokens,
     /// Revokes them.

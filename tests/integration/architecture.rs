@@ -8,16 +8,29 @@ use std::fs;
 use std::path::Path;
 
 /// What each room may import, besides itself and [`GROUND`].
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     (
         "app",
-        &["http", "protocol", "tokens", "keys", "clients", "audit", "store", "verify", "config", "telemetry"],
+        &[
+            "http",
+            "protocol",
+            "tokens",
+            "keys",
+            "clients",
+            "users",
+            "audit",
+            "store",
+            "verify",
+            "config",
+            "telemetry",
+        ],
     ),
     ("cli", &["app", "config", "audit", "protocol", "telemetry"]),
     ("http", &["protocol", "telemetry", "config"]),
-    ("protocol", &["tokens", "keys", "clients", "audit", "verify"]),
+    ("protocol", &["tokens", "keys", "clients", "users", "audit", "verify"]),
     ("tokens", &["keys", "store", "verify"]),
     ("clients", &["store", "config"]),
+    ("users", &["store", "config"]),
     ("keys", &["store", "config"]),
     ("audit", &[]),
     ("store", &[]),

@@ -14,6 +14,7 @@ use crate::keys::{
     DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError, KeyRingParts, Policy,
     UnsafePolicy, VaultError,
 };
+use crate::limits::Limits;
 use crate::oauth::{Algorithm, InvalidId, Resource, Scope};
 use crate::protocol::{self, Services};
 use crate::store::{Batch, Condition, Put, Store, StoreError, Table};
@@ -21,6 +22,7 @@ use crate::telemetry::Metrics;
 use crate::tokens::{
     AccessTokens, ListDates, Publication, Revocations, StatusIndexes, StatusLists, StatusPublisher,
 };
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, Sessions};
 
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
@@ -136,6 +138,15 @@ impl App {
             status_lists.clone(),
             revocations.clone(),
         );
+        let hasher =
+            PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
+        let accounts = Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher);
+        let sessions = Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone());
+        let consents = Consents::new(store.clone(), clock.clone());
+        let limits = Arc::new(Limits::new(&config.limits, &clock));
+        let login_throttle =
+            LoginThrottle::new(store.clone(), clock.clone(), entropy.clone(), limits.clone());
+        let api_keys = ApiKeys::new(store.clone(), clock.clone(), entropy.clone());
         let access_tokens = AccessTokens::new(
             config.issuer.clone(),
             keys.clone(),
@@ -150,6 +161,12 @@ impl App {
             keys,
             clients,
             resources,
+            accounts,
+            sessions,
+            consents,
+            login_throttle,
+            api_keys,
+            limits,
             access_tokens,
             revocations,
             status_indexes,
@@ -160,7 +177,7 @@ impl App {
         };
         protocol::admin::keys::record(&services, &events).await?;
         let metrics = Arc::new(Metrics::new(&http::PATHS));
-        let state = State::new(Arc::new(services), metrics, config.dialects.oauth_token_get);
+        let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default() })
     }
@@ -284,6 +301,7 @@ impl App {
         services.status_lists.drop_ended();
         services.status.drop_ended();
         services.revocations.drop_ended().await;
+        services.limits.sweep();
         while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
         Ok(())
     }

@@ -13,8 +13,8 @@
 //! - `store`: the contract for what must be remembered, and its backends.
 //! - `audit`: the hash-chained log of security-relevant acts.
 //! - `limits`: who asks how often, and whether that is too often.
-//! - `keys`, `clients`, `tokens`: the signing keys and their rotation, the registered clients, the
-//!   tokens and their revocation.
+//! - `keys`, `clients`, `users`, `tokens`: the signing keys and their rotation, the registered clients, the
+//!   people with their accounts and sessions, the tokens and their revocation.
 //! - `protocol`: OAuth itself; knows no HTTP type.
 //! - `http`: actix-web only: routes, parameters, answers, dialects.
 //! - `telemetry`: the log and the metrics.

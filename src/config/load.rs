@@ -8,11 +8,14 @@ use super::error::{ConfigError, Refusal};
 use super::layers::{KEK_VARIABLE, Sources, merge};
 use super::leaf::{Leaf, Wrong};
 use super::reader::Reader;
-use super::{ApiKeysConfig, Config, DialectsConfig, KekSource, KeysConfig, LimitsConfig, LogConfig};
-use super::{ResourceConfig, TokensConfig, check};
+use super::{
+    ApiKeysConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig, LimitsConfig, LogConfig,
+};
+use super::{PasswordsConfig, ResourceConfig, SessionsConfig, TokensConfig, check};
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const TEN_YEARS: Duration = Duration::from_hours(3650 * 24);
@@ -66,6 +69,16 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
             json: reader.read("log.json", Leaf::flag),
         },
         tokens: read_tokens(reader, &resources),
+        passwords: PasswordsConfig {
+            hashing_permits: reader
+                .read_optional("passwords.hashing_permits", |leaf| leaf.count(&(1..=1024)))
+                .unwrap_or_else(cores),
+            cost: HashingCost::ADVISED,
+        },
+        sessions: SessionsConfig {
+            idle: reader.read("sessions.idle", session_lifetime),
+            absolute: reader.read("sessions.absolute", session_lifetime),
+        },
         dialects: DialectsConfig { oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag) },
         trusted_proxies: reader.read_optional("trusted_proxies", networks).unwrap_or_default(),
         forwarded_header: reader.read("forwarded_header", |leaf| leaf.parsed("x-forwarded-for")),
@@ -186,6 +199,10 @@ fn networks(leaf: &Leaf) -> Result<Vec<IpNet>, Wrong> {
 
 fn token_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
     leaf.duration(&(SECOND..=DAY))
+}
+
+fn session_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
+    leaf.duration(&(MINUTE..=TEN_YEARS))
 }
 
 fn path(leaf: &Leaf) -> Result<PathBuf, Wrong> {

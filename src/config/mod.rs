@@ -51,6 +51,10 @@ pub struct Config {
     pub tokens: TokensConfig,
     /// Resource servers, besides the built-in admin API.
     pub resources: Vec<ResourceConfig>,
+    /// Passwords.
+    pub passwords: PasswordsConfig,
+    /// Sign-in sessions.
+    pub sessions: SessionsConfig,
     /// What old documents' clients need beyond the standard.
     pub dialects: DialectsConfig,
     /// The networks of the proxies in front of the service.
@@ -128,6 +132,41 @@ pub struct ResourceConfig {
     pub lifetime: Option<Duration>,
     /// With which algorithm tokens for it are signed, instead of the default.
     pub algorithm: Option<Algorithm>,
+}
+
+/// How passwords are hashed.
+#[derive(Clone, Debug)]
+pub struct PasswordsConfig {
+    /// How many are hashed at once.
+    pub hashing_permits: usize,
+    /// What one hash costs. Not a setting: only tests have reason to ask for less.
+    pub cost: HashingCost,
+}
+
+/// What Argon2id takes for one hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashingCost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+}
+
+impl HashingCost {
+    /// 19 MiB and two passes: OWASP's first choice for servers.
+    pub const ADVISED: Self = Self { memory_kib: 19 * 1024, passes: 2 };
+
+    /// As little as there can be, for tests. **Never for service.**
+    pub const LEAST: Self = Self { memory_kib: 8, passes: 1 };
+}
+
+/// How long people stay signed in.
+#[derive(Clone, Debug)]
+pub struct SessionsConfig {
+    /// A session that was not used for so long ends.
+    pub idle: Duration,
+    /// A session as old as this ends, however much it is used.
+    pub absolute: Duration,
 }
 
 /// What old documents' clients need beyond the standard.
@@ -226,6 +265,7 @@ impl Config {
         config.workers = 1;
         config.data_dir = dir.join("data");
         config.keys.dir = dir.join("keys");
+        config.passwords.cost = HashingCost::LEAST;
         config
     }
 }

@@ -100,6 +100,21 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "For how long a status list may be cached: how soon a revocation is seen.",
     },
     Setting {
+        key: "passwords.hashing_permits",
+        default: None,
+        meaning: "How many passwords are hashed at once, 19 MiB each; as many as there are cores unless set.",
+    },
+    Setting {
+        key: "sessions.idle",
+        default: Some("8h"),
+        meaning: "Whoever did nothing for so long is signed out.",
+    },
+    Setting {
+        key: "sessions.absolute",
+        default: Some("7d"),
+        meaning: "Whoever signed in so long ago is signed out.",
+    },
+    Setting {
         key: "dialects.oauth_token_get",
         default: Some("false"),
         meaning: "Let `GET /oauth/token` issue tokens, as one old document's prose has it.",

@@ -122,6 +122,11 @@ identifier!(
     TokenId, "jti", max 64, "letters, digits, '-', '_', '.' and '~'", is_url_safe
 );
 identifier!(
+    /// A sign-in session's public identifier: the `sid` claim (OpenID Connect Front-Channel Logout 1.0, section 3).
+    /// Whoever knows it is not signed in by it.
+    SessionId, "sid", max 64, "letters, digits, '-', '_', '.' and '~'", is_url_safe
+);
+identifier!(
     /// A resource server, named by an absolute URI without fragment: the value of `resource`
     /// (RFC 8707, section 2) and of `aud`.
     Resource, "resource", max 255, "an absolute URI without fragment", is_absolute_uri

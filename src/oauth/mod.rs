@@ -15,7 +15,7 @@ mod unreadable;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{AccessTokenClaims, Audience, TokenType};
 pub use error_code::ErrorCode;
-pub use id::{ApiKeyId, ClientId, InvalidId, KeyId, ListId, Resource, Subject, TokenId, UserId};
+pub use id::{ApiKeyId, ClientId, InvalidId, KeyId, ListId, Resource, SessionId, Subject, TokenId, UserId};
 pub use jwk::{Jwk, JwkSet, PublicKey};
 pub use metadata::ServerMetadata;
 pub use scope::{InvalidScope, Scope};

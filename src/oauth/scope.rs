@@ -87,6 +87,15 @@ impl Scope {
     pub fn is_subset(&self, other: &Self) -> bool {
         self.iter().all(|token| other.contains(token))
     }
+
+    /// The tokens of `self`, then those that only `other` has.
+    ///
+    /// # Errors
+    /// When that would be over 2048 characters.
+    pub fn union(&self, other: &Self) -> Result<Self, InvalidScope> {
+        let more = other.iter().filter(|token| !self.contains(token));
+        Self::parse(&self.iter().chain(more).collect::<Vec<_>>().join(" "))
+    }
 }
 
 impl TryFrom<String> for Scope {

@@ -14,6 +14,7 @@ use crate::keys::{
     DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError, KeyRingParts, Policy,
     SealingEvent, SealingKeys, SealingParts, UnsafePolicy, VaultError,
 };
+use crate::limits::Limits;
 use crate::oauth::{Algorithm, InvalidId, Resource, Scope, Secret};
 use crate::protocol::{self, Services};
 use crate::store::{Batch, Condition, Put, Store, StoreError, Table};
@@ -21,7 +22,7 @@ use crate::telemetry::Metrics;
 use crate::tokens::{
     AccessTokens, ListDates, Publication, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher,
 };
-use crate::users::{Accounts, Consents, PasswordHasher, Sessions};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, Sessions};
 
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
@@ -178,6 +179,10 @@ impl App {
         let accounts = Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher);
         let sessions = Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone());
         let consents = Consents::new(store.clone(), clock.clone());
+        let limits = Arc::new(Limits::new(&config.limits, &clock));
+        let login_throttle =
+            LoginThrottle::new(store.clone(), clock.clone(), entropy.clone(), limits.clone());
+        let api_keys = ApiKeys::new(store.clone(), clock.clone(), entropy.clone());
         let access_tokens = AccessTokens::new(
             config.issuer.clone(),
             keys.clone(),
@@ -195,6 +200,9 @@ impl App {
             accounts,
             sessions,
             consents,
+            login_throttle,
+            api_keys,
+            limits,
             access_tokens,
             revocations,
             status_indexes,
@@ -208,7 +216,7 @@ impl App {
         protocol::admin::keys::record(&services, &events).await?;
         protocol::admin::keys::record_sealing(&services, &sealing_events).await?;
         let metrics = Arc::new(Metrics::new(&http::PATHS));
-        let state = State::new(Arc::new(services), metrics, config.dialects.oauth_token_get);
+        let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default() })
     }
@@ -335,6 +343,7 @@ impl App {
         services.status_lists.drop_ended();
         services.status.drop_ended();
         services.revocations.drop_ended().await;
+        services.limits.sweep();
         while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod admin;
 mod body;
 mod dialects;
+mod limits;
 mod management;
 mod observe;
 mod publish;

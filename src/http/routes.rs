@@ -10,7 +10,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Route, web};
 
 use super::observe::Observe;
-use super::{admin, body, publish, reply, token};
+use super::{admin, body, limits, publish, reply, token};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -127,6 +127,8 @@ fn register(config: &mut web::ServiceConfig, path: &'static str) {
     let observe = Observe { route: path };
     if path.starts_with("/admin") {
         config.service(resource.wrap(from_fn(admin::guard)).wrap(observe));
+    } else if limits::guards(path) {
+        config.service(resource.wrap(from_fn(limits::guard)).wrap(observe));
     } else {
         config.service(resource.wrap(observe));
     }

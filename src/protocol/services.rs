@@ -5,9 +5,10 @@ use crate::audit::AuditLog;
 use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
 use crate::keys::{KeyRing, SealingKeys};
+use crate::limits::Limits;
 use crate::store::Store;
 use crate::tokens::{AccessTokens, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher};
-use crate::users::{Accounts, Consents, Sessions};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, Sessions};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -29,6 +30,12 @@ pub struct Services {
     pub sessions: Sessions,
     /// What people let clients do.
     pub consents: Consents,
+    /// Who may try a password.
+    pub login_throttle: LoginThrottle,
+    /// The API keys.
+    pub api_keys: ApiKeys,
+    /// How many requests are let through.
+    pub limits: Arc<Limits>,
     /// Issues access tokens.
     pub access_tokens: AccessTokens,
     /// Revokes them.

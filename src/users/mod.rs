@@ -1,5 +1,6 @@
-//! The people: their accounts and passwords, their sessions, what they let clients do, their second factors,
-//! and how often somebody may try to be one of them. Nothing of it is mirrored in memory: there may be a million accounts.
+//! The people: their accounts and passwords, their sessions, what they let clients do, their second factors, how often
+//! somebody may try to sign in, and the API keys that they hand to programs. Nothing of it is mirrored in memory:
+//! there may be a million accounts.
 
 mod account;
 mod accounts;

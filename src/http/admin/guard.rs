@@ -7,7 +7,8 @@ use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
 
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::http::{State, reply, routes};
+use crate::http::{State, limits, reply, routes};
+use crate::limits::ClientAddress;
 use crate::oauth::{ErrorCode, Scope};
 use crate::protocol::ProtocolError;
 use crate::protocol::admin::Administrator;
@@ -31,7 +32,10 @@ pub(in crate::http) async fn guard(
             request.extensions_mut().insert(Admitted(administrator));
             next.call(request).await
         }
-        Err(refusal) => Ok(request.into_response(challenge(&refusal))),
+        Err(refusal) => {
+            let refusal = recorded(&state, &request, refusal).await;
+            Ok(request.into_response(challenge(&refusal)))
+        }
     }
 }
 
@@ -41,6 +45,8 @@ enum Unadmitted {
     Anonymous,
     /// Anything else.
     Refused(ProtocolError),
+    /// They are somebody, but may not do this; to be recorded.
+    NotPermitted(Actor, ProtocolError),
 }
 
 impl<E: Into<ProtocolError>> From<E> for Unadmitted {
@@ -62,19 +68,50 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     let client = services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)?;
     let still_may = |scope: &str| client.scope.contains(scope) && client.resources.contains(&admin_api.uri);
     let actor = Actor::Client(claims.client_id.clone());
+    let address = limits::address(state, request.request()).map(ClientAddress::ip);
     // What the table does not name is denied: there is no default scope.
     let Some(path) = request.match_pattern() else { return Err(not_served().into()) };
     let Some(needed) = routes::admin_scope(request.method(), &path) else {
         // A path of the table with another method: the resource answers 405, and does nothing.
-        return Ok(Administrator { actor, scope: Scope::default() });
+        return Ok(Administrator { actor, scope: Scope::default(), address });
     };
     if claims.permits(needed) && still_may(needed) {
-        return Ok(Administrator { actor, scope: claims.scope });
+        return Ok(Administrator { actor, scope: claims.scope, address });
     }
-    let route = format!("{} {path}", request.method());
-    let event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused).detail("route", route);
-    services.audit.record(event).await?;
-    Err(ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}")).into())
+    let error = ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}"));
+    Err(Unadmitted::NotPermitted(actor, error))
+}
+
+/// Counts a refusal for its address, and records it unless the address has been refused too often already: nobody
+/// shall fill the disk with refusals.
+async fn recorded(state: &State, request: &ServiceRequest, refusal: Unadmitted) -> Unadmitted {
+    let counted = |error| limits::refused(state, request.request(), error);
+    let (actor, error) = match refusal {
+        Unadmitted::Anonymous => {
+            let error = counted(anonymous());
+            return match error.exceeded {
+                None => Unadmitted::Anonymous,
+                Some(_) => Unadmitted::Refused(error),
+            };
+        }
+        Unadmitted::Refused(error) => return Unadmitted::Refused(counted(error)),
+        Unadmitted::NotPermitted(actor, error) => (actor, counted(error)),
+    };
+    if error.exceeded.is_none() {
+        let route = format!("{} {}", request.method(), request.match_pattern().unwrap_or_default());
+        let mut event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused);
+        if let Some(address) = limits::address(state, request.request()) {
+            event = event.source_ip(address.ip());
+        }
+        if let Err(error) = state.services.audit.record(event.detail("route", route)).await {
+            return Unadmitted::Refused(error.into());
+        }
+    }
+    Unadmitted::Refused(error)
+}
+
+fn anonymous() -> ProtocolError {
+    ProtocolError::new(ErrorCode::InvalidToken, "an access token is needed")
 }
 
 fn not_served() -> ProtocolError {
@@ -97,11 +134,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Unadmitted> {
 /// A refusal with its challenge (RFC 6750, section 3.1): without an error code for whoever sent no token.
 fn challenge(unadmitted: &Unadmitted) -> HttpResponse {
     match unadmitted {
-        Unadmitted::Refused(error) => reply::refusal(error),
-        Unadmitted::Anonymous => {
-            let error = ProtocolError::new(ErrorCode::InvalidToken, "an access token is needed");
-            reply::challenge_bearer(reply::refusal(&error), "")
-        }
+        Unadmitted::Refused(error) | Unadmitted::NotPermitted(_, error) => reply::refusal(error),
+        Unadmitted::Anonymous => reply::challenge_bearer(reply::refusal(&anonymous()), ""),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::clock::SharedClock;
 use crate::keys::KeyRing;
 use crate::store::Store;
 use crate::tokens::{AccessTokens, Revocations, StatusIndexes, StatusLists, StatusPublisher};
-use crate::users::{Accounts, Consents, Sessions};
+use crate::users::{Accounts, Consents, SecondFactors, Sessions};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -27,6 +27,8 @@ pub struct Services {
     pub accounts: Accounts,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// How people sign in besides their passwords.
+    pub second_factors: SecondFactors,
     /// What people let clients do.
     pub consents: Consents,
     /// Issues access tokens.

@@ -30,7 +30,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("protocol", &["tokens", "keys", "clients", "users", "audit", "verify"]),
     ("tokens", &["keys", "store", "verify"]),
     ("clients", &["store", "config"]),
-    ("users", &["store", "config"]),
+    ("users", &["keys", "store", "config"]),
     ("keys", &["store", "config"]),
     ("audit", &[]),
     ("store", &[]),

@@ -11,8 +11,8 @@ use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::http::{self, State};
 use crate::keys::{
-    DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError, KeyRingParts, Policy,
-    SealingEvent, SealingKeys, SealingParts, UnsafePolicy, VaultError,
+    DataKey, DataKeyError, DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError,
+    KeyRingParts, Policy, SealingEvent, SealingKeys, SealingParts, UnsafePolicy, VaultError,
 };
 use crate::limits::Limits;
 use crate::oauth::{Algorithm, InvalidId, Resource, Scope, Secret};
@@ -22,7 +22,7 @@ use crate::telemetry::Metrics;
 use crate::tokens::{
     AccessTokens, ListDates, Publication, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher,
 };
-use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, Sessions};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
 
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
@@ -100,6 +100,9 @@ pub enum StartError {
     /// The keys can't be used.
     #[error(transparent)]
     Keys(#[from] KeyRingError),
+    /// The data key can't be used.
+    #[error(transparent)]
+    DataKey(#[from] DataKeyError),
     /// The key-encryption key can't be had.
     #[error(transparent)]
     Kek(#[from] KekError),
@@ -144,6 +147,7 @@ impl App {
             (config.keys.sealing_period, config.refresh_tokens.lifetime),
         )
         .await?;
+        let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
         let resources = Resources::new(config)?;
         let clients =
@@ -178,6 +182,8 @@ impl App {
             PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
         let accounts = Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher);
         let sessions = Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone());
+        let second_factors =
+            SecondFactors::new(config.issuer_host(), store.clone(), data_key, clock.clone(), entropy.clone());
         let consents = Consents::new(store.clone(), clock.clone());
         let limits = Arc::new(Limits::new(&config.limits, &clock));
         let login_throttle =
@@ -199,6 +205,7 @@ impl App {
             resources,
             accounts,
             sessions,
+            second_factors,
             consents,
             login_throttle,
             api_keys,

@@ -2,11 +2,11 @@ use std::future::{Ready, ready};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
 
 use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::http::bearer::{self, Unadmitted};
 use crate::http::{State, limits, reply, routes};
 use crate::limits::ClientAddress;
 use crate::oauth::{ErrorCode, Scope};
@@ -39,25 +39,9 @@ pub(in crate::http) async fn guard(
     }
 }
 
-/// Why somebody is not let through.
-enum Unadmitted {
-    /// They did not say who they are.
-    Anonymous,
-    /// Anything else.
-    Refused(ProtocolError),
-    /// They are somebody, but may not do this; to be recorded.
-    NotPermitted(Actor, ProtocolError),
-}
-
-impl<E: Into<ProtocolError>> From<E> for Unadmitted {
-    fn from(error: E) -> Self {
-        Self::Refused(error.into())
-    }
-}
-
 async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator, Unadmitted> {
     let services = &state.services;
-    let token = bearer(request.headers())?;
+    let token = bearer::token(request.headers())?;
     let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "the access token is not valid here");
     let admin_api = services.resources.admin();
     let claims = services.verified_token_for(token, admin_api).ok_or_else(invalid)?.claims;
@@ -116,19 +100,6 @@ fn anonymous() -> ProtocolError {
 
 fn not_served() -> ProtocolError {
     ProtocolError::new(ErrorCode::InsufficientScope, "no scope permits this")
-}
-
-/// The token in the `Authorization` header (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Unadmitted> {
-    let mut values = headers.get_all(header::AUTHORIZATION);
-    let Some(value) = values.next() else { return Err(Unadmitted::Anonymous) };
-    if values.next().is_some() {
-        return Err(ProtocolError::invalid_request("there are two Authorization headers").into());
-    }
-    match value.to_str().ok().and_then(|value| value.split_once(' ')) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => Ok(token),
-        _ => Err(Unadmitted::Anonymous),
-    }
 }
 
 /// A refusal with its challenge (RFC 6750, section 3.1): without an error code for whoever sent no token.

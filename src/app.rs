@@ -20,7 +20,8 @@ use crate::protocol::{self, Services};
 use crate::store::{Batch, Condition, Put, Store, StoreError, Table};
 use crate::telemetry::Metrics;
 use crate::tokens::{
-    AccessTokens, ListDates, Publication, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher,
+    AccessTokens, Codes, Families, IdTokens, ListDates, Publication, RefreshTokens, Revocations, Sealer,
+    StatusIndexes, StatusLists, StatusPublisher,
 };
 use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
 
@@ -162,8 +163,11 @@ impl App {
         let status_lists = Arc::new(
             StatusLists::open(lists_uri, dates, store.clone(), clock.clone(), entropy.clone()).await?,
         );
-        let revocations =
-            Arc::new(Revocations::open(store.clone(), clock.clone(), status_lists.clone()).await?);
+        // A code may be redeemed at the end of its own time.
+        let longest_grant = seconds(config.codes.lifetime + config.refresh_tokens.lifetime);
+        let revocations = Arc::new(
+            Revocations::open(store.clone(), clock.clone(), status_lists.clone(), longest_grant).await?,
+        );
         let status_indexes = Arc::new(StatusIndexes::open(status_lists.clone(), clock.clone()).await?);
         let publication = Publication {
             issuer: config.issuer.clone(),
@@ -189,11 +193,30 @@ impl App {
         let login_throttle =
             LoginThrottle::new(store.clone(), clock.clone(), entropy.clone(), limits.clone());
         let api_keys = ApiKeys::new(store.clone(), clock.clone(), entropy.clone());
+        let families = Arc::new(Families::new(
+            store.clone(),
+            clock.clone(),
+            revocations.clone(),
+            seconds(config.keys.clock_skew),
+        ));
+        let sealer = Sealer::new(sealing_keys.clone());
+        let codes = Codes::new(
+            store.clone(),
+            (clock.clone(), entropy.clone()),
+            families.clone(),
+            seconds(config.codes.lifetime),
+        );
+        let refresh_tokens = RefreshTokens::new(
+            sealer.clone(),
+            families.clone(),
+            clock.clone(),
+            (seconds(config.refresh_tokens.lifetime), seconds(config.refresh_tokens.idle)),
+        );
+        let id_tokens = IdTokens::new(config.issuer.clone(), keys.clone(), seconds(config.tokens.lifetime));
         let access_tokens = AccessTokens::new(
             config.issuer.clone(),
             keys.clone(),
             (status_indexes.clone(), revocations.clone()),
-            clock.clone(),
             entropy,
         );
         let services = Services {
@@ -211,11 +234,15 @@ impl App {
             api_keys,
             limits,
             access_tokens,
+            codes,
+            refresh_tokens,
+            families,
+            id_tokens,
             revocations,
             status_indexes,
             status_lists,
             status,
-            sealer: Sealer::new(sealing_keys.clone()),
+            sealer,
             sealing_keys,
             audit,
             stopping: AtomicBool::new(false),

@@ -7,7 +7,8 @@ use crate::clock::SharedClock;
 use crate::keys::{KeyRing, SealingKeys};
 use crate::limits::Limits;
 use crate::store::Store;
-use crate::tokens::{AccessTokens, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher};
+use crate::tokens::{AccessTokens, Codes, Families, IdTokens, RefreshTokens, Revocations, Sealer};
+use crate::tokens::{StatusIndexes, StatusLists, StatusPublisher};
 use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, SecondFactors, Sessions};
 
 /// Everything the protocol works with.
@@ -40,7 +41,15 @@ pub struct Services {
     pub limits: Arc<Limits>,
     /// Issues access tokens.
     pub access_tokens: AccessTokens,
-    /// Revokes them.
+    /// Authorization codes.
+    pub codes: Codes,
+    /// Refresh tokens.
+    pub refresh_tokens: RefreshTokens,
+    /// What was issued for one code.
+    pub families: Arc<Families>,
+    /// Issues ID tokens.
+    pub id_tokens: IdTokens,
+    /// Revokes tokens.
     pub revocations: Arc<Revocations>,
     /// Where tokens take their place for revocation.
     pub status_indexes: Arc<StatusIndexes>,

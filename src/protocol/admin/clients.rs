@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{Administrator, audited};
 use crate::audit::EventKind;
 use crate::clients::{AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registration};
-use crate::oauth::{Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, UserId, WebUri};
+use crate::oauth::{
+    Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, UserId, WebUri,
+};
 use crate::protocol::{ProtocolError, Services};
 use crate::tokens::Whole;
 

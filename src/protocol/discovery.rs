@@ -9,8 +9,9 @@ pub fn metadata(services: &Services) -> ServerMetadata {
     let at = |path: &str| format!("{}{path}", services.issuer);
     // Who revokes or introspects has a secret, or a token of its own to revoke.
     let auth_methods: Vec<String> = names(AuthMethod::ALL.map(AuthMethod::as_str));
-    let with_secret: Vec<String> =
-        names(AuthMethod::ALL.into_iter().filter(|method| *method != AuthMethod::None).map(AuthMethod::as_str));
+    let with_secret: Vec<String> = names(
+        AuthMethod::ALL.into_iter().filter(|method| *method != AuthMethod::None).map(AuthMethod::as_str),
+    );
     ServerMetadata {
         issuer: services.issuer.clone(),
         token_endpoint: at("/oauth2/token"),

@@ -3,6 +3,8 @@
 
 mod administration;
 mod architecture;
+mod authorize;
+mod browser;
 mod cli;
 mod contract;
 mod crash;

@@ -14,9 +14,11 @@ pub(super) fn with_claims(
     scope: Scope,
     parameter: Option<&Value>,
 ) -> Result<Scope, ProtocolError> {
-    let members = parameter.into_iter().flat_map(|claims| ["userinfo", "id_token"].map(|name| claims.get(name)));
+    let members =
+        parameter.into_iter().flat_map(|claims| ["userinfo", "id_token"].map(|name| claims.get(name)));
     let named = members.flatten().filter_map(Value::as_object).flat_map(|member| member.keys());
-    let asked = named.filter_map(|claim| claims::scope_of(claim)).filter(|token| client.scope.contains(token));
+    let asked =
+        named.filter_map(|claim| claims::scope_of(claim)).filter(|token| client.scope.contains(token));
     let asked = Scope::parse(&asked.collect::<Vec<_>>().join(" ")).map_err(ProtocolError::server_error)?;
     scope.union(&asked).map_err(|_| ProtocolError::invalid_scope("the scope is too long"))
 }

@@ -65,6 +65,10 @@ kinds! {
     ClientSecretRotated = "client.secret_rotated",
     /// A client was removed.
     ClientDeleted = "client.deleted",
+    /// A code was presented again by whoever had all that it is bound to; what it produced was revoked.
+    CodeReplayed = "code.replayed",
+    /// A refresh token was presented again after it was spent; its family was revoked.
+    RefreshTokenReused = "refresh_token.reused",
     /// One token was revoked.
     TokenRevoked = "token.revoked",
     /// Everything issued before a time was revoked, to a client or for a subject.

@@ -12,8 +12,9 @@
 //! - [`verify`]: the resource server's half. With `default-features = false` the crate is these rooms only.
 //! - `store`: the contract for what must be remembered, and its backends.
 //! - `audit`: the hash-chained log of security-relevant acts.
-//! - `keys`, `clients`, `tokens`: the signing keys and their rotation, the registered clients, the
-//!   tokens and their revocation.
+//! - `limits`: who asks how often, and whether that is too often.
+//! - `keys`, `clients`, `users`, `tokens`: the signing keys and their rotation, the registered clients, the
+//!   people with their accounts and sessions, the tokens and their revocation.
 //! - `protocol`: OAuth itself; knows no HTTP type.
 //! - `http`: actix-web only: routes, parameters, answers, dialects.
 //! - `telemetry`: the log and the metrics.
@@ -43,6 +44,8 @@ pub mod http;
 #[cfg(feature = "server")]
 pub mod keys;
 #[cfg(feature = "server")]
+pub mod limits;
+#[cfg(feature = "server")]
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod store;
@@ -50,3 +53,5 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod tokens;
+#[cfg(feature = "server")]
+pub mod users;

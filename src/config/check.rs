@@ -15,6 +15,7 @@ pub(super) fn relations(config: &Config) -> Vec<Refusal> {
     refusals.extend(listeners(config));
     refusals.extend(kek_apart_from_keys(config));
     refusals.extend(lifetimes(config));
+    refusals.extend(refresh_tokens(config));
     refusals.extend(resources(config));
     refusals
 }
@@ -143,14 +144,23 @@ fn lifetimes(config: &Config) -> Vec<Refusal> {
     refusals
 }
 
+fn refresh_tokens(config: &Config) -> Option<Refusal> {
+    let lifetime = config.refresh_tokens.lifetime;
+    (config.refresh_tokens.idle > lifetime).then(|| {
+        let reason = format!("must be at most {} (refresh_tokens.lifetime)", written(lifetime));
+        Refusal::new("refresh_tokens.idle", reason, "lower it or raise refresh_tokens.lifetime")
+            .depending_on(&["refresh_tokens.lifetime"])
+    })
+}
+
 fn resources(config: &Config) -> Vec<Refusal> {
-    let admin = config.admin_resource();
+    let built_in = [(config.admin_resource(), "admin"), (config.users_resource(), "users")];
     let mut refusals = Vec::new();
     for (index, resource) in config.resources.iter().enumerate() {
         let key = |member: &str| format!("resources[{index}].{member}");
         let uri = resource.uri.as_str();
-        if uri == admin {
-            let reason = "is the admin API, which is built in";
+        if let Some((_, api)) = built_in.iter().find(|(built_in, _)| uri == built_in) {
+            let reason = format!("is the {api} API, which is built in");
             refusals.push(Refusal::new(key("uri"), reason, "name it otherwise").depending_on(&["issuer"]));
         }
         if config.resources[..index].iter().any(|earlier| earlier.uri == resource.uri) {

@@ -1,17 +1,29 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::error::{ConfigError, Refusal};
 use super::layers::{KEK_VARIABLE, Sources, merge};
 use super::leaf::{Leaf, Wrong};
 use super::reader::Reader;
-use super::{Config, DialectsConfig, KekSource, KeysConfig, LogConfig, ResourceConfig, TokensConfig, check};
+use super::{
+    ApiKeysConfig, CodesConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig, LimitsConfig,
+};
+use super::{
+    LogConfig, PagesConfig, PasswordsConfig, RefreshTokensConfig, ResourceConfig, SessionsConfig,
+    TokensConfig, check,
+};
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+/// RFC 6749, section 4.1.2: no code should live longer.
+const TEN_MINUTES: Duration = Duration::from_mins(10);
+const TWO_YEARS: Duration = Duration::from_hours(2 * 365 * 24);
 const TEN_YEARS: Duration = Duration::from_hours(3650 * 24);
 
 /// Reads and checks the settings. Whether the key schedule is safe is not checked here; see [`load_with`].
@@ -63,7 +75,32 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
             json: reader.read("log.json", Leaf::flag),
         },
         tokens: read_tokens(reader, &resources),
+        codes: CodesConfig {
+            lifetime: reader.read("codes.lifetime", |leaf| leaf.duration(&(SECOND..=TEN_MINUTES))),
+        },
+        refresh_tokens: RefreshTokensConfig {
+            lifetime: reader.read("refresh_tokens.lifetime", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
+            idle: reader.read("refresh_tokens.idle", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
+        },
+        passwords: PasswordsConfig {
+            hashing_permits: reader
+                .read_optional("passwords.hashing_permits", |leaf| leaf.count(&(1..=1024)))
+                .unwrap_or_else(cores),
+            cost: HashingCost::ADVISED,
+        },
+        sessions: SessionsConfig {
+            idle: reader.read("sessions.idle", session_lifetime),
+            absolute: reader.read("sessions.absolute", session_lifetime),
+        },
+        pages: PagesConfig {
+            service_name: reader.read("pages.service_name", |leaf| leaf.text().map(str::to_owned)),
+            scope_descriptions: reader.read_table("pages.scope_descriptions"),
+        },
         dialects: DialectsConfig { oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag) },
+        trusted_proxies: reader.read_optional("trusted_proxies", networks).unwrap_or_default(),
+        forwarded_header: reader.read("forwarded_header", |leaf| leaf.parsed("x-forwarded-for")),
+        limits: read_limits(reader),
+        api_keys: ApiKeysConfig { in_query: reader.read("api_keys.in_query", Leaf::flag) },
         keys,
         resources,
     }
@@ -98,6 +135,7 @@ fn read_keys(reader: &mut Reader, kek: Option<Secret>) -> KeysConfig {
         lead: reader.read("keys.lead", up_to(TEN_YEARS)),
         hold: reader.read("keys.hold", up_to(TEN_YEARS)),
         rotation_period: reader.read("keys.rotation_period", up_to(TEN_YEARS)),
+        sealing_period: reader.read("keys.sealing_period", |leaf| leaf.duration(&(HOUR..=TEN_YEARS))),
     }
 }
 
@@ -124,6 +162,20 @@ fn read_tokens(reader: &mut Reader, resources: &[ResourceConfig]) -> TokensConfi
     }
 }
 
+fn read_limits(reader: &mut Reader) -> LimitsConfig {
+    let mut per_minute = |key| reader.read(key, per_minute);
+    LimitsConfig {
+        token_per_client: per_minute("limits.token_per_client"),
+        token_per_address: per_minute("limits.token_per_address"),
+        revocation_per_client: per_minute("limits.revocation_per_client"),
+        refused_per_address: per_minute("limits.refused_per_address"),
+        authorize_per_address: per_minute("limits.authorize_per_address"),
+        login_per_address: per_minute("limits.login_per_address"),
+        registration_per_address: per_minute("limits.registration_per_address"),
+        api_key: per_minute("limits.api_key"),
+    }
+}
+
 fn read_resources(reader: &mut Reader) -> Vec<ResourceConfig> {
     let mut resources = Vec::new();
     for index in 0..reader.resources() {
@@ -141,8 +193,34 @@ fn read_resources(reader: &mut Reader) -> Vec<ResourceConfig> {
     resources
 }
 
+/// So many in any minute; 0 and `off` mean no limit.
+fn per_minute(leaf: &Leaf) -> Result<u32, Wrong> {
+    if leaf.text().is_ok_and(|text| text == "off") {
+        return Ok(0);
+    }
+    let count = leaf.count(&(0..=1_000_000_000)).map_err(|(reason, _)| {
+        (format!("{reason}, or \"off\""), "write how many requests are let through a minute".to_owned())
+    })?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn networks(leaf: &Leaf) -> Result<Vec<IpNet>, Wrong> {
+    let texts = leaf.list()?.into_iter().filter(|text| !text.is_empty());
+    let network = |text: &str| {
+        let alone = text.parse::<IpAddr>().map(IpNet::from).ok();
+        alone.or_else(|| text.parse().ok()).ok_or_else(|| {
+            (format!("{text:?} is not a network"), "write, say, [\"10.0.0.0/8\", \"fd00::/8\"]".to_owned())
+        })
+    };
+    texts.map(network).collect()
+}
+
 fn token_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
     leaf.duration(&(SECOND..=DAY))
+}
+
+fn session_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
+    leaf.duration(&(MINUTE..=TEN_YEARS))
 }
 
 fn path(leaf: &Leaf) -> Result<PathBuf, Wrong> {

@@ -16,9 +16,12 @@ mod setting;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::oauth::{Algorithm, Resource, Scope};
 
@@ -47,10 +50,28 @@ pub struct Config {
     pub keys: KeysConfig,
     /// Tokens.
     pub tokens: TokensConfig,
-    /// Resource servers, besides the built-in admin API.
+    /// Authorization codes.
+    pub codes: CodesConfig,
+    /// Refresh tokens.
+    pub refresh_tokens: RefreshTokensConfig,
+    /// Resource servers, besides the built-in admin API and users API.
     pub resources: Vec<ResourceConfig>,
+    /// Passwords.
+    pub passwords: PasswordsConfig,
+    /// Sign-in sessions.
+    pub sessions: SessionsConfig,
+    /// The pages that people see.
+    pub pages: PagesConfig,
     /// What old documents' clients need beyond the standard.
     pub dialects: DialectsConfig,
+    /// The networks of the proxies in front of the service.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they say for whom they ask.
+    pub forwarded_header: ForwardedHeader,
+    /// How many requests are let through.
+    pub limits: LimitsConfig,
+    /// API keys.
+    pub api_keys: ApiKeysConfig,
 }
 
 /// How the service logs.
@@ -83,6 +104,8 @@ pub struct KeysConfig {
     pub hold: Duration,
     /// How long a key signs.
     pub rotation_period: Duration,
+    /// How long a sealing key seals.
+    pub sealing_period: Duration,
 }
 
 /// Where the key-encryption key comes from.
@@ -107,6 +130,22 @@ pub struct TokensConfig {
     pub status_list_ttl: Duration,
 }
 
+/// The authorization codes' settings.
+#[derive(Clone, Copy, Debug)]
+pub struct CodesConfig {
+    /// Within what time a code must be redeemed.
+    pub lifetime: Duration,
+}
+
+/// The refresh tokens' settings.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshTokensConfig {
+    /// How long a grant can be refreshed.
+    pub lifetime: Duration,
+    /// How long a refresh token may lie unused.
+    pub idle: Duration,
+}
+
 /// A resource server.
 #[derive(Clone, Debug)]
 pub struct ResourceConfig {
@@ -120,6 +159,50 @@ pub struct ResourceConfig {
     pub algorithm: Option<Algorithm>,
 }
 
+/// How passwords are hashed.
+#[derive(Clone, Debug)]
+pub struct PasswordsConfig {
+    /// How many are hashed at once.
+    pub hashing_permits: usize,
+    /// What one hash costs. Not a setting: only tests have reason to ask for less.
+    pub cost: HashingCost,
+}
+
+/// What Argon2id takes for one hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashingCost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+}
+
+impl HashingCost {
+    /// 19 MiB and two passes: OWASP's first choice for servers.
+    pub const ADVISED: Self = Self { memory_kib: 19 * 1024, passes: 2 };
+
+    /// As little as there can be, for tests. **Never for service.**
+    pub const LEAST: Self = Self { memory_kib: 8, passes: 1 };
+}
+
+/// How long people stay signed in.
+#[derive(Clone, Debug)]
+pub struct SessionsConfig {
+    /// A session that was not used for so long ends.
+    pub idle: Duration,
+    /// A session as old as this ends, however much it is used.
+    pub absolute: Duration,
+}
+
+/// The pages that people see.
+#[derive(Clone, Debug)]
+pub struct PagesConfig {
+    /// What the service calls itself.
+    pub service_name: String,
+    /// What scope tokens mean in words, where the usual words don't fit.
+    pub scope_descriptions: BTreeMap<String, String>,
+}
+
 /// What old documents' clients need beyond the standard.
 #[derive(Clone, Debug, Default)]
 pub struct DialectsConfig {
@@ -127,11 +210,84 @@ pub struct DialectsConfig {
     pub oauth_token_get: bool,
 }
 
+/// The header in which the trusted proxies say for whom they speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: addresses, separated by commas.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// The header's name, in small letters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
+
+impl std::str::FromStr for ForwardedHeader {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::XForwardedFor, Self::Forwarded]
+            .into_iter()
+            .find(|header| header.name().eq_ignore_ascii_case(text))
+            .ok_or("must be x-forwarded-for or forwarded")
+    }
+}
+
+/// How many requests are let through in any 60 seconds; 0 means that there is no such limit.
+#[derive(Clone, Debug)]
+pub struct LimitsConfig {
+    /// Token requests of one client that has authenticated.
+    pub token_per_client: u32,
+    /// Token requests from one address in which no client authenticates.
+    pub token_per_address: u32,
+    /// Revocations by one client.
+    pub revocation_per_client: u32,
+    /// Requests from one address with wrong credentials, or without the permission that they need.
+    pub refused_per_address: u32,
+    /// Authorization requests from one address.
+    pub authorize_per_address: u32,
+    /// Sign-ins from one address.
+    pub login_per_address: u32,
+    /// Registrations from one address.
+    pub registration_per_address: u32,
+    /// Requests with one API key.
+    pub api_key: u32,
+}
+
+/// API keys.
+#[derive(Clone, Debug)]
+pub struct ApiKeysConfig {
+    /// Whether they are taken in the query too, where they end up in logs.
+    pub in_query: bool,
+}
+
 impl Config {
     /// The identifier of the built-in admin API as a resource: the value of `resource` and `aud`.
     #[must_use]
     pub fn admin_resource(&self) -> String {
         format!("{}/admin", self.issuer)
+    }
+
+    /// The issuer's host: what people know the service by.
+    #[must_use]
+    pub fn issuer_host(&self) -> String {
+        let url = url::Url::parse(&self.issuer).ok();
+        url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| self.issuer.clone())
+    }
+
+    /// The identifier of the built-in users API as a resource.
+    #[must_use]
+    pub fn users_resource(&self) -> String {
+        format!("{}/users", self.issuer)
     }
 
     /// Where sled keeps what must be remembered.
@@ -156,6 +312,7 @@ impl Config {
         config.workers = 1;
         config.data_dir = dir.join("data");
         config.keys.dir = dir.join("keys");
+        config.passwords.cost = HashingCost::LEAST;
         config
     }
 }

@@ -85,6 +85,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "How long a key signs; longer than `keys.lead`.",
     },
     Setting {
+        key: "keys.sealing_period",
+        default: Some("30d"),
+        meaning: "How long a sealing key seals refresh tokens, cookies and forms before the next one does.",
+    },
+    Setting {
         key: "tokens.lifetime",
         default: Some("1h"),
         meaning: "How long an access token lives unless its resource or client says otherwise.",
@@ -100,9 +105,100 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "For how long a status list may be cached: how soon a revocation is seen.",
     },
     Setting {
+        key: "codes.lifetime",
+        default: Some("60s"),
+        meaning: "Within what time an authorization code must be redeemed; at most 10 minutes.",
+    },
+    Setting {
+        key: "refresh_tokens.lifetime",
+        default: Some("30d"),
+        meaning: "How long a grant can be refreshed, counted from when its code was redeemed.",
+    },
+    Setting {
+        key: "refresh_tokens.idle",
+        default: Some("14d"),
+        meaning: "How long a refresh token may lie unused; at most `refresh_tokens.lifetime`.",
+    },
+    Setting {
+        key: "passwords.hashing_permits",
+        default: None,
+        meaning: "How many passwords are hashed at once, 19 MiB each; as many as there are cores unless set.",
+    },
+    Setting {
+        key: "sessions.idle",
+        default: Some("8h"),
+        meaning: "Whoever did nothing for so long is signed out.",
+    },
+    Setting {
+        key: "sessions.absolute",
+        default: Some("7d"),
+        meaning: "Whoever signed in so long ago is signed out.",
+    },
+    Setting {
+        key: "pages.service_name",
+        default: Some("Signet"),
+        meaning: "What the service calls itself on its pages.",
+    },
+    Setting {
+        key: "pages.scope_descriptions.*",
+        default: None,
+        meaning: "What a scope token lets a client do, in words, for the consent page.",
+    },
+    Setting {
         key: "dialects.oauth_token_get",
         default: Some("false"),
         meaning: "Let `GET /oauth/token` issue tokens, as one old document's prose has it.",
+    },
+    Setting {
+        key: "trusted_proxies",
+        default: None,
+        meaning: "Networks of the proxies in front of the service, such as `10.0.0.0/8`; only their forwarding header is believed.",
+    },
+    Setting {
+        key: "forwarded_header",
+        default: Some("x-forwarded-for"),
+        meaning: "The one header in which they say for whom they ask: `x-forwarded-for` or `forwarded` (RFC 7239).",
+    },
+    Setting {
+        key: "limits.token_per_client",
+        default: Some("6000000"),
+        meaning: "Token requests of one client that has authenticated.",
+    },
+    Setting {
+        key: "limits.token_per_address",
+        default: Some("6000"),
+        meaning: "Token requests from one address in which no client authenticates.",
+    },
+    Setting {
+        key: "limits.revocation_per_client",
+        default: Some("60000"),
+        meaning: "Revocations by one client.",
+    },
+    Setting {
+        key: "limits.refused_per_address",
+        default: Some("300"),
+        meaning: "Requests from one address with wrong credentials, or without the permission that they need.",
+    },
+    Setting {
+        key: "limits.authorize_per_address",
+        default: Some("600"),
+        meaning: "Authorization requests from one address.",
+    },
+    Setting {
+        key: "limits.login_per_address",
+        default: Some("60"),
+        meaning: "Sign-ins from one address, on devices that are not known.",
+    },
+    Setting {
+        key: "limits.registration_per_address",
+        default: Some("10"),
+        meaning: "Registrations from one address.",
+    },
+    Setting { key: "limits.api_key", default: Some("100"), meaning: "Requests with one API key." },
+    Setting {
+        key: "api_keys.in_query",
+        default: Some("false"),
+        meaning: "Take API keys in the query parameter `api_key` too, where they end up in logs.",
     },
     Setting {
         key: "resources[].uri",

@@ -11,6 +11,7 @@
 //! the promise: dates come too early, and nobody can tell.
 
 mod change;
+mod data_key;
 mod directory;
 mod draft;
 mod error;
@@ -29,6 +30,7 @@ mod ring;
 pub mod schedule;
 mod seal;
 mod sealed_ring;
+mod sealing;
 mod signer;
 #[cfg(test)]
 mod simulation;
@@ -37,6 +39,7 @@ mod software;
 mod vault;
 
 pub use change::KeyEvent;
+pub use data_key::{DataKey, DataKeyError};
 pub use directory::DirectoryVault;
 pub use error::KeyRingError;
 pub use import::{UnreadableKey, read_private_key};
@@ -48,6 +51,7 @@ pub use report::{Changed, Compromised, Imported, KeyList, KeyView, Rotated, Rota
 pub use ring::{Health, KeyRing, KeyRingParts};
 pub use seal::{SealedKey, UnsealError};
 pub use sealed_ring::RingUnreadable;
+pub use sealing::{SealError, SealingEvent, SealingKeyId, SealingKeyView, SealingKeys, SealingParts};
 pub use signer::{SelfTestFailed, SignError, Signer, self_test};
 pub use snapshot::{JwksDocument, NoKey, ServedJwks, SigningKey};
 pub use software::{SoftwareSigner, UnusableKey};

@@ -82,10 +82,35 @@ impl Scope {
         token.starts_with("signet:")
     }
 
+    /// Asks for an ID token (OpenID Connect Core, section 3.1.2.1).
+    pub const OPENID: &str = "openid";
+
+    /// Asks for a refresh token that outlives the session (OpenID Connect Core, section 11).
+    pub const OFFLINE_ACCESS: &str = "offline_access";
+
+    /// The tokens that mean something to this service itself (OpenID Connect Core, sections 3.1.2.1, 5.4 and 11).
+    pub const OF_OPENID: [&str; 6] =
+        [Self::OPENID, Self::OFFLINE_ACCESS, "profile", "email", "address", "phone"];
+
+    /// Whether `token` means something to this service itself (OpenID Connect Core, sections 3.1.2.1, 5.4 and 11).
+    #[must_use]
+    pub fn is_of_openid(token: &str) -> bool {
+        Self::OF_OPENID.contains(&token)
+    }
+
     /// Whether every token of `self` is in `other`.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {
         self.iter().all(|token| other.contains(token))
+    }
+
+    /// The tokens of `self`, then those that only `other` has.
+    ///
+    /// # Errors
+    /// When that would be over 2048 characters.
+    pub fn union(&self, other: &Self) -> Result<Self, InvalidScope> {
+        let more = other.iter().filter(|token| !self.contains(token));
+        Self::parse(&self.iter().chain(more).collect::<Vec<_>>().join(" "))
     }
 }
 

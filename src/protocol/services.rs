@@ -2,11 +2,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::audit::AuditLog;
-use crate::clients::{ClientRegistry, Resources};
+use crate::clients::{Client, ClientRegistry, Resources};
 use crate::clock::SharedClock;
-use crate::keys::KeyRing;
+use crate::entropy::SharedEntropy;
+use crate::keys::{KeyRing, SealingKeys};
+use crate::limits::Limits;
+use crate::oauth::{Algorithm, Secret};
 use crate::store::Store;
-use crate::tokens::{AccessTokens, Revocations, StatusIndexes, StatusLists, StatusPublisher};
+use crate::tokens::{AccessTokens, Codes, Families, IdTokens, RefreshTokens, Revocations, Sealer};
+use crate::tokens::{StatusIndexes, StatusLists, StatusPublisher};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, SecondFactors, Sessions};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -14,6 +19,8 @@ pub struct Services {
     pub issuer: String,
     /// The time.
     pub clock: SharedClock,
+    /// Chance.
+    pub entropy: SharedEntropy,
     /// What must be remembered.
     pub store: Arc<dyn Store>,
     /// The signing keys.
@@ -22,9 +29,31 @@ pub struct Services {
     pub clients: ClientRegistry,
     /// The resource servers.
     pub resources: Resources,
+    /// The people's accounts.
+    pub accounts: Accounts,
+    /// Who is signed in.
+    pub sessions: Sessions,
+    /// How people sign in besides their passwords.
+    pub second_factors: SecondFactors,
+    /// What people let clients do.
+    pub consents: Consents,
+    /// Who may try a password.
+    pub login_throttle: LoginThrottle,
+    /// The API keys.
+    pub api_keys: ApiKeys,
+    /// How many requests are let through.
+    pub limits: Arc<Limits>,
     /// Issues access tokens.
     pub access_tokens: AccessTokens,
-    /// Revokes them.
+    /// Authorization codes.
+    pub codes: Codes,
+    /// Refresh tokens.
+    pub refresh_tokens: RefreshTokens,
+    /// What was issued for one code.
+    pub families: Arc<Families>,
+    /// Issues ID tokens.
+    pub id_tokens: IdTokens,
+    /// Revokes tokens.
     pub revocations: Arc<Revocations>,
     /// Where tokens take their place for revocation.
     pub status_indexes: Arc<StatusIndexes>,
@@ -32,6 +61,10 @@ pub struct Services {
     pub status_lists: Arc<StatusLists>,
     /// Publishes them.
     pub status: StatusPublisher,
+    /// Seals what this service reads back itself.
+    pub sealer: Sealer,
+    /// What it seals with.
+    pub sealing_keys: Arc<SealingKeys>,
     /// Remembers security-relevant acts.
     pub audit: Arc<AuditLog>,
     /// Whether the service is on its way out.
@@ -42,6 +75,22 @@ impl Services {
     /// From now on this node is not ready: whoever balances load sends requests elsewhere.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// A new value for the cookie that ties forms to a browser: 256 random bits.
+    #[must_use]
+    pub fn new_holder(&self) -> Secret {
+        Secret::new(self.entropy.token::<32>())
+    }
+
+    /// With which algorithm the client's ID tokens are signed: what it registered, else RS256 (OpenID Connect
+    /// Registration, section 2), else the first in use.
+    #[must_use]
+    pub fn id_token_algorithm(&self, client: &Client) -> Algorithm {
+        let in_use = self.keys.policy().algorithms();
+        let usual = Some(Algorithm::RS256).filter(|usual| in_use.contains(usual));
+        let usual = usual.or_else(|| in_use.first().copied()).unwrap_or(Algorithm::RS256);
+        client.id_token_signed_response_alg.unwrap_or(usual)
     }
 
     pub(super) fn is_stopping(&self) -> bool {

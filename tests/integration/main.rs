@@ -3,7 +3,10 @@
 
 mod administration;
 mod architecture;
+mod authorize;
+mod browser;
 mod cli;
+mod codes;
 mod contract;
 mod crash;
 mod dialects;
@@ -11,6 +14,7 @@ mod first_start;
 mod forged_introspection;
 mod forged_tokens;
 mod forgeries;
+mod grants_fixture;
 mod key_ring;
 mod key_ring_crashes;
 mod key_ring_fixture;
@@ -19,6 +23,7 @@ mod openapi;
 mod over_http;
 mod process;
 mod publication;
+mod refresh_tokens;
 mod revocation;
 mod rotation;
 mod signer_contract;

@@ -1,12 +1,15 @@
 //! Looking at the signing keys, rotating, condemning and importing them.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Administrator, audited};
 use crate::audit::{Actor, AuditError, Event, EventKind};
 use crate::keys::forecast::Forecast;
+use crate::keys::intervene::Breakage;
 use crate::keys::schedule::Step;
-use crate::keys::{Compromised, Imported, KeyEvent, KeyList, Rotations};
+use crate::keys::{
+    Compromised, Imported, KeyEvent, KeyList, Rotations, SealingEvent, SealingKeyId, SealingKeyView,
+};
 use crate::oauth::{Algorithm, ErrorCode, KeyId, Secret};
 use crate::protocol::{ProtocolError, Services};
 
@@ -42,10 +45,20 @@ pub struct ImportRequest {
     pub algorithm: Algorithm,
 }
 
+/// Every key of the service.
+#[derive(Debug, Serialize)]
+pub struct AllKeys {
+    /// Those that sign.
+    #[serde(flatten)]
+    signing: KeyList,
+    /// Those that seal.
+    sealing: Vec<SealingKeyView>,
+}
+
 /// Every key and where it stands.
 #[must_use]
-pub fn list(services: &Services) -> KeyList {
-    services.keys.list()
+pub fn list(services: &Services) -> AllKeys {
+    AllKeys { signing: services.keys.list(), sealing: services.sealing_keys.list() }
 }
 
 /// What will happen to the keys, and when: nothing is changed.
@@ -63,8 +76,7 @@ pub async fn rotate(
     administrator: &Administrator,
     request: &RotationRequest,
 ) -> Result<Rotations, ProtocolError> {
-    let mut event =
-        Event::new(EventKind::KeyRotateRequested, administrator.actor.clone()).detail("force", request.force);
+    let mut event = administrator.event(EventKind::KeyRotateRequested).detail("force", request.force);
     if let Some(algorithm) = request.algorithm {
         event = event.detail("algorithm", algorithm.as_str());
     }
@@ -75,7 +87,7 @@ pub async fn rotate(
     Ok(changed.answer)
 }
 
-/// Condemns a key.
+/// Condemns a signing key or a sealing key.
 ///
 /// # Errors
 /// `not_found` when there is no such key.
@@ -87,13 +99,28 @@ pub async fn compromise(
 ) -> Result<Compromised, ProtocolError> {
     let unknown = |_| ProtocolError::new(ErrorCode::NotFound, "there is no such key");
     let kid = KeyId::parse(kid).map_err(unknown)?;
-    let mut event = Event::new(EventKind::KeyCompromised, administrator.actor.clone()).key(&kid);
+    let mut event = administrator.event(EventKind::KeyCompromised).key(&kid);
     if let Some(reason) = &request.reason {
         event = event.detail("reason", reason.as_str());
+    }
+    if services.sealing_keys.contains(kid.as_str()) {
+        return audited(services, event.detail("use", "sealing"), compromise_sealing(services, kid)).await;
     }
     let changed = audited(services, event, async { Ok(services.keys.compromise(&kid).await?) }).await?;
     record(services, &changed.events).await?;
     Ok(changed.answer)
+}
+
+async fn compromise_sealing(services: &Services, id: SealingKeyId) -> Result<Compromised, ProtocolError> {
+    let until = services.sealing_keys.opens_until(id.as_str());
+    if !services.sealing_keys.compromise(&id).await? {
+        return Err(ProtocolError::new(ErrorCode::NotFound, "there is no such key"));
+    }
+    let what = format!(
+        "what {id} sealed does not open: its refresh tokens and forms are refused, people sign in anew"
+    );
+    let breaks = vec![Breakage { what, until }];
+    Ok(Compromised { kid: id, signs_now: None, named_until: None, breaks })
 }
 
 /// Takes a key in; it waits like any other before it signs.
@@ -105,8 +132,7 @@ pub async fn import(
     administrator: &Administrator,
     request: &ImportRequest,
 ) -> Result<Imported, ProtocolError> {
-    let event = Event::new(EventKind::KeyImported, administrator.actor.clone())
-        .detail("algorithm", request.algorithm.as_str());
+    let event = administrator.event(EventKind::KeyImported).detail("algorithm", request.algorithm.as_str());
     let changed =
         audited(services, event, async { Ok(services.keys.import(&request.key, request.algorithm).await?) })
             .await?;
@@ -133,6 +159,21 @@ pub async fn record(services: &Services, events: &[KeyEvent]) -> Result<(), Audi
             entry = entry.key(kid);
         }
         services.audit.record(entry).await?;
+    }
+    Ok(())
+}
+
+/// Records what happened to sealing keys by itself.
+///
+/// # Errors
+/// When the audit log can't be written; what happened stays so.
+pub async fn record_sealing(services: &Services, events: &[SealingEvent]) -> Result<(), AuditError> {
+    for event in events {
+        let (kind, id) = match event {
+            SealingEvent::Created(id) => (EventKind::KeyGenerated, id),
+            SealingEvent::Forgotten(id) => (EventKind::KeyForgotten, id),
+        };
+        services.audit.record(Event::new(kind, Actor::Service).key(id).detail("use", "sealing")).await?;
     }
     Ok(())
 }

@@ -1,0 +1,124 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::index;
+use crate::clock::SharedClock;
+use crate::oauth::{ClientId, Scope, UserId};
+use crate::store::typed::TypedTable;
+use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
+
+const CONSENTS: TypedTable<Consent> = TypedTable::new(Table::plain("consents"));
+
+/// How often a write is tried again when another one came first.
+const ATTEMPTS: usize = 5;
+
+/// What a person let a client do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// Which client.
+    pub client_id: ClientId,
+    /// What for.
+    pub scope: Scope,
+    /// When it was allowed first.
+    pub allowed_at: DateTime<Utc>,
+    /// When it was last asked for and allowed.
+    pub last_allowed_at: DateTime<Utc>,
+}
+
+/// What people let clients do, remembered until they withdraw it.
+pub struct Consents {
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+}
+
+impl Consents {
+    /// The consents in `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: SharedClock) -> Self {
+        Self { store, clock }
+    }
+
+    /// What `user` let the client do. A consent that is older than the client, `registered_at`, was given to another
+    /// one of the same name and does not count.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn granted(
+        &self,
+        user: &UserId,
+        client_id: &ClientId,
+        registered_at: DateTime<Utc>,
+    ) -> Result<Option<Consent>, StoreError> {
+        let consent = CONSENTS.get(self.store.as_ref(), &index::key(user, client_id.as_str())).await?;
+        Ok(consent.map(|record| record.value).filter(|consent| registered_at <= consent.allowed_at))
+    }
+
+    /// Remembers that `user` let the client do `scope`, besides what was allowed before. `registered_at` as in
+    /// [`Self::granted`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn allow(
+        &self,
+        user: &UserId,
+        (client_id, registered_at): (&ClientId, DateTime<Utc>),
+        scope: &Scope,
+    ) -> Result<Consent, StoreError> {
+        let (key, now) = (index::key(user, client_id.as_str()), self.clock.now());
+        for _ in 0..ATTEMPTS {
+            let known = CONSENTS.get(self.store.as_ref(), &key).await?;
+            let condition =
+                known.as_ref().map_or(Condition::Absent, |known| Condition::VersionIs(known.version));
+            let earlier = known.map(|known| known.value).filter(|known| registered_at <= known.allowed_at);
+            // Where both together are too much for a scope, what was allowed last counts.
+            let both = earlier.as_ref().and_then(|earlier| earlier.scope.union(scope).ok());
+            let consent = Consent {
+                client_id: client_id.clone(),
+                scope: both.unwrap_or_else(|| scope.clone()),
+                allowed_at: earlier.map_or(now, |earlier| earlier.allowed_at),
+                last_allowed_at: now,
+            };
+            let batch = CONSENTS.put(Batch::new(), key.clone(), condition, &consent)?;
+            if self.store.commit(batch).await? == Committed::Applied {
+                return Ok(consent);
+            }
+        }
+        Err(StoreError::Unavailable("a consent is changed by too many at once".into()))
+    }
+
+    /// Forgets what `user` let the client do; says whether there was anything. Tokens it holds are not revoked by
+    /// this.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn withdraw(&self, user: &UserId, client_id: &ClientId) -> Result<bool, StoreError> {
+        let key = index::key(user, client_id.as_str());
+        let known = CONSENTS.get(self.store.as_ref(), &key).await?.is_some();
+        let batch = Batch::new().delete(CONSENTS.table(), key, Condition::Always);
+        let _unconditional = self.store.commit(batch).await?;
+        Ok(known)
+    }
+
+    /// Forgets all that `user` let clients do.
+    ///
+    /// # Errors
+    /// When the store fails: then some may be forgotten.
+    pub async fn withdraw_all(&self, user: &UserId) -> Result<(), StoreError> {
+        for (key, _) in index::of_user(self.store.as_ref(), CONSENTS.table(), user).await? {
+            let batch = Batch::new().delete(CONSENTS.table(), key, Condition::Always);
+            let _unconditional = self.store.commit(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// All that `user` let clients do, in the order of the clients' identifiers.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn of_user(&self, user: &UserId) -> Result<Vec<Consent>, StoreError> {
+        let rows = index::of_user(self.store.as_ref(), CONSENTS.table(), user).await?;
+        rows.iter().map(|(_, row)| Ok(CONSENTS.decode(row)?.value)).collect()
+    }
+}

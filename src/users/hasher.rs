@@ -1,0 +1,166 @@
+//! Slow hashes of passwords: Argon2id (RFC 9106), off the async threads, a few at a time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use argon2::password_hash::phc::{Output, PasswordHash as Phc, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
+
+use crate::config::HashingCost;
+use crate::entropy::SharedEntropy;
+use crate::oauth::Secret;
+
+/// Salts have 128 bits, hashes 256 (RFC 9106, section 4).
+const SALT: usize = 16;
+const HASH: usize = 32;
+
+/// For each permit so many may wait: at 20 ms a hash, somewhat over a second.
+const QUEUE_PER_PERMIT: usize = 64;
+
+/// Too many passwords wait to be hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords wait to be hashed")]
+pub struct Busy {
+    /// In how many seconds another try may succeed.
+    pub retry_after: u64,
+}
+
+/// A password at rest, in the PHC string format. Never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct PasswordHash(Phc);
+
+impl TryFrom<String> for PasswordHash {
+    type Error = argon2::password_hash::phc::Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Phc::new(&text).map(Self)
+    }
+}
+
+impl From<PasswordHash> for String {
+    fn from(hash: PasswordHash) -> Self {
+        hash.0.to_string()
+    }
+}
+
+/// Hashes and checks passwords. No more of them at once than there are permits, so that neither memory nor the
+/// cores can be used up by signing in; who would have to wait too long is sent away.
+pub struct PasswordHasher {
+    params: Params,
+    entropy: SharedEntropy,
+    permits: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    most_waiting: usize,
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
+    /// Compared with where there is no account or no password: the same work, and never a match.
+    nobody: PasswordHash,
+}
+
+impl PasswordHasher {
+    /// A hasher that does `permits` passwords at once, each at `cost`.
+    ///
+    /// # Panics
+    /// When Argon2 can't work at that cost.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "the cost is a constant of the program, not a setting")]
+    pub fn new(cost: HashingCost, permits: usize, entropy: SharedEntropy) -> Self {
+        let params =
+            Params::new(cost.memory_kib, cost.passes, 1, Some(HASH)).expect("a cost that Argon2 takes");
+        let nobody = phc(&params, &entropy.bytes::<SALT>(), &entropy.bytes::<HASH>())
+            .expect("salt and hash have their usual lengths");
+        Self {
+            params,
+            entropy,
+            permits: Arc::new(Semaphore::new(permits)),
+            waiting: Arc::default(),
+            most_waiting: permits * QUEUE_PER_PERMIT,
+            memory: Arc::default(),
+            nobody,
+        }
+    }
+
+    /// Hashes a new password.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub(super) async fn hash(&self, password: &Secret) -> Result<PasswordHash, Busy> {
+        let salt = self.entropy.bytes::<SALT>();
+        let params = self.params.clone();
+        let hashed = self.work(password, params.clone(), salt.to_vec()).await?;
+        phc(&params, &salt, &hashed).ok_or(Busy { retry_after: 1 })
+    }
+
+    /// Whether `password` is the one that was hashed. Without a hash the work is the same, and the answer no.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub(super) async fn verify(&self, password: &Secret, hash: Option<&PasswordHash>) -> Result<bool, Busy> {
+        let PasswordHash(phc) = hash.unwrap_or(&self.nobody);
+        let (Ok(params), Some(salt), Some(expected)) = (Params::try_from(phc), phc.salt, phc.hash) else {
+            return Ok(false);
+        };
+        let hashed = self.work(password, params, salt.as_ref().to_vec()).await?;
+        Ok(hashed.as_slice().ct_eq(expected.as_bytes()).into())
+    }
+
+    /// Whether it was hashed at another cost than new passwords are.
+    pub(super) fn is_outdated(&self, PasswordHash(phc): &PasswordHash) -> bool {
+        Params::try_from(phc).as_ref() != Ok(&self.params)
+    }
+
+    async fn work(&self, password: &Secret, params: Params, salt: Vec<u8>) -> Result<Vec<u8>, Busy> {
+        let busy = Busy { retry_after: 1 };
+        let place = Place::take(&self.waiting, self.most_waiting).ok_or(busy)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| busy)?;
+        drop(place);
+        let (memory, password) = (Arc::clone(&self.memory), password.clone());
+        let hashed = tokio::task::spawn_blocking(move || {
+            // Held until the work is done, even if nobody waits for it any more.
+            let _permit = permit;
+            let mut blocks = memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            blocks.resize(params.block_count(), Block::new());
+            let mut out = vec![0; params.output_len().unwrap_or(HASH)];
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+            let done = argon2.hash_password_into_with_memory(
+                password.expose().as_bytes(),
+                &salt,
+                &mut out,
+                blocks.as_mut_slice(),
+            );
+            memory.lock().unwrap_or_else(PoisonError::into_inner).push(blocks);
+            done.map(|()| out)
+        });
+        // Neither a panic nor a malformed record in there: what is hashed was made by this very code.
+        hashed.await.ok().and_then(Result::ok).ok_or(busy)
+    }
+}
+
+/// A place among those who wait; given back when dropped, also by a caller who went away.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(waiting: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let place = Self(Arc::clone(waiting));
+        (waiting.fetch_add(1, Ordering::AcqRel) < most).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn phc(params: &Params, salt: &[u8], hash: &[u8]) -> Option<PasswordHash> {
+    Some(PasswordHash(Phc {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: params.try_into().ok()?,
+        salt: Some(Salt::new(salt).ok()?),
+        hash: Some(Output::new(hash).ok()?),
+    }))
+}

@@ -1,0 +1,187 @@
+use url::Url;
+
+use super::{Email, Profile, Username};
+use crate::oauth::Secret;
+
+/// What an account is made of.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// The full name.
+    pub name: String,
+    /// The e-mail address.
+    pub email: Email,
+    /// Whether the address is known to be the person's.
+    pub email_verified: bool,
+    /// The first password; without one nobody can sign in to the account until one is set.
+    pub password: Option<Secret>,
+    /// Another name to sign in with.
+    pub preferred_username: Option<Username>,
+    /// More about the person.
+    pub profile: Profile,
+    /// Whether the person may administer Signet.
+    pub administrator: bool,
+}
+
+impl NewAccount {
+    /// An account with the members that every account has.
+    #[must_use]
+    pub fn new(name: impl Into<String>, email: Email) -> Self {
+        Self {
+            name: name.into(),
+            email,
+            email_verified: false,
+            password: None,
+            preferred_username: None,
+            profile: Profile::default(),
+            administrator: false,
+        }
+    }
+}
+
+/// What is to change of an account; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct AccountChange {
+    /// A new full name.
+    pub name: Option<String>,
+    /// A new e-mail address; it is unverified unless [`Self::email_verified`] says otherwise.
+    pub email: Option<Email>,
+    /// Whether the address is known to be the person's.
+    pub email_verified: Option<bool>,
+    /// A new name to sign in with, or none.
+    pub preferred_username: Option<Option<Username>>,
+    /// All that is known besides, anew.
+    pub profile: Option<Profile>,
+    /// Whether the person may administer Signet.
+    pub administrator: Option<bool>,
+    /// Whether the account can't be signed in to.
+    pub disabled: Option<bool>,
+    /// A new password.
+    pub password: Option<Secret>,
+}
+
+impl AccountChange {
+    /// A new password and nothing else.
+    #[must_use]
+    pub fn password(password: Secret) -> Self {
+        Self { password: Some(password), ..Self::default() }
+    }
+
+    /// The members that it changes, by name.
+    #[must_use]
+    pub fn members(&self) -> Vec<&'static str> {
+        let members = [
+            ("name", self.name.is_some()),
+            ("email", self.email.is_some()),
+            ("email_verified", self.email_verified.is_some()),
+            ("preferred_username", self.preferred_username.is_some()),
+            ("profile", self.profile.is_some()),
+            ("administrator", self.administrator.is_some()),
+            ("disabled", self.disabled.is_some()),
+            ("password", self.password.is_some()),
+        ];
+        members.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+
+    /// Whether the person is signed out everywhere by it.
+    #[must_use]
+    pub fn signs_out(&self) -> bool {
+        self.password.is_some() || self.disabled == Some(true)
+    }
+}
+
+/// What is said of a person can't be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileRefusal {
+    /// The name says nothing or too much.
+    #[error("name must be 1 to 120 characters without control characters")]
+    Name,
+    /// A text says nothing or too much.
+    #[error("{0} must be 1 to 1000 characters without control characters")]
+    Text(&'static str),
+    /// A page or picture that a browser should not be sent to.
+    #[error("{0} must be an http or https URL, 1000 characters at most")]
+    Url(&'static str),
+}
+
+/// Refuses a name that can't be shown.
+pub(super) fn check_name(name: &str) -> Result<(), ProfileRefusal> {
+    let (length, control) = (name.chars().count(), name.chars().any(char::is_control));
+    if name.trim().is_empty() || length > 120 || control { Err(ProfileRefusal::Name) } else { Ok(()) }
+}
+
+impl Profile {
+    /// Refuses members that can't be shown, or linked to.
+    pub(super) fn check(&self) -> Result<(), ProfileRefusal> {
+        let address = self.address.clone().unwrap_or_default();
+        let lines = |c: char| c == '\n' || c == '\r';
+        let texts = [
+            ("given_name", &self.given_name),
+            ("family_name", &self.family_name),
+            ("middle_name", &self.middle_name),
+            ("nickname", &self.nickname),
+            ("gender", &self.gender),
+            ("birthdate", &self.birthdate),
+            ("zoneinfo", &self.zoneinfo),
+            ("locale", &self.locale),
+            ("phone_number", &self.phone_number),
+            ("address.locality", &address.locality),
+            ("address.region", &address.region),
+            ("address.postal_code", &address.postal_code),
+            ("address.country", &address.country),
+            // These may have several lines (OpenID Connect Core, section 5.1.1).
+            ("address.formatted", &address.formatted.map(|text| text.replace(lines, " "))),
+            ("address.street_address", &address.street_address.map(|text| text.replace(lines, " "))),
+        ];
+        for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
+            if text.trim().is_empty() || text.chars().count() > 1000 || text.chars().any(char::is_control) {
+                return Err(ProfileRefusal::Text(name));
+            }
+        }
+        let urls = [("profile", &self.profile), ("picture", &self.picture), ("website", &self.website)];
+        for (name, text) in urls.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
+            let web = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+            if !web || text.len() > 1000 {
+                return Err(ProfileRefusal::Url(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::users::Address;
+
+    #[test]
+    fn a_name_can_be_shown() {
+        for name in ["Alice Wonderland", "李", "X Æ A-12"] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for name in ["", " ", "a\nb", "a\0", &"a".repeat(121)] {
+            assert_eq!(check_name(name), Err(ProfileRefusal::Name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_profile_says_something_and_links_to_the_web_only() {
+        let formatted = Some("1 Main Street\nSpringfield".to_owned());
+        let address = Some(Address { formatted, ..Address::default() });
+        let good = Profile {
+            given_name: Some("Alice".into()),
+            picture: Some("https://example.com/a.png".into()),
+            address,
+            ..Profile::default()
+        };
+        assert_eq!(good.check(), Ok(()));
+        let name = Profile { given_name: Some(" ".into()), ..good.clone() };
+        assert_eq!(name.check(), Err(ProfileRefusal::Text("given_name")));
+        for picture in ["javascript:alert(1)", "data:text/html,x", "a.png", ""] {
+            let bad = Profile { picture: Some(picture.into()), ..good.clone() };
+            assert_eq!(bad.check(), Err(ProfileRefusal::Url("picture")), "{picture}");
+        }
+        let locality = Some("a\nb".to_owned());
+        let bad = Profile { address: Some(Address { locality, ..Address::default() }), ..good };
+        assert_eq!(bad.check(), Err(ProfileRefusal::Text("address.locality")));
+    }
+}

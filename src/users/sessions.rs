@@ -1,0 +1,271 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::index;
+use crate::clock::SharedClock;
+use crate::config::SessionsConfig;
+use crate::entropy::SharedEntropy;
+use crate::oauth::{Secret, SecretHash, SessionId, UserId};
+use crate::store::typed::{Record, TypedTable};
+use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
+
+/// Sessions under the hash of what their cookie holds.
+const SESSIONS: TypedTable<Session> = TypedTable::new(Table::plain("sessions"));
+/// For each session, under its account and its `sid`, the key of its row in [`SESSIONS`].
+const OF_USER: TypedTable<SecretHash> = TypedTable::new(Table::plain("user_sessions"));
+
+/// That a session was used is written no more often, in seconds: most requests write nothing.
+const LAST_SEEN_STEP: i64 = 60;
+
+/// How often a write is tried again when another one came first.
+const ATTEMPTS: usize = 5;
+
+/// The longest part of a `User-Agent` that is kept, in characters.
+const LONGEST_USER_AGENT: usize = 256;
+
+/// How and when a person proved who they are (OpenID Connect Core, section 2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authentication {
+    /// When, in seconds since the epoch.
+    pub auth_time: i64,
+    /// By what methods (RFC 8176): `pwd`, `otp`, `mfa`.
+    pub amr: Vec<String>,
+    /// To what level, if it has a name.
+    pub acr: Option<String>,
+}
+
+/// A person signed in by one browser.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its public name: the `sid` claim (OpenID Connect Front-Channel Logout, section 3). Opens nothing.
+    pub sid: SessionId,
+    /// Who.
+    pub user: UserId,
+    /// How they proved it, the last time.
+    pub authentication: Authentication,
+    /// When they signed in first.
+    pub created_at: DateTime<Utc>,
+    /// When it was last used, to the minute.
+    pub last_seen: DateTime<Utc>,
+    /// What the browser said of itself.
+    pub user_agent: Option<String>,
+    /// Where it signed in from.
+    pub address: Option<IpAddr>,
+}
+
+/// What a session is made of.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Who.
+    pub user: UserId,
+    /// How they proved it.
+    pub authentication: Authentication,
+    /// What the browser says of itself; only its beginning is kept.
+    pub user_agent: Option<String>,
+    /// Where it signs in from.
+    pub address: Option<IpAddr>,
+}
+
+/// A session, and what its cookie holds: the only time it can be seen.
+#[derive(Clone, Debug)]
+pub struct StartedSession {
+    /// The session.
+    pub session: Session,
+    /// 256 random bits, stored as their hash only.
+    pub cookie: Secret,
+}
+
+/// The sessions. One that was not used for the idle lifetime, or is as old as the absolute one, does not exist any
+/// more.
+pub struct Sessions {
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    idle: Duration,
+    absolute: Duration,
+}
+
+impl Sessions {
+    /// The sessions in `store`, with the lifetimes of the settings.
+    #[must_use]
+    pub fn new(
+        config: &SessionsConfig,
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+    ) -> Self {
+        let lifetime = |setting| Duration::from_std(setting).unwrap_or(Duration::MAX);
+        let (idle, absolute) = (lifetime(config.idle), lifetime(config.absolute));
+        Self { store, clock, entropy, idle, absolute }
+    }
+
+    /// Starts a session.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn start(&self, new: NewSession) -> Result<StartedSession, StoreError> {
+        let now = self.clock.now();
+        let session = Session {
+            sid: self.new_sid(),
+            user: new.user,
+            authentication: new.authentication,
+            created_at: now,
+            last_seen: now,
+            user_agent: new.user_agent.map(|text| text.chars().take(LONGEST_USER_AGENT).collect()),
+            address: new.address,
+        };
+        let cookie = Secret::new(self.entropy.token::<32>());
+        let batch = self.put(Batch::new(), (&session, &cookie.hash()), Condition::Absent)?;
+        match self.store.commit(batch).await? {
+            Committed::Applied => Ok(StartedSession { session, cookie }),
+            Committed::Conflict => Err(StoreError::Invalid("a new session's identifier was there already")),
+        }
+    }
+
+    /// The session whose cookie holds `cookie`, if it has not ended. It counts as used.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(&self, cookie: &Secret) -> Result<Option<Session>, StoreError> {
+        let hash = cookie.hash();
+        for _ in 0..ATTEMPTS {
+            let Some(Record { version, value: mut session, .. }) = self.row(&hash).await? else {
+                return Ok(None);
+            };
+            let now = self.clock.now();
+            if (now - session.last_seen).num_seconds() < LAST_SEEN_STEP {
+                return Ok(Some(session));
+            }
+            session.last_seen = now;
+            let batch = self.put(Batch::new(), (&session, &hash), Condition::VersionIs(version))?;
+            if self.store.commit(batch).await? == Committed::Applied {
+                return Ok(Some(session));
+            }
+            // Somebody else used it, or ended it: only the store knows.
+        }
+        Err(contended())
+    }
+
+    /// The session called `sid` of `user`, if it has not ended. It does not count as used.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find_by_sid(&self, user: &UserId, sid: &SessionId) -> Result<Option<Session>, StoreError> {
+        let store = self.store.as_ref();
+        let Some(hash) = OF_USER.get(store, &index::key(user, sid.as_str())).await? else { return Ok(None) };
+        Ok(self.row(&hash.value).await?.map(|record| record.value))
+    }
+
+    /// Notes that the person proved anew who they are. The cookie changes with it, so that one that was planted or
+    /// copied before is worth nothing; `sid` and the age stay. `None` if the session has ended.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn reauthenticate(
+        &self,
+        cookie: &Secret,
+        authentication: Authentication,
+    ) -> Result<Option<StartedSession>, StoreError> {
+        let old = cookie.hash();
+        for _ in 0..ATTEMPTS {
+            let Some(Record { version, value: mut session, .. }) = self.row(&old).await? else {
+                return Ok(None);
+            };
+            session.authentication = authentication.clone();
+            session.last_seen = self.clock.now();
+            let cookie = Secret::new(self.entropy.token::<32>());
+            let batch = Batch::new().delete(SESSIONS.table(), key(&old), Condition::VersionIs(version));
+            let batch = self.put(batch, (&session, &cookie.hash()), Condition::Absent)?;
+            if self.store.commit(batch).await? == Committed::Applied {
+                return Ok(Some(StartedSession { session, cookie }));
+            }
+        }
+        Err(contended())
+    }
+
+    /// The sessions of `user` that have not ended, in no particular order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn of_user(&self, user: &UserId) -> Result<Vec<Session>, StoreError> {
+        let mut sessions = Vec::new();
+        for (_, row) in index::of_user(self.store.as_ref(), OF_USER.table(), user).await? {
+            let hash = OF_USER.decode(&row)?.value;
+            sessions.extend(self.row(&hash).await?.map(|record| record.value));
+        }
+        Ok(sessions)
+    }
+
+    /// Ends one session; answers with it if there was one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end(&self, user: &UserId, sid: &SessionId) -> Result<Option<Session>, StoreError> {
+        let index = index::key(user, sid.as_str());
+        for _ in 0..ATTEMPTS {
+            let Some(pointer) = OF_USER.get(self.store.as_ref(), &index).await? else { return Ok(None) };
+            let session = self.row(&pointer.value).await?;
+            // The condition: a cookie that was renewed meanwhile must not survive.
+            let batch = Batch::new()
+                .delete(OF_USER.table(), index.clone(), Condition::VersionIs(pointer.version))
+                .delete(SESSIONS.table(), key(&pointer.value), Condition::Always);
+            if self.store.commit(batch).await? == Committed::Applied {
+                return Ok(session.map(|record| record.value));
+            }
+        }
+        Err(contended())
+    }
+
+    /// Ends every session of `user`; answers with them.
+    ///
+    /// # Errors
+    /// When the store fails: then some may have ended.
+    pub async fn end_all(&self, user: &UserId) -> Result<Vec<Session>, StoreError> {
+        let mut ended = Vec::new();
+        for (key, _) in index::of_user(self.store.as_ref(), OF_USER.table(), user).await? {
+            if let Some(sid) = index::name(&key).and_then(|sid| SessionId::parse(sid).ok()) {
+                ended.extend(self.end(user, &sid).await?);
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn row(&self, hash: &SecretHash) -> Result<Option<Record<Session>>, StoreError> {
+        SESSIONS.get(self.store.as_ref(), &key(hash)).await
+    }
+
+    /// Both rows of a session; `condition` is for the row under the cookie's hash.
+    fn put(
+        &self,
+        batch: Batch,
+        (session, hash): (&Session, &SecretHash),
+        condition: Condition,
+    ) -> Result<Batch, StoreError> {
+        let idle_end = session.last_seen.checked_add_signed(self.idle);
+        let end =
+            [idle_end, session.created_at.checked_add_signed(self.absolute)].into_iter().flatten().min();
+        let index = index::key(&session.user, session.sid.as_str());
+        Ok(batch.put(SESSIONS.table(), key(hash), condition, SESSIONS.encode(session, end)?).put(
+            OF_USER.table(),
+            index,
+            Condition::Always,
+            OF_USER.encode(hash, end)?,
+        ))
+    }
+
+    fn new_sid(&self) -> SessionId {
+        #[expect(clippy::expect_used, reason = "base64url is what an identifier may hold")]
+        SessionId::parse(&self.entropy.token::<16>()).expect("a sid")
+    }
+}
+
+fn key(hash: &SecretHash) -> Vec<u8> {
+    String::from(hash.clone()).into_bytes()
+}
+
+fn contended() -> StoreError {
+    StoreError::Unavailable("a session is changed by too many at once".into())
+}

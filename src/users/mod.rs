@@ -14,6 +14,8 @@ mod recovery;
 mod registration;
 mod second_factor;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 pub use account::{Account, Address, Profile};
 pub use accounts::{AccountError, Accounts, AuthenticateError, Page};

@@ -7,6 +7,7 @@ mod cli;
 mod contract;
 mod crash;
 mod dialects;
+mod document_002;
 mod first_start;
 mod forged_introspection;
 mod forged_tokens;

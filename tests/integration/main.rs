@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
 
+mod accounts;
 mod administration;
 mod architecture;
 mod cli;

@@ -303,9 +303,11 @@ fn every_field_is_a_setting() {
         log,
         keys,
         tokens,
-        resources,
+        codes,
+        refresh_tokens,
         passwords,
         sessions,
+        resources,
         dialects,
     } = Config::for_tests(Path::new("t"));
     let LogConfig { filter, json } = log;
@@ -319,18 +321,22 @@ fn every_field_is_a_setting() {
         lead,
         hold,
         rotation_period,
+        sealing_period,
     } = keys;
     let TokensConfig { lifetime, longest_lifetime, status_list_ttl } = tokens;
-    // The cost is not a setting.
-    let PasswordsConfig { hashing_permits, cost: _ } = passwords;
-    let SessionsConfig { idle, absolute } = sessions;
+    let CodesConfig { lifetime: code_lifetime } = codes;
+    let RefreshTokensConfig { lifetime: refresh_lifetime, idle } = refresh_tokens;
+    let PasswordsConfig { hashing_permits, cost: _no_setting } = passwords;
+    let SessionsConfig { idle: session_idle, absolute } = sessions;
     let DialectsConfig { oauth_token_get } = dialects;
     let ResourceConfig { uri, scope, lifetime: own_lifetime, algorithm } = resources[0].clone();
     let mut fields = 0;
     macro_rules! count { ($($field:ident)*) => { $(let _ = &$field; fields += 1;)* } }
     count!(issuer listen management_listen workers data_dir filter json dir kek algorithms jwks_max_age);
     count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
-    count!(hashing_permits idle absolute oauth_token_get uri scope own_lifetime algorithm);
+    count!(sealing_period code_lifetime refresh_lifetime idle);
+    count!(hashing_permits session_idle absolute);
+    count!(oauth_token_get uri scope own_lifetime algorithm);
     // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
     assert_eq!(fields + 1, SETTINGS.len());
 }

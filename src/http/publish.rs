@@ -155,7 +155,8 @@ impl Document<'_> {
     fn answer(&self, request: &HttpRequest, body: impl FnOnce() -> Bytes) -> HttpResponse {
         let Validators { etag, cache_control, .. } = self.validators;
         let other = self.other_etag.and_then(|etag| HeaderValue::from_str(etag).ok());
-        let known = [Some(etag), other.as_ref()].into_iter().flatten().find(|etag| matches_etag(request, etag));
+        let known =
+            [Some(etag), other.as_ref()].into_iter().flatten().find(|etag| matches_etag(request, etag));
         let mut response = match known {
             Some(_) => HttpResponse::new(StatusCode::NOT_MODIFIED),
             None => HttpResponse::with_body(StatusCode::OK, BoxBody::new(body())),

@@ -63,7 +63,7 @@ async fn an_account_is_made_shown_changed_and_deleted() {
     assert_eq!((made.status, made.json()), (201, account.clone()));
     let path = format!("/admin/users/{id}");
     assert_eq!(app.administer(Method::GET, &path, None).await.json(), account);
-    app.clock.advance(Duration::from_secs(60));
+    app.pass(Duration::from_secs(60)).await;
     let change = json!({ "preferred_username": null, "email": "al@example.com", "profile": {}, "administrator": false });
     let changed = app.administer(Method::PATCH, &path, Some(change)).await;
     account["preferred_username"] = Value::Null;
@@ -130,7 +130,7 @@ async fn a_new_password_disabling_and_deleting_end_all_that_the_person_is_signed
         assert!(services.sessions.find(&started.cookie).await.unwrap().is_some(), "a new name ends nothing");
         assert_eq!(services.revocations.cutoff(&shop, &Subject::from(&id)), None);
 
-        app.clock.advance(Duration::from_secs(10));
+        app.pass(Duration::from_secs(10)).await;
         let deletes = change.is_none();
         let method = if deletes { Method::DELETE } else { Method::PATCH };
         assert!(app.administer(method, &path, change).await.status < 300);

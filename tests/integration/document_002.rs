@@ -84,7 +84,7 @@ async fn a_user_is_created_shown_changed_and_deleted_as_documented() {
         let shown = directory.call(Method::GET, &format!("{path}/{id}"), None).await;
         assert_eq!((shown.status, shown.json()), (200, charlie));
 
-        directory.app.clock.advance(Duration::from_mins(90));
+        directory.app.pass(Duration::from_mins(90)).await;
         let body = json!({ "name": "Alice W.", "email": "alice.w@example.com" });
         let changed = directory.call(Method::PUT, &format!("{path}/{id}"), Some(body)).await;
         let alice = json!({

@@ -74,6 +74,10 @@ kinds! {
     UserDeleted = "user.deleted",
     /// The users API refused a call.
     UsersRefused = "users.refused",
+    /// A code was presented again by whoever had all that it is bound to; what it produced was revoked.
+    CodeReplayed = "code.replayed",
+    /// A refresh token was presented again after it was spent; its family was revoked.
+    RefreshTokenReused = "refresh_token.reused",
     /// One token was revoked.
     TokenRevoked = "token.revoked",
     /// Everything issued before a time was revoked, to a client or for a subject.

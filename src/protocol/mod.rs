@@ -3,6 +3,7 @@
 
 pub mod admin;
 mod authenticate;
+mod claims;
 mod discovery;
 mod error;
 mod grants;
@@ -18,9 +19,9 @@ mod verified;
 pub use authenticate::{Credentials, authenticate};
 pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};
-pub use grants::{Defaults, token};
+pub use grants::{Asked, Defaults, Granted, Pending, asked_for_token, grant};
 pub use health::{Health, health};
-pub use introspect::{Introspection, introspect};
+pub use introspect::{AskedToIntrospect, Introspection, asked_to_introspect, introspect};
 pub use measure::measure;
 pub use params::Params;
 pub use revoke::{AskedToRevoke, RevocationOutcome, asked_to_revoke, revoke};

@@ -6,6 +6,8 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
+use signet::oauth::{ClientId, Subject};
+use signet::tokens::Authorized;
 
 use crate::test_app::{Answer, ISSUER, TestApp, bearer, form};
 
@@ -250,6 +252,47 @@ async fn nobody_gets_at_users_without_exactly_the_scope() {
     assert_eq!(app.administer(Method::POST, "/admin/revocations", Some(revocation)).await.status, 200);
     let request = TestRequest::delete().uri(&format!("/users/{id}")).insert_header(bearer(&writes));
     app.send(request).await.refused(401, "invalid_token");
+}
+
+/// A token that a person let `client_id` have.
+fn token_of_a_person(app: &TestApp, client_id: &str, user: &str) -> String {
+    let services = &app.app.state.services;
+    let users = services.resources.users();
+    let authorized = Authorized {
+        subject: &Subject::parse(user).unwrap(),
+        client_id: &ClientId::parse(client_id).unwrap(),
+        audience: &[&users.uri],
+        scope: &users.scope,
+        lifetime: 60,
+        algorithm: users.algorithm,
+        grant: None,
+    };
+    services.access_tokens.issue(&authorized).unwrap().access_token.expose().to_owned()
+}
+
+#[actix_web::test]
+async fn a_token_that_speaks_for_a_person_counts_only_while_they_are_an_administrator() {
+    let directory = Directory::open().await;
+    let app = &directory.app;
+    let id = directory.add("Alice", "alice@example.com").await;
+    let path = format!("/admin/users/{id}");
+    let list = || async {
+        let token = token_of_a_person(app, &directory.keeper.0, &id);
+        app.send(TestRequest::get().uri("/users").insert_header(bearer(&token))).await
+    };
+    list().await.refused(403, "insufficient_scope");
+    for (change, status) in [
+        (json!({ "administrator": true }), 200),
+        (json!({ "disabled": true }), 403),
+        (json!({ "disabled": false }), 200),
+        (json!({ "administrator": false }), 403),
+    ] {
+        assert_eq!(app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
+        assert_eq!(list().await.status, status);
+    }
+    // Nor do they count for somebody who was deleted, or never was.
+    assert_eq!(app.administer(Method::DELETE, &path, None).await.status, 204);
+    list().await.refused(403, "insufficient_scope");
 }
 
 #[actix_web::test]

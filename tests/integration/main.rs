@@ -30,3 +30,4 @@ mod storms;
 mod support;
 mod test_app;
 mod token;
+mod users_cli;

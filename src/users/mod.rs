@@ -18,6 +18,8 @@ mod registration;
 mod second_factor;
 mod sessions;
 mod throttle;
+#[cfg(test)]
+mod tests;
 
 pub use account::{Account, Address, Profile};
 pub use accounts::{AccountError, Accounts, AuthenticateError, Page};

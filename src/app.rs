@@ -11,8 +11,8 @@ use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::http::{self, State};
 use crate::keys::{
-    DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError, KeyRingParts, Policy,
-    UnsafePolicy, VaultError,
+    DataKey, DataKeyError, DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError,
+    KeyRingParts, Policy, UnsafePolicy, VaultError,
 };
 use crate::limits::Limits;
 use crate::oauth::{Algorithm, InvalidId, Resource, Scope};
@@ -22,7 +22,7 @@ use crate::telemetry::Metrics;
 use crate::tokens::{
     AccessTokens, ListDates, Publication, Revocations, StatusIndexes, StatusLists, StatusPublisher,
 };
-use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, Sessions};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
 
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
@@ -76,6 +76,9 @@ pub enum StartError {
     /// The keys can't be used.
     #[error(transparent)]
     Keys(#[from] KeyRingError),
+    /// The data key can't be used.
+    #[error(transparent)]
+    DataKey(#[from] DataKeyError),
     /// The key-encryption key can't be had.
     #[error(transparent)]
     Kek(#[from] KekError),
@@ -108,7 +111,7 @@ impl App {
         let Ground { store, clock, entropy } = ground;
         std::fs::create_dir_all(&config.data_dir)?;
         let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
-        let (keys, events) = open_keys(config, &store, &clock, &entropy).await?;
+        let (keys, events, data_key) = open_keys(config, &store, &clock, &entropy).await?;
         let resources = Resources::new(config)?;
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
@@ -142,6 +145,8 @@ impl App {
             PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
         let accounts = Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher);
         let sessions = Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone());
+        let second_factors =
+            SecondFactors::new(config.issuer_host(), store.clone(), data_key, clock.clone(), entropy.clone());
         let consents = Consents::new(store.clone(), clock.clone());
         let limits = Arc::new(Limits::new(&config.limits, &clock));
         let login_throttle =
@@ -163,6 +168,7 @@ impl App {
             resources,
             accounts,
             sessions,
+            second_factors,
             consents,
             login_throttle,
             api_keys,
@@ -312,9 +318,11 @@ async fn open_keys(
     store: &Arc<dyn Store>,
     clock: &SharedClock,
     entropy: &SharedEntropy,
-) -> Result<(Arc<KeyRing>, Vec<KeyEvent>), StartError> {
+) -> Result<(Arc<KeyRing>, Vec<KeyEvent>, DataKey), StartError> {
     let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
-    Ok(KeyRing::open(parts).await?)
+    let kek = parts.kek.clone();
+    let (keys, events) = KeyRing::open(parts).await?;
+    Ok((keys, events, DataKey::open(store.as_ref(), &kek, entropy.clone()).await?))
 }
 
 /// What the settings make the key ring of.

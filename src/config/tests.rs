@@ -304,9 +304,9 @@ fn every_field_is_a_setting() {
         keys,
         tokens,
         resources,
-        dialects,
         passwords,
         sessions,
+        dialects,
         trusted_proxies,
         forwarded_header,
         limits,
@@ -325,9 +325,10 @@ fn every_field_is_a_setting() {
         rotation_period,
     } = keys;
     let TokensConfig { lifetime, longest_lifetime, status_list_ttl } = tokens;
-    let DialectsConfig { oauth_token_get } = dialects;
+    // The cost is not a setting.
     let PasswordsConfig { hashing_permits, cost: _ } = passwords;
     let SessionsConfig { idle, absolute } = sessions;
+    let DialectsConfig { oauth_token_get } = dialects;
     let LimitsConfig {
         token_per_client,
         token_per_address,
@@ -346,8 +347,8 @@ fn every_field_is_a_setting() {
     count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
     count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
-    count!(in_query hashing_permits idle absolute);
-    count!(oauth_token_get uri scope own_lifetime algorithm);
+    count!(in_query);
+    count!(hashing_permits idle absolute oauth_token_get uri scope own_lifetime algorithm);
     // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
     assert_eq!(fields + 1, SETTINGS.len());
 }

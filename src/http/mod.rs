@@ -2,6 +2,7 @@
 //! in `protocol`.
 
 mod admin;
+mod bearer;
 mod body;
 mod dialects;
 mod limits;
@@ -13,6 +14,7 @@ mod routes;
 mod server;
 mod state;
 mod token;
+mod users;
 
 pub use management::configure as configure_management;
 pub(crate) use routes::PATHS;

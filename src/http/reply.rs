@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use serde::Serialize;
 
+use super::bearer;
 use super::body::{Body, BodyError};
 use super::limits;
 use crate::oauth::ErrorCode;
@@ -61,13 +62,7 @@ struct ErrorBody<'a> {
 pub(super) fn refusal(error: &ProtocolError) -> HttpResponse {
     let body = ErrorBody { error: error.code, error_description: &error.description };
     let response = with_retry(json(status(error.code), &body), error);
-    match error.code {
-        ErrorCode::InvalidToken | ErrorCode::InsufficientScope => {
-            let (code, description) = (error.code.as_str(), &error.description);
-            challenge_bearer(response, &format!(", error=\"{code}\", error_description=\"{description}\""))
-        }
-        _ => response,
-    }
+    bearer::challenged(response, error)
 }
 
 /// Asks for a bearer token; `parameters` come behind the realm.

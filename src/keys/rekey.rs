@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::data_key::{self, DataKeyError};
 use super::directory::DirectoryVault;
 use super::kek::Kek;
 use super::sealed_ring::{self, KEY, RingUnreadable, TABLE};
@@ -45,13 +46,16 @@ pub enum RekeyError {
     /// The ring opens under neither.
     #[error(transparent)]
     Unreadable(#[from] RingUnreadable),
+    /// The data key opens under neither, or was changed meanwhile.
+    #[error(transparent)]
+    DataKey(#[from] DataKeyError),
     /// The ring was changed meanwhile.
     #[error("the key ring was changed meanwhile: stop every node, then call again")]
     Changed,
 }
 
-/// Replaces the key-encryption key: seals every key in `dir` anew, writes the ring anew, then reads all of
-/// it again and checks that nothing is left under the old one. Stop every node before: one that still has
+/// Replaces the key-encryption key: seals every key in `dir` and the data key anew, writes the ring anew, then reads all
+/// of it again and checks that nothing is left under the old one. Stop every node before: one that still has
 /// the old key-encryption key can't read the ring any more.
 ///
 /// A crash leaves some keys under the old one and some under the new one; calling again finishes it.
@@ -74,9 +78,10 @@ pub async fn rekey(
     let ring = row.as_ref().map(|row| sealed_ring::decode(&row.value, if under_old { &old } else { &new }));
     let ring = ring.transpose()?;
     let (dir, sealing) = (dir.to_owned(), Arc::clone(&new));
+    let (drawn, opening) = (entropy.clone(), Arc::clone(&old));
     let files = tokio::task::spawn_blocking(move || {
-        let vault = DirectoryVault::open(&dir, sealing, entropy)?;
-        let resealed = vault.reseal(&old)?;
+        let vault = DirectoryVault::open(&dir, sealing, drawn)?;
+        let resealed = vault.reseal(&opening)?;
         Ok::<_, VaultError>((resealed, vault.verify()?))
     });
     let (resealed, verified) = files.await.map_err(|_| RekeyError::Changed)??;
@@ -90,5 +95,6 @@ pub async fn rekey(
     if let Some(row) = store.get(TABLE, KEY).await? {
         sealed_ring::decode(&row.value, &new)?;
     }
+    data_key::rewrap(store, (&old, &new), entropy.as_ref()).await?;
     Ok(Rekeyed { resealed, verified, ring: under_old })
 }

@@ -8,7 +8,7 @@ use crate::keys::KeyRing;
 use crate::limits::Limits;
 use crate::store::Store;
 use crate::tokens::{AccessTokens, Revocations, StatusIndexes, StatusLists, StatusPublisher};
-use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, Sessions};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, SecondFactors, Sessions};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -28,6 +28,8 @@ pub struct Services {
     pub accounts: Accounts,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// How people sign in besides their passwords.
+    pub second_factors: SecondFactors,
     /// What people let clients do.
     pub consents: Consents,
     /// Who may try a password.

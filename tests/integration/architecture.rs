@@ -31,7 +31,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("protocol", &["tokens", "keys", "clients", "users", "limits", "audit", "verify"]),
     ("tokens", &["keys", "store", "verify"]),
     ("clients", &["store", "config"]),
-    ("users", &["limits", "store", "config"]),
+    ("users", &["keys", "limits", "store", "config"]),
     ("limits", &["config"]),
     ("keys", &["store", "config"]),
     ("audit", &[]),

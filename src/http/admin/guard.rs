@@ -2,11 +2,11 @@ use std::future::{Ready, ready};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
 
 use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::http::bearer::{self, Unadmitted};
 use crate::http::{State, limits, reply, routes};
 use crate::limits::ClientAddress;
 use crate::oauth::{ErrorCode, Scope};
@@ -33,31 +33,15 @@ pub(in crate::http) async fn guard(
             next.call(request).await
         }
         Err(refusal) => {
-            let refusal = recorded(&state, &request, refusal).await;
+            let refusal = refusal.counted(&state, request.request());
             Ok(request.into_response(challenge(&refusal)))
         }
     }
 }
 
-/// Why somebody is not let through.
-enum Unadmitted {
-    /// They did not say who they are.
-    Anonymous,
-    /// Anything else.
-    Refused(ProtocolError),
-    /// They are somebody, but may not do this; to be recorded.
-    NotPermitted(Actor, ProtocolError),
-}
-
-impl<E: Into<ProtocolError>> From<E> for Unadmitted {
-    fn from(error: E) -> Self {
-        Self::Refused(error.into())
-    }
-}
-
 async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator, Unadmitted> {
     let services = &state.services;
-    let token = bearer(request.headers())?;
+    let token = bearer::token(request.headers())?;
     let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "the access token is not valid here");
     let admin_api = services.resources.admin();
     let claims = services.verified_token_for(token, admin_api).ok_or_else(invalid)?.claims;
@@ -78,64 +62,27 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     if claims.permits(needed) && still_may(needed) {
         return Ok(Administrator { actor, scope: claims.scope, address });
     }
-    let error = ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}"));
-    Err(Unadmitted::NotPermitted(actor, error))
-}
-
-/// Counts a refusal for its address, and records it unless the address has been refused too often already: nobody
-/// shall fill the disk with refusals.
-async fn recorded(state: &State, request: &ServiceRequest, refusal: Unadmitted) -> Unadmitted {
-    let counted = |error| limits::refused(state, request.request(), error);
-    let (actor, error) = match refusal {
-        Unadmitted::Anonymous => {
-            let error = counted(anonymous());
-            return match error.exceeded {
-                None => Unadmitted::Anonymous,
-                Some(_) => Unadmitted::Refused(error),
-            };
-        }
-        Unadmitted::Refused(error) => return Unadmitted::Refused(counted(error)),
-        Unadmitted::NotPermitted(actor, error) => (actor, counted(error)),
-    };
-    if error.exceeded.is_none() {
-        let route = format!("{} {}", request.method(), request.match_pattern().unwrap_or_default());
+    // Nobody shall fill the disk with refusals.
+    if !limits::is_refused_too_often(state, request.request()) {
+        let route = format!("{} {path}", request.method());
         let mut event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused);
-        if let Some(address) = limits::address(state, request.request()) {
-            event = event.source_ip(address.ip());
+        if let Some(address) = address {
+            event = event.source_ip(address);
         }
-        if let Err(error) = state.services.audit.record(event.detail("route", route)).await {
-            return Unadmitted::Refused(error.into());
-        }
+        services.audit.record(event.detail("route", route)).await?;
     }
-    Unadmitted::Refused(error)
-}
-
-fn anonymous() -> ProtocolError {
-    ProtocolError::new(ErrorCode::InvalidToken, "an access token is needed")
+    Err(ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}")).into())
 }
 
 fn not_served() -> ProtocolError {
     ProtocolError::new(ErrorCode::InsufficientScope, "no scope permits this")
 }
 
-/// The token in the `Authorization` header (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Unadmitted> {
-    let mut values = headers.get_all(header::AUTHORIZATION);
-    let Some(value) = values.next() else { return Err(Unadmitted::Anonymous) };
-    if values.next().is_some() {
-        return Err(ProtocolError::invalid_request("there are two Authorization headers").into());
-    }
-    match value.to_str().ok().and_then(|value| value.split_once(' ')) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => Ok(token),
-        _ => Err(Unadmitted::Anonymous),
-    }
-}
-
 /// A refusal with its challenge (RFC 6750, section 3.1): without an error code for whoever sent no token.
 fn challenge(unadmitted: &Unadmitted) -> HttpResponse {
     match unadmitted {
-        Unadmitted::Refused(error) | Unadmitted::NotPermitted(_, error) => reply::refusal(error),
-        Unadmitted::Anonymous => reply::challenge_bearer(reply::refusal(&anonymous()), ""),
+        Unadmitted::Refused(error) => reply::refusal(error),
+        Unadmitted::Anonymous => reply::challenge_bearer(reply::refusal(&bearer::anonymous()), ""),
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod clients;
 pub mod keys;
 pub mod revocations;
+pub mod users;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -59,7 +60,7 @@ impl Administrator {
 }
 
 /// Records `event`, then does `act`; if that fails, records that too.
-async fn audited<T>(
+pub(super) async fn audited<T>(
     services: &Services,
     event: Event,
     act: impl Future<Output = Result<T, ProtocolError>>,

@@ -5,22 +5,23 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::audit::{Actor, AuditError, AuditLog, Event, EventKind, Outcome};
-use crate::clients::{ADMIN_SCOPE, ClientError, ClientRegistry, Registered, Registration, Resources};
+use crate::clients::{ADMIN_SCOPE, Client, ClientError, ClientRegistry, Registered, Registration, Resources};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::http::{self, State};
 use crate::keys::{
     DataKey, DataKeyError, DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError,
-    KeyRingParts, Policy, UnsafePolicy, VaultError,
+    KeyRingParts, Policy, SealingEvent, SealingKeys, SealingParts, UnsafePolicy, VaultError,
 };
 use crate::limits::Limits;
-use crate::oauth::{Algorithm, InvalidId, Resource, Scope};
+use crate::oauth::{Algorithm, InvalidId, Resource, Scope, Secret};
 use crate::protocol::{self, Services};
 use crate::store::{Batch, Condition, Put, Store, StoreError, Table};
 use crate::telemetry::Metrics;
 use crate::tokens::{
-    AccessTokens, ListDates, Publication, Revocations, StatusIndexes, StatusLists, StatusPublisher,
+    AccessTokens, Codes, Families, IdTokens, ListDates, Publication, RefreshTokens, Revocations, Sealer,
+    StatusIndexes, StatusLists, StatusPublisher,
 };
 use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
 
@@ -49,7 +50,14 @@ pub struct App {
     /// What the handlers work with.
     pub state: Arc<State>,
     first_resource: Option<(Resource, Scope)>,
-    unrecorded: tokio::sync::Mutex<Vec<KeyEvent>>,
+    unrecorded: tokio::sync::Mutex<Unrecorded>,
+}
+
+/// What happened to keys and does not stand in the audit log yet.
+#[derive(Default)]
+struct Unrecorded {
+    signing: Vec<KeyEvent>,
+    sealing: Vec<SealingEvent>,
 }
 
 /// What an installation remembers of itself.
@@ -62,9 +70,26 @@ const FIRST_CLIENTS: &[u8] = b"first_clients";
 #[derive(Debug)]
 pub struct FirstClients {
     /// May administer everything.
-    pub admin: Registered,
+    pub admin: FirstClient,
     /// May ask tokens for the first resource of the settings.
-    pub demo: Registered,
+    pub demo: FirstClient,
+}
+
+/// A client of a fresh installation, and its secret.
+#[derive(Debug)]
+pub struct FirstClient {
+    /// The client.
+    pub client: Arc<Client>,
+    /// Its secret: the only time it can be seen.
+    pub client_secret: Secret,
+}
+
+impl From<Registered> for FirstClient {
+    #[expect(clippy::expect_used, reason = "neither of the first clients is registered as a public one")]
+    fn from(registered: Registered) -> Self {
+        let client_secret = registered.client_secret.expect("a client with a secret");
+        Self { client: registered.client, client_secret }
+    }
 }
 
 /// The service can't be put together.
@@ -111,7 +136,21 @@ impl App {
         let Ground { store, clock, entropy } = ground;
         std::fs::create_dir_all(&config.data_dir)?;
         let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
-        let (keys, events, data_key) = open_keys(config, &store, &clock, &entropy).await?;
+        let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
+        let (sealing_keys, sealing_events) = SealingKeys::open(
+            SealingParts {
+                store: store.clone(),
+                kek: parts.kek.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            },
+            &parts.policy,
+            (config.keys.sealing_period, config.refresh_tokens.lifetime),
+        )
+        .await?;
+        let kek = parts.kek.clone();
+        let (keys, events) = KeyRing::open(parts).await?;
+        let data_key = DataKey::open(store.as_ref(), &kek, entropy.clone()).await?;
         let resources = Resources::new(config)?;
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
@@ -125,8 +164,11 @@ impl App {
         let status_lists = Arc::new(
             StatusLists::open(lists_uri, dates, store.clone(), clock.clone(), entropy.clone()).await?,
         );
-        let revocations =
-            Arc::new(Revocations::open(store.clone(), clock.clone(), status_lists.clone()).await?);
+        // A code may be redeemed at the end of its own time.
+        let longest_grant = seconds(config.codes.lifetime + config.refresh_tokens.lifetime);
+        let revocations = Arc::new(
+            Revocations::open(store.clone(), clock.clone(), status_lists.clone(), longest_grant).await?,
+        );
         let status_indexes = Arc::new(StatusIndexes::open(status_lists.clone(), clock.clone()).await?);
         let publication = Publication {
             issuer: config.issuer.clone(),
@@ -152,11 +194,30 @@ impl App {
         let login_throttle =
             LoginThrottle::new(store.clone(), clock.clone(), entropy.clone(), limits.clone());
         let api_keys = ApiKeys::new(store.clone(), clock.clone(), entropy.clone());
+        let families = Arc::new(Families::new(
+            store.clone(),
+            clock.clone(),
+            revocations.clone(),
+            seconds(config.keys.clock_skew),
+        ));
+        let sealer = Sealer::new(sealing_keys.clone());
+        let codes = Codes::new(
+            store.clone(),
+            (clock.clone(), entropy.clone()),
+            families.clone(),
+            seconds(config.codes.lifetime),
+        );
+        let refresh_tokens = RefreshTokens::new(
+            sealer.clone(),
+            families.clone(),
+            clock.clone(),
+            (seconds(config.refresh_tokens.lifetime), seconds(config.refresh_tokens.idle)),
+        );
+        let id_tokens = IdTokens::new(config.issuer.clone(), keys.clone(), seconds(config.tokens.lifetime));
         let access_tokens = AccessTokens::new(
             config.issuer.clone(),
             keys.clone(),
             (status_indexes.clone(), revocations.clone()),
-            clock.clone(),
             entropy,
         );
         let services = Services {
@@ -174,14 +235,21 @@ impl App {
             api_keys,
             limits,
             access_tokens,
+            codes,
+            refresh_tokens,
+            families,
+            id_tokens,
             revocations,
             status_indexes,
             status_lists,
             status,
+            sealer,
+            sealing_keys,
             audit,
             stopping: AtomicBool::new(false),
         };
         protocol::admin::keys::record(&services, &events).await?;
+        protocol::admin::keys::record_sealing(&services, &sealing_events).await?;
         let metrics = Arc::new(Metrics::new(&http::PATHS));
         let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
@@ -229,8 +297,8 @@ impl App {
             services.audit.record(event).await?;
         }
         self.mark_first_clients().await?;
-        let admin = services.clients.register(admin).await?;
-        let demo = services.clients.register(demo).await?;
+        let admin = services.clients.register(admin).await?.into();
+        let demo = services.clients.register(demo).await?.into();
         Ok(Some(FirstClients { admin, demo }))
     }
 
@@ -279,7 +347,7 @@ impl App {
         // What could not be recorded is owed until it is.
         let mut owed = self.unrecorded.lock().await;
         match services.keys.tick().await {
-            Ok(events) => owed.extend(events),
+            Ok(events) => owed.signing.extend(events),
             // The first in a row is told; the log and the metrics count the rest.
             Err(error) if services.keys.health() != (Health::Amber { failures: 1 }) => {
                 return Err(error.into());
@@ -292,8 +360,11 @@ impl App {
                 return Err(error.into());
             }
         }
-        protocol::admin::keys::record(services, &owed).await?;
-        owed.clear();
+        owed.sealing.extend(services.sealing_keys.tick().await?);
+        protocol::admin::keys::record(services, &owed.signing).await?;
+        owed.signing.clear();
+        protocol::admin::keys::record_sealing(services, &owed.sealing).await?;
+        owed.sealing.clear();
         Ok(())
     }
 
@@ -311,18 +382,6 @@ impl App {
         while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
         Ok(())
     }
-}
-
-async fn open_keys(
-    config: &Config,
-    store: &Arc<dyn Store>,
-    clock: &SharedClock,
-    entropy: &SharedEntropy,
-) -> Result<(Arc<KeyRing>, Vec<KeyEvent>, DataKey), StartError> {
-    let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
-    let kek = parts.kek.clone();
-    let (keys, events) = KeyRing::open(parts).await?;
-    Ok((keys, events, DataKey::open(store.as_ref(), &kek, entropy.clone()).await?))
 }
 
 /// What the settings make the key ring of.

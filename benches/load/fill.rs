@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
-use signet::clients::{Client, ClientSecret, GrantType};
+use signet::clients::{AuthMethod, Client, ClientSecret, ConsentRule, GrantType};
 use signet::clock::SystemClock;
 use signet::entropy::SystemEntropy;
 use signet::oauth::{
@@ -74,6 +74,19 @@ fn client(number: usize, now: chrono::DateTime<Utc>) -> Result<Client, StoreErro
         audience_of: Vec::new(),
         access_token_lifetime: None,
         access_token_signing_alg: None,
+        token_endpoint_auth_method: AuthMethod::ClientSecretBasic,
+        redirect_uris: Vec::new(),
+        require_pkce: true,
+        consent: ConsentRule::Required,
+        client_uri: None,
+        logo_uri: None,
+        policy_uri: None,
+        tos_uri: None,
+        post_logout_redirect_uris: Vec::new(),
+        backchannel_logout_uri: None,
+        id_token_signed_response_alg: None,
+        allowed_origins: Vec::new(),
+        owner: None,
         created_at: now,
         updated_at: now,
     })

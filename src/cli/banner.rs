@@ -1,8 +1,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use crate::app::FirstClients;
-use crate::clients::Registered;
+use crate::app::{FirstClient, FirstClients};
 use crate::config::Config;
 
 /// Says where the service listens and, at the first start, shows the first clients' secrets and what to
@@ -57,6 +56,6 @@ Try next, in another terminal:
     )
 }
 
-fn shown(registered: &Registered) -> (&str, &str) {
+fn shown(registered: &FirstClient) -> (&str, &str) {
     (registered.client.client_id.as_str(), registered.client_secret.expose())
 }

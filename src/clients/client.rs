@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::oauth::{Algorithm, ClientId, Resource, Scope, SecretHash};
+use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, SecretHash, UserId, WebUri};
 
 /// What a client may present at the token endpoint (RFC 7591, section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,22 +11,70 @@ use crate::oauth::{Algorithm, ClientId, Resource, Scope, SecretHash};
 pub enum GrantType {
     /// RFC 6749, section 4.4.
     ClientCredentials,
+    /// RFC 6749, section 4.1.
+    AuthorizationCode,
+    /// RFC 6749, section 6.
+    RefreshToken,
 }
 
 impl GrantType {
     /// Every grant that works today.
-    pub const ALL: [Self; 1] = [Self::ClientCredentials];
+    pub const ALL: [Self; 3] = [Self::ClientCredentials, Self::AuthorizationCode, Self::RefreshToken];
 
     /// The registered name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
         }
     }
 }
 
-/// A registered confidential client (RFC 6749, section 2). Members with a name in RFC 7591 bear it.
+/// How a client proves who it is (RFC 7591, section 2).
+///
+/// A client that has a secret may send it either way, whichever of the two is registered: the older documents'
+/// clients send it in the body, and libraries in the header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// By HTTP Basic.
+    #[default]
+    ClientSecretBasic,
+    /// Among the parameters.
+    ClientSecretPost,
+    /// Not at all: a public client (RFC 6749, section 2.1), which has no secret.
+    None,
+}
+
+impl AuthMethod {
+    /// Every method that works today.
+    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+
+    /// The registered name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Whether a person is asked before a client gets what it asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentRule {
+    /// Asked, unless they allowed it before.
+    #[default]
+    Required,
+    /// Not asked: the client is the operator's own, as an administrator says.
+    Implied,
+}
+
+/// A registered client (RFC 6749, section 2). Members with a name in RFC 7591 or OpenID Connect bear it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Client {
     /// Its identifier; never given to another client.
@@ -52,6 +100,46 @@ pub struct Client {
     /// With which algorithm its access tokens are signed, instead of the resource's.
     #[serde(default)]
     pub access_token_signing_alg: Option<Algorithm>,
+    /// How it proves who it is.
+    #[serde(default)]
+    pub token_endpoint_auth_method: AuthMethod,
+    /// Where people may come back to from the authorization endpoint.
+    #[serde(default)]
+    pub redirect_uris: Vec<RedirectUri>,
+    /// Whether it must bind its codes by PKCE (RFC 7636); only clients written for an old document need not.
+    #[serde(default = "yes")]
+    pub require_pkce: bool,
+    /// Whether people are asked.
+    #[serde(default)]
+    pub consent: ConsentRule,
+    /// Its home page.
+    #[serde(default)]
+    pub client_uri: Option<WebUri>,
+    /// Its picture.
+    #[serde(default)]
+    pub logo_uri: Option<WebUri>,
+    /// What it does with people's data.
+    #[serde(default)]
+    pub policy_uri: Option<WebUri>,
+    /// Its terms.
+    #[serde(default)]
+    pub tos_uri: Option<WebUri>,
+    /// Where people may come back to when they were signed out (OpenID Connect RP-Initiated Logout 1.0, section 3.1).
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<RedirectUri>,
+    /// Where it is told that a session has ended (OpenID Connect Back-Channel Logout 1.0, section 2.2).
+    #[serde(default)]
+    pub backchannel_logout_uri: Option<WebUri>,
+    /// With which algorithm its ID tokens are signed (OpenID Connect Registration, section 2); absent is RS256, or
+    /// the first algorithm in use where RS256 is not.
+    #[serde(default)]
+    pub id_token_signed_response_alg: Option<Algorithm>,
+    /// The origins whose scripts may call the token endpoint and the others that are open to them.
+    #[serde(default)]
+    pub allowed_origins: Vec<Origin>,
+    /// Whose it is; absent where an administrator registered it.
+    #[serde(default)]
+    pub owner: Option<UserId>,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -70,7 +158,23 @@ pub struct ClientSecret {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Client {
+    /// Whether it has no secret (RFC 6749, section 2.1).
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.token_endpoint_auth_method == AuthMethod::None
+    }
+
+    /// Whether it may present `grant_type`.
+    #[must_use]
+    pub fn may(&self, grant_type: GrantType) -> bool {
+        self.grant_types.contains(&grant_type)
+    }
+
     /// Whether `secret` is one of the live ones. Compares with each, in constant time.
     pub(crate) fn accepts(&self, secret: &str, now: DateTime<Utc>) -> bool {
         self.secrets.iter().fold(false, |accepted, each| {
@@ -80,7 +184,8 @@ impl Client {
     }
 }
 
-/// A client that has proved who it is. Only [`super::ClientRegistry::authenticate`] makes one.
+/// A client that has proved who it is, or a public one that has said so: ask [`Client::is_public`] before it is
+/// given what only the client itself may have. Only [`super::ClientRegistry`] makes one.
 #[derive(Clone, Debug)]
 pub struct AuthenticatedClient(Arc<Client>);
 

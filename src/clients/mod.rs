@@ -1,11 +1,13 @@
 //! The registered clients, and the resources that they may ask tokens for.
 
 mod client;
+mod limits;
 mod registration;
 mod registry;
 mod resources;
 
-pub use client::{AuthenticatedClient, Client, ClientSecret, GrantType};
-pub use registration::{ClientChange, Registration, RegistrationError};
+pub use client::{AuthMethod, AuthenticatedClient, Client, ClientSecret, ConsentRule, GrantType};
+pub use limits::RegistrationError;
+pub use registration::{ClientChange, Registration};
 pub use registry::{ClientError, ClientRegistry, Registered};
 pub use resources::{ADMIN_SCOPE, ResourceServer, Resources};

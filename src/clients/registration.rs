@@ -1,7 +1,7 @@
 use serde::{Deserialize, Deserializer};
 
-use super::{Client, GrantType, Resources};
-use crate::oauth::{Algorithm, ClientId, Resource, Scope};
+use super::{AuthMethod, Client, ConsentRule, GrantType};
+use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, UserId, WebUri};
 
 /// What is asked for when a client is registered; what is absent gets the documented default.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -12,7 +12,7 @@ pub struct Registration {
     pub client_id: Option<ClientId>,
     /// What people call it.
     pub client_name: String,
-    /// Every grant that works if absent.
+    /// If absent, what its other members allow: see [`Registration::usual_grants`].
     #[serde(default)]
     pub grant_types: Option<Vec<GrantType>>,
     /// What it may ask for.
@@ -31,6 +31,61 @@ pub struct Registration {
     /// One of the algorithms in use.
     #[serde(default)]
     pub access_token_signing_alg: Option<Algorithm>,
+    /// By HTTP Basic if absent.
+    #[serde(default)]
+    pub token_endpoint_auth_method: AuthMethod,
+    /// Where people may come back to.
+    #[serde(default)]
+    pub redirect_uris: Vec<RedirectUri>,
+    /// Required if absent.
+    #[serde(default)]
+    pub require_pkce: Option<bool>,
+    /// Required if absent.
+    #[serde(default)]
+    pub consent: ConsentRule,
+    /// Its home page.
+    #[serde(default)]
+    pub client_uri: Option<WebUri>,
+    /// Its picture.
+    #[serde(default)]
+    pub logo_uri: Option<WebUri>,
+    /// What it does with people's data.
+    #[serde(default)]
+    pub policy_uri: Option<WebUri>,
+    /// Its terms.
+    #[serde(default)]
+    pub tos_uri: Option<WebUri>,
+    /// Where people may come back to when they were signed out.
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<RedirectUri>,
+    /// Where it is told that a session has ended.
+    #[serde(default)]
+    pub backchannel_logout_uri: Option<WebUri>,
+    /// One of the algorithms in use.
+    #[serde(default)]
+    pub id_token_signed_response_alg: Option<Algorithm>,
+    /// Whose scripts may call.
+    #[serde(default)]
+    pub allowed_origins: Vec<Origin>,
+    /// Whose it is; never read from a request.
+    #[serde(skip)]
+    pub owner: Option<UserId>,
+}
+
+impl Registration {
+    /// The grants of a client that names none: `client_credentials` if it has a secret, `authorization_code` and
+    /// `refresh_token` if people can come back to it.
+    #[must_use]
+    pub fn usual_grants(&self) -> Vec<GrantType> {
+        let mut grants = Vec::new();
+        if self.token_endpoint_auth_method != AuthMethod::None {
+            grants.push(GrantType::ClientCredentials);
+        }
+        if !self.redirect_uris.is_empty() {
+            grants.extend([GrantType::AuthorizationCode, GrantType::RefreshToken]);
+        }
+        grants
+    }
 }
 
 /// What is to change of a client; what is absent stays, `null` goes back to the default.
@@ -61,6 +116,42 @@ pub struct ClientChange {
     /// A new algorithm.
     #[serde(default, deserialize_with = "present")]
     pub access_token_signing_alg: Option<Option<Algorithm>>,
+    /// Another method; a client that becomes public loses its secrets.
+    #[serde(default)]
+    pub token_endpoint_auth_method: Option<AuthMethod>,
+    /// New redirect URIs.
+    #[serde(default)]
+    pub redirect_uris: Option<Vec<RedirectUri>>,
+    /// Whether PKCE is required.
+    #[serde(default)]
+    pub require_pkce: Option<bool>,
+    /// Whether people are asked.
+    #[serde(default)]
+    pub consent: Option<ConsentRule>,
+    /// A new home page.
+    #[serde(default, deserialize_with = "present")]
+    pub client_uri: Option<Option<WebUri>>,
+    /// A new picture.
+    #[serde(default, deserialize_with = "present")]
+    pub logo_uri: Option<Option<WebUri>>,
+    /// A new policy.
+    #[serde(default, deserialize_with = "present")]
+    pub policy_uri: Option<Option<WebUri>>,
+    /// New terms.
+    #[serde(default, deserialize_with = "present")]
+    pub tos_uri: Option<Option<WebUri>>,
+    /// New places to come back to when signed out.
+    #[serde(default)]
+    pub post_logout_redirect_uris: Option<Vec<RedirectUri>>,
+    /// A new place for logout tokens.
+    #[serde(default, deserialize_with = "present")]
+    pub backchannel_logout_uri: Option<Option<WebUri>>,
+    /// A new algorithm for ID tokens.
+    #[serde(default, deserialize_with = "present")]
+    pub id_token_signed_response_alg: Option<Option<Algorithm>>,
+    /// New origins.
+    #[serde(default)]
+    pub allowed_origins: Option<Vec<Origin>>,
 }
 
 impl ClientChange {
@@ -76,93 +167,57 @@ impl ClientChange {
             ("audience_of", self.audience_of.is_some()),
             ("access_token_lifetime", self.access_token_lifetime.is_some()),
             ("access_token_signing_alg", self.access_token_signing_alg.is_some()),
+            ("token_endpoint_auth_method", self.token_endpoint_auth_method.is_some()),
+            ("redirect_uris", self.redirect_uris.is_some()),
+            ("require_pkce", self.require_pkce.is_some()),
+            ("consent", self.consent.is_some()),
+            ("client_uri", self.client_uri.is_some()),
+            ("logo_uri", self.logo_uri.is_some()),
+            ("policy_uri", self.policy_uri.is_some()),
+            ("tos_uri", self.tos_uri.is_some()),
+            ("post_logout_redirect_uris", self.post_logout_redirect_uris.is_some()),
+            ("backchannel_logout_uri", self.backchannel_logout_uri.is_some()),
+            ("id_token_signed_response_alg", self.id_token_signed_response_alg.is_some()),
+            ("allowed_origins", self.allowed_origins.is_some()),
         ];
         members.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+
+    /// Carries it out on `client`.
+    pub(super) fn apply(self, client: &mut Client) {
+        replace(&mut client.client_name, self.client_name);
+        replace(&mut client.grant_types, self.grant_types);
+        replace(&mut client.scope, self.scope);
+        replace(&mut client.default_scope, self.default_scope);
+        replace(&mut client.resources, self.resources);
+        replace(&mut client.audience_of, self.audience_of);
+        replace(&mut client.access_token_lifetime, self.access_token_lifetime);
+        replace(&mut client.access_token_signing_alg, self.access_token_signing_alg);
+        replace(&mut client.token_endpoint_auth_method, self.token_endpoint_auth_method);
+        replace(&mut client.redirect_uris, self.redirect_uris);
+        replace(&mut client.require_pkce, self.require_pkce);
+        replace(&mut client.consent, self.consent);
+        replace(&mut client.client_uri, self.client_uri);
+        replace(&mut client.logo_uri, self.logo_uri);
+        replace(&mut client.policy_uri, self.policy_uri);
+        replace(&mut client.tos_uri, self.tos_uri);
+        replace(&mut client.post_logout_redirect_uris, self.post_logout_redirect_uris);
+        replace(&mut client.backchannel_logout_uri, self.backchannel_logout_uri);
+        replace(&mut client.id_token_signed_response_alg, self.id_token_signed_response_alg);
+        replace(&mut client.allowed_origins, self.allowed_origins);
+        if client.is_public() {
+            client.secrets.clear();
+        }
+    }
+}
+
+fn replace<T>(member: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *member = new;
     }
 }
 
 /// Tells `null` from absence.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
-}
-
-/// The registration can't be honoured.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RegistrationError {
-    /// The name says nothing or too much.
-    #[error("client_name must be 1 to 120 characters without control characters")]
-    Name,
-    /// Nothing could be asked for.
-    #[error("grant_types must name at least one grant, each once")]
-    GrantTypes,
-    /// The default exceeds what is allowed.
-    #[error("default_scope must be part of scope")]
-    DefaultScope,
-    /// A scope token that no resource of the client knows.
-    #[error("scope token {0:?} means nothing to any of the client's resources")]
-    UnknownScope(String),
-    /// Tokens must be for somebody.
-    #[error("resources must name at least one and at most 32 resources, each once")]
-    Resources,
-    /// A resource that is not in the settings.
-    #[error("unknown resource {0}: add it to the settings first")]
-    UnknownResource(Resource),
-    /// Tokens would outlive what the keys promise.
-    #[error("access_token_lifetime must be 1 to {0} seconds (tokens.longest_lifetime)")]
-    Lifetime(u64),
-    /// An algorithm that no key is kept for.
-    #[error("access_token_signing_alg {0} is not in use: add it to keys.algorithms first")]
-    Algorithm(Algorithm),
-}
-
-/// What registrations are held against.
-#[derive(Clone, Debug)]
-pub(super) struct Limits {
-    pub(super) resources: Resources,
-    pub(super) longest_lifetime: u64,
-    pub(super) algorithms: Vec<Algorithm>,
-}
-
-impl Limits {
-    pub(super) fn check(&self, client: &Client) -> Result<(), RegistrationError> {
-        let name = &client.client_name;
-        if name.trim().is_empty() || name.chars().count() > 120 || name.chars().any(char::is_control) {
-            return Err(RegistrationError::Name);
-        }
-        if client.grant_types.is_empty() || repeats(&client.grant_types) {
-            return Err(RegistrationError::GrantTypes);
-        }
-        if client.resources.is_empty() || client.resources.len() > 32 || repeats(&client.resources) {
-            return Err(RegistrationError::Resources);
-        }
-        for uri in client.resources.iter().chain(&client.audience_of) {
-            if self.resources.find(uri.as_str()).is_none() {
-                return Err(RegistrationError::UnknownResource(uri.clone()));
-            }
-        }
-        if !client.default_scope.is_subset(&client.scope) {
-            return Err(RegistrationError::DefaultScope);
-        }
-        let known = |token: &str| {
-            let mut servers = client.resources.iter().filter_map(|uri| self.resources.find(uri.as_str()));
-            servers.any(|server| server.scope.contains(token))
-        };
-        if let Some(token) = client.scope.iter().find(|token| !known(token)) {
-            return Err(RegistrationError::UnknownScope(token.to_owned()));
-        }
-        if client.access_token_lifetime.is_some_and(|seconds| !(1..=self.longest_lifetime).contains(&seconds))
-        {
-            return Err(RegistrationError::Lifetime(self.longest_lifetime));
-        }
-        match client.access_token_signing_alg {
-            Some(algorithm) if !self.algorithms.contains(&algorithm) => {
-                Err(RegistrationError::Algorithm(algorithm))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn repeats<T: PartialEq>(values: &[T]) -> bool {
-    values.iter().enumerate().any(|(at, value)| values[..at].contains(value))
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
-use super::registration::Limits;
-use super::{AuthenticatedClient, Client, ClientChange, ClientSecret, GrantType};
+use super::limits::Limits;
+use super::{AuthMethod, AuthenticatedClient, Client, ClientChange, ClientSecret};
 use super::{Registration, RegistrationError, Resources};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::entropy::SharedEntropy;
-use crate::oauth::{ClientId, Secret, SecretHash};
+use crate::oauth::{ClientId, Secret, SecretHash, UserId};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
@@ -50,8 +50,8 @@ impl From<Record<Client>> for Mirrored {
 pub struct Registered {
     /// The client.
     pub client: Arc<Client>,
-    /// Its new secret.
-    pub client_secret: Secret,
+    /// Its new secret; a public client has none.
+    pub client_secret: Option<Secret>,
 }
 
 /// A client could not be registered, changed or found.
@@ -115,6 +115,12 @@ impl ClientRegistry {
         }
     }
 
+    /// The public client of that name: it has nothing to prove itself by (RFC 6749, section 2.1).
+    #[must_use]
+    pub fn identify(&self, client_id: &str) -> Option<AuthenticatedClient> {
+        self.find(client_id).filter(|client| client.is_public()).map(AuthenticatedClient::new)
+    }
+
     /// The client of that name.
     #[must_use]
     pub fn find(&self, client_id: &str) -> Option<Arc<Client>> {
@@ -135,6 +141,14 @@ impl ClientRegistry {
         found.into_iter().take(limit).cloned().collect()
     }
 
+    /// The clients of one person, in the order of their identifiers.
+    #[must_use]
+    pub fn of_owner(&self, owner: &UserId) -> Vec<Arc<Client>> {
+        let mut owned = self.list(None, usize::MAX);
+        owned.retain(|client| client.owner.as_ref() == Some(owner));
+        owned
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -147,18 +161,35 @@ impl ClientRegistry {
     /// When the registration can't be honoured, the identifier is taken, or the store fails.
     pub async fn register(&self, registration: Registration) -> Result<Registered, ClientError> {
         let now = self.clock.now();
-        let client_secret = self.new_secret();
+        let grant_types = registration.grant_types.clone().unwrap_or_else(|| registration.usual_grants());
+        let is_public = registration.token_endpoint_auth_method == AuthMethod::None;
+        let client_secret = (!is_public).then(|| self.new_secret());
+        let at_rest =
+            |secret: &Secret| ClientSecret { hash: secret.hash(), created_at: now, expires_at: None };
         let client = Client {
             client_id: registration.client_id.unwrap_or_else(|| self.new_id()),
             client_name: registration.client_name,
-            secrets: vec![ClientSecret { hash: client_secret.hash(), created_at: now, expires_at: None }],
-            grant_types: registration.grant_types.unwrap_or_else(|| GrantType::ALL.to_vec()),
+            secrets: client_secret.iter().map(at_rest).collect(),
+            grant_types,
             default_scope: registration.default_scope.unwrap_or_else(|| registration.scope.clone()),
             scope: registration.scope,
             resources: registration.resources,
             audience_of: registration.audience_of,
             access_token_lifetime: registration.access_token_lifetime,
             access_token_signing_alg: registration.access_token_signing_alg,
+            token_endpoint_auth_method: registration.token_endpoint_auth_method,
+            redirect_uris: registration.redirect_uris,
+            require_pkce: registration.require_pkce.unwrap_or(true),
+            consent: registration.consent,
+            client_uri: registration.client_uri,
+            logo_uri: registration.logo_uri,
+            policy_uri: registration.policy_uri,
+            tos_uri: registration.tos_uri,
+            post_logout_redirect_uris: registration.post_logout_redirect_uris,
+            backchannel_logout_uri: registration.backchannel_logout_uri,
+            id_token_signed_response_alg: registration.id_token_signed_response_alg,
+            allowed_origins: registration.allowed_origins,
+            owner: registration.owner,
             created_at: now,
             updated_at: now,
         };
@@ -178,15 +209,7 @@ impl ClientRegistry {
     pub async fn change(&self, client_id: &str, change: ClientChange) -> Result<Arc<Client>, ClientError> {
         let _turn = self.changing.lock().await;
         let (mut client, version) = self.current(client_id)?;
-        let ClientChange { client_name, grant_types, scope, default_scope, resources, .. } = change;
-        replace(&mut client.client_name, client_name);
-        replace(&mut client.grant_types, grant_types);
-        replace(&mut client.scope, scope);
-        replace(&mut client.default_scope, default_scope);
-        replace(&mut client.resources, resources);
-        replace(&mut client.audience_of, change.audience_of);
-        replace(&mut client.access_token_lifetime, change.access_token_lifetime);
-        replace(&mut client.access_token_signing_alg, change.access_token_signing_alg);
+        change.apply(&mut client);
         self.limits.check(&client)?;
         self.write(client, Condition::VersionIs(version)).await
     }
@@ -198,6 +221,9 @@ impl ClientRegistry {
     pub async fn rotate_secret(&self, client_id: &str, overlap: Duration) -> Result<Registered, ClientError> {
         let _turn = self.changing.lock().await;
         let (mut client, version) = self.current(client_id)?;
+        if client.is_public() {
+            return Err(RegistrationError::Public("has no secret").into());
+        }
         let now = self.clock.now();
         let end = now.checked_add_signed(chrono::Duration::from_std(overlap).unwrap_or_default());
         let mut kept: Vec<ClientSecret> = client.secrets.into_iter().filter(|s| is_live(s, now)).collect();
@@ -211,7 +237,7 @@ impl ClientRegistry {
         let newest = ClientSecret { hash: client_secret.hash(), created_at: now, expires_at: None };
         client.secrets = std::iter::once(newest).chain(kept).collect();
         let client = self.write(client, Condition::VersionIs(version)).await?;
-        Ok(Registered { client, client_secret })
+        Ok(Registered { client, client_secret: Some(client_secret) })
     }
 
     /// Deletes the client. Tokens it holds stay valid until they are revoked or end.
@@ -273,12 +299,6 @@ impl ClientRegistry {
 
     fn new_secret(&self) -> Secret {
         Secret::new(self.entropy.token::<32>())
-    }
-}
-
-fn replace<T>(member: &mut T, new: Option<T>) {
-    if let Some(new) = new {
-        *member = new;
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) fn relations(config: &Config) -> Vec<Refusal> {
     refusals.extend(listeners(config));
     refusals.extend(kek_apart_from_keys(config));
     refusals.extend(lifetimes(config));
+    refusals.extend(refresh_tokens(config));
     refusals.extend(resources(config));
     refusals
 }
@@ -141,6 +142,15 @@ fn lifetimes(config: &Config) -> Vec<Refusal> {
         );
     }
     refusals
+}
+
+fn refresh_tokens(config: &Config) -> Option<Refusal> {
+    let lifetime = config.refresh_tokens.lifetime;
+    (config.refresh_tokens.idle > lifetime).then(|| {
+        let reason = format!("must be at most {} (refresh_tokens.lifetime)", written(lifetime));
+        Refusal::new("refresh_tokens.idle", reason, "lower it or raise refresh_tokens.lifetime")
+            .depending_on(&["refresh_tokens.lifetime"])
+    })
 }
 
 fn resources(config: &Config) -> Vec<Refusal> {

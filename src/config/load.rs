@@ -8,16 +8,18 @@ use super::error::{ConfigError, Refusal};
 use super::layers::{KEK_VARIABLE, Sources, merge};
 use super::leaf::{Leaf, Wrong};
 use super::reader::Reader;
-use super::{
-    ApiKeysConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig, LimitsConfig, LogConfig,
-};
-use super::{PasswordsConfig, ResourceConfig, SessionsConfig, TokensConfig, check};
+use super::{ApiKeysConfig, CodesConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig};
+use super::{LimitsConfig, LogConfig, PasswordsConfig, RefreshTokensConfig, ResourceConfig, SessionsConfig};
+use super::{TokensConfig, check};
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+/// RFC 6749, section 4.1.2: no code should live longer.
+const TEN_MINUTES: Duration = Duration::from_mins(10);
+const TWO_YEARS: Duration = Duration::from_hours(2 * 365 * 24);
 const TEN_YEARS: Duration = Duration::from_hours(3650 * 24);
 
 /// Reads and checks the settings. Whether the key schedule is safe is not checked here; see [`load_with`].
@@ -69,6 +71,13 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
             json: reader.read("log.json", Leaf::flag),
         },
         tokens: read_tokens(reader, &resources),
+        codes: CodesConfig {
+            lifetime: reader.read("codes.lifetime", |leaf| leaf.duration(&(SECOND..=TEN_MINUTES))),
+        },
+        refresh_tokens: RefreshTokensConfig {
+            lifetime: reader.read("refresh_tokens.lifetime", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
+            idle: reader.read("refresh_tokens.idle", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
+        },
         passwords: PasswordsConfig {
             hashing_permits: reader
                 .read_optional("passwords.hashing_permits", |leaf| leaf.count(&(1..=1024)))
@@ -118,6 +127,7 @@ fn read_keys(reader: &mut Reader, kek: Option<Secret>) -> KeysConfig {
         lead: reader.read("keys.lead", up_to(TEN_YEARS)),
         hold: reader.read("keys.hold", up_to(TEN_YEARS)),
         rotation_period: reader.read("keys.rotation_period", up_to(TEN_YEARS)),
+        sealing_period: reader.read("keys.sealing_period", |leaf| leaf.duration(&(HOUR..=TEN_YEARS))),
     }
 }
 

@@ -49,6 +49,10 @@ pub struct Config {
     pub keys: KeysConfig,
     /// Tokens.
     pub tokens: TokensConfig,
+    /// Authorization codes.
+    pub codes: CodesConfig,
+    /// Refresh tokens.
+    pub refresh_tokens: RefreshTokensConfig,
     /// Resource servers, besides the built-in admin API and users API.
     pub resources: Vec<ResourceConfig>,
     /// Passwords.
@@ -97,6 +101,8 @@ pub struct KeysConfig {
     pub hold: Duration,
     /// How long a key signs.
     pub rotation_period: Duration,
+    /// How long a sealing key seals.
+    pub sealing_period: Duration,
 }
 
 /// Where the key-encryption key comes from.
@@ -119,6 +125,22 @@ pub struct TokensConfig {
     pub longest_lifetime: Duration,
     /// For how long a status list may be cached: how soon a revocation is seen.
     pub status_list_ttl: Duration,
+}
+
+/// The authorization codes' settings.
+#[derive(Clone, Copy, Debug)]
+pub struct CodesConfig {
+    /// Within what time a code must be redeemed.
+    pub lifetime: Duration,
+}
+
+/// The refresh tokens' settings.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshTokensConfig {
+    /// How long a grant can be refreshed.
+    pub lifetime: Duration,
+    /// How long a refresh token may lie unused.
+    pub idle: Duration,
 }
 
 /// A resource server.

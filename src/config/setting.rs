@@ -85,6 +85,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "How long a key signs; longer than `keys.lead`.",
     },
     Setting {
+        key: "keys.sealing_period",
+        default: Some("30d"),
+        meaning: "How long a sealing key seals refresh tokens, cookies and forms before the next one does.",
+    },
+    Setting {
         key: "tokens.lifetime",
         default: Some("1h"),
         meaning: "How long an access token lives unless its resource or client says otherwise.",
@@ -98,6 +103,21 @@ pub const SETTINGS: &[Setting] = &[
         key: "tokens.status_list_ttl",
         default: Some("10s"),
         meaning: "For how long a status list may be cached: how soon a revocation is seen.",
+    },
+    Setting {
+        key: "codes.lifetime",
+        default: Some("60s"),
+        meaning: "Within what time an authorization code must be redeemed; at most 10 minutes.",
+    },
+    Setting {
+        key: "refresh_tokens.lifetime",
+        default: Some("30d"),
+        meaning: "How long a grant can be refreshed, counted from when its code was redeemed.",
+    },
+    Setting {
+        key: "refresh_tokens.idle",
+        default: Some("14d"),
+        meaning: "How long a refresh token may lie unused; at most `refresh_tokens.lifetime`.",
     },
     Setting {
         key: "passwords.hashing_permits",

@@ -303,9 +303,11 @@ fn every_field_is_a_setting() {
         log,
         keys,
         tokens,
-        resources,
+        codes,
+        refresh_tokens,
         passwords,
         sessions,
+        resources,
         dialects,
         trusted_proxies,
         forwarded_header,
@@ -323,11 +325,13 @@ fn every_field_is_a_setting() {
         lead,
         hold,
         rotation_period,
+        sealing_period,
     } = keys;
     let TokensConfig { lifetime, longest_lifetime, status_list_ttl } = tokens;
-    // The cost is not a setting.
-    let PasswordsConfig { hashing_permits, cost: _ } = passwords;
-    let SessionsConfig { idle, absolute } = sessions;
+    let CodesConfig { lifetime: code_lifetime } = codes;
+    let RefreshTokensConfig { lifetime: refresh_lifetime, idle } = refresh_tokens;
+    let PasswordsConfig { hashing_permits, cost: _no_setting } = passwords;
+    let SessionsConfig { idle: session_idle, absolute } = sessions;
     let DialectsConfig { oauth_token_get } = dialects;
     let LimitsConfig {
         token_per_client,
@@ -348,7 +352,9 @@ fn every_field_is_a_setting() {
     count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
     count!(in_query);
-    count!(hashing_permits idle absolute oauth_token_get uri scope own_lifetime algorithm);
+    count!(sealing_period code_lifetime refresh_lifetime idle);
+    count!(hashing_permits session_idle absolute);
+    count!(oauth_token_get uri scope own_lifetime algorithm);
     // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
     assert_eq!(fields + 1, SETTINGS.len());
 }

@@ -30,6 +30,7 @@ mod ring;
 pub mod schedule;
 mod seal;
 mod sealed_ring;
+mod sealing;
 mod signer;
 #[cfg(test)]
 mod simulation;
@@ -50,6 +51,7 @@ pub use report::{Changed, Compromised, Imported, KeyList, KeyView, Rotated, Rota
 pub use ring::{Health, KeyRing, KeyRingParts};
 pub use seal::{SealedKey, UnsealError};
 pub use sealed_ring::RingUnreadable;
+pub use sealing::{SealError, SealingEvent, SealingKeyId, SealingKeyView, SealingKeys, SealingParts};
 pub use signer::{SelfTestFailed, SignError, Signer, self_test};
 pub use snapshot::{JwksDocument, NoKey, ServedJwks, SigningKey};
 pub use software::{SoftwareSigner, UnusableKey};

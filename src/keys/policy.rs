@@ -261,6 +261,7 @@ pub(super) mod tests {
             lead: Duration::from_secs(8),
             hold: Duration::from_secs(13),
             rotation_period: Duration::from_secs(9),
+            sealing_period: Duration::from_hours(720),
         }
     }
 

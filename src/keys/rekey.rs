@@ -7,8 +7,9 @@ use super::data_key::{self, DataKeyError};
 use super::directory::DirectoryVault;
 use super::kek::Kek;
 use super::sealed_ring::{self, KEY, RingUnreadable, TABLE};
+use super::sealing;
 use super::vault::VaultError;
-use crate::entropy::SharedEntropy;
+use crate::entropy::{Entropy, SharedEntropy};
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError};
 
 /// The key-encryption keys of a change.
@@ -54,9 +55,9 @@ pub enum RekeyError {
     Changed,
 }
 
-/// Replaces the key-encryption key: seals every key in `dir` and the data key anew, writes the ring anew, then reads all
-/// of it again and checks that nothing is left under the old one. Stop every node before: one that still has
-/// the old key-encryption key can't read the ring any more.
+/// Replaces the key-encryption key: seals every key in `dir` and the data key anew, writes the ring and the sealing keys
+/// anew, then reads all of it again and checks that nothing is left under the old one. Stop every node before: one that
+/// still has the old key-encryption key can't read the ring any more.
 ///
 /// A crash leaves some keys under the old one and some under the new one; calling again finishes it.
 ///
@@ -96,5 +97,26 @@ pub async fn rekey(
         sealed_ring::decode(&row.value, &new)?;
     }
     data_key::rewrap(store, (&old, &new), entropy.as_ref()).await?;
+    reseal_sealing_keys(store, (&old, &new), entropy.as_ref()).await?;
     Ok(Rekeyed { resealed, verified, ring: under_old })
+}
+
+/// Writes the sealing keys anew, and reads them again.
+async fn reseal_sealing_keys(
+    store: &dyn Store,
+    (old, new): (&Kek, &Kek),
+    entropy: &dyn Entropy,
+) -> Result<(), RekeyError> {
+    let Some(row) = store.get(TABLE, sealing::TABLE_KEY).await? else { return Ok(()) };
+    if let Some(resealed) = sealing::reseal(&row.value, (old, new), entropy)? {
+        let condition = Condition::VersionIs(row.version);
+        let batch = Batch::new().put(TABLE, sealing::TABLE_KEY, condition, Put::lasting(resealed));
+        if store.commit(batch).await? == Committed::Conflict {
+            return Err(RekeyError::Changed);
+        }
+        if let Some(row) = store.get(TABLE, sealing::TABLE_KEY).await? {
+            sealing::reseal(&row.value, (new, new), entropy)?;
+        }
+    }
+    Ok(())
 }

@@ -43,6 +43,7 @@ impl Times {
             lead: Duration::from_secs(lead),
             hold: Duration::from_secs(hold),
             rotation_period: Duration::from_secs(period),
+            sealing_period: Duration::from_hours(720),
         };
         Policy::new(&settings, Duration::from_secs(self.lifetime)).expect("safe by construction")
     }
@@ -472,6 +473,7 @@ proptest! {
             lead: Duration::from_secs(lead),
             hold: Duration::from_secs(hold),
             rotation_period: Duration::from_secs(period),
+            sealing_period: Duration::from_hours(720),
         };
         let [m, p, s, t, lead, hold, period] = times.map(u128::from);
         let safe = times.iter().all(|time| *time > 0)

@@ -2,6 +2,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 /// The text can't be this kind of identifier.
@@ -90,6 +92,23 @@ fn is_visible(text: &str) -> bool {
     text.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'"' && b != b'\\')
 }
 
+fn is_sha256(text: &str) -> bool {
+    let mut digest = [0; 32];
+    URL_SAFE_NO_PAD.decode_slice(text, &mut digest) == Ok(digest.len())
+}
+
+/// The serialization of an origin (RFC 6454, section 6.1) that a browser would send.
+fn is_origin(text: &str) -> bool {
+    is_visible(text) && url::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
+}
+
+fn is_web_uri(text: &str) -> bool {
+    let is_web = |url: &url::Url| {
+        matches!(url.scheme(), "https" | "http") && url.username().is_empty() && url.password().is_none()
+    };
+    is_visible(text) && url::Url::parse(text).as_ref().is_ok_and(is_web)
+}
+
 fn is_absolute_uri(text: &str) -> bool {
     is_visible(text) && !text.contains('#') && url::Url::parse(text).is_ok()
 }
@@ -125,6 +144,22 @@ identifier!(
     /// A sign-in session's public identifier: the `sid` claim (OpenID Connect Front-Channel Logout 1.0, section 3).
     /// Whoever knows it is not signed in by it.
     SessionId, "sid", max 64, "letters, digits, '-', '_', '.' and '~'", is_url_safe
+);
+identifier!(
+    /// Everything that was issued for one code: its access tokens, and its refresh tokens one after another.
+    FamilyId, "family", max 64, "letters, digits, '-', '_', '.' and '~'", is_url_safe
+);
+identifier!(
+    /// The S256 challenge to which a code is bound (RFC 7636, section 4.2): a SHA-256 digest as base64url.
+    CodeChallenge, "code_challenge", max 43, "base64url, 43 of them (method S256)", is_sha256
+);
+identifier!(
+    /// Where a script comes from: scheme, host and port, as a browser puts it into `Origin` (RFC 6454, section 6.1).
+    Origin, "an origin", max 255, "scheme://host, with a port unless it is the usual one, and nothing behind", is_origin
+);
+identifier!(
+    /// A page on the web: `https` or `http`, without a user name. Safe to be the target of a link.
+    WebUri, "a web address", max 2048, "an absolute https or http URI without user name", is_web_uri
 );
 identifier!(
     /// A resource server, named by an absolute URI without fragment: the value of `resource`

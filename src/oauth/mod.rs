@@ -7,6 +7,8 @@ mod error_code;
 mod id;
 mod jwk;
 mod metadata;
+mod pkce;
+mod redirect_uri;
 mod scope;
 mod secret;
 mod status;
@@ -15,9 +17,14 @@ mod unreadable;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{AccessTokenClaims, Audience, TokenType};
 pub use error_code::ErrorCode;
-pub use id::{ApiKeyId, ClientId, InvalidId, KeyId, ListId, Resource, SessionId, Subject, TokenId, UserId};
+pub use id::{
+    ApiKeyId, ClientId, CodeChallenge, FamilyId, InvalidId, KeyId, ListId, Origin, Resource, SessionId,
+    Subject, TokenId, UserId, WebUri,
+};
 pub use jwk::{Jwk, JwkSet, PublicKey};
 pub use metadata::ServerMetadata;
+pub use pkce::{CodeVerifier, InvalidVerifier};
+pub use redirect_uri::{InvalidRedirectUri, RedirectUri};
 pub use scope::{InvalidScope, Scope};
 pub use secret::{Secret, SecretHash, SignedToken};
 pub use status::{RevokedBefore, StatusClaim, StatusList, StatusListClaims, StatusReference};

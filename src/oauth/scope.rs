@@ -82,6 +82,18 @@ impl Scope {
         token.starts_with("signet:")
     }
 
+    /// Asks for an ID token (OpenID Connect Core, section 3.1.2.1).
+    pub const OPENID: &str = "openid";
+
+    /// Asks for a refresh token that outlives the session (OpenID Connect Core, section 11).
+    pub const OFFLINE_ACCESS: &str = "offline_access";
+
+    /// Whether `token` means something to this service itself (OpenID Connect Core, sections 3.1.2.1, 5.4 and 11).
+    #[must_use]
+    pub fn is_of_openid(token: &str) -> bool {
+        matches!(token, Self::OPENID | Self::OFFLINE_ACCESS | "profile" | "email" | "address" | "phone")
+    }
+
     /// Whether every token of `self` is in `other`.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::audit::AuditLog;
 use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, SealingKeys};
 use crate::limits::Limits;
 use crate::store::Store;
-use crate::tokens::{AccessTokens, Revocations, StatusIndexes, StatusLists, StatusPublisher};
+use crate::tokens::{AccessTokens, Codes, Families, IdTokens, RefreshTokens, Revocations, Sealer};
+use crate::tokens::{StatusIndexes, StatusLists, StatusPublisher};
 use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, SecondFactors, Sessions};
 
 /// Everything the protocol works with.
@@ -40,7 +41,15 @@ pub struct Services {
     pub limits: Arc<Limits>,
     /// Issues access tokens.
     pub access_tokens: AccessTokens,
-    /// Revokes them.
+    /// Authorization codes.
+    pub codes: Codes,
+    /// Refresh tokens.
+    pub refresh_tokens: RefreshTokens,
+    /// What was issued for one code.
+    pub families: Arc<Families>,
+    /// Issues ID tokens.
+    pub id_tokens: IdTokens,
+    /// Revokes tokens.
     pub revocations: Arc<Revocations>,
     /// Where tokens take their place for revocation.
     pub status_indexes: Arc<StatusIndexes>,
@@ -48,6 +57,10 @@ pub struct Services {
     pub status_lists: Arc<StatusLists>,
     /// Publishes them.
     pub status: StatusPublisher,
+    /// Seals what this service reads back itself.
+    pub sealer: Sealer,
+    /// What it seals with.
+    pub sealing_keys: Arc<SealingKeys>,
     /// Remembers security-relevant acts.
     pub audit: Arc<AuditLog>,
     /// Whether the service is on its way out.

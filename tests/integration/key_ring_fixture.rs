@@ -48,6 +48,7 @@ impl World {
             lead: seconds(10),
             hold: seconds(15),
             rotation_period: seconds(60),
+            sealing_period: seconds(3600),
         };
         Self {
             store: Arc::new(FakeStore::new(Arc::clone(&clock))),

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Administrator, audited};
 use crate::audit::EventKind;
-use crate::clients::{Client, ClientChange, GrantType, Registered, Registration};
-use crate::oauth::{Algorithm, ClientId, ErrorCode, Resource, Scope, Secret};
+use crate::clients::{AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registration};
+use crate::oauth::{
+    Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, UserId, WebUri,
+};
 use crate::protocol::{ProtocolError, Services};
 use crate::tokens::Whole;
 
@@ -28,6 +30,19 @@ pub struct ClientView {
     audience_of: Vec<Resource>,
     access_token_lifetime: Option<u64>,
     access_token_signing_alg: Option<Algorithm>,
+    token_endpoint_auth_method: AuthMethod,
+    redirect_uris: Vec<RedirectUri>,
+    require_pkce: bool,
+    consent: ConsentRule,
+    client_uri: Option<WebUri>,
+    logo_uri: Option<WebUri>,
+    policy_uri: Option<WebUri>,
+    tos_uri: Option<WebUri>,
+    post_logout_redirect_uris: Vec<RedirectUri>,
+    backchannel_logout_uri: Option<WebUri>,
+    id_token_signed_response_alg: Option<Algorithm>,
+    allowed_origins: Vec<Origin>,
+    owner: Option<UserId>,
     secrets: Vec<SecretView>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -40,11 +55,11 @@ struct SecretView {
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// A client with the secret that was just made: shown this once.
+/// A client with the secret that was just made, unless it is public: shown this once.
 #[derive(Debug, Serialize)]
 pub struct ClientWithSecret {
-    #[serde(serialize_with = "exposed")]
-    client_secret: Secret,
+    #[serde(serialize_with = "exposed", skip_serializing_if = "Option::is_none")]
+    client_secret: Option<Secret>,
     #[serde(flatten)]
     client: ClientView,
 }
@@ -94,6 +109,19 @@ impl From<&Client> for ClientView {
             audience_of: client.audience_of,
             access_token_lifetime: client.access_token_lifetime,
             access_token_signing_alg: client.access_token_signing_alg,
+            token_endpoint_auth_method: client.token_endpoint_auth_method,
+            redirect_uris: client.redirect_uris,
+            require_pkce: client.require_pkce,
+            consent: client.consent,
+            client_uri: client.client_uri,
+            logo_uri: client.logo_uri,
+            policy_uri: client.policy_uri,
+            tos_uri: client.tos_uri,
+            post_logout_redirect_uris: client.post_logout_redirect_uris,
+            backchannel_logout_uri: client.backchannel_logout_uri,
+            id_token_signed_response_alg: client.id_token_signed_response_alg,
+            allowed_origins: client.allowed_origins,
+            owner: client.owner,
             secrets: client.secrets.into_iter().map(view).collect(),
             created_at: client.created_at,
             updated_at: client.updated_at,
@@ -221,6 +249,6 @@ fn find(services: &Services, client_id: &str) -> Result<Arc<Client>, ProtocolErr
 }
 
 /// The one place where a client's secret is shown.
-fn exposed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
+fn exposed<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(Secret::expose).serialize(serializer)
 }

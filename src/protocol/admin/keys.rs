@@ -6,7 +6,7 @@ use super::{Administrator, audited};
 use crate::audit::{Actor, AuditError, Event, EventKind};
 use crate::keys::forecast::Forecast;
 use crate::keys::schedule::Step;
-use crate::keys::{Compromised, Imported, KeyEvent, KeyList, Rotations};
+use crate::keys::{Compromised, Imported, KeyEvent, KeyList, Rotations, SealingEvent};
 use crate::oauth::{Algorithm, ErrorCode, KeyId, Secret};
 use crate::protocol::{ProtocolError, Services};
 
@@ -131,6 +131,21 @@ pub async fn record(services: &Services, events: &[KeyEvent]) -> Result<(), Audi
             entry = entry.key(kid);
         }
         services.audit.record(entry).await?;
+    }
+    Ok(())
+}
+
+/// Records what happened to sealing keys by itself.
+///
+/// # Errors
+/// When the audit log can't be written; what happened stays so.
+pub async fn record_sealing(services: &Services, events: &[SealingEvent]) -> Result<(), AuditError> {
+    for event in events {
+        let (kind, id) = match event {
+            SealingEvent::Created(id) => (EventKind::KeyGenerated, id),
+            SealingEvent::Forgotten(id) => (EventKind::KeyForgotten, id),
+        };
+        services.audit.record(Event::new(kind, Actor::Service).key(id).detail("use", "sealing")).await?;
     }
     Ok(())
 }

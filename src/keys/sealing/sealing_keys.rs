@@ -1,0 +1,228 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::record::{
+    ID_BYTES, Material, SealingKey, SealingKeyId, SealingKeyView, SealingPolicy, SealingRecord, SealingStep,
+};
+use super::row::{self, TABLE_KEY};
+use super::sealer::{self, OpenKey, SealError};
+use crate::clock::SharedClock;
+use crate::entropy::SharedEntropy;
+use crate::keys::sealed_ring::TABLE;
+use crate::keys::{Kek, KeyRingError, Policy};
+use crate::oauth::KeyId;
+use crate::store::{Batch, Committed, Condition, Put, Store};
+
+/// How often a change is tried anew when other nodes were faster.
+const ATTEMPTS: usize = 100;
+
+/// What [`SealingKeys`] are made of.
+#[derive(Clone)]
+pub struct SealingParts {
+    /// Where they live.
+    pub store: Arc<dyn Store>,
+    /// What they are sealed under.
+    pub kek: Arc<Kek>,
+    /// What time it is.
+    pub clock: SharedClock,
+    /// What they, and nonces, are drawn from.
+    pub entropy: SharedEntropy,
+}
+
+/// The keys that seal what only this service reads: refresh tokens, cookies, the state of forms. As this node last
+/// read them; changed only by conditional commits.
+pub struct SealingKeys {
+    parts: SealingParts,
+    policy: SealingPolicy,
+    snapshot: ArcSwap<Snapshot>,
+    /// One change at a time in this process; other nodes are held off by the commit's condition.
+    changing: tokio::sync::Mutex<()>,
+}
+
+struct Snapshot {
+    record: SealingRecord,
+    open: HashMap<SealingKeyId, OpenKey>,
+    read_at: Duration,
+}
+
+/// Something that happened to a sealing key: for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SealingEvent {
+    /// It was made.
+    Created(SealingKeyId),
+    /// It opens nothing any more, and is gone.
+    Forgotten(SealingKeyId),
+}
+
+impl Snapshot {
+    fn new(record: SealingRecord, read_at: Duration) -> Self {
+        let opened = |key: &SealingKey| Some((key.id.clone(), OpenKey::new(key)?));
+        let open = record.keys.iter().filter_map(opened).collect();
+        Self { record, open, read_at }
+    }
+}
+
+impl SealingKeys {
+    /// Reads the keys, or makes the first, and does what is due. Gives what was done. A key seals for `period`,
+    /// and opens for `longest_lifetime` after that; P and S are the ring's.
+    ///
+    /// # Errors
+    /// When they can't be read, or the store fails. Nothing is made anew in place of what can't be read.
+    pub async fn open(
+        parts: SealingParts,
+        policy: &Policy,
+        (period, longest_lifetime): (Duration, Duration),
+    ) -> Result<(Arc<Self>, Vec<SealingEvent>), KeyRingError> {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX / 4);
+        let policy = SealingPolicy {
+            period: seconds(period),
+            propagation: policy.propagation(),
+            skew: policy.skew(),
+            longest_lifetime: seconds(longest_lifetime),
+        };
+        let snapshot = ArcSwap::from_pointee(Snapshot::new(SealingRecord::default(), Duration::ZERO));
+        let keys = Arc::new(Self { parts, policy, snapshot, changing: tokio::sync::Mutex::default() });
+        let events = keys.tick().await?;
+        Ok((keys, events))
+    }
+
+    /// Reads the keys anew, does what is due and takes the result into use. Gives what was done.
+    ///
+    /// # Errors
+    /// As [`SealingKeys::open`]; the keys in use stay in use.
+    pub async fn tick(&self) -> Result<Vec<SealingEvent>, KeyRingError> {
+        let (_, events) = self.change(|_| None).await?;
+        Ok(events)
+    }
+
+    /// Drops a key for good: whatever was sealed with it does not open any more, so refresh tokens end and forms
+    /// must be filled in anew. If it sealed, the one before it does again, or a new one at once, which another node
+    /// knows within P. Says whether there was such a key.
+    ///
+    /// # Errors
+    /// As [`SealingKeys::open`].
+    pub async fn compromise(&self, id: &SealingKeyId) -> Result<bool, KeyRingError> {
+        let (found, _) = self.change(|record| record.find(id.as_str()).map(|_| id.clone())).await?;
+        Ok(found)
+    }
+
+    /// Whether there is a key of that name.
+    #[must_use]
+    pub fn contains(&self, id: &str) -> bool {
+        self.snapshot.load().record.find(id).is_some()
+    }
+
+    /// The keys, as this node last read them.
+    #[must_use]
+    pub fn list(&self) -> Vec<SealingKeyView> {
+        self.snapshot.load().record.views(&self.policy, self.parts.clock.numeric_date())
+    }
+
+    /// Seals `plaintext` for `purpose`: two calls give two texts. An expiry is the caller's to put inside.
+    ///
+    /// # Errors
+    /// When the keys were not read for P.
+    pub fn seal(&self, purpose: &str, plaintext: &[u8]) -> Result<String, SealError> {
+        self.with_current(|key| key.seal(purpose, self.parts.entropy.bytes(), plaintext))
+    }
+
+    /// Seals as [`SealingKeys::seal`], but gives the same text for the same purpose and plaintext, as long as the
+    /// same key seals. Whoever sees two texts learns whether they hold the same.
+    ///
+    /// # Errors
+    /// When the keys were not read for P.
+    pub fn seal_repeatably(&self, purpose: &str, plaintext: &[u8]) -> Result<String, SealError> {
+        self.with_current(|key| key.seal(purpose, key.synthetic_nonce(purpose, plaintext), plaintext))
+    }
+
+    /// Opens what was sealed for `purpose`; none for anything else, and for what was changed.
+    #[must_use]
+    pub fn open_sealed(&self, purpose: &str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let snapshot = self.snapshot.load();
+        sealer::open(purpose, text, |id| snapshot.open.get(id))
+    }
+
+    fn with_current(
+        &self,
+        seal: impl FnOnce(&OpenKey) -> Result<String, SealError>,
+    ) -> Result<String, SealError> {
+        let snapshot = self.snapshot.load();
+        let propagation = Duration::from_secs(u64::try_from(self.policy.propagation).unwrap_or_default());
+        if self.parts.clock.monotonic().saturating_sub(snapshot.read_at) > propagation {
+            return Err(SealError::Stale { retry_after: propagation.as_secs().max(1) });
+        }
+        let record = &snapshot.record;
+        // A clock that was set back: the first key goes on.
+        let current = record.current(self.parts.clock.numeric_date()).or(record.keys.first());
+        let key = current.and_then(|key| snapshot.open.get(&key.id)).ok_or(SealError::Unusable)?;
+        seal(key)
+    }
+
+    /// Does what is due, and drops the key that `condemned` names.
+    async fn change(
+        &self,
+        condemned: impl Fn(&SealingRecord) -> Option<SealingKeyId>,
+    ) -> Result<(bool, Vec<SealingEvent>), KeyRingError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let Self { parts, policy, .. } = self;
+        for _ in 0..ATTEMPTS {
+            let read_at = parts.clock.monotonic();
+            let stored = parts.store.get(TABLE, TABLE_KEY).await?;
+            let mut record = match &stored {
+                Some(stored) => row::decode(&stored.value, &parts.kek)?,
+                None => SealingRecord::default(),
+            };
+            let now = parts.clock.numeric_date();
+            let dropped = condemned(&record);
+            let mut steps: Vec<SealingStep> =
+                dropped.iter().map(|id| SealingStep::Forget { id: id.clone() }).collect();
+            record.keys.retain(|key| dropped.as_ref() != Some(&key.id));
+            let due = record.plan(policy, now);
+            let mut events = Vec::new();
+            for step in &due {
+                let made = match step {
+                    SealingStep::Create { seal_from } => Some(self.make(now, *seal_from)),
+                    SealingStep::Raise { .. } | SealingStep::Forget { .. } => None,
+                };
+                events.extend(made.iter().map(|key| SealingEvent::Created(key.id.clone())));
+                if let SealingStep::Forget { id } = step {
+                    events.push(SealingEvent::Forgotten(id.clone()));
+                }
+                record.apply(step, made);
+            }
+            steps.extend(due);
+            let done = steps.is_empty() || {
+                let condition = stored.map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
+                let value = row::encode(&record, &parts.kek, parts.entropy.as_ref());
+                let batch = Batch::new().put(TABLE, TABLE_KEY, condition, Put::lasting(value));
+                parts.store.commit(batch).await? == Committed::Applied
+            };
+            if done {
+                self.snapshot.store(Arc::new(Snapshot::new(record, read_at)));
+                return Ok((dropped.is_some(), events));
+            }
+        }
+        Err(KeyRingError::Contended)
+    }
+
+    fn make(&self, now: i64, seal_from: i64) -> SealingKey {
+        let entropy = &self.parts.entropy;
+        let id = URL_SAFE_NO_PAD.encode(entropy.bytes::<ID_BYTES>());
+        #[expect(clippy::expect_used, reason = "base64url is a valid identifier")]
+        let id = KeyId::parse(&id).expect("base64url is a valid identifier");
+        let longest_lifetime = self.policy.longest_lifetime;
+        SealingKey { id, material: Material(entropy.bytes()), created_at: now, seal_from, longest_lifetime }
+    }
+}
+
+impl std::fmt::Debug for SealingKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealingKeys").field("keys", &self.list()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,43 @@
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::keys::{SealError, SealingKeys};
+
+/// Seals what this service hands out and reads back itself. A text opens only for the purpose that it was sealed
+/// for; whoever holds it can neither read nor change it. When it ends is the caller's to put inside.
+#[derive(Clone, Debug)]
+pub struct Sealer {
+    keys: Arc<SealingKeys>,
+}
+
+impl Sealer {
+    /// A sealer that works with `keys`.
+    #[must_use]
+    pub fn new(keys: Arc<SealingKeys>) -> Self {
+        Self { keys }
+    }
+
+    /// Seals `plaintext` as a base64url text; two calls give two texts.
+    ///
+    /// # Errors
+    /// When no key may seal now.
+    pub fn seal(&self, purpose: &'static str, plaintext: &[u8]) -> Result<String, SealError> {
+        self.keys.seal(purpose, plaintext)
+    }
+
+    /// Seals `plaintext` so that equal ones give equal texts, as long as one key seals.
+    pub(super) fn seal_repeatably(
+        &self,
+        purpose: &'static str,
+        plaintext: &[u8],
+    ) -> Result<String, SealError> {
+        self.keys.seal_repeatably(purpose, plaintext)
+    }
+
+    /// What was sealed for `purpose`, or nothing: another purpose, a changed text, a key that is gone.
+    #[must_use]
+    pub fn open(&self, purpose: &'static str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.keys.open_sealed(purpose, text)
+    }
+}

@@ -16,6 +16,8 @@ pub struct State {
     pub(super) published: Published,
     /// Whose word is believed about where a request comes from.
     pub(super) proxies: TrustedProxies,
+    /// Whether API keys are taken in the query too.
+    pub(super) api_keys_in_query: bool,
     /// Whether `GET /oauth/token` issues.
     pub(super) oauth_token_get: bool,
 }
@@ -30,6 +32,7 @@ impl State {
             metrics,
             published,
             proxies: TrustedProxies::new(config),
+            api_keys_in_query: config.api_keys.in_query,
             oauth_token_get: config.dialects.oauth_token_get,
         }
     }

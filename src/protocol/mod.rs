@@ -2,6 +2,7 @@
 //! administration. It knows no HTTP type; the HTTP room decodes into these requests and shapes the answers.
 
 pub mod admin;
+mod api_key;
 mod authenticate;
 mod discovery;
 mod error;
@@ -15,10 +16,11 @@ mod services;
 pub mod users;
 mod verified;
 
+pub use api_key::{PresentedKey, admit_api_key, present_api_key};
 pub use authenticate::{Credentials, authenticate};
 pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};
-pub use grants::{Defaults, token};
+pub use grants::{ACCESS_TOKEN, API_KEY, Defaults, Exchanged, TOKEN_EXCHANGE, exchange, token};
 pub use health::{Health, health};
 pub use introspect::{Introspection, introspect};
 pub use measure::measure;

@@ -1,11 +1,14 @@
 //! The grants: one file each.
 
 mod client_credentials;
+mod token_exchange;
 
 use super::{Credentials, Params, ProtocolError, Services, authenticate};
 use crate::clients::GrantType;
 use crate::oauth::ErrorCode;
 use crate::tokens::Issued;
+
+pub use token_exchange::{ACCESS_TOKEN, API_KEY, Exchanged, TOKEN_EXCHANGE, exchange};
 
 /// What absent parameters of a token request mean in the dialect it was written in.
 #[derive(Clone, Copy, Debug)]

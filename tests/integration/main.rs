@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
 
 mod administration;
+mod api_keys;
 mod architecture;
 mod cli;
 mod contract;
@@ -15,6 +16,7 @@ mod key_ring;
 mod key_ring_crashes;
 mod key_ring_fixture;
 mod kill;
+mod limits;
 mod openapi;
 mod over_http;
 mod process;

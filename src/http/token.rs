@@ -6,12 +6,18 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::body::{self, Body, Encoding};
 use super::dialects::{AUTH_TOKEN, Dialect, OAUTH_TOKEN, OAUTH_TOKEN_JSON, PHP, STANDARD};
-use super::{State, limits, reply, to_the_end};
+use super::{State, exchange, limits, reply, to_the_end};
 use crate::oauth::ErrorCode;
 use crate::protocol::{self, Asked, Credentials, Granted, Params, ProtocolError, RevocationOutcome};
 
 pub(super) async fn standard(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
-    form_token(&STANDARD, &state, &request, &body).await
+    let params = form_params(&request, &body);
+    if let Ok(params) = &params
+        && exchange::is_asked_for(params)
+    {
+        return exchange::answer(&state, &request, &body::credentials(&request), params).await;
+    }
+    answer(&STANDARD, &state, &request, (params, &body)).await
 }
 
 pub(super) async fn auth_token(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {

@@ -2,6 +2,7 @@
 //! administration. It knows no HTTP type; the HTTP room decodes into these requests and shapes the answers.
 
 pub mod admin;
+mod api_key;
 mod authenticate;
 pub mod authorize;
 mod claims;
@@ -20,9 +21,11 @@ mod userinfo;
 pub mod users;
 mod verified;
 
+pub use api_key::{PresentedKey, admit_api_key, present_api_key};
 pub use authenticate::{Credentials, authenticate};
 pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};
+pub use grants::{ACCESS_TOKEN, API_KEY, Exchanged, TOKEN_EXCHANGE, exchange};
 pub use grants::{Asked, Defaults, Granted, Pending, asked_for_token, grant};
 pub use health::{Health, health};
 pub use id_token_hint::IdTokenHint;

@@ -17,9 +17,9 @@ mod recovery;
 mod registration;
 mod second_factor;
 mod sessions;
-mod throttle;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 pub use account::{Account, Address, Profile};
 pub use accounts::{AccountError, Accounts, AuthenticateError, Page};

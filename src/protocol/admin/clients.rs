@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Administrator, audited};
+use super::{Administrator, api_keys, audited};
 use crate::audit::EventKind;
 use crate::clients::{AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registration};
 use crate::oauth::{
@@ -14,6 +14,7 @@ use crate::oauth::{
 };
 use crate::protocol::{ProtocolError, Services};
 use crate::tokens::Whole;
+use crate::users::ApiKeyOwner;
 
 /// No old secret is honoured for longer.
 const LONGEST_OVERLAP: Duration = Duration::from_hours(2160);
@@ -237,6 +238,7 @@ pub async fn delete(
         let whole = Whole::Client(client.client_id.clone());
         services.revocations.revoke_before_now(&whole).await?;
         services.clients.delete(client_id).await?;
+        api_keys::revoke_of(services, &ApiKeyOwner::Client(client.client_id.clone())).await?;
         services.revocations.revoke_before_now(&whole).await?;
         Ok(())
     })

@@ -6,6 +6,7 @@ mod client_credentials;
 mod person;
 mod refresh_token;
 mod target;
+mod token_exchange;
 
 use super::{Credentials, Params, ProtocolError, Services, authenticate};
 use crate::clients::{AuthenticatedClient, GrantType};
@@ -16,6 +17,7 @@ pub(super) use person::is_live;
 
 use authorization_code::CodeRequest;
 use refresh_token::RefreshRequest;
+pub use token_exchange::{ACCESS_TOKEN, API_KEY, Exchanged, TOKEN_EXCHANGE, exchange};
 
 /// What absent parameters of a token request mean in the dialect it was written in.
 #[derive(Clone, Copy, Debug)]

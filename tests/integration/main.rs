@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
 
+mod accounts;
 mod administration;
 mod architecture;
 mod authorize;
@@ -10,6 +11,7 @@ mod codes;
 mod contract;
 mod crash;
 mod dialects;
+mod document_002;
 mod first_start;
 mod forged_introspection;
 mod forged_tokens;
@@ -33,3 +35,4 @@ mod storms;
 mod support;
 mod test_app;
 mod token;
+mod users_cli;

@@ -1,29 +1,33 @@
 //! The composition root: picks store, vault, clock and entropy, and puts the rooms together.
 
+mod start_error;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::audit::{Actor, AuditError, AuditLog, Event, EventKind, Outcome};
-use crate::clients::{ADMIN_SCOPE, Client, ClientError, ClientRegistry, Registered, Registration, Resources};
+use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
+use crate::clients::{ADMIN_SCOPE, Client, ClientRegistry, Registered, Registration, Resources};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::http::{self, State};
 use crate::keys::{
-    DataKey, DataKeyError, DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError,
-    KeyRingParts, Policy, SealingEvent, SealingKeys, SealingParts, UnsafePolicy, VaultError,
+    DataKey, DirectoryVault, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys,
+    SealingParts,
 };
 use crate::limits::Limits;
-use crate::oauth::{Algorithm, InvalidId, Resource, Scope, Secret};
+use crate::oauth::{Algorithm, Resource, Scope, Secret};
 use crate::protocol::{self, Services};
-use crate::store::{Batch, Condition, Put, Store, StoreError, Table};
+use crate::store::{Batch, Condition, Put, Store, Table};
 use crate::telemetry::Metrics;
 use crate::tokens::{
     AccessTokens, Codes, Families, IdTokens, ListDates, Publication, RefreshTokens, Revocations, Sealer,
     StatusIndexes, StatusLists, StatusPublisher,
 };
 use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
+
+pub use start_error::StartError;
 
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
@@ -92,41 +96,6 @@ impl From<Registered> for FirstClient {
     }
 }
 
-/// The service can't be put together.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The keys' settings could make a valid token fail.
-    #[error(transparent)]
-    Policy(#[from] UnsafePolicy),
-    /// The keys can't be used.
-    #[error(transparent)]
-    Keys(#[from] KeyRingError),
-    /// The data key can't be used.
-    #[error(transparent)]
-    DataKey(#[from] DataKeyError),
-    /// The key-encryption key can't be had.
-    #[error(transparent)]
-    Kek(#[from] KekError),
-    /// The directory of the sealed keys can't be used.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-    /// The store can't be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The audit log can't be used.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// A first client can't be registered.
-    #[error("the first clients can't be registered: {0}")]
-    Clients(#[from] ClientError),
-    /// The issuer can't be the stem of an identifier.
-    #[error("issuer: {0}")]
-    Issuer(#[from] InvalidId),
-    /// The data directory can't be made.
-    #[error("data_dir: {0}")]
-    DataDir(#[from] std::io::Error),
-}
-
 impl App {
     /// Puts the service together: loads keys, clients and revocations, opens a status list.
     ///
@@ -148,9 +117,8 @@ impl App {
             (config.keys.sealing_period, config.refresh_tokens.lifetime),
         )
         .await?;
-        let kek = parts.kek.clone();
+        let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
-        let data_key = DataKey::open(store.as_ref(), &kek, entropy.clone()).await?;
         let resources = Resources::new(config)?;
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())

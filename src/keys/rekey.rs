@@ -55,9 +55,9 @@ pub enum RekeyError {
     Changed,
 }
 
-/// Replaces the key-encryption key: seals every key in `dir` and the data key anew, writes the ring and the sealing keys
-/// anew, then reads all of it again and checks that nothing is left under the old one. Stop every node before: one that
-/// still has the old key-encryption key can't read the ring any more.
+/// Replaces the key-encryption key: seals every key in `dir` anew, writes the ring, the sealing keys and the data key anew, then
+/// reads all of it again and checks that nothing is left under the old one. Stop every node before: one that still has
+/// the old key-encryption key can't read the ring any more.
 ///
 /// A crash leaves some keys under the old one and some under the new one; calling again finishes it.
 ///
@@ -78,11 +78,11 @@ pub async fn rekey(
     // Before anything is touched.
     let ring = row.as_ref().map(|row| sealed_ring::decode(&row.value, if under_old { &old } else { &new }));
     let ring = ring.transpose()?;
-    let (dir, sealing) = (dir.to_owned(), Arc::clone(&new));
-    let (drawn, opening) = (entropy.clone(), Arc::clone(&old));
+    let (dir, sealing, drawn) = (dir.to_owned(), Arc::clone(&new), Arc::clone(&entropy));
+    let before = Arc::clone(&old);
     let files = tokio::task::spawn_blocking(move || {
         let vault = DirectoryVault::open(&dir, sealing, drawn)?;
-        let resealed = vault.reseal(&opening)?;
+        let resealed = vault.reseal(&before)?;
         Ok::<_, VaultError>((resealed, vault.verify()?))
     });
     let (resealed, verified) = files.await.map_err(|_| RekeyError::Changed)??;
@@ -96,8 +96,8 @@ pub async fn rekey(
     if let Some(row) = store.get(TABLE, KEY).await? {
         sealed_ring::decode(&row.value, &new)?;
     }
-    data_key::rewrap(store, (&old, &new), entropy.as_ref()).await?;
     reseal_sealing_keys(store, (&old, &new), entropy.as_ref()).await?;
+    data_key::rewrap(store, (&old, &new), entropy.as_ref()).await?;
     Ok(Rekeyed { resealed, verified, ring: under_old })
 }
 

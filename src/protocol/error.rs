@@ -3,11 +3,11 @@ use std::borrow::Cow;
 use crate::audit::AuditError;
 use crate::clients::ClientError;
 use crate::keys::intervene::Refusal;
-use crate::keys::{KeyRingError, NoKey};
+use crate::keys::{KeyRingError, NoKey, SealError};
 use crate::limits::Exceeded;
 use crate::oauth::ErrorCode;
 use crate::store::StoreError;
-use crate::tokens::{IssueError, RevocationError};
+use crate::tokens::{IssueError, RefreshError, RevocationError};
 
 /// A refusal: the RFC's code and a description for the client's developer. What lies behind it is logged,
 /// never sent.
@@ -121,6 +121,24 @@ impl From<IssueError> for ProtocolError {
             IssueError::NoKey(error) => error.into(),
             IssueError::NoStatusList | IssueError::KeyEnds => Self::unavailable(1, error),
             IssueError::Sign(_) => Self::server_error(error),
+        }
+    }
+}
+
+impl From<SealError> for ProtocolError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Stale { retry_after } => Self::unavailable(retry_after, error),
+            SealError::Unusable => Self::server_error(error),
+        }
+    }
+}
+
+impl From<RefreshError> for ProtocolError {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Store(error) => error.into(),
+            RefreshError::Seal(error) => error.into(),
         }
     }
 }

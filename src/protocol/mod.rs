@@ -4,6 +4,7 @@
 pub mod admin;
 mod api_key;
 mod authenticate;
+mod claims;
 mod discovery;
 mod error;
 mod grants;
@@ -16,13 +17,14 @@ mod services;
 pub mod users;
 mod verified;
 
-pub use api_key::{PresentedKey, admit_api_key, present_api_key};
+pub use api_key::{API_KEY_PREFIX, PresentedKey, admit_api_key, present_api_key};
 pub use authenticate::{Credentials, authenticate};
 pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};
-pub use grants::{ACCESS_TOKEN, API_KEY, Defaults, Exchanged, TOKEN_EXCHANGE, exchange, token};
+pub use grants::{ACCESS_TOKEN, API_KEY, Asked, Defaults, Exchanged, Granted, Pending, TOKEN_EXCHANGE};
+pub use grants::{asked_for_token, exchange, grant};
 pub use health::{Health, health};
-pub use introspect::{Introspection, introspect};
+pub use introspect::{AskedToIntrospect, Introspection, asked_to_introspect, introspect};
 pub use measure::measure;
 pub use params::Params;
 pub use revoke::{AskedToRevoke, RevocationOutcome, asked_to_revoke, revoke};

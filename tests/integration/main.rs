@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
 
+mod accounts;
 mod administration;
 mod api_keys;
 mod architecture;
@@ -8,6 +9,7 @@ mod cli;
 mod contract;
 mod crash;
 mod dialects;
+mod document_002;
 mod first_start;
 mod forged_introspection;
 mod forged_tokens;
@@ -30,3 +32,4 @@ mod storms;
 mod support;
 mod test_app;
 mod token;
+mod users_cli;

@@ -2,9 +2,12 @@
 //! in `protocol`.
 
 mod admin;
+mod api_key;
 mod bearer;
 mod body;
 mod dialects;
+mod exchange;
+mod limits;
 mod management;
 mod observe;
 mod publish;

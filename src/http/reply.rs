@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::bearer;
 use super::body::{Body, BodyError};
+use super::limits;
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -21,6 +22,7 @@ pub(super) fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Conflict => StatusCode::CONFLICT,
         ErrorCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::InvalidRequest
         | ErrorCode::InvalidGrant
         | ErrorCode::UnauthorizedClient
@@ -78,6 +80,9 @@ pub(super) fn with_retry(mut response: HttpResponse, error: &ProtocolError) -> H
     }
     if let Some(seconds) = error.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(exceeded) = &error.exceeded {
+        limits::announce(&mut response, exceeded.standing());
     }
     response
 }

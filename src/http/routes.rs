@@ -10,7 +10,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Route, web};
 
 use super::observe::Observe;
-use super::{admin, body, publish, reply, token, users};
+use super::{admin, body, limits, publish, reply, token, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -28,10 +28,11 @@ pub struct Served {
 const KEYS: Option<&str> = Some("signet:keys");
 const CLIENTS: Option<&str> = Some("signet:clients");
 const USERS: Option<&str> = Some("signet:users");
+const API_KEYS: Option<&str> = Some("signet:api-keys");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 41] = [
+static TABLE: [Served; 44] = [
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -72,6 +73,9 @@ static TABLE: [Served; 41] = [
     get("/admin/users/{id}", USERS, || web::get().to(admin::users::show)),
     patch("/admin/users/{id}", USERS, || web::patch().to(admin::users::change)),
     delete("/admin/users/{id}", USERS, || web::delete().to(admin::users::delete)),
+    get("/admin/api-keys", API_KEYS, || web::get().to(admin::api_keys::list)),
+    post("/admin/api-keys", API_KEYS, || web::post().to(admin::api_keys::create)),
+    delete("/admin/api-keys/{id}", API_KEYS, || web::delete().to(admin::api_keys::revoke)),
     post("/admin/revocations", REVOCATIONS, || web::post().to(admin::revocations::revoke)),
 ];
 
@@ -147,6 +151,8 @@ fn register(config: &mut web::ServiceConfig, path: &'static str) {
     let observe = Observe { route: path };
     if path.starts_with("/admin") {
         config.service(resource.wrap(from_fn(admin::guard)).wrap(observe));
+    } else if limits::guards(path) {
+        config.service(resource.wrap(from_fn(limits::guard)).wrap(observe));
     } else if path.starts_with("/users") || path.starts_with("/v1/users") {
         config.service(resource.wrap(from_fn(users::guard)).wrap(observe));
     } else {

@@ -7,7 +7,8 @@ use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
 
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::http::bearer::{self, Unadmitted};
-use crate::http::{State, reply, routes};
+use crate::http::{State, limits, reply, routes};
+use crate::limits::ClientAddress;
 use crate::oauth::{ErrorCode, Scope};
 use crate::protocol::ProtocolError;
 use crate::protocol::admin::Administrator;
@@ -31,7 +32,10 @@ pub(in crate::http) async fn guard(
             request.extensions_mut().insert(Admitted(administrator));
             next.call(request).await
         }
-        Err(refusal) => Ok(request.into_response(challenge(&refusal))),
+        Err(refusal) => {
+            let refusal = refusal.counted(&state, request.request());
+            Ok(request.into_response(challenge(&refusal)))
+        }
     }
 }
 
@@ -48,18 +52,25 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     let client = services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)?;
     let still_may = |scope: &str| client.scope.contains(scope) && client.resources.contains(&admin_api.uri);
     let actor = Actor::Client(claims.client_id.clone());
+    let address = limits::address(state, request.request()).map(ClientAddress::ip);
     // What the table does not name is denied: there is no default scope.
     let Some(path) = request.match_pattern() else { return Err(not_served().into()) };
     let Some(needed) = routes::admin_scope(request.method(), &path) else {
         // A path of the table with another method: the resource answers 405, and does nothing.
-        return Ok(Administrator { actor, scope: Scope::default() });
+        return Ok(Administrator { actor, scope: Scope::default(), address });
     };
     if claims.permits(needed) && still_may(needed) {
-        return Ok(Administrator { actor, scope: claims.scope });
+        return Ok(Administrator { actor, scope: claims.scope, address });
     }
-    let route = format!("{} {path}", request.method());
-    let event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused).detail("route", route);
-    services.audit.record(event).await?;
+    // Nobody shall fill the disk with refusals.
+    if !limits::is_refused_too_often(state, request.request()) {
+        let route = format!("{} {path}", request.method());
+        let mut event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused);
+        if let Some(address) = address {
+            event = event.source_ip(address);
+        }
+        services.audit.record(event.detail("route", route)).await?;
+    }
     Err(ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}")).into())
 }
 
@@ -71,10 +82,7 @@ fn not_served() -> ProtocolError {
 fn challenge(unadmitted: &Unadmitted) -> HttpResponse {
     match unadmitted {
         Unadmitted::Refused(error) => reply::refusal(error),
-        Unadmitted::Anonymous => {
-            let error = ProtocolError::new(ErrorCode::InvalidToken, "an access token is needed");
-            reply::challenge_bearer(reply::refusal(&error), "")
-        }
+        Unadmitted::Anonymous => reply::challenge_bearer(reply::refusal(&bearer::anonymous()), ""),
     }
 }
 

@@ -1,32 +1,35 @@
 //! The composition root: picks store, vault, clock and entropy, and puts the rooms together.
 
 mod first_clients;
+mod start_error;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::audit::{Actor, AuditError, AuditLog, Event, EventKind, Outcome};
-use crate::clients::{ClientError, ClientRegistry, Resources};
+use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
+use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::http::{self, State};
 use crate::keys::{
-    DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError, KeyRingParts, Policy,
-    SealingEvent, SealingKeys, SealingParts, UnsafePolicy, VaultError,
+    DataKey, DirectoryVault, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys,
+    SealingParts,
 };
-use crate::oauth::{Algorithm, InvalidId, Resource, Scope};
+use crate::limits::Limits;
+use crate::oauth::{Algorithm, Resource, Scope};
 use crate::protocol::{self, Services};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tokens::{
     AccessTokens, Codes, Families, IdTokens, ListDates, Publication, RefreshTokens, Revocations, Sealer,
     StatusIndexes, StatusLists, StatusPublisher,
 };
-use crate::users::{Accounts, Consents, PasswordHasher, Sessions};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
 
 pub use first_clients::{FirstClient, FirstClients};
+pub use start_error::StartError;
 
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
@@ -63,38 +66,6 @@ struct Unrecorded {
     sealing: Vec<SealingEvent>,
 }
 
-/// The service can't be put together.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The keys' settings could make a valid token fail.
-    #[error(transparent)]
-    Policy(#[from] UnsafePolicy),
-    /// The keys can't be used.
-    #[error(transparent)]
-    Keys(#[from] KeyRingError),
-    /// The key-encryption key can't be had.
-    #[error(transparent)]
-    Kek(#[from] KekError),
-    /// The directory of the sealed keys can't be used.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-    /// The store can't be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The audit log can't be used.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// A first client can't be registered.
-    #[error("the first clients can't be registered: {0}")]
-    Clients(#[from] ClientError),
-    /// The issuer can't be the stem of an identifier.
-    #[error("issuer: {0}")]
-    Issuer(#[from] InvalidId),
-    /// The data directory can't be made.
-    #[error("data_dir: {0}")]
-    DataDir(#[from] std::io::Error),
-}
-
 impl App {
     /// Puts the service together: loads keys, clients and revocations, opens a status list.
     ///
@@ -116,6 +87,7 @@ impl App {
             (config.keys.sealing_period, config.refresh_tokens.lifetime),
         )
         .await?;
+        let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
         let resources = Resources::new(config)?;
         let clients =
@@ -153,7 +125,13 @@ impl App {
             PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
         let accounts = Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher);
         let sessions = Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone());
+        let second_factors =
+            SecondFactors::new(config.issuer_host(), store.clone(), data_key, clock.clone(), entropy.clone());
         let consents = Consents::new(store.clone(), clock.clone());
+        let limits = Arc::new(Limits::new(&config.limits, &clock));
+        let login_throttle =
+            LoginThrottle::new(store.clone(), clock.clone(), entropy.clone(), limits.clone());
+        let api_keys = ApiKeys::new(store.clone(), clock.clone(), entropy.clone());
         let families = Arc::new(Families::new(
             store.clone(),
             clock.clone(),
@@ -189,7 +167,11 @@ impl App {
             resources,
             accounts,
             sessions,
+            second_factors,
             consents,
+            login_throttle,
+            api_keys,
+            limits,
             access_tokens,
             codes,
             refresh_tokens,
@@ -207,7 +189,7 @@ impl App {
         protocol::admin::keys::record(&services, &events).await?;
         protocol::admin::keys::record_sealing(&services, &sealing_events).await?;
         let metrics = Arc::new(Metrics::new(&http::PATHS));
-        let state = State::new(Arc::new(services), metrics, config.dialects.oauth_token_get);
+        let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default() })
     }
@@ -252,6 +234,7 @@ impl App {
         services.status_lists.drop_ended();
         services.status.drop_ended();
         services.revocations.drop_ended().await;
+        services.limits.sweep();
         while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
         Ok(())
     }

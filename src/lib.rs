@@ -12,6 +12,7 @@
 //! - [`verify`]: the resource server's half. With `default-features = false` the crate is these rooms only.
 //! - `store`: the contract for what must be remembered, and its backends.
 //! - `audit`: the hash-chained log of security-relevant acts.
+//! - `limits`: who asks how often, and whether that is too often.
 //! - `keys`, `clients`, `users`, `tokens`: the signing keys and their rotation, the registered clients, the
 //!   people with their accounts and sessions, the tokens and their revocation.
 //! - `protocol`: OAuth itself; knows no HTTP type.
@@ -42,6 +43,8 @@ pub mod config;
 pub mod http;
 #[cfg(feature = "server")]
 pub mod keys;
+#[cfg(feature = "server")]
+pub mod limits;
 #[cfg(feature = "server")]
 pub mod protocol;
 #[cfg(feature = "server")]

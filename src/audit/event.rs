@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::oauth::{ClientId, KeyId, Subject, TokenId};
+use crate::oauth::{ApiKeyId, ClientId, KeyId, Subject, TokenId};
 
 /// No text in an entry is longer, in characters; the rest is cut off.
 const LONGEST_TEXT: usize = 512;
@@ -65,6 +65,19 @@ kinds! {
     ClientSecretRotated = "client.secret_rotated",
     /// A client was removed.
     ClientDeleted = "client.deleted",
+    /// An account was made.
+    UserRegistered = "user.registered",
+    /// An account was changed; which members, says the detail. A new password or disabling it signs the person out
+    /// everywhere.
+    UserChanged = "user.changed",
+    /// An account was removed.
+    UserDeleted = "user.deleted",
+    /// The users API refused a call.
+    UsersRefused = "users.refused",
+    /// An API key was made.
+    ApiKeyCreated = "api_key.created",
+    /// An API key was revoked.
+    ApiKeyRevoked = "api_key.revoked",
     /// A code was presented again by whoever had all that it is bound to; what it produced was revoked.
     CodeReplayed = "code.replayed",
     /// A refresh token was presented again after it was spent; its family was revoked.
@@ -105,6 +118,9 @@ pub enum Actor {
     Operator(String),
     /// An authenticated client.
     Client(ClientId),
+    /// Whoever holds this API key.
+    #[serde(rename = "api_key")]
+    ApiKey(ApiKeyId),
     /// Somebody who did not say, or could not prove, who they are.
     Anonymous,
 }

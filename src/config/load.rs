@@ -1,13 +1,16 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::error::{ConfigError, Refusal};
 use super::layers::{KEK_VARIABLE, Sources, merge};
 use super::leaf::{Leaf, Wrong};
 use super::reader::Reader;
-use super::{CodesConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig, LogConfig};
-use super::{PasswordsConfig, RefreshTokensConfig, ResourceConfig, SessionsConfig, TokensConfig, check};
+use super::{ApiKeysConfig, CodesConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig};
+use super::{LimitsConfig, LogConfig, PasswordsConfig, RefreshTokensConfig, ResourceConfig, SessionsConfig};
+use super::{TokensConfig, check};
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,6 +89,10 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
             absolute: reader.read("sessions.absolute", session_lifetime),
         },
         dialects: DialectsConfig { oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag) },
+        trusted_proxies: reader.read_optional("trusted_proxies", networks).unwrap_or_default(),
+        forwarded_header: reader.read("forwarded_header", |leaf| leaf.parsed("x-forwarded-for")),
+        limits: read_limits(reader),
+        api_keys: ApiKeysConfig { in_query: reader.read("api_keys.in_query", Leaf::flag) },
         keys,
         resources,
     }
@@ -147,6 +154,20 @@ fn read_tokens(reader: &mut Reader, resources: &[ResourceConfig]) -> TokensConfi
     }
 }
 
+fn read_limits(reader: &mut Reader) -> LimitsConfig {
+    let mut per_minute = |key| reader.read(key, per_minute);
+    LimitsConfig {
+        token_per_client: per_minute("limits.token_per_client"),
+        token_per_address: per_minute("limits.token_per_address"),
+        revocation_per_client: per_minute("limits.revocation_per_client"),
+        refused_per_address: per_minute("limits.refused_per_address"),
+        authorize_per_address: per_minute("limits.authorize_per_address"),
+        login_per_address: per_minute("limits.login_per_address"),
+        registration_per_address: per_minute("limits.registration_per_address"),
+        api_key: per_minute("limits.api_key"),
+    }
+}
+
 fn read_resources(reader: &mut Reader) -> Vec<ResourceConfig> {
     let mut resources = Vec::new();
     for index in 0..reader.resources() {
@@ -162,6 +183,28 @@ fn read_resources(reader: &mut Reader) -> Vec<ResourceConfig> {
         }
     }
     resources
+}
+
+/// So many in any minute; 0 and `off` mean no limit.
+fn per_minute(leaf: &Leaf) -> Result<u32, Wrong> {
+    if leaf.text().is_ok_and(|text| text == "off") {
+        return Ok(0);
+    }
+    let count = leaf.count(&(0..=1_000_000_000)).map_err(|(reason, _)| {
+        (format!("{reason}, or \"off\""), "write how many requests are let through a minute".to_owned())
+    })?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn networks(leaf: &Leaf) -> Result<Vec<IpNet>, Wrong> {
+    let texts = leaf.list()?.into_iter().filter(|text| !text.is_empty());
+    let network = |text: &str| {
+        let alone = text.parse::<IpAddr>().map(IpNet::from).ok();
+        alone.or_else(|| text.parse().ok()).ok_or_else(|| {
+            (format!("{text:?} is not a network"), "write, say, [\"10.0.0.0/8\", \"fd00::/8\"]".to_owned())
+        })
+    };
+    texts.map(network).collect()
 }
 
 fn token_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {

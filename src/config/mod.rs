@@ -20,6 +20,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::oauth::{Algorithm, Resource, Scope};
 
 pub use error::{ConfigError, Problem, Refusal};
@@ -51,7 +53,7 @@ pub struct Config {
     pub codes: CodesConfig,
     /// Refresh tokens.
     pub refresh_tokens: RefreshTokensConfig,
-    /// Resource servers, besides the built-in admin API.
+    /// Resource servers, besides the built-in users API and admin API.
     pub resources: Vec<ResourceConfig>,
     /// Passwords.
     pub passwords: PasswordsConfig,
@@ -59,6 +61,14 @@ pub struct Config {
     pub sessions: SessionsConfig,
     /// What old documents' clients need beyond the standard.
     pub dialects: DialectsConfig,
+    /// The networks of the proxies in front of the service.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they say for whom they ask.
+    pub forwarded_header: ForwardedHeader,
+    /// How many requests are let through.
+    pub limits: LimitsConfig,
+    /// API keys.
+    pub api_keys: ApiKeysConfig,
 }
 
 /// How the service logs.
@@ -188,11 +198,84 @@ pub struct DialectsConfig {
     pub oauth_token_get: bool,
 }
 
+/// The header in which the trusted proxies say for whom they speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: addresses, separated by commas.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// The header's name, in small letters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
+
+impl std::str::FromStr for ForwardedHeader {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::XForwardedFor, Self::Forwarded]
+            .into_iter()
+            .find(|header| header.name().eq_ignore_ascii_case(text))
+            .ok_or("must be x-forwarded-for or forwarded")
+    }
+}
+
+/// How many requests are let through in any 60 seconds; 0 means that there is no such limit.
+#[derive(Clone, Debug)]
+pub struct LimitsConfig {
+    /// Token requests of one client that has authenticated.
+    pub token_per_client: u32,
+    /// Token requests from one address in which no client authenticates.
+    pub token_per_address: u32,
+    /// Revocations by one client.
+    pub revocation_per_client: u32,
+    /// Requests from one address with wrong credentials, or without the permission that they need.
+    pub refused_per_address: u32,
+    /// Authorization requests from one address.
+    pub authorize_per_address: u32,
+    /// Sign-ins from one address.
+    pub login_per_address: u32,
+    /// Registrations from one address.
+    pub registration_per_address: u32,
+    /// Requests with one API key.
+    pub api_key: u32,
+}
+
+/// API keys.
+#[derive(Clone, Debug)]
+pub struct ApiKeysConfig {
+    /// Whether they are taken in the query too, where they end up in logs.
+    pub in_query: bool,
+}
+
 impl Config {
     /// The identifier of the built-in admin API as a resource: the value of `resource` and `aud`.
     #[must_use]
     pub fn admin_resource(&self) -> String {
         format!("{}/admin", self.issuer)
+    }
+
+    /// The issuer's host: what people know the service by.
+    #[must_use]
+    pub fn issuer_host(&self) -> String {
+        let url = url::Url::parse(&self.issuer).ok();
+        url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| self.issuer.clone())
+    }
+
+    /// The identifier of the built-in users API as a resource.
+    #[must_use]
+    pub fn users_resource(&self) -> String {
+        format!("{}/users", self.issuer)
     }
 
     /// Where sled keeps what must be remembered.

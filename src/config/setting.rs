@@ -140,6 +140,57 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Let `GET /oauth/token` issue tokens, as one old document's prose has it.",
     },
     Setting {
+        key: "trusted_proxies",
+        default: None,
+        meaning: "Networks of the proxies in front of the service, such as `10.0.0.0/8`; only their forwarding header is believed.",
+    },
+    Setting {
+        key: "forwarded_header",
+        default: Some("x-forwarded-for"),
+        meaning: "The one header in which they say for whom they ask: `x-forwarded-for` or `forwarded` (RFC 7239).",
+    },
+    Setting {
+        key: "limits.token_per_client",
+        default: Some("6000000"),
+        meaning: "Token requests of one client that has authenticated.",
+    },
+    Setting {
+        key: "limits.token_per_address",
+        default: Some("6000"),
+        meaning: "Token requests from one address in which no client authenticates.",
+    },
+    Setting {
+        key: "limits.revocation_per_client",
+        default: Some("60000"),
+        meaning: "Revocations by one client.",
+    },
+    Setting {
+        key: "limits.refused_per_address",
+        default: Some("300"),
+        meaning: "Requests from one address with wrong credentials, or without the permission that they need.",
+    },
+    Setting {
+        key: "limits.authorize_per_address",
+        default: Some("600"),
+        meaning: "Authorization requests from one address.",
+    },
+    Setting {
+        key: "limits.login_per_address",
+        default: Some("60"),
+        meaning: "Sign-ins from one address, on devices that are not known.",
+    },
+    Setting {
+        key: "limits.registration_per_address",
+        default: Some("10"),
+        meaning: "Registrations from one address.",
+    },
+    Setting { key: "limits.api_key", default: Some("100"), meaning: "Requests with one API key." },
+    Setting {
+        key: "api_keys.in_query",
+        default: Some("false"),
+        meaning: "Take API keys in the query parameter `api_key` too, where they end up in logs.",
+    },
+    Setting {
         key: "resources[].uri",
         default: None,
         meaning: "The resource server's identifier: the value of `resource` and `aud`.",

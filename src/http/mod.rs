@@ -2,8 +2,12 @@
 //! in `protocol`.
 
 mod admin;
+mod api_key;
+mod bearer;
 mod body;
 mod dialects;
+mod exchange;
+mod limits;
 mod management;
 mod observe;
 mod publish;
@@ -12,6 +16,7 @@ mod routes;
 mod server;
 mod state;
 mod token;
+mod users;
 
 pub use management::configure as configure_management;
 pub(crate) use routes::PATHS;

@@ -6,12 +6,18 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::body::{self, Body, Encoding};
 use super::dialects::{AUTH_TOKEN, Dialect, OAUTH_TOKEN, OAUTH_TOKEN_JSON, PHP, STANDARD};
-use super::{State, reply, to_the_end};
+use super::{State, exchange, limits, reply, to_the_end};
 use crate::oauth::ErrorCode;
 use crate::protocol::{self, Asked, Credentials, Granted, Params, ProtocolError, RevocationOutcome};
 
 pub(super) async fn standard(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
-    form_token(&STANDARD, &state, &request, &body).await
+    let params = form_params(&request, &body);
+    if let Ok(params) = &params
+        && exchange::is_asked_for(params)
+    {
+        return exchange::answer(&state, &request, &body::credentials(&request), params).await;
+    }
+    answer(&STANDARD, &state, &request, (params, &body)).await
 }
 
 pub(super) async fn auth_token(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
@@ -66,7 +72,13 @@ async fn answer(
 ) -> HttpResponse {
     let credentials = body::credentials(request);
     let granted = match &params {
-        Ok(params) => grant(dialect, state, &credentials, params).await,
+        Ok(params) => {
+            let granted = match limits::unauthenticated(state, request, &credentials, params) {
+                Ok(()) => grant(dialect, state, &credentials, params).await,
+                Err(error) => Err(error),
+            };
+            granted.map_err(|error| limits::refused(state, request, error))
+        }
         Err(error) => {
             state.metrics.token_refused("", error.code);
             return refused((dialect.refusal)(error), error, body);
@@ -112,7 +124,8 @@ fn refused(response: HttpResponse, error: &ProtocolError, body: &Body) -> HttpRe
 /// RFC 7009, section 2.
 pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
     let credentials = body::credentials(&request);
-    match revocation(&state, &request, &credentials, &body).await {
+    let outcome = revocation(&state, &request, &credentials, &body).await;
+    match outcome.map_err(|error| limits::refused(&state, &request, error)) {
         Ok(RevocationOutcome::NoToken) => reply::refusal(&ProtocolError::invalid_request("token is missing")),
         Ok(RevocationOutcome::Done | RevocationOutcome::NotYours) => {
             HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).finish()
@@ -125,6 +138,7 @@ pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, body: 
 pub(super) async fn oauth_revoke(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
     let credentials = body::credentials(&request);
     let outcome = revocation(&state, &request, &credentials, &body).await;
+    let outcome = outcome.map_err(|error| limits::refused(&state, &request, error));
     let not_yours =
         || ProtocolError::new(ErrorCode::UnauthorizedClient, "You are not authorized to revoke this token");
     match outcome {
@@ -144,7 +158,9 @@ async fn revocation(
     credentials: &Credentials,
     body: &Body,
 ) -> Result<RevocationOutcome, ProtocolError> {
-    let asked = protocol::asked_to_revoke(&state.services, credentials, &form_params(request, body)?)?;
+    let params = form_params(request, body)?;
+    limits::unauthenticated(state, request, credentials, &params)?;
+    let asked = protocol::asked_to_revoke(&state.services, credentials, &params)?;
     let services = state.services.clone();
     let outcome = to_the_end(async move { protocol::revoke(&services, asked).await }).await?;
     if outcome == RevocationOutcome::Done {
@@ -160,7 +176,7 @@ pub(super) async fn introspect(state: web::Data<State>, request: HttpRequest, bo
         .and_then(|params| protocol::asked_to_introspect(&state.services, &credentials, &params));
     let answer = match asked {
         Ok(asked) => protocol::introspect(&state.services, &asked).await,
-        Err(error) => Err(error),
+        Err(error) => Err(limits::refused(&state, &request, error)),
     };
     match answer {
         Ok(introspection) => reply::json(StatusCode::OK, &introspection),

@@ -188,3 +188,25 @@ impl From<&UserId> for Subject {
         Self(Arc::clone(&user.0))
     }
 }
+identifier!(
+    /// An API key's identifier, which is no secret: `key_` and random letters, digits, hyphens and underscores. It
+    /// stands for the key in lists, and as the `client_id` of tokens that the key was exchanged for.
+    ApiKeyId, "API key id", max 64, "'key_' and then letters, digits, '-' and '_'", is_api_key_id
+);
+
+fn is_api_key_id(text: &str) -> bool {
+    let rest = text.strip_prefix(ApiKeyId::PREFIX).unwrap_or_default();
+    !rest.is_empty() && is_url_safe(rest)
+}
+
+impl ApiKeyId {
+    /// How every API key's identifier begins, and no client's.
+    pub const PREFIX: &str = "key_";
+}
+
+impl From<&ApiKeyId> for ClientId {
+    /// The key as the client that a token was issued to.
+    fn from(key: &ApiKeyId) -> Self {
+        Self(Arc::clone(&key.0))
+    }
+}

@@ -1,4 +1,4 @@
-use super::Services;
+use super::{Services, TOKEN_EXCHANGE};
 use crate::clients::GrantType;
 use crate::oauth::ServerMetadata;
 
@@ -15,7 +15,12 @@ pub fn metadata(services: &Services) -> ServerMetadata {
             services.resources.all().iter().map(|each| &each.scope),
         ),
         response_types_supported: Vec::new(),
-        grant_types_supported: GrantType::ALL.iter().map(|grant| grant.as_str().to_owned()).collect(),
+        grant_types_supported: GrantType::ALL
+            .iter()
+            .map(|grant| grant.as_str())
+            .chain([TOKEN_EXCHANGE])
+            .map(str::to_owned)
+            .collect(),
         token_endpoint_auth_methods_supported: auth_methods(),
         revocation_endpoint: Some(format!("{issuer}/oauth2/revoke")),
         revocation_endpoint_auth_methods_supported: auth_methods(),

@@ -5,11 +5,12 @@ use crate::audit::AuditLog;
 use crate::clients::{Client, ClientRegistry, Resources};
 use crate::clock::SharedClock;
 use crate::keys::{KeyRing, SealingKeys};
+use crate::limits::Limits;
 use crate::oauth::Algorithm;
 use crate::store::Store;
 use crate::tokens::{AccessTokens, Codes, Families, IdTokens, RefreshTokens, Revocations, Sealer};
 use crate::tokens::{StatusIndexes, StatusLists, StatusPublisher};
-use crate::users::{Accounts, Consents, Sessions};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, SecondFactors, Sessions};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -29,8 +30,16 @@ pub struct Services {
     pub accounts: Accounts,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// How people sign in besides their passwords.
+    pub second_factors: SecondFactors,
     /// What people let clients do.
     pub consents: Consents,
+    /// Who may try a password.
+    pub login_throttle: LoginThrottle,
+    /// The API keys.
+    pub api_keys: ApiKeys,
+    /// How many requests are let through.
+    pub limits: Arc<Limits>,
     /// Issues access tokens.
     pub access_tokens: AccessTokens,
     /// Authorization codes.

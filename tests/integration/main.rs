@@ -1,13 +1,16 @@
 //! The one integration-test binary.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
 
+mod accounts;
 mod administration;
+mod api_keys;
 mod architecture;
 mod cli;
 mod codes;
 mod contract;
 mod crash;
 mod dialects;
+mod document_002;
 mod first_start;
 mod forged_introspection;
 mod forged_tokens;
@@ -17,6 +20,7 @@ mod key_ring;
 mod key_ring_crashes;
 mod key_ring_fixture;
 mod kill;
+mod limits;
 mod openapi;
 mod over_http;
 mod process;
@@ -31,3 +35,4 @@ mod storms;
 mod support;
 mod test_app;
 mod token;
+mod users_cli;

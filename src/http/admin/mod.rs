@@ -1,10 +1,12 @@
 //! The admin API. Every route stands in the URL table with the scope it needs; [`guard`] lets nothing else
 //! through.
 
+pub(super) mod api_keys;
 pub(super) mod clients;
 mod guard;
 pub(super) mod keys;
 pub(super) mod revocations;
+pub(super) mod users;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;

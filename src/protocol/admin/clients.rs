@@ -6,14 +6,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Administrator, audited};
-use crate::audit::{Event, EventKind};
+use super::{Administrator, api_keys, audited};
+use crate::audit::EventKind;
 use crate::clients::{AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registration};
 use crate::oauth::{
     Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, UserId, WebUri,
 };
 use crate::protocol::{ProtocolError, Services};
 use crate::tokens::Whole;
+use crate::users::ApiKeyOwner;
 
 /// No old secret is honoured for longer.
 const LONGEST_OVERLAP: Duration = Duration::from_hours(2160);
@@ -168,7 +169,7 @@ pub async fn register(
 ) -> Result<ClientWithSecret, ProtocolError> {
     administrator.may_touch(&registration.scope)?;
     let client_id = registration.client_id.take().unwrap_or_else(|| services.clients.new_id());
-    let event = Event::new(EventKind::ClientRegistered, administrator.actor.clone()).client(&client_id);
+    let event = administrator.event(EventKind::ClientRegistered).client(&client_id);
     registration.client_id = Some(client_id);
     audited(services, event, async { Ok(services.clients.register(registration).await?.into()) }).await
 }
@@ -187,7 +188,8 @@ pub async fn change(
     let client = find(services, client_id)?;
     administrator.may_touch(&client.scope)?;
     administrator.may_touch(change.scope.as_ref().unwrap_or(&client.scope))?;
-    let event = Event::new(EventKind::ClientChanged, administrator.actor.clone())
+    let event = administrator
+        .event(EventKind::ClientChanged)
         .client(&client.client_id)
         .detail("members", change.members());
     audited(services, event, async {
@@ -214,8 +216,7 @@ pub async fn rotate_secret(
     }
     let client = find(services, client_id)?;
     administrator.may_touch(&client.scope)?;
-    let event =
-        Event::new(EventKind::ClientSecretRotated, administrator.actor.clone()).client(&client.client_id);
+    let event = administrator.event(EventKind::ClientSecretRotated).client(&client.client_id);
     audited(services, event, async { Ok(services.clients.rotate_secret(client_id, overlap).await?.into()) })
         .await
 }
@@ -231,12 +232,13 @@ pub async fn delete(
 ) -> Result<(), ProtocolError> {
     let client = find(services, client_id)?;
     administrator.may_touch(&client.scope)?;
-    let event = Event::new(EventKind::ClientDeleted, administrator.actor.clone()).client(&client.client_id);
+    let event = administrator.event(EventKind::ClientDeleted).client(&client.client_id);
     audited(services, event, async {
         // Before, so that a crash in between leaves nothing valid behind; after, for what was issued meanwhile.
         let whole = Whole::Client(client.client_id.clone());
         services.revocations.revoke_before_now(&whole).await?;
         services.clients.delete(client_id).await?;
+        api_keys::revoke_of(services, &ApiKeyOwner::Client(client.client_id.clone())).await?;
         services.revocations.revoke_before_now(&whole).await?;
         Ok(())
     })

@@ -1,0 +1,211 @@
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{AddressPrefix, Limit, Quota, SlidingWindow};
+use crate::clock::SharedClock;
+use crate::config::LimitsConfig;
+use crate::oauth::{ApiKeyId, ClientId};
+
+/// A limit by its name, as the headers and the metrics have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Token requests of one client that has authenticated.
+    TokenPerClient,
+    /// Token requests from one address in which no client authenticates.
+    TokenPerAddress,
+    /// Revocations by one client.
+    RevocationPerClient,
+    /// Requests from one address with wrong credentials, or without the permission that they need.
+    RefusedPerAddress,
+    /// Authorization requests from one address.
+    AuthorizePerAddress,
+    /// Sign-ins from one address.
+    LoginPerAddress,
+    /// Registrations from one address.
+    RegistrationPerAddress,
+    /// Requests with one API key.
+    ApiKey,
+}
+
+impl Policy {
+    /// Every policy.
+    pub const ALL: [Self; 8] = [
+        Self::TokenPerClient,
+        Self::TokenPerAddress,
+        Self::RevocationPerClient,
+        Self::RefusedPerAddress,
+        Self::AuthorizePerAddress,
+        Self::LoginPerAddress,
+        Self::RegistrationPerAddress,
+        Self::ApiKey,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenPerClient => "token_per_client",
+            Self::TokenPerAddress => "token_per_address",
+            Self::RevocationPerClient => "revocation_per_client",
+            Self::RefusedPerAddress => "refused_per_address",
+            Self::AuthorizePerAddress => "authorize_per_address",
+            Self::LoginPerAddress => "login_per_address",
+            Self::RegistrationPerAddress => "registration_per_address",
+            Self::ApiKey => "apikey",
+        }
+    }
+}
+
+/// How a limit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which one.
+    pub policy: Policy,
+    /// What is left of it.
+    pub quota: Quota,
+    /// When one more request is let through, in seconds since the epoch, never too early.
+    pub resets_at: i64,
+}
+
+/// A request is one too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are too many requests")]
+pub struct Exceeded(Standing);
+
+impl Exceeded {
+    /// How the limit stands that the request goes beyond.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.0
+    }
+}
+
+/// All limits, as the settings have them.
+pub struct Limits {
+    /// See [`Policy::TokenPerClient`].
+    pub token_per_client: Limited<ClientId>,
+    /// See [`Policy::TokenPerAddress`].
+    pub token_per_address: Limited<AddressPrefix>,
+    /// See [`Policy::RevocationPerClient`].
+    pub revocation_per_client: Limited<ClientId>,
+    /// See [`Policy::RefusedPerAddress`].
+    pub refused_per_address: Limited<AddressPrefix>,
+    /// See [`Policy::AuthorizePerAddress`].
+    pub authorize_per_address: Limited<AddressPrefix>,
+    /// See [`Policy::LoginPerAddress`].
+    pub login_per_address: Limited<AddressPrefix>,
+    /// See [`Policy::RegistrationPerAddress`].
+    pub registration_per_address: Limited<AddressPrefix>,
+    /// See [`Policy::ApiKey`].
+    pub api_key: Limited<ApiKeyId>,
+}
+
+impl Limits {
+    /// The limits of the settings; nobody has asked for anything yet.
+    #[must_use]
+    pub fn new(config: &LimitsConfig, clock: &SharedClock) -> Self {
+        Self {
+            token_per_client: Limited::new(Policy::TokenPerClient, config.token_per_client, clock),
+            token_per_address: Limited::new(Policy::TokenPerAddress, config.token_per_address, clock),
+            revocation_per_client: Limited::new(
+                Policy::RevocationPerClient,
+                config.revocation_per_client,
+                clock,
+            ),
+            refused_per_address: Limited::new(Policy::RefusedPerAddress, config.refused_per_address, clock),
+            authorize_per_address: Limited::new(
+                Policy::AuthorizePerAddress,
+                config.authorize_per_address,
+                clock,
+            ),
+            login_per_address: Limited::new(Policy::LoginPerAddress, config.login_per_address, clock),
+            registration_per_address: Limited::new(
+                Policy::RegistrationPerAddress,
+                config.registration_per_address,
+                clock,
+            ),
+            api_key: Limited::new(Policy::ApiKey, config.api_key, clock),
+        }
+    }
+
+    /// Forgets whoever has not asked for a while.
+    pub fn sweep(&self) {
+        self.token_per_client.sweep();
+        self.token_per_address.sweep();
+        self.revocation_per_client.sweep();
+        self.refused_per_address.sweep();
+        self.authorize_per_address.sweep();
+        self.login_per_address.sweep();
+        self.registration_per_address.sweep();
+        self.api_key.sweep();
+    }
+
+    /// How many requests each policy has refused since the service was started.
+    #[must_use]
+    pub fn refused(&self) -> [(Policy, u64); Policy::ALL.len()] {
+        [
+            self.token_per_client.refused(),
+            self.token_per_address.refused(),
+            self.revocation_per_client.refused(),
+            self.refused_per_address.refused(),
+            self.authorize_per_address.refused(),
+            self.login_per_address.refused(),
+            self.registration_per_address.refused(),
+            self.api_key.refused(),
+        ]
+    }
+}
+
+/// One limit; without a window it is switched off.
+pub struct Limited<K> {
+    policy: Policy,
+    window: Option<SlidingWindow<K>>,
+    clock: SharedClock,
+    refused: AtomicU64,
+}
+
+impl<K: Hash + Eq + Clone> Limited<K> {
+    /// So many requests a minute; 0 switches the limit off.
+    fn new(policy: Policy, per_minute: u32, clock: &SharedClock) -> Self {
+        let window = Limit::per_minute(per_minute).map(|limit| SlidingWindow::new(limit, clock.clone()));
+        Self { policy, window, clock: clock.clone(), refused: AtomicU64::new(0) }
+    }
+
+    /// Takes a request's share of the key's quota. Says how it stands, unless the limit is switched off.
+    ///
+    /// # Errors
+    /// When nothing is left.
+    pub fn spend(&self, key: &K) -> Result<Option<Quota>, Exceeded> {
+        let Some(window) = &self.window else { return Ok(None) };
+        let quota = window.spend(key);
+        if quota.admitted {
+            return Ok(Some(quota));
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Err(Exceeded(self.standing(quota)))
+    }
+
+    /// Whether [`Self::spend`] would refuse.
+    #[must_use]
+    pub fn is_used_up(&self, key: &K) -> bool {
+        self.window.as_ref().is_some_and(|window| !window.look(key).admitted)
+    }
+
+    /// How the limit stands with this quota.
+    #[must_use]
+    pub fn standing(&self, quota: Quota) -> Standing {
+        let after = i64::try_from(quota.resets_after.as_millis()).unwrap_or(i64::MAX);
+        let millis = self.clock.now().timestamp_millis().saturating_add(after);
+        Standing { policy: self.policy, quota, resets_at: millis.saturating_add(999).div_euclid(1000) }
+    }
+
+    fn sweep(&self) {
+        if let Some(window) = &self.window {
+            window.sweep();
+        }
+    }
+
+    fn refused(&self) -> (Policy, u64) {
+        (self.policy, self.refused.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,350 @@
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use ring::digest::{SHA256, digest};
+
+use super::{ApiKey, ApiKeyOwner, CreatedApiKey, NewApiKey};
+use crate::clock::SharedClock;
+use crate::entropy::SharedEntropy;
+use crate::oauth::{ApiKeyId, Secret};
+use crate::store::typed::{Record, TypedTable};
+use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
+
+/// Every key, by its identifier.
+const KEYS: TypedTable<ApiKey> = TypedTable::new(Table::plain("api_keys"));
+
+/// The identifier of the key with a secret, by the secret's SHA-256 digest.
+const BY_SECRET: Table = Table::plain("api_key_secrets");
+
+/// The identifiers of an owner's keys: the key is `{owner}/{id}`, the value the identifier.
+const BY_OWNER: Table = Table::plain("api_keys_of");
+
+/// How often a use is written down at most.
+const USE_INTERVAL: TimeDelta = TimeDelta::minutes(1);
+
+/// The API keys: read from the store when they are used, so that a revoked one is refused at once on every node.
+pub struct ApiKeys {
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+}
+
+/// A key could not be made, found or revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiKeyError {
+    /// There is none of that name.
+    #[error("no such API key")]
+    Unknown,
+    /// The name says nothing or too much.
+    #[error("name must be 1 to 120 characters without control characters")]
+    Name,
+    /// It would end before it begins.
+    #[error("expires_at must be in the future")]
+    Expiry,
+    /// The owner has as many as anybody may.
+    #[error("the owner has {0} API keys, and may not have more")]
+    TooMany(usize),
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ApiKeys {
+    /// How every key's secret begins.
+    pub const PREFIX: &str = "sk_";
+
+    /// How many keys an owner may have.
+    pub const MOST: usize = 100;
+
+    /// The keys of the store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: SharedClock, entropy: SharedEntropy) -> Self {
+        Self { store, clock, entropy }
+    }
+
+    /// The live key with this secret. Does not count the request ([`crate::limits::Limits::api_key`]), and asks
+    /// neither whether the owner is still welcome nor what the key permits.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn authenticate(&self, secret: &str) -> Result<Option<ApiKey>, StoreError> {
+        if !Self::may_be_secret(secret) {
+            return Ok(None);
+        }
+        let Some(found) = self.store.get(BY_SECRET, &hash(secret)).await? else { return Ok(None) };
+        let Some(record) = KEYS.get(self.store.as_ref(), &found.value).await? else { return Ok(None) };
+        let now = self.clock.now();
+        let live = record.value.expires_at.is_none_or(|end| now < end);
+        if !live || !record.value.hash.matches(secret) {
+            return Ok(None);
+        }
+        if record.value.last_used_at.is_none_or(|last| now - last >= USE_INTERVAL) {
+            self.note_use(&record, now).await;
+        }
+        Ok(Some(record.value))
+    }
+
+    /// Whether `text` has the form of a key's secret.
+    #[must_use]
+    pub fn may_be_secret(text: &str) -> bool {
+        let rest = text.strip_prefix(Self::PREFIX).unwrap_or_default();
+        rest.len() == 43 && URL_SAFE_NO_PAD.decode(rest).is_ok()
+    }
+
+    /// A use that can't be written down is a use all the same.
+    async fn note_use(&self, record: &Record<ApiKey>, now: DateTime<Utc>) {
+        let used = ApiKey { last_used_at: Some(now), ..record.value.clone() };
+        let noted = async {
+            let put = KEYS.encode(&used, record.expires_at)?;
+            let condition = Condition::VersionIs(record.version);
+            self.store.commit(Batch::new().put(KEYS.table(), key(&used.id), condition, put)).await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(key = %used.id, %error, "the use of an API key could not be written down");
+        }
+    }
+
+    /// The key of that identifier.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn find(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
+        if id.is_empty() || id.len() > 64 {
+            return Ok(None);
+        }
+        Ok(KEYS.get(self.store.as_ref(), id.as_bytes()).await?.map(|record| record.value))
+    }
+
+    /// Up to `limit` keys in the order of their identifiers, beginning behind `after`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<ApiKey>, StoreError> {
+        let rows = self.store.scan(KEYS.table(), after.map(str::as_bytes), limit).await?;
+        rows.iter().map(|(_, row)| Ok(KEYS.decode(row)?.value)).collect()
+    }
+
+    /// All keys of an owner.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn of_owner(&self, owner: &ApiKeyOwner) -> Result<Vec<ApiKey>, StoreError> {
+        let start = format!("{}/", owner.as_str()).into_bytes();
+        let rows = self.store.scan(BY_OWNER, Some(&start), Self::MOST).await?;
+        let mut keys = Vec::new();
+        for (_, row) in rows.iter().filter(|(key, _)| key.starts_with(&start)) {
+            keys.extend(KEYS.get(self.store.as_ref(), &row.value).await?.map(|record| record.value));
+        }
+        Ok(keys)
+    }
+
+    /// Makes a key.
+    ///
+    /// # Errors
+    /// When the name or the expiry can't be, the owner has too many keys already, or the store fails.
+    pub async fn create(&self, new: NewApiKey) -> Result<CreatedApiKey, ApiKeyError> {
+        let now = self.clock.now();
+        let name = new.name.trim();
+        if name.is_empty() || name.chars().count() > 120 || name.chars().any(char::is_control) {
+            return Err(ApiKeyError::Name);
+        }
+        if new.expires_at.is_some_and(|end| end <= now) {
+            return Err(ApiKeyError::Expiry);
+        }
+        if self.of_owner(&new.owner).await?.len() >= Self::MOST {
+            return Err(ApiKeyError::TooMany(Self::MOST));
+        }
+        let secret = Secret::new(format!("{}{}", Self::PREFIX, self.entropy.token::<32>()));
+        let api_key = ApiKey {
+            id: self.new_id(),
+            name: name.to_owned(),
+            owner: new.owner,
+            scope: new.scope,
+            resources: new.resources,
+            hash: secret.hash(),
+            created_at: now,
+            expires_at: new.expires_at,
+            last_used_at: None,
+        };
+        let id = || Put { value: key(&api_key.id), expires_at: api_key.expires_at };
+        let batch = Batch::new()
+            .put(
+                KEYS.table(),
+                key(&api_key.id),
+                Condition::Absent,
+                KEYS.encode(&api_key, api_key.expires_at)?,
+            )
+            .put(BY_SECRET, hash(secret.expose()), Condition::Absent, id())
+            .put(BY_OWNER, owned(&api_key), Condition::Absent, id());
+        match self.store.commit(batch).await? {
+            Committed::Applied => Ok(CreatedApiKey { key: api_key, secret }),
+            Committed::Conflict => {
+                Err(StoreError::Unavailable("an identifier was drawn twice".into()).into())
+            }
+        }
+    }
+
+    /// Ends a key: it is refused from the next request on. Tokens that it was exchanged for are not touched.
+    ///
+    /// # Errors
+    /// When there is no such key or the store fails.
+    pub async fn revoke(&self, id: &str) -> Result<ApiKey, ApiKeyError> {
+        let api_key = self.find(id).await?.ok_or(ApiKeyError::Unknown)?;
+        let batch = Batch::new()
+            .delete(KEYS.table(), key(&api_key.id), Condition::Always)
+            .delete(BY_SECRET, digest_of(&api_key), Condition::Always)
+            .delete(BY_OWNER, owned(&api_key), Condition::Always);
+        let _applied = self.store.commit(batch).await?;
+        Ok(api_key)
+    }
+
+    #[expect(clippy::expect_used, reason = "base64url is what the identifier may hold")]
+    fn new_id(&self) -> ApiKeyId {
+        let id = format!("{}{}", ApiKeyId::PREFIX, self.entropy.token::<16>());
+        ApiKeyId::parse(&id).expect("a valid identifier")
+    }
+}
+
+fn key(id: &ApiKeyId) -> Vec<u8> {
+    id.as_str().into()
+}
+
+fn owned(api_key: &ApiKey) -> Vec<u8> {
+    format!("{}/{}", api_key.owner.as_str(), api_key.id).into_bytes()
+}
+
+fn hash(secret: &str) -> Vec<u8> {
+    digest(&SHA256, secret.as_bytes()).as_ref().into()
+}
+
+fn digest_of(api_key: &ApiKey) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(String::from(api_key.hash.clone())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::{Clock as _, ManualClock};
+    use crate::entropy::SeededEntropy;
+    use crate::oauth::{ClientId, Resource, Scope, UserId};
+    use crate::store::MemoryStore;
+
+    fn keys() -> (ApiKeys, Arc<ManualClock>, Arc<dyn Store>) {
+        let clock = Arc::new(ManualClock::at(1_800_000_000));
+        let store: Arc<dyn Store> = MemoryStore::new(clock.clone());
+        (ApiKeys::new(store.clone(), clock.clone(), Arc::new(SeededEntropy::new(1))), clock, store)
+    }
+
+    fn alice() -> ApiKeyOwner {
+        ApiKeyOwner::User(UserId::parse("user_alice").unwrap())
+    }
+
+    fn new(owner: ApiKeyOwner) -> NewApiKey {
+        NewApiKey {
+            name: "ci".into(),
+            owner,
+            scope: Scope::parse("read").unwrap(),
+            resources: vec![Resource::parse("https://api.example.com").unwrap()],
+            expires_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_known_by_its_secret_and_only_the_hash_is_kept() {
+        let (keys, _, store) = keys();
+        let created = keys.create(new(alice())).await.unwrap();
+        let secret = created.secret.expose();
+        assert!(secret.starts_with("sk_") && secret.len() == 46);
+        let found = keys.authenticate(secret).await.unwrap().unwrap();
+        assert_eq!((found.id, found.owner), (created.key.id, alice()));
+        for wrong in ["", "sk_", "sk_x", &secret[3..], &format!("{}A", &secret[..45]), &format!("{secret}A")]
+        {
+            if *wrong != *secret {
+                assert!(keys.authenticate(wrong).await.unwrap().is_none(), "{wrong}");
+            }
+        }
+        for table in [KEYS.table(), BY_SECRET, BY_OWNER] {
+            for (key, row) in store.scan(table, None, 10).await.unwrap() {
+                for bytes in [key, row.value] {
+                    assert!(!String::from_utf8_lossy(&bytes).contains(&secret[3..]), "{}", table.name);
+                }
+            }
+        }
+        assert!(!format!("{:?}", keys.create(new(alice())).await.unwrap()).contains("sk_"));
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_is_refused_at_once_and_leaves_nothing() {
+        let (keys, _, store) = keys();
+        let created = keys.create(new(alice())).await.unwrap();
+        keys.revoke(created.key.id.as_str()).await.unwrap();
+        assert!(keys.authenticate(created.secret.expose()).await.unwrap().is_none());
+        assert!(matches!(keys.revoke(created.key.id.as_str()).await, Err(ApiKeyError::Unknown)));
+        for table in [KEYS.table(), BY_SECRET, BY_OWNER] {
+            assert!(store.scan(table, None, 10).await.unwrap().is_empty(), "{}", table.name);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_ends_when_it_was_to_end() {
+        let (keys, clock, _) = keys();
+        let end = clock.now() + TimeDelta::hours(1);
+        let created = keys.create(NewApiKey { expires_at: Some(end), ..new(alice()) }).await.unwrap();
+        clock.advance(Duration::from_millis(3_599_999));
+        assert!(keys.authenticate(created.secret.expose()).await.unwrap().is_some(), "its use is noted too");
+        clock.advance(Duration::from_millis(1));
+        assert!(keys.authenticate(created.secret.expose()).await.unwrap().is_none());
+        assert!(keys.list(None, 10).await.unwrap().is_empty());
+        let past = NewApiKey { expires_at: Some(end), ..new(alice()) };
+        assert!(matches!(keys.create(past).await, Err(ApiKeyError::Expiry)));
+    }
+
+    #[tokio::test]
+    async fn the_last_use_is_noted_at_most_once_a_minute() {
+        let (keys, clock, store) = keys();
+        let created = keys.create(new(alice())).await.unwrap();
+        let id = created.key.id.as_str();
+        let version = async || store.get(KEYS.table(), id.as_bytes()).await.unwrap().unwrap().version;
+        let begun = clock.now();
+        let mut versions = Vec::new();
+        for _ in 0..7 {
+            keys.authenticate(created.secret.expose()).await.unwrap().unwrap();
+            versions.push(version().await);
+            clock.advance(Duration::from_secs(10));
+        }
+        versions.dedup();
+        assert_eq!(versions.len(), 2);
+        let used = keys.find(id).await.unwrap().unwrap().last_used_at;
+        assert_eq!(used, Some(begun + TimeDelta::minutes(1)));
+    }
+
+    #[tokio::test]
+    async fn an_owner_sees_their_own_keys_and_has_not_too_many() {
+        let (keys, _, _) = keys();
+        // One whose name begins like the other's.
+        let other = ApiKeyOwner::Client(ClientId::parse("user_alic").unwrap());
+        keys.create(new(other.clone())).await.unwrap();
+        for _ in 0..ApiKeys::MOST {
+            keys.create(new(alice())).await.unwrap();
+        }
+        assert!(matches!(keys.create(new(alice())).await, Err(ApiKeyError::TooMany(_))));
+        assert_eq!(keys.of_owner(&alice()).await.unwrap().len(), ApiKeys::MOST);
+        assert_eq!(keys.of_owner(&other).await.unwrap().len(), 1);
+        let first = keys.list(None, 40).await.unwrap();
+        let second = keys.list(Some(first[39].id.as_str()), 100).await.unwrap();
+        assert_eq!(first.len() + second.len(), ApiKeys::MOST + 1);
+    }
+
+    #[tokio::test]
+    async fn a_name_says_something() {
+        let (keys, _, _) = keys();
+        for name in ["", " ", "a\nb", &"a".repeat(121)] {
+            let unnamed = NewApiKey { name: name.to_owned(), ..new(alice()) };
+            assert!(matches!(keys.create(unnamed).await, Err(ApiKeyError::Name)), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+/// How many tries need no waiting.
+const FREE: u32 = 5;
+
+/// How long the first wait is; every further one is twice as long.
+const FIRST_WAIT: TimeDelta = TimeDelta::seconds(30);
+
+/// No wait is longer.
+const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
+
+/// How many tries there are at all: the bound of NIST SP 800-63B-4, section 3.2.2.
+const MOST: u32 = 100;
+
+/// How long after the last one tries are forgotten.
+pub(super) const REMEMBERED: TimeDelta = TimeDelta::days(90);
+
+/// Tries since the last success.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tries {
+    count: u32,
+    #[serde(default)]
+    last: Option<DateTime<Utc>>,
+}
+
+impl Tries {
+    /// Whether no amount of waiting helps.
+    pub(super) fn are_used_up(&self) -> bool {
+        self.count >= MOST
+    }
+
+    /// Takes one more; or says how long to wait.
+    pub(super) fn take(&mut self, now: DateTime<Utc>) -> Result<(), Duration> {
+        let wait = self.last.map_or(TimeDelta::zero(), |last| last + self.wait() - now);
+        if wait > TimeDelta::zero() {
+            return Err(wait.to_std().unwrap_or_default());
+        }
+        self.count += 1;
+        self.last = Some(now);
+        Ok(())
+    }
+
+    /// The last one was none.
+    pub(super) fn give_back(&mut self) {
+        self.count = self.count.saturating_sub(1);
+    }
+
+    /// How long after the last try the next one may come.
+    fn wait(&self) -> TimeDelta {
+        match self.count.checked_sub(FREE) {
+            None => TimeDelta::zero(),
+            Some(doublings) => (FIRST_WAIT * (1 << doublings.min(10))).min(LONGEST_WAIT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_are_free_and_then_the_wait_doubles_up_to_an_hour() {
+        let mut tries = Tries::default();
+        let mut now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let mut waits = Vec::new();
+        while !tries.are_used_up() {
+            if let Err(wait) = tries.take(now) {
+                waits.push(wait.as_secs());
+                now += wait;
+                assert_eq!(
+                    tries.clone().take(now - TimeDelta::milliseconds(1)),
+                    Err(Duration::from_millis(1))
+                );
+                assert_eq!(tries.take(now), Ok(()));
+            }
+        }
+        assert_eq!(waits[..8], [30, 60, 120, 240, 480, 960, 1920, 3600]);
+        assert!(waits[8..].iter().all(|wait| *wait == 3600));
+        assert_eq!(waits.len(), 95);
+    }
+}

@@ -1,6 +1,7 @@
 //! The composition root: picks store, vault, clock and entropy, and puts the rooms together.
 
 mod first_clients;
+mod issuing;
 mod start_error;
 
 use std::sync::Arc;
@@ -18,24 +19,14 @@ use crate::keys::{
     SealingParts,
 };
 use crate::limits::Limits;
-use crate::oauth::{Algorithm, Resource, Scope};
+use crate::oauth::{Resource, Scope};
 use crate::protocol::{self, Services};
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::tokens::{
-    AccessTokens, Codes, Families, IdTokens, ListDates, Publication, RefreshTokens, Revocations, Sealer,
-    StatusIndexes, StatusLists, StatusPublisher,
-};
 use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
 
 pub use first_clients::{FirstClient, FirstClients};
 pub use start_error::StartError;
-
-/// For how long a status list takes tokens.
-const LIST_WINDOW: Duration = Duration::from_hours(1);
-
-/// The longest that a published status list may be used without a fresh one.
-const LONGEST_STATUS_LIFETIME: Duration = Duration::from_hours(1);
 
 /// How many expired rows are removed in one pass.
 const SWEEP: usize = 10_000;
@@ -72,7 +63,7 @@ impl App {
     /// # Errors
     /// When any part of it can't be used; nothing is repaired by making it anew.
     pub async fn open(config: &Config, ground: Ground) -> Result<Self, StartError> {
-        let Ground { store, clock, entropy } = ground;
+        let Ground { store, clock, entropy } = ground.clone();
         std::fs::create_dir_all(&config.data_dir)?;
         let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
         let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
@@ -93,34 +84,6 @@ impl App {
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
                 .await?;
-        let dates = ListDates {
-            window: seconds(LIST_WINDOW),
-            longest_lifetime: seconds(config.tokens.longest_lifetime),
-            clock_skew: seconds(config.keys.clock_skew),
-        };
-        let lists_uri = format!("{}/status", config.issuer);
-        let status_lists = Arc::new(
-            StatusLists::open(lists_uri, dates, store.clone(), clock.clone(), entropy.clone()).await?,
-        );
-        // A code may be redeemed at the end of its own time.
-        let longest_grant = seconds(config.codes.lifetime + config.refresh_tokens.lifetime);
-        let revocations = Arc::new(
-            Revocations::open(store.clone(), clock.clone(), status_lists.clone(), longest_grant).await?,
-        );
-        let status_indexes = Arc::new(StatusIndexes::open(status_lists.clone(), clock.clone()).await?);
-        let publication = Publication {
-            issuer: config.issuer.clone(),
-            ttl: config.tokens.status_list_ttl.as_secs(),
-            algorithm: config.keys.algorithms.first().copied().unwrap_or(Algorithm::ES256),
-            lifetime: seconds(LONGEST_STATUS_LIFETIME.min(config.tokens.longest_lifetime)),
-        };
-        let status = StatusPublisher::new(
-            publication,
-            clock.clone(),
-            keys.clone(),
-            status_lists.clone(),
-            revocations.clone(),
-        );
         let hasher =
             PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
         let accounts = Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher);
@@ -132,32 +95,7 @@ impl App {
         let login_throttle =
             LoginThrottle::new(store.clone(), clock.clone(), entropy.clone(), limits.clone());
         let api_keys = ApiKeys::new(store.clone(), clock.clone(), entropy.clone());
-        let families = Arc::new(Families::new(
-            store.clone(),
-            clock.clone(),
-            revocations.clone(),
-            seconds(config.keys.clock_skew),
-        ));
-        let sealer = Sealer::new(sealing_keys.clone());
-        let codes = Codes::new(
-            store.clone(),
-            (clock.clone(), entropy.clone()),
-            families.clone(),
-            seconds(config.codes.lifetime),
-        );
-        let refresh_tokens = RefreshTokens::new(
-            sealer.clone(),
-            families.clone(),
-            clock.clone(),
-            (seconds(config.refresh_tokens.lifetime), seconds(config.refresh_tokens.idle)),
-        );
-        let id_tokens = IdTokens::new(config.issuer.clone(), keys.clone(), seconds(config.tokens.lifetime));
-        let access_tokens = AccessTokens::new(
-            config.issuer.clone(),
-            keys.clone(),
-            (status_indexes.clone(), revocations.clone()),
-            entropy,
-        );
+        let issuing = issuing::open(config, &ground, (&keys, &sealing_keys)).await?;
         let services = Services {
             issuer: config.issuer.clone(),
             clock,
@@ -172,16 +110,16 @@ impl App {
             login_throttle,
             api_keys,
             limits,
-            access_tokens,
-            codes,
-            refresh_tokens,
-            families,
-            id_tokens,
-            revocations,
-            status_indexes,
-            status_lists,
-            status,
-            sealer,
+            access_tokens: issuing.access_tokens,
+            codes: issuing.codes,
+            refresh_tokens: issuing.refresh_tokens,
+            families: issuing.families,
+            id_tokens: issuing.id_tokens,
+            revocations: issuing.revocations,
+            status_indexes: issuing.status_indexes,
+            status_lists: issuing.status_lists,
+            status: issuing.status,
+            sealer: issuing.sealer,
             sealing_keys,
             audit,
             stopping: AtomicBool::new(false),

@@ -30,10 +30,11 @@ pub struct Served {
 const KEYS: Option<&str> = Some("signet:keys");
 const CLIENTS: Option<&str> = Some("signet:clients");
 const USERS: Option<&str> = Some("signet:users");
+const API_KEYS: Option<&str> = Some("signet:api-keys");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 57] = [
+static TABLE: [Served; 60] = [
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -102,6 +103,9 @@ static TABLE: [Served; 57] = [
     get("/admin/users/{id}", USERS, || web::get().to(admin::users::show)),
     patch("/admin/users/{id}", USERS, || web::patch().to(admin::users::change)),
     delete("/admin/users/{id}", USERS, || web::delete().to(admin::users::delete)),
+    get("/admin/api-keys", API_KEYS, || web::get().to(admin::api_keys::list)),
+    post("/admin/api-keys", API_KEYS, || web::post().to(admin::api_keys::create)),
+    delete("/admin/api-keys/{id}", API_KEYS, || web::delete().to(admin::api_keys::revoke)),
     post("/admin/revocations", REVOCATIONS, || web::post().to(admin::revocations::revoke)),
 ];
 

@@ -54,7 +54,7 @@ pub struct Config {
     pub codes: CodesConfig,
     /// Refresh tokens.
     pub refresh_tokens: RefreshTokensConfig,
-    /// Resource servers, besides the built-in admin API and users API.
+    /// Resource servers, besides the built-in users API and admin API.
     pub resources: Vec<ResourceConfig>,
     /// Passwords.
     pub passwords: PasswordsConfig,
@@ -312,6 +312,8 @@ impl Config {
         config.workers = 1;
         config.data_dir = dir.join("data");
         config.keys.dir = dir.join("keys");
+        // RSA keys take long to make.
+        config.keys.algorithms = vec![Algorithm::ES256];
         config.passwords.cost = HashingCost::LEAST;
         config
     }

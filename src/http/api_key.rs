@@ -7,8 +7,7 @@ use url::form_urlencoded;
 
 use super::State;
 use crate::oauth::Secret;
-use crate::protocol::ProtocolError;
-use crate::users::ApiKeys;
+use crate::protocol::{API_KEY_PREFIX, ProtocolError};
 
 /// The API key that the request is sent with, if it is with one.
 ///
@@ -33,6 +32,6 @@ pub(super) fn sent(state: &State, request: &HttpRequest) -> Result<Option<Secret
 /// The key in an `Authorization` header: `ApiKey …`, or `Bearer sk_…`.
 fn authorized(value: &str) -> Option<&str> {
     let (scheme, key) = value.split_once(' ')?;
-    let bearer = scheme.eq_ignore_ascii_case("Bearer") && key.starts_with(ApiKeys::PREFIX);
+    let bearer = scheme.eq_ignore_ascii_case("Bearer") && key.starts_with(API_KEY_PREFIX);
     (bearer || scheme.eq_ignore_ascii_case("ApiKey")).then_some(key)
 }

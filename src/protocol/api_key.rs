@@ -6,7 +6,10 @@ use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::ResourceServer;
 use crate::limits::Standing;
 use crate::oauth::ErrorCode;
-use crate::users::{ApiKey, ApiKeyOwner};
+use crate::users::{ApiKey, ApiKeyOwner, ApiKeys};
+
+/// How every API key begins.
+pub const API_KEY_PREFIX: &str = ApiKeys::PREFIX;
 
 /// An API key that is good, and whose request is counted.
 #[derive(Debug)]

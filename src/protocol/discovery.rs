@@ -35,7 +35,7 @@ pub fn metadata(services: &Services) -> ServerMetadata {
         ui_locales_supported: names(["en"]),
         authorization_response_iss_parameter_supported: true,
         grant_types_supported: names(
-            GrantType::ALL.iter().map(|grant| grant.as_str()).chain([TOKEN_EXCHANGE]),
+            GrantType::ALL.map(GrantType::as_str).into_iter().chain([TOKEN_EXCHANGE]),
         ),
         token_endpoint_auth_methods_supported: auth_methods.clone(),
         revocation_endpoint: Some(at("/oauth2/revoke")),

@@ -21,12 +21,12 @@ mod userinfo;
 pub mod users;
 mod verified;
 
-pub use api_key::{PresentedKey, admit_api_key, present_api_key};
+pub use api_key::{API_KEY_PREFIX, PresentedKey, admit_api_key, present_api_key};
 pub use authenticate::{Credentials, authenticate};
 pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};
-pub use grants::{ACCESS_TOKEN, API_KEY, Exchanged, TOKEN_EXCHANGE, exchange};
-pub use grants::{Asked, Defaults, Granted, Pending, asked_for_token, grant};
+pub use grants::{ACCESS_TOKEN, API_KEY, Asked, Defaults, Exchanged, Granted, Pending, TOKEN_EXCHANGE};
+pub use grants::{asked_for_token, exchange, grant};
 pub use health::{Health, health};
 pub use id_token_hint::IdTokenHint;
 pub use introspect::{AskedToIntrospect, Introspection, asked_to_introspect, introspect};

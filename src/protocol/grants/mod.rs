@@ -14,10 +14,10 @@ use crate::oauth::{ErrorCode, Secret, SignedToken};
 use crate::tokens::Issued;
 
 pub(super) use person::is_live;
+pub use token_exchange::{ACCESS_TOKEN, API_KEY, Exchanged, TOKEN_EXCHANGE, exchange};
 
 use authorization_code::CodeRequest;
 use refresh_token::RefreshRequest;
-pub use token_exchange::{ACCESS_TOKEN, API_KEY, Exchanged, TOKEN_EXCHANGE, exchange};
 
 /// What absent parameters of a token request mean in the dialect it was written in.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,10 @@ pub fn asked_for_token(
     defaults: &Defaults,
 ) -> Result<Asked, ProtocolError> {
     let client = authenticate(services, credentials, params)?;
-    services.limits.token_per_client.spend(&client.client_id)?;
+    // Anybody can say that they are a public client: their requests count for their address, at the surface.
+    if !client.is_public() {
+        services.limits.token_per_client.spend(&client.client_id)?;
+    }
     let pending = match params.one("grant_type").or(defaults.grant_type) {
         None => return Err(ProtocolError::invalid_request("grant_type is missing")),
         Some("client_credentials") => {

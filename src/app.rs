@@ -1,6 +1,8 @@
 //! The composition root: picks store, vault, clock and entropy, and puts the rooms together.
 
 mod first_clients;
+mod grants;
+mod people;
 mod start_error;
 
 use std::sync::Arc;
@@ -17,20 +19,19 @@ use crate::keys::{
     DataKey, DirectoryVault, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys,
     SealingParts,
 };
-use crate::limits::Limits;
 use crate::oauth::{Algorithm, Resource, Scope};
 use crate::protocol::{self, Services};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tokens::{
-    AccessTokens, Codes, Families, IdTokens, ListDates, Publication, RefreshTokens, Revocations, Sealer,
-    StatusIndexes, StatusLists, StatusPublisher,
+    AccessTokens, ListDates, Publication, Revocations, StatusIndexes, StatusLists, StatusPublisher,
 };
-use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
-
-pub use start_error::StartError;
 
 pub use first_clients::{FirstClient, FirstClients};
+pub use start_error::StartError;
+
+use grants::Grants;
+use people::People;
 
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
@@ -73,7 +74,7 @@ impl App {
     /// # Errors
     /// When any part of it can't be used; nothing is repaired by making it anew.
     pub async fn open(config: &Config, ground: Ground) -> Result<Self, StartError> {
-        let Ground { store, clock, entropy } = ground;
+        let Ground { store, clock, entropy } = ground.clone();
         std::fs::create_dir_all(&config.data_dir)?;
         let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
         let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
@@ -122,37 +123,8 @@ impl App {
             status_lists.clone(),
             revocations.clone(),
         );
-        let hasher =
-            PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
-        let accounts = Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher);
-        let sessions = Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone());
-        let second_factors =
-            SecondFactors::new(config.issuer_host(), store.clone(), data_key, clock.clone(), entropy.clone());
-        let consents = Consents::new(store.clone(), clock.clone());
-        let limits = Arc::new(Limits::new(&config.limits, &clock));
-        let login_throttle =
-            LoginThrottle::new(store.clone(), clock.clone(), entropy.clone(), limits.clone());
-        let api_keys = ApiKeys::new(store.clone(), clock.clone(), entropy.clone());
-        let families = Arc::new(Families::new(
-            store.clone(),
-            clock.clone(),
-            revocations.clone(),
-            seconds(config.keys.clock_skew),
-        ));
-        let sealer = Sealer::new(sealing_keys.clone());
-        let codes = Codes::new(
-            store.clone(),
-            (clock.clone(), entropy.clone()),
-            families.clone(),
-            seconds(config.codes.lifetime),
-        );
-        let refresh_tokens = RefreshTokens::new(
-            sealer.clone(),
-            families.clone(),
-            clock.clone(),
-            (seconds(config.refresh_tokens.lifetime), seconds(config.refresh_tokens.idle)),
-        );
-        let id_tokens = IdTokens::new(config.issuer.clone(), keys.clone(), seconds(config.tokens.lifetime));
+        let people = People::new(config, &ground, data_key);
+        let grants = Grants::new(config, &ground, (&keys, &sealing_keys), &revocations);
         let access_tokens = AccessTokens::new(
             config.issuer.clone(),
             keys.clone(),
@@ -166,23 +138,23 @@ impl App {
             keys,
             clients,
             resources,
-            accounts,
-            sessions,
-            second_factors,
-            consents,
-            login_throttle,
-            api_keys,
-            limits,
+            accounts: people.accounts,
+            sessions: people.sessions,
+            second_factors: people.second_factors,
+            consents: people.consents,
+            login_throttle: people.login_throttle,
+            api_keys: people.api_keys,
+            limits: people.limits,
             access_tokens,
-            codes,
-            refresh_tokens,
-            families,
-            id_tokens,
+            codes: grants.codes,
+            refresh_tokens: grants.refresh_tokens,
+            families: grants.families,
+            id_tokens: grants.id_tokens,
             revocations,
             status_indexes,
             status_lists,
             status,
-            sealer,
+            sealer: grants.sealer,
             sealing_keys,
             audit,
             stopping: AtomicBool::new(false),

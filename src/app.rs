@@ -1,7 +1,7 @@
 //! The composition root: picks store, vault, clock and entropy, and puts the rooms together.
 
 mod first_clients;
-mod grants;
+mod issuing;
 mod people;
 mod start_error;
 
@@ -19,25 +19,15 @@ use crate::keys::{
     DataKey, DirectoryVault, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys,
     SealingParts,
 };
-use crate::oauth::{Algorithm, Resource, Scope};
+use crate::oauth::{Resource, Scope};
 use crate::protocol::{self, Services};
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::tokens::{
-    AccessTokens, ListDates, Publication, Revocations, StatusIndexes, StatusLists, StatusPublisher,
-};
 
 pub use first_clients::{FirstClient, FirstClients};
 pub use start_error::StartError;
 
-use grants::Grants;
 use people::People;
-
-/// For how long a status list takes tokens.
-const LIST_WINDOW: Duration = Duration::from_hours(1);
-
-/// The longest that a published status list may be used without a fresh one.
-const LONGEST_STATUS_LIFETIME: Duration = Duration::from_hours(1);
 
 /// How many expired rows are removed in one pass.
 const SWEEP: usize = 10_000;
@@ -95,42 +85,8 @@ impl App {
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
                 .await?;
-        let dates = ListDates {
-            window: seconds(LIST_WINDOW),
-            longest_lifetime: seconds(config.tokens.longest_lifetime),
-            clock_skew: seconds(config.keys.clock_skew),
-        };
-        let lists_uri = format!("{}/status", config.issuer);
-        let status_lists = Arc::new(
-            StatusLists::open(lists_uri, dates, store.clone(), clock.clone(), entropy.clone()).await?,
-        );
-        // A code may be redeemed at the end of its own time.
-        let longest_grant = seconds(config.codes.lifetime + config.refresh_tokens.lifetime);
-        let revocations = Arc::new(
-            Revocations::open(store.clone(), clock.clone(), status_lists.clone(), longest_grant).await?,
-        );
-        let status_indexes = Arc::new(StatusIndexes::open(status_lists.clone(), clock.clone()).await?);
-        let publication = Publication {
-            issuer: config.issuer.clone(),
-            ttl: config.tokens.status_list_ttl.as_secs(),
-            algorithm: config.keys.algorithms.first().copied().unwrap_or(Algorithm::ES256),
-            lifetime: seconds(LONGEST_STATUS_LIFETIME.min(config.tokens.longest_lifetime)),
-        };
-        let status = StatusPublisher::new(
-            publication,
-            clock.clone(),
-            keys.clone(),
-            status_lists.clone(),
-            revocations.clone(),
-        );
         let people = People::new(config, &ground, data_key);
-        let grants = Grants::new(config, &ground, (&keys, &sealing_keys), &revocations);
-        let access_tokens = AccessTokens::new(
-            config.issuer.clone(),
-            keys.clone(),
-            (status_indexes.clone(), revocations.clone()),
-            entropy,
-        );
+        let issuing = issuing::open(config, &ground, (&keys, &sealing_keys)).await?;
         let services = Services {
             issuer: config.issuer.clone(),
             clock,
@@ -145,16 +101,16 @@ impl App {
             login_throttle: people.login_throttle,
             api_keys: people.api_keys,
             limits: people.limits,
-            access_tokens,
-            codes: grants.codes,
-            refresh_tokens: grants.refresh_tokens,
-            families: grants.families,
-            id_tokens: grants.id_tokens,
-            revocations,
-            status_indexes,
-            status_lists,
-            status,
-            sealer: grants.sealer,
+            access_tokens: issuing.access_tokens,
+            codes: issuing.codes,
+            refresh_tokens: issuing.refresh_tokens,
+            families: issuing.families,
+            id_tokens: issuing.id_tokens,
+            revocations: issuing.revocations,
+            status_indexes: issuing.status_indexes,
+            status_lists: issuing.status_lists,
+            status: issuing.status,
+            sealer: issuing.sealer,
             sealing_keys,
             audit,
             stopping: AtomicBool::new(false),

@@ -203,9 +203,11 @@ async fn token_php_answers_three_members_and_invalid_code() {
     let answer = app.send(form("/api/token.php", &credentials(&app))).await;
     answer.access_token();
     assert_eq!(members(&answer), ["access_token", "expires_in", "token_type"]);
+    let world = World::start().await;
+    let (id, secret) = world.client();
     let client = format!("client_id={id}&client_secret={secret}");
-    app.send(form("/api/token.php", &format!("{client}&code=abc"))).await.refused(400, "invalid_code");
-    app.send(form("/api/token.php", &client)).await.refused(400, "invalid_request");
+    world.app.send(form("/api/token.php", &format!("{client}&code=abc"))).await.refused(400, "invalid_code");
+    world.app.send(form("/api/token.php", &client)).await.refused(400, "invalid_request");
     app.send(form("/api/token.php", "code=abc&client_id=x&client_secret=y"))
         .await
         .refused(401, "invalid_client");

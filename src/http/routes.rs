@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 
 use super::cors::{self, Cors, Open};
 use super::observe::Observe;
-use super::{State, admin, limits, pages, publish, reply, token, userinfo, users};
+use super::{State, admin, apps, limits, pages, publish, reply, token, userinfo, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 use crate::protocol::authorize::Door;
@@ -34,7 +34,7 @@ const API_KEYS: Option<&str> = Some("signet:api-keys");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 60] = [
+static TABLE: [Served; 62] = [
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -87,6 +87,8 @@ static TABLE: [Served; 60] = [
     get("/v1/users/{id}", None, || read().to(users::show)),
     put("/v1/users/{id}", None, || web::put().to(users::change)),
     delete("/v1/users/{id}", None, || web::delete().to(users::delete)),
+    post("/api/v1/apps", None, || web::post().to(apps::register)),
+    get("/api/v1/apps/verify_credentials", None, || read().to(apps::verify_credentials)),
     get("/admin/keys", KEYS, || web::get().to(admin::keys::list)),
     get("/admin/keys/plan", KEYS, || web::get().to(admin::keys::plan)),
     post("/admin/keys/rotate", KEYS, || web::post().to(admin::keys::rotate)),

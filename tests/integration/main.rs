@@ -4,6 +4,7 @@
 mod accounts;
 mod administration;
 mod api_keys;
+mod apps;
 mod architecture;
 mod authorize;
 mod browser;

@@ -75,6 +75,14 @@ pub async fn rotate(
     Ok(changed.answer)
 }
 
+/// What [`rotate`] would do and break if it were asked now: nothing is changed.
+///
+/// # Errors
+/// As [`rotate`].
+pub fn preview_rotation(services: &Services, request: &RotationRequest) -> Result<Rotations, ProtocolError> {
+    Ok(services.keys.preview_rotation(request.algorithm, request.force)?)
+}
+
 /// Condemns a key.
 ///
 /// # Errors
@@ -94,6 +102,16 @@ pub async fn compromise(
     let changed = audited(services, event, async { Ok(services.keys.compromise(&kid).await?) }).await?;
     record(services, &changed.events).await?;
     Ok(changed.answer)
+}
+
+/// What [`compromise`] would do and break if it were asked now: nothing is changed.
+///
+/// # Errors
+/// As [`compromise`], and `conflict` when the key is compromised already.
+pub fn preview_compromise(services: &Services, kid: &str) -> Result<Compromised, ProtocolError> {
+    let unknown = |_| ProtocolError::new(ErrorCode::NotFound, "there is no such key");
+    let kid = KeyId::parse(kid).map_err(unknown)?;
+    Ok(services.keys.preview_compromise(&kid)?)
 }
 
 /// Takes a key in; it waits like any other before it signs.

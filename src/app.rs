@@ -11,17 +11,19 @@ use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::http::{self, State};
 use crate::keys::{
-    DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError, KeyRingParts, Policy,
-    SealingEvent, SealingKeys, SealingParts, UnsafePolicy, VaultError,
+    DataKey, DataKeyError, DirectoryVault, Health, Kek, KekError, KeyEvent, KeyRing, KeyRingError,
+    KeyRingParts, Policy, SealingEvent, SealingKeys, SealingParts, UnsafePolicy, VaultError,
 };
+use crate::limits::Limits;
 use crate::oauth::{Algorithm, InvalidId, Resource, Scope, Secret};
 use crate::protocol::{self, Services};
 use crate::store::{Batch, Condition, Put, Store, StoreError, Table};
 use crate::telemetry::Metrics;
 use crate::tokens::{
-    AccessTokens, ListDates, Publication, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher,
+    AccessTokens, Codes, Families, IdTokens, ListDates, Publication, RefreshTokens, Revocations, Sealer,
+    StatusIndexes, StatusLists, StatusPublisher,
 };
-use crate::users::{Accounts, Consents, PasswordHasher, Sessions};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
 
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
@@ -99,6 +101,9 @@ pub enum StartError {
     /// The keys can't be used.
     #[error(transparent)]
     Keys(#[from] KeyRingError),
+    /// The data key can't be used.
+    #[error(transparent)]
+    DataKey(#[from] DataKeyError),
     /// The key-encryption key can't be had.
     #[error(transparent)]
     Kek(#[from] KekError),
@@ -143,6 +148,7 @@ impl App {
             (config.keys.sealing_period, config.refresh_tokens.lifetime),
         )
         .await?;
+        let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
         let resources = Resources::new(config)?;
         let clients =
@@ -157,8 +163,11 @@ impl App {
         let status_lists = Arc::new(
             StatusLists::open(lists_uri, dates, store.clone(), clock.clone(), entropy.clone()).await?,
         );
-        let revocations =
-            Arc::new(Revocations::open(store.clone(), clock.clone(), status_lists.clone()).await?);
+        // A code may be redeemed at the end of its own time.
+        let longest_grant = seconds(config.codes.lifetime + config.refresh_tokens.lifetime);
+        let revocations = Arc::new(
+            Revocations::open(store.clone(), clock.clone(), status_lists.clone(), longest_grant).await?,
+        );
         let status_indexes = Arc::new(StatusIndexes::open(status_lists.clone(), clock.clone()).await?);
         let publication = Publication {
             issuer: config.issuer.clone(),
@@ -177,12 +186,37 @@ impl App {
             PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
         let accounts = Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher);
         let sessions = Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone());
+        let second_factors =
+            SecondFactors::new(config.issuer_host(), store.clone(), data_key, clock.clone(), entropy.clone());
         let consents = Consents::new(store.clone(), clock.clone());
+        let limits = Arc::new(Limits::new(&config.limits, &clock));
+        let login_throttle =
+            LoginThrottle::new(store.clone(), clock.clone(), entropy.clone(), limits.clone());
+        let api_keys = ApiKeys::new(store.clone(), clock.clone(), entropy.clone());
+        let families = Arc::new(Families::new(
+            store.clone(),
+            clock.clone(),
+            revocations.clone(),
+            seconds(config.keys.clock_skew),
+        ));
+        let sealer = Sealer::new(sealing_keys.clone());
+        let codes = Codes::new(
+            store.clone(),
+            (clock.clone(), entropy.clone()),
+            families.clone(),
+            seconds(config.codes.lifetime),
+        );
+        let refresh_tokens = RefreshTokens::new(
+            sealer.clone(),
+            families.clone(),
+            clock.clone(),
+            (seconds(config.refresh_tokens.lifetime), seconds(config.refresh_tokens.idle)),
+        );
+        let id_tokens = IdTokens::new(config.issuer.clone(), keys.clone(), seconds(config.tokens.lifetime));
         let access_tokens = AccessTokens::new(
             config.issuer.clone(),
             keys.clone(),
             (status_indexes.clone(), revocations.clone()),
-            clock.clone(),
             entropy,
         );
         let services = Services {
@@ -194,13 +228,21 @@ impl App {
             resources,
             accounts,
             sessions,
+            second_factors,
             consents,
+            login_throttle,
+            api_keys,
+            limits,
             access_tokens,
+            codes,
+            refresh_tokens,
+            families,
+            id_tokens,
             revocations,
             status_indexes,
             status_lists,
             status,
-            sealer: Sealer::new(sealing_keys.clone()),
+            sealer,
             sealing_keys,
             audit,
             stopping: AtomicBool::new(false),
@@ -208,7 +250,7 @@ impl App {
         protocol::admin::keys::record(&services, &events).await?;
         protocol::admin::keys::record_sealing(&services, &sealing_events).await?;
         let metrics = Arc::new(Metrics::new(&http::PATHS));
-        let state = State::new(Arc::new(services), metrics, config.dialects.oauth_token_get);
+        let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default() })
     }
@@ -335,6 +377,7 @@ impl App {
         services.status_lists.drop_ended();
         services.status.drop_ended();
         services.revocations.drop_ended().await;
+        services.limits.sweep();
         while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
         Ok(())
     }

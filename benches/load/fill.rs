@@ -86,6 +86,7 @@ fn client(number: usize, now: chrono::DateTime<Utc>) -> Result<Client, StoreErro
         backchannel_logout_uri: None,
         id_token_signed_response_alg: None,
         allowed_origins: Vec::new(),
+        owner: None,
         created_at: now,
         updated_at: now,
     })

@@ -65,6 +65,15 @@ kinds! {
     ClientSecretRotated = "client.secret_rotated",
     /// A client was removed.
     ClientDeleted = "client.deleted",
+    /// An account was made.
+    UserRegistered = "user.registered",
+    /// An account was changed; which members, says the detail. A new password or disabling it signs the person out
+    /// everywhere.
+    UserChanged = "user.changed",
+    /// An account was removed.
+    UserDeleted = "user.deleted",
+    /// The users API refused a call.
+    UsersRefused = "users.refused",
     /// One token was revoked.
     TokenRevoked = "token.revoked",
     /// Everything issued before a time was revoked, to a client or for a subject.

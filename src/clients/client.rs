@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, SecretHash, WebUri};
+use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, SecretHash, UserId, WebUri};
 
 /// What a client may present at the token endpoint (RFC 7591, section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +137,9 @@ pub struct Client {
     /// The origins whose scripts may call the token endpoint and the others that are open to them.
     #[serde(default)]
     pub allowed_origins: Vec<Origin>,
+    /// Whose it is; absent where an administrator registered it.
+    #[serde(default)]
+    pub owner: Option<UserId>,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.

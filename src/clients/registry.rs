@@ -11,7 +11,7 @@ use super::{Registration, RegistrationError, Resources};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::entropy::SharedEntropy;
-use crate::oauth::{ClientId, Secret, SecretHash};
+use crate::oauth::{ClientId, Secret, SecretHash, UserId};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
@@ -141,6 +141,14 @@ impl ClientRegistry {
         found.into_iter().take(limit).cloned().collect()
     }
 
+    /// The clients of one person, in the order of their identifiers.
+    #[must_use]
+    pub fn of_owner(&self, owner: &UserId) -> Vec<Arc<Client>> {
+        let mut owned = self.list(None, usize::MAX);
+        owned.retain(|client| client.owner.as_ref() == Some(owner));
+        owned
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -181,6 +189,7 @@ impl ClientRegistry {
             backchannel_logout_uri: registration.backchannel_logout_uri,
             id_token_signed_response_alg: registration.id_token_signed_response_alg,
             allowed_origins: registration.allowed_origins,
+            owner: registration.owner,
             created_at: now,
             updated_at: now,
         };

@@ -4,7 +4,10 @@ use crate::config::Config;
 use crate::oauth::{Algorithm, InvalidId, Resource, Scope};
 
 /// The scope tokens of the admin API.
-pub const ADMIN_SCOPE: &str = "signet:keys signet:clients signet:revocations";
+pub const ADMIN_SCOPE: &str = "signet:keys signet:clients signet:users signet:revocations";
+
+/// The scope tokens of the users API.
+const USERS_SCOPE: &str = "users:read users:write";
 
 /// A resource server, as tokens name it in `aud`.
 #[derive(Clone, Debug)]
@@ -26,10 +29,10 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Those of the settings, and the admin API as the last.
+    /// Those of the settings, then the built-in ones: the users API and, as the last, the admin API.
     ///
     /// # Errors
-    /// When the issuer can't be the stem of the admin API's identifier.
+    /// When the issuer can't be the stem of the built-in ones' identifiers.
     pub fn new(config: &Config) -> Result<Self, InvalidId> {
         let algorithm = config.keys.algorithms.first().copied().unwrap_or(Algorithm::ES256);
         let mut servers: Vec<ResourceServer> = config
@@ -42,12 +45,14 @@ impl Resources {
                 algorithm: resource.algorithm.unwrap_or(algorithm),
             })
             .collect();
-        servers.push(ResourceServer {
-            uri: Resource::parse(&config.admin_resource())?,
-            scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
-            lifetime: whole_seconds(config.tokens.lifetime),
-            algorithm,
-        });
+        for (uri, scope) in [(config.users_resource(), USERS_SCOPE), (config.admin_resource(), ADMIN_SCOPE)] {
+            servers.push(ResourceServer {
+                uri: Resource::parse(&uri)?,
+                scope: Scope::parse(scope).unwrap_or_default(),
+                lifetime: whole_seconds(config.tokens.lifetime),
+                algorithm,
+            });
+        }
         Ok(Self { servers })
     }
 
@@ -61,6 +66,13 @@ impl Resources {
     #[must_use]
     pub fn all(&self) -> &[ResourceServer] {
         &self.servers
+    }
+
+    /// The users API.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "the constructor puts it there")]
+    pub fn users(&self) -> &ResourceServer {
+        self.servers.iter().nth_back(1).expect("the users API is always registered")
     }
 
     /// The admin API.

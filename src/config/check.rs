@@ -154,13 +154,13 @@ fn refresh_tokens(config: &Config) -> Option<Refusal> {
 }
 
 fn resources(config: &Config) -> Vec<Refusal> {
-    let admin = config.admin_resource();
+    let built_in = [(config.admin_resource(), "admin"), (config.users_resource(), "users")];
     let mut refusals = Vec::new();
     for (index, resource) in config.resources.iter().enumerate() {
         let key = |member: &str| format!("resources[{index}].{member}");
         let uri = resource.uri.as_str();
-        if uri == admin {
-            let reason = "is the admin API, which is built in";
+        if let Some((_, api)) = built_in.iter().find(|(built_in, _)| uri == built_in) {
+            let reason = format!("is the {api} API, which is built in");
             refusals.push(Refusal::new(key("uri"), reason, "name it otherwise").depending_on(&["issuer"]));
         }
         if config.resources[..index].iter().any(|earlier| earlier.uri == resource.uri) {

@@ -54,7 +54,8 @@ impl Leaf {
     pub(super) fn count(&self, range: &RangeInclusive<usize>) -> Result<usize, Wrong> {
         let count = match &self.value {
             Value::String(_, text) if self.textual => text.parse().ok(),
-            value => value.to_u128().and_then(|number| usize::try_from(number).ok()),
+            // A file's numbers are signed, whatever their sign.
+            value => value.to_i128().and_then(|number| usize::try_from(number).ok()),
         };
         count.filter(|count| range.contains(count)).ok_or_else(|| {
             let (from, to) = (range.start(), range.end());

@@ -70,6 +70,13 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
             json: reader.read("log.json", Leaf::flag),
         },
         tokens: read_tokens(reader, &resources),
+        codes: CodesConfig {
+            lifetime: reader.read("codes.lifetime", |leaf| leaf.duration(&(SECOND..=TEN_MINUTES))),
+        },
+        refresh_tokens: RefreshTokensConfig {
+            lifetime: reader.read("refresh_tokens.lifetime", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
+            idle: reader.read("refresh_tokens.idle", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
+        },
         passwords: PasswordsConfig {
             hashing_permits: reader
                 .read_optional("passwords.hashing_permits", |leaf| leaf.count(&(1..=1024)))
@@ -79,13 +86,6 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
         sessions: SessionsConfig {
             idle: reader.read("sessions.idle", session_lifetime),
             absolute: reader.read("sessions.absolute", session_lifetime),
-        },
-        codes: CodesConfig {
-            lifetime: reader.read("codes.lifetime", |leaf| leaf.duration(&(SECOND..=TEN_MINUTES))),
-        },
-        refresh_tokens: RefreshTokensConfig {
-            lifetime: reader.read("refresh_tokens.lifetime", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
-            idle: reader.read("refresh_tokens.idle", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
         },
         dialects: DialectsConfig { oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag) },
         trusted_proxies: reader.read_optional("trusted_proxies", networks).unwrap_or_default(),

@@ -53,7 +53,7 @@ pub struct Config {
     pub codes: CodesConfig,
     /// Refresh tokens.
     pub refresh_tokens: RefreshTokensConfig,
-    /// Resource servers, besides the built-in admin API.
+    /// Resource servers, besides the built-in admin API and users API.
     pub resources: Vec<ResourceConfig>,
     /// Passwords.
     pub passwords: PasswordsConfig,
@@ -263,6 +263,19 @@ impl Config {
     #[must_use]
     pub fn admin_resource(&self) -> String {
         format!("{}/admin", self.issuer)
+    }
+
+    /// The issuer's host: what people know the service by.
+    #[must_use]
+    pub fn issuer_host(&self) -> String {
+        let url = url::Url::parse(&self.issuer).ok();
+        url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| self.issuer.clone())
+    }
+
+    /// The identifier of the built-in users API as a resource.
+    #[must_use]
+    pub fn users_resource(&self) -> String {
+        format!("{}/users", self.issuer)
     }
 
     /// Where sled keeps what must be remembered.

@@ -105,21 +105,6 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "For how long a status list may be cached: how soon a revocation is seen.",
     },
     Setting {
-        key: "passwords.hashing_permits",
-        default: None,
-        meaning: "How many passwords are hashed at once, 19 MiB each; as many as there are cores unless set.",
-    },
-    Setting {
-        key: "sessions.idle",
-        default: Some("8h"),
-        meaning: "Whoever did nothing for so long is signed out.",
-    },
-    Setting {
-        key: "sessions.absolute",
-        default: Some("7d"),
-        meaning: "Whoever signed in so long ago is signed out.",
-    },
-    Setting {
         key: "codes.lifetime",
         default: Some("60s"),
         meaning: "Within what time an authorization code must be redeemed; at most 10 minutes.",
@@ -133,6 +118,21 @@ pub const SETTINGS: &[Setting] = &[
         key: "refresh_tokens.idle",
         default: Some("14d"),
         meaning: "How long a refresh token may lie unused; at most `refresh_tokens.lifetime`.",
+    },
+    Setting {
+        key: "passwords.hashing_permits",
+        default: None,
+        meaning: "How many passwords are hashed at once, 19 MiB each; as many as there are cores unless set.",
+    },
+    Setting {
+        key: "sessions.idle",
+        default: Some("8h"),
+        meaning: "Whoever did nothing for so long is signed out.",
+    },
+    Setting {
+        key: "sessions.absolute",
+        default: Some("7d"),
+        meaning: "Whoever signed in so long ago is signed out.",
     },
     Setting {
         key: "dialects.oauth_token_get",

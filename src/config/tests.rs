@@ -305,8 +305,14 @@ fn every_field_is_a_setting() {
         tokens,
         codes,
         refresh_tokens,
+        passwords,
+        sessions,
         resources,
         dialects,
+        trusted_proxies,
+        forwarded_header,
+        limits,
+        api_keys,
     } = Config::for_tests(Path::new("t"));
     let LogConfig { filter, json } = log;
     let KeysConfig {
@@ -324,14 +330,58 @@ fn every_field_is_a_setting() {
     let TokensConfig { lifetime, longest_lifetime, status_list_ttl } = tokens;
     let CodesConfig { lifetime: code_lifetime } = codes;
     let RefreshTokensConfig { lifetime: refresh_lifetime, idle } = refresh_tokens;
+    let PasswordsConfig { hashing_permits, cost: _no_setting } = passwords;
+    let SessionsConfig { idle: session_idle, absolute } = sessions;
     let DialectsConfig { oauth_token_get } = dialects;
+    let LimitsConfig {
+        token_per_client,
+        token_per_address,
+        revocation_per_client,
+        refused_per_address,
+        authorize_per_address,
+        login_per_address,
+        registration_per_address,
+        api_key,
+    } = limits;
+    let ApiKeysConfig { in_query } = api_keys;
     let ResourceConfig { uri, scope, lifetime: own_lifetime, algorithm } = resources[0].clone();
     let mut fields = 0;
     macro_rules! count { ($($field:ident)*) => { $(let _ = &$field; fields += 1;)* } }
     count!(issuer listen management_listen workers data_dir filter json dir kek algorithms jwks_max_age);
     count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
-    count!(sealing_period code_lifetime refresh_lifetime idle);
+    count!(sealing_period code_lifetime refresh_lifetime idle session_idle);
+    count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
+    count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
+    count!(in_query hashing_permits absolute);
     count!(oauth_token_get uri scope own_lifetime algorithm);
     // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
     assert_eq!(fields + 1, SETTINGS.len());
+}
+
+#[test]
+fn a_limit_is_a_number_or_off() {
+    let config =
+        given("[limits]\nlogin_per_address = 7\napi_key = \"off\"\ntoken_per_client = 0", &[]).unwrap();
+    let limits = config.limits;
+    assert_eq!((limits.login_per_address, limits.api_key, limits.token_per_client), (7, 0, 0));
+    let config = given("", &[("SIGNET_LIMITS_API_KEY", "250")]).unwrap();
+    assert_eq!(config.limits.api_key, 250);
+    for toml in ["[limits]\napi_key = -1", "[limits]\napi_key = \"none\"", "[limits]\napi_key = 1.5"] {
+        assert!(problem(toml).contains("or \"off\""), "{}", problem(toml));
+    }
+}
+
+#[test]
+fn proxies_are_networks_or_single_addresses() {
+    let config =
+        given("trusted_proxies = [\"10.0.0.0/8\", \"fd00::1\"]\nforwarded_header = \"Forwarded\"", &[]);
+    let config = config.unwrap();
+    let shown: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.0/8", "fd00::1/128"]);
+    assert_eq!(config.forwarded_header, ForwardedHeader::Forwarded);
+    let config = given("", &[("SIGNET_TRUSTED_PROXIES", "10.0.0.1, 10.0.0.2")]).unwrap();
+    assert_eq!(config.trusted_proxies.len(), 2);
+    assert!(problem("trusted_proxies = [\"10.0.0.0/33\"]").contains("is not a network"));
+    assert!(problem("trusted_proxies = [\"proxy.example\"]").contains("is not a network"));
+    assert!(problem("forwarded_header = \"x-real-ip\"").contains("x-forwarded-for"));
 }

@@ -2,8 +2,10 @@
 //! in `protocol`.
 
 mod admin;
+mod bearer;
 mod body;
 mod dialects;
+mod limits;
 mod management;
 mod observe;
 mod publish;
@@ -12,6 +14,7 @@ mod routes;
 mod server;
 mod state;
 mod token;
+mod users;
 
 pub use management::configure as configure_management;
 pub(crate) use routes::PATHS;

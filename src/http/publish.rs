@@ -11,7 +11,8 @@ use arc_swap::ArcSwapOption;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{State, reply};
+use super::{State, limits, reply};
+use crate::limits::ClientAddress;
 use crate::oauth::ErrorCode;
 use crate::protocol::{self, ProtocolError, Services};
 use crate::tokens::{StatusDocument, StatusError};
@@ -80,7 +81,7 @@ pub(super) async fn metadata_of_path(state: web::Data<State>, request: HttpReque
 
 /// RFC 7517, section 5. `max-age` never passes the next change of the keys.
 pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    let jwks = state.services.keys.jwks(request.peer_addr().map(|peer| peer.ip()));
+    let jwks = state.services.keys.jwks(limits::address(&state, &request).map(ClientAddress::ip));
     let (document, max_age) = (&jwks.document, jwks.max_age);
     let answer = |validators: &Validators| {
         Document { validators, other_etag: None, media_type: "application/jwk-set+json" }

@@ -7,7 +7,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use serde::Serialize;
 
+use super::bearer;
 use super::body::{Body, BodyError};
+use super::limits;
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -20,6 +22,7 @@ pub(super) fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Conflict => StatusCode::CONFLICT,
         ErrorCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::InvalidRequest
         | ErrorCode::InvalidGrant
         | ErrorCode::UnauthorizedClient
@@ -59,13 +62,7 @@ struct ErrorBody<'a> {
 pub(super) fn refusal(error: &ProtocolError) -> HttpResponse {
     let body = ErrorBody { error: error.code, error_description: &error.description };
     let response = with_retry(json(status(error.code), &body), error);
-    match error.code {
-        ErrorCode::InvalidToken | ErrorCode::InsufficientScope => {
-            let (code, description) = (error.code.as_str(), &error.description);
-            challenge_bearer(response, &format!(", error=\"{code}\", error_description=\"{description}\""))
-        }
-        _ => response,
-    }
+    bearer::challenged(response, error)
 }
 
 /// Asks for a bearer token; `parameters` come behind the realm.
@@ -83,6 +80,9 @@ pub(super) fn with_retry(mut response: HttpResponse, error: &ProtocolError) -> H
     }
     if let Some(seconds) = error.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(exceeded) = &error.exceeded {
+        limits::announce(&mut response, exceeded.standing());
     }
     response
 }

@@ -10,7 +10,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Route, web};
 
 use super::observe::Observe;
-use super::{admin, body, publish, reply, token};
+use super::{admin, body, limits, publish, reply, token, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -27,10 +27,11 @@ pub struct Served {
 
 const KEYS: Option<&str> = Some("signet:keys");
 const CLIENTS: Option<&str> = Some("signet:clients");
+const USERS: Option<&str> = Some("signet:users");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 26] = [
+static TABLE: [Served; 41] = [
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -45,6 +46,16 @@ static TABLE: [Served; 26] = [
     get("/.well-known/openid-configuration", None, || read().to(publish::metadata)),
     get("/status", None, || read().to(publish::status_lists)),
     get("/status/{id}", None, || read().to(publish::status_list)),
+    get("/users", None, || read().to(users::list)),
+    post("/users", None, || web::post().to(users::register)),
+    get("/users/{id}", None, || read().to(users::show)),
+    put("/users/{id}", None, || web::put().to(users::change)),
+    delete("/users/{id}", None, || web::delete().to(users::delete)),
+    get("/v1/users", None, || read().to(users::list)),
+    post("/v1/users", None, || web::post().to(users::register)),
+    get("/v1/users/{id}", None, || read().to(users::show)),
+    put("/v1/users/{id}", None, || web::put().to(users::change)),
+    delete("/v1/users/{id}", None, || web::delete().to(users::delete)),
     get("/admin/keys", KEYS, || web::get().to(admin::keys::list)),
     get("/admin/keys/plan", KEYS, || web::get().to(admin::keys::plan)),
     post("/admin/keys/rotate", KEYS, || web::post().to(admin::keys::rotate)),
@@ -56,6 +67,11 @@ static TABLE: [Served; 26] = [
     patch("/admin/clients/{client_id}", CLIENTS, || web::patch().to(admin::clients::change)),
     delete("/admin/clients/{client_id}", CLIENTS, || web::delete().to(admin::clients::delete)),
     post("/admin/clients/{client_id}/secret", CLIENTS, || web::post().to(admin::clients::rotate_secret)),
+    get("/admin/users", USERS, || web::get().to(admin::users::list)),
+    post("/admin/users", USERS, || web::post().to(admin::users::register)),
+    get("/admin/users/{id}", USERS, || web::get().to(admin::users::show)),
+    patch("/admin/users/{id}", USERS, || web::patch().to(admin::users::change)),
+    delete("/admin/users/{id}", USERS, || web::delete().to(admin::users::delete)),
     post("/admin/revocations", REVOCATIONS, || web::post().to(admin::revocations::revoke)),
 ];
 
@@ -83,6 +99,10 @@ const fn get(path: &'static str, scope: Option<&'static str>, route: fn() -> Rou
 
 const fn post(path: &'static str, scope: Option<&'static str>, route: fn() -> Route) -> Served {
     Served { method: Method::POST, path, scope, route }
+}
+
+const fn put(path: &'static str, scope: Option<&'static str>, route: fn() -> Route) -> Served {
+    Served { method: Method::PUT, path, scope, route }
 }
 
 const fn patch(path: &'static str, scope: Option<&'static str>, route: fn() -> Route) -> Served {
@@ -127,6 +147,10 @@ fn register(config: &mut web::ServiceConfig, path: &'static str) {
     let observe = Observe { route: path };
     if path.starts_with("/admin") {
         config.service(resource.wrap(from_fn(admin::guard)).wrap(observe));
+    } else if limits::guards(path) {
+        config.service(resource.wrap(from_fn(limits::guard)).wrap(observe));
+    } else if path.starts_with("/users") || path.starts_with("/v1/users") {
+        config.service(resource.wrap(from_fn(users::guard)).wrap(observe));
     } else {
         config.service(resource.wrap(observe));
     }

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use super::publish::Published;
+use crate::config::Config;
+use crate::limits::TrustedProxies;
 use crate::protocol::Services;
 use crate::telemetry::Metrics;
 
@@ -12,6 +14,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Documents that never change while the service runs.
     pub(super) published: Published,
+    /// Whose word is believed about where a request comes from.
+    pub(super) proxies: TrustedProxies,
     /// Whether `GET /oauth/token` issues.
     pub(super) oauth_token_get: bool,
 }
@@ -19,8 +23,14 @@ pub struct State {
 impl State {
     /// The state of a service; built once, shared by all workers.
     #[must_use]
-    pub fn new(services: Arc<Services>, metrics: Arc<Metrics>, oauth_token_get: bool) -> Self {
+    pub fn new(services: Arc<Services>, metrics: Arc<Metrics>, config: &Config) -> Self {
         let published = Published::new(&services);
-        Self { services, metrics, published, oauth_token_get }
+        Self {
+            services,
+            metrics,
+            published,
+            proxies: TrustedProxies::new(config),
+            oauth_token_get: config.dialects.oauth_token_get,
+        }
     }
 }

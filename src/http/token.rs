@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::body::{self, Body, Encoding};
 use super::dialects::{AUTH_TOKEN, Dialect, OAUTH_TOKEN, OAUTH_TOKEN_JSON, PHP, STANDARD};
-use super::{State, reply, to_the_end};
+use super::{State, limits, reply, to_the_end};
 use crate::oauth::ErrorCode;
 use crate::protocol::{self, Credentials, Params, ProtocolError, RevocationOutcome};
 use crate::tokens::Issued;
@@ -68,7 +68,9 @@ fn answer(
     let credentials = body::credentials(request);
     let granted = match params {
         Ok(params) => {
-            let granted = protocol::token(&state.services, &credentials, &params, &dialect.defaults);
+            let granted = limits::unauthenticated(state, request, &credentials, &params)
+                .and_then(|()| protocol::token(&state.services, &credentials, &params, &dialect.defaults))
+                .map_err(|error| limits::refused(state, request, error));
             count(state, params.one("grant_type"), &granted);
             granted
         }
@@ -103,7 +105,8 @@ fn refused(response: HttpResponse, error: &ProtocolError, body: &Body) -> HttpRe
 /// RFC 7009, section 2.
 pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
     let credentials = body::credentials(&request);
-    match revocation(&state, &request, &credentials, &body).await {
+    let outcome = revocation(&state, &request, &credentials, &body).await;
+    match outcome.map_err(|error| limits::refused(&state, &request, error)) {
         Ok(RevocationOutcome::NoToken) => reply::refusal(&ProtocolError::invalid_request("token is missing")),
         Ok(RevocationOutcome::Done | RevocationOutcome::NotYours) => {
             HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).finish()
@@ -116,6 +119,7 @@ pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, body: 
 pub(super) async fn oauth_revoke(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
     let credentials = body::credentials(&request);
     let outcome = revocation(&state, &request, &credentials, &body).await;
+    let outcome = outcome.map_err(|error| limits::refused(&state, &request, error));
     let not_yours =
         || ProtocolError::new(ErrorCode::UnauthorizedClient, "You are not authorized to revoke this token");
     match outcome {
@@ -148,7 +152,8 @@ async fn revocation(
 pub(super) async fn introspect(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
     let credentials = body::credentials(&request);
     let answer = form_params(&request, &body)
-        .and_then(|params| protocol::introspect(&state.services, &credentials, &params));
+        .and_then(|params| protocol::introspect(&state.services, &credentials, &params))
+        .map_err(|error| limits::refused(&state, &request, error));
     match answer {
         Ok(introspection) => reply::json(StatusCode::OK, &introspection),
         Err(error) => refused(reply::refusal(&error), &error, &body),

@@ -11,6 +11,7 @@
 //! the promise: dates come too early, and nobody can tell.
 
 mod change;
+mod data_key;
 mod directory;
 mod draft;
 mod error;
@@ -38,6 +39,7 @@ mod software;
 mod vault;
 
 pub use change::KeyEvent;
+pub use data_key::{DataKey, DataKeyError};
 pub use directory::DirectoryVault;
 pub use error::KeyRingError;
 pub use import::{UnreadableKey, read_private_key};

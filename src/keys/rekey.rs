@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::data_key::{self, DataKeyError};
 use super::directory::DirectoryVault;
 use super::kek::Kek;
 use super::sealed_ring::{self, KEY, RingUnreadable, TABLE};
@@ -46,13 +47,16 @@ pub enum RekeyError {
     /// The ring opens under neither.
     #[error(transparent)]
     Unreadable(#[from] RingUnreadable),
+    /// The data key opens under neither, or was changed meanwhile.
+    #[error(transparent)]
+    DataKey(#[from] DataKeyError),
     /// The ring was changed meanwhile.
     #[error("the key ring was changed meanwhile: stop every node, then call again")]
     Changed,
 }
 
-/// Replaces the key-encryption key: seals every key in `dir` anew, writes the ring and the sealing keys anew, then
-/// reads all of it again and checks that nothing is left under the old one. Stop every node before: one that still has
+/// Replaces the key-encryption key: seals every key in `dir` and the data key anew, writes the ring and the sealing keys
+/// anew, then reads all of it again and checks that nothing is left under the old one. Stop every node before: one that still has
 /// the old key-encryption key can't read the ring any more.
 ///
 /// A crash leaves some keys under the old one and some under the new one; calling again finishes it.
@@ -93,6 +97,7 @@ pub async fn rekey(
         sealed_ring::decode(&row.value, &new)?;
     }
     reseal_sealing_keys(store, (&old, &new), entropy.as_ref()).await?;
+    data_key::rewrap(store, (&old, &new), entropy.as_ref()).await?;
     Ok(Rekeyed { resealed, verified, ring: under_old })
 }
 

@@ -20,6 +20,7 @@ use crate::verify::{KeySet, VerificationKey};
 pub struct SigningKey {
     signer: Arc<dyn Signer>,
     access_token_header: String,
+    id_token_header: String,
     status_list_header: String,
     bound: ExpBound,
 }
@@ -29,6 +30,7 @@ impl SigningKey {
         Self {
             signer,
             access_token_header: header(record, TokenType::AccessToken),
+            id_token_header: header(record, TokenType::IdToken),
             status_list_header: header(record, TokenType::StatusList),
             bound: ExpBound::of(record, policy),
         }
@@ -51,6 +53,7 @@ impl SigningKey {
     pub fn header(&self, token_type: TokenType) -> &str {
         match token_type {
             TokenType::AccessToken => &self.access_token_header,
+            TokenType::IdToken => &self.id_token_header,
             TokenType::StatusList => &self.status_list_header,
         }
     }

@@ -91,3 +91,6 @@ fn node(text: &str) -> Option<ClientAddress> {
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
     address.or_else(with_port).or_else(bracketed).map(ClientAddress::from)
 }
+
+#[cfg(test)]
+mod tests;

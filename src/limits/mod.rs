@@ -10,6 +10,6 @@ mod window;
 
 pub use address::{AddressPrefix, ClientAddress};
 pub use forwarded::TrustedProxies;
-pub use policies::{Exceeded, Limited, Limits, Policy};
+pub use policies::{Exceeded, Limited, Limits, Policy, Standing};
 pub use quota::{Limit, Quota};
 pub use window::SlidingWindow;

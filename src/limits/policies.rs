@@ -56,14 +56,28 @@ impl Policy {
     }
 }
 
+/// How a limit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which one.
+    pub policy: Policy,
+    /// What is left of it.
+    pub quota: Quota,
+    /// When one more request is let through, in seconds since the epoch, never too early.
+    pub resets_at: i64,
+}
+
 /// A request is one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there are too many requests")]
-pub struct Exceeded {
-    /// For which limit.
-    pub policy: Policy,
-    /// How it stands.
-    pub quota: Quota,
+pub struct Exceeded(Standing);
+
+impl Exceeded {
+    /// How the limit stands that the request goes beyond.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.0
+    }
 }
 
 /// All limits, as the settings have them.
@@ -146,6 +160,7 @@ impl Limits {
 pub struct Limited<K> {
     policy: Policy,
     window: Option<SlidingWindow<K>>,
+    clock: SharedClock,
     refused: AtomicU64,
 }
 
@@ -153,7 +168,7 @@ impl<K: Hash + Eq + Clone> Limited<K> {
     /// So many requests a minute; 0 switches the limit off.
     fn new(policy: Policy, per_minute: u32, clock: &SharedClock) -> Self {
         let window = Limit::per_minute(per_minute).map(|limit| SlidingWindow::new(limit, clock.clone()));
-        Self { policy, window, refused: AtomicU64::new(0) }
+        Self { policy, window, clock: clock.clone(), refused: AtomicU64::new(0) }
     }
 
     /// Takes a request's share of the key's quota. Says how it stands, unless the limit is switched off.
@@ -167,7 +182,15 @@ impl<K: Hash + Eq + Clone> Limited<K> {
             return Ok(Some(quota));
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
-        Err(Exceeded { policy: self.policy, quota })
+        Err(Exceeded(self.standing(quota)))
+    }
+
+    /// How the limit stands with this quota.
+    #[must_use]
+    pub fn standing(&self, quota: Quota) -> Standing {
+        let after = i64::try_from(quota.resets_after.as_millis()).unwrap_or(i64::MAX);
+        let millis = self.clock.now().timestamp_millis().saturating_add(after);
+        Standing { policy: self.policy, quota, resets_at: millis.saturating_add(999).div_euclid(1000) }
     }
 
     fn sweep(&self) {

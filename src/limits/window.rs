@@ -187,3 +187,116 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn windows(requests: u32, millis: u64, room: usize) -> (SlidingWindow<u32>, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(0));
+        let limit =
+            Limit { requests: NonZeroU32::new(requests).unwrap(), span: Duration::from_millis(millis) };
+        (SlidingWindow::with_room(limit, clock.clone(), room), clock)
+    }
+
+    proptest! {
+        /// The model remembers every request that was let through, and when.
+        #[test]
+        fn it_does_what_a_simple_model_does(
+            requests in 1_u32..6,
+            span in 1_u64..50,
+            steps in proptest::collection::vec((0_u64..20, 0_u32..3), 1..200),
+        ) {
+            let (windows, clock) = windows(requests, span, KEYS);
+            let mut admitted: Vec<(u64, u32)> = Vec::new();
+            let mut now = 0;
+            for (pass, key) in steps {
+                clock.advance(Duration::from_millis(pass));
+                now += pass;
+                let inside: Vec<u64> =
+                    admitted.iter().filter(|(at, each)| *each == key && at + span > now).map(|(at, _)| *at).collect();
+                let count = u32::try_from(inside.len()).unwrap();
+                let expected = count < requests;
+                let looked = windows.look(&key);
+                let quota = windows.spend(&key);
+                prop_assert_eq!(quota.admitted, expected);
+                prop_assert_eq!((looked.admitted, looked.remaining), (quota.admitted, quota.remaining));
+                prop_assert_eq!(quota.remaining, requests - count - u32::from(expected));
+                let oldest = inside.first().copied().or(expected.then_some(now)).unwrap();
+                prop_assert_eq!(quota.resets_after, Duration::from_millis(oldest + span - now));
+                if expected {
+                    admitted.push((now, key));
+                }
+            }
+        }
+
+        /// However little room there is, no key gets through too often, nor does waiting as told fail.
+        #[test]
+        fn without_room_it_refuses_early_but_never_admits_too_often(
+            steps in proptest::collection::vec((0_u64..10, 0_u32..500), 1..400),
+        ) {
+            let (windows, clock) = windows(2, 30, 1);
+            let mut admitted: Vec<(u64, u32)> = Vec::new();
+            let mut now = 0;
+            for (pass, key) in steps {
+                clock.advance(Duration::from_millis(pass));
+                now += pass;
+                if windows.spend(&key).admitted {
+                    admitted.push((now, key));
+                }
+                let inside = admitted.iter().filter(|(at, each)| *each == key && at + 30 > now).count();
+                prop_assert!(inside <= 2);
+                prop_assert!(windows.keys() <= SHARDS);
+            }
+        }
+    }
+
+    #[test]
+    fn the_101st_of_any_minute_is_refused() {
+        let (windows, clock) = windows(100, 60_000, KEYS);
+        for _ in 0..50 {
+            assert!(windows.spend(&1).admitted);
+        }
+        clock.advance(Duration::from_secs(59));
+        for _ in 0..50 {
+            assert!(windows.spend(&1).admitted);
+        }
+        let refused = windows.spend(&1);
+        assert_eq!((refused.admitted, refused.remaining, refused.reset_seconds()), (false, 0, 1));
+        clock.advance(Duration::from_millis(999));
+        assert!(!windows.spend(&1).admitted, "a bucket that leaks would let this through");
+        clock.advance(Duration::from_millis(1));
+        assert_eq!((0..100).filter(|_| windows.spend(&1).admitted).count(), 50);
+        assert!(windows.spend(&2).admitted, "another key is not touched");
+    }
+
+    #[test]
+    fn at_once_is_no_more_than_one_after_another() {
+        let (windows, _clock) = windows(100, 60_000, KEYS);
+        let admitted: usize = std::thread::scope(|scope| {
+            let ask = || (0..1000).filter(|_| windows.spend(&7).admitted).count();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(admitted, 100);
+    }
+
+    #[test]
+    fn keys_are_forgotten_and_their_number_is_bounded() {
+        let (windows, clock) = windows(3, 1000, 10);
+        for key in 0..100_000 {
+            windows.spend(&key);
+        }
+        assert_eq!(windows.keys(), 10 * SHARDS);
+        clock.advance(Duration::from_secs(2));
+        assert!(windows.spend(&200_000).admitted, "room is made when it is needed");
+        windows.sweep();
+        assert_eq!(windows.keys(), 1);
+    }
+}

@@ -1,13 +1,15 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{ClientId, Resource, Scope, StatusClaim, Subject, TokenId};
+use super::{ClientId, Resource, Scope, SessionId, StatusClaim, Subject, TokenId};
 
 /// The media type in a token's `typ` header, without `application/` (RFC 7515, section 4.1.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenType {
     /// `at+jwt`: an access token (RFC 9068, section 2.1).
     AccessToken,
+    /// `JWT`: an ID token (OpenID Connect Core, section 2).
+    IdToken,
     /// `statuslist+jwt`: a status list (draft-ietf-oauth-status-list, section 5.1).
     StatusList,
 }
@@ -18,6 +20,7 @@ impl TokenType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AccessToken => "at+jwt",
+            Self::IdToken => "JWT",
             Self::StatusList => "statuslist+jwt",
         }
     }
@@ -61,6 +64,19 @@ pub struct AccessTokenClaims {
     pub nbf: Option<i64>,
     /// The token's own identifier.
     pub jti: TokenId,
+    /// When the person proved who they are, in seconds since the epoch; absent where the client acts for itself
+    /// (RFC 9068, section 2.2.1).
+    #[serde(default, deserialize_with = "optional_numeric_date", skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+    /// How well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// By what (RFC 8176).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    /// In which session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<SessionId>,
     /// Where its revocation would stand (draft-ietf-oauth-status-list, section 6).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusClaim>,

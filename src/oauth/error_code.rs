@@ -25,6 +25,9 @@ pub enum ErrorCode {
     ServerError,
     /// RFC 6749, section 4.1.2.1.
     TemporarilyUnavailable,
+    /// Signet's own, answered with 429: there were too many requests. On the wire it is what RFC 6749 has for a request
+    /// that may succeed later.
+    TooManyRequests,
     /// The admin API's own: what was named is not there.
     NotFound,
     /// The admin API's own: it is there already, or changed meanwhile.
@@ -46,7 +49,7 @@ impl ErrorCode {
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::ServerError => "server_error",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::TemporarilyUnavailable | Self::TooManyRequests => "temporarily_unavailable",
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
         }

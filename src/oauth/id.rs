@@ -146,6 +146,10 @@ identifier!(
     SessionId, "sid", max 64, "letters, digits, '-', '_', '.' and '~'", is_url_safe
 );
 identifier!(
+    /// Everything that was issued for one code: its access tokens, and its refresh tokens one after another.
+    FamilyId, "family", max 64, "letters, digits, '-', '_', '.' and '~'", is_url_safe
+);
+identifier!(
     /// The S256 challenge to which a code is bound (RFC 7636, section 4.2): a SHA-256 digest as base64url.
     CodeChallenge, "code_challenge", max 43, "base64url, 43 of them (method S256)", is_sha256
 );

@@ -4,6 +4,7 @@ use crate::audit::AuditError;
 use crate::clients::ClientError;
 use crate::keys::intervene::Refusal;
 use crate::keys::{KeyRingError, NoKey};
+use crate::limits::Exceeded;
 use crate::oauth::ErrorCode;
 use crate::store::StoreError;
 use crate::tokens::{IssueError, RevocationError};
@@ -18,6 +19,8 @@ pub struct ProtocolError {
     pub description: Cow<'static, str>,
     /// In how many seconds another try may succeed.
     pub retry_after: Option<u64>,
+    /// The limit that it goes beyond.
+    pub exceeded: Option<Box<Exceeded>>,
     /// What to log.
     pub cause: Option<Cause>,
 }
@@ -29,7 +32,7 @@ impl ProtocolError {
     /// A refusal of `code`.
     #[must_use]
     pub fn new(code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, description: description.into(), retry_after: None, cause: None }
+        Self { code, description: description.into(), retry_after: None, exceeded: None, cause: None }
     }
 
     /// `invalid_request`.
@@ -57,6 +60,7 @@ impl ProtocolError {
             code: ErrorCode::TemporarilyUnavailable,
             description: "the service can not do this right now".into(),
             retry_after: Some(seconds),
+            exceeded: None,
             cause: Some(cause.into()),
         }
     }
@@ -68,7 +72,20 @@ impl ProtocolError {
             code: ErrorCode::ServerError,
             description: "the service failed".into(),
             retry_after: None,
+            exceeded: None,
             cause: Some(cause.into()),
+        }
+    }
+}
+
+impl From<Exceeded> for ProtocolError {
+    fn from(exceeded: Exceeded) -> Self {
+        Self {
+            code: ErrorCode::TooManyRequests,
+            description: "there are too many requests; try again later".into(),
+            retry_after: Some(exceeded.standing().quota.reset_seconds()),
+            exceeded: Some(Box::new(exceeded)),
+            cause: None,
         }
     }
 }

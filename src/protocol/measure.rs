@@ -25,6 +25,9 @@ pub fn measure(services: &Services, metrics: &Metrics) {
     metrics.key_rotation_failures.absolute(services.keys.failures());
     metrics.key_ring_version.set(gauge(services.keys.version()));
     metrics.status_list_entries.set(gauge(services.status_lists.revoked()));
+    for (policy, count) in services.limits.refused() {
+        metrics.rate_limited(policy.as_str(), count);
+    }
     metrics.store_flushes.absolute(services.store.flushes());
     metrics.audit_flushes.absolute(services.audit.flushes());
     metrics.audit_failures.absolute(services.audit.failures());

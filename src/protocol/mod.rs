@@ -12,6 +12,7 @@ mod measure;
 mod params;
 mod revoke;
 mod services;
+pub mod users;
 mod verified;
 
 pub use authenticate::{Credentials, authenticate};

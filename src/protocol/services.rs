@@ -5,9 +5,11 @@ use crate::audit::AuditLog;
 use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
 use crate::keys::{KeyRing, SealingKeys};
+use crate::limits::Limits;
 use crate::store::Store;
-use crate::tokens::{AccessTokens, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher};
-use crate::users::{Accounts, Consents, Sessions};
+use crate::tokens::{AccessTokens, Codes, Families, IdTokens, RefreshTokens, Revocations, Sealer};
+use crate::tokens::{StatusIndexes, StatusLists, StatusPublisher};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, SecondFactors, Sessions};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -27,11 +29,27 @@ pub struct Services {
     pub accounts: Accounts,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// How people sign in besides their passwords.
+    pub second_factors: SecondFactors,
     /// What people let clients do.
     pub consents: Consents,
+    /// Who may try a password.
+    pub login_throttle: LoginThrottle,
+    /// The API keys.
+    pub api_keys: ApiKeys,
+    /// How many requests are let through.
+    pub limits: Arc<Limits>,
     /// Issues access tokens.
     pub access_tokens: AccessTokens,
-    /// Revokes them.
+    /// Authorization codes.
+    pub codes: Codes,
+    /// Refresh tokens.
+    pub refresh_tokens: RefreshTokens,
+    /// What was issued for one code.
+    pub families: Arc<Families>,
+    /// Issues ID tokens.
+    pub id_tokens: IdTokens,
+    /// Revokes tokens.
     pub revocations: Arc<Revocations>,
     /// Where tokens take their place for revocation.
     pub status_indexes: Arc<StatusIndexes>,

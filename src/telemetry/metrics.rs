@@ -29,6 +29,7 @@ pub struct Metrics {
     tokens: Family,
     token_errors: Family,
     keys: [Gauge; KeyPhase::ALL.len()],
+    rate_limited: [Counter; POLICIES.len()],
     /// Revocations that were accepted.
     pub revocations: Counter,
     /// Tokens that stand revoked in the status lists.
@@ -112,6 +113,16 @@ const STATUS_NAMES: &[&str] = &const {
 };
 const GRANTS: &[&str] = &["client_credentials", "authorization_code", "refresh_token"];
 const ALGORITHMS: &[&str] = &["ES256", "ES384", "EdDSA", "RS256", "PS256"];
+const POLICIES: [&str; 8] = [
+    "token_per_client",
+    "token_per_address",
+    "revocation_per_client",
+    "refused_per_address",
+    "authorize_per_address",
+    "login_per_address",
+    "registration_per_address",
+    "apikey",
+];
 const ERRORS: &[&str] = &[
     "invalid_request",
     "invalid_client",
@@ -147,6 +158,11 @@ impl Metrics {
                 let label = Label::from_static_parts("phase", phase.as_str());
                 recorder.register_gauge(&Key::from_parts("signet_keys", vec![label]), &METADATA)
             }),
+            rate_limited: POLICIES.map(|policy| {
+                let label = Label::from_static_parts("policy", policy);
+                recorder
+                    .register_counter(&Key::from_parts("signet_ratelimited_total", vec![label]), &METADATA)
+            }),
             revocations: counter("signet_revocations_total"),
             status_list_entries: gauge("signet_status_list_entries"),
             key_next_ready: gauge("signet_key_next_ready"),
@@ -175,6 +191,15 @@ impl Metrics {
     /// Counts a refused token request; `grant` is the grant type as the request names it, if it does.
     pub fn token_refused(&self, grant: &str, error: ErrorCode) {
         self.token_errors.increment(&self.recorder, grant, error.as_str());
+    }
+
+    /// Says how many requests the limit called `policy` has refused by now.
+    pub fn rate_limited(&self, policy: &str, count: u64) {
+        for (counter, each) in self.rate_limited.iter().zip(POLICIES) {
+            if each == policy {
+                counter.absolute(count);
+            }
+        }
     }
 
     /// Says how many keys are in `phase` now.
@@ -206,6 +231,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_http_requests_total", "Answered requests, by route and status."),
         ("signet_tokens_issued_total", "Issued access tokens, by grant and algorithm."),
         ("signet_token_errors_total", "Refused token requests, by grant and error."),
+        ("signet_ratelimited_total", "Requests that went beyond a limit, by its policy."),
         ("signet_revocations_total", "Accepted revocations."),
         ("signet_key_rotation_failures_total", "Rotations that were due and failed."),
         ("signet_store_flushes_total", "Flushes of the store to disk."),
@@ -244,6 +270,7 @@ mod tests {
         metrics.keys(KeyPhase::Signing, 2);
         metrics.key_next_ready.set(1);
         metrics.store_flushes.absolute(7);
+        metrics.rate_limited("apikey", 5);
         let text = metrics.render();
         for line in [
             "signet_http_requests_total{route=\"/oauth2/token\",status=\"200\"} 2",
@@ -251,6 +278,7 @@ mod tests {
             "signet_tokens_issued_total{grant=\"client_credentials\",alg=\"EdDSA\"} 1",
             "signet_token_errors_total{grant=\"client_credentials\",error=\"invalid_scope\"} 1",
             "signet_revocations_total 3",
+            "signet_ratelimited_total{policy=\"apikey\"} 5",
             "signet_keys{phase=\"signing\"} 2",
             "signet_keys{phase=\"retired\"} 0",
             "signet_key_next_ready 1",

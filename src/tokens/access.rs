@@ -3,11 +3,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::fmt::Simple;
 
-use super::{Revocations, StatusIndexes};
-use crate::clock::SharedClock;
+use super::{Grant, LiveToken, Place, Revocations, StatusIndexes};
 use crate::entropy::SharedEntropy;
-use crate::keys::{KeyRing, NoKey, SignError};
-use crate::oauth::{Algorithm, ClientId, Resource, Scope, SignedToken, Subject, TokenType};
+use crate::keys::{KeyRing, NoKey, SignError, SigningKey};
+use crate::oauth::{Algorithm, ClientId, Resource, Scope, SessionId, SignedToken, Subject, TokenType};
 
 /// Issues access tokens: self-contained, signed, written nowhere (RFC 9068).
 pub struct AccessTokens {
@@ -15,7 +14,6 @@ pub struct AccessTokens {
     keys: Arc<KeyRing>,
     indexes: Arc<StatusIndexes>,
     revocations: Arc<Revocations>,
-    clock: SharedClock,
     entropy: SharedEntropy,
 }
 
@@ -34,6 +32,25 @@ pub struct Authorized<'a> {
     pub lifetime: i64,
     /// Signed how.
     pub algorithm: Algorithm,
+    /// What a person let the client do, if it does not act for itself.
+    pub grant: Option<&'a Grant>,
+}
+
+/// An access token that is about to be issued: its place in a status list is taken, so that it can be remembered
+/// before the token exists.
+pub struct Prepared {
+    key: Arc<SigningKey>,
+    place: Place,
+    iat: i64,
+    exp: i64,
+}
+
+impl Prepared {
+    /// Where its revocation will stand, and until when that matters.
+    #[must_use]
+    pub fn live(&self) -> LiveToken {
+        LiveToken { list: self.place.list_id().clone(), idx: self.place.idx, exp: self.exp }
+    }
 }
 
 /// An access token on its way out.
@@ -80,7 +97,28 @@ struct Claims<'a> {
     iat: i64,
     exp: i64,
     jti: Simple,
+    #[serde(flatten)]
+    person: Option<PersonClaims<'a>>,
     status: Status<'a>,
+}
+
+/// What is said of a person's authentication (RFC 9068, section 2.2.1).
+#[derive(Serialize)]
+struct PersonClaims<'a> {
+    auth_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    amr: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a SessionId>,
+}
+
+impl<'a> From<&'a Grant> for PersonClaims<'a> {
+    fn from(grant: &'a Grant) -> Self {
+        let Grant { auth_time, acr, amr, sid, .. } = grant;
+        Self { auth_time: *auth_time, acr: acr.as_deref(), amr, sid: sid.as_ref() }
+    }
 }
 
 #[derive(Serialize)]
@@ -108,10 +146,9 @@ impl AccessTokens {
         issuer: String,
         keys: Arc<KeyRing>,
         (indexes, revocations): (Arc<StatusIndexes>, Arc<Revocations>),
-        clock: SharedClock,
         entropy: SharedEntropy,
     ) -> Self {
-        Self { issuer, keys, indexes, revocations, clock, entropy }
+        Self { issuer, keys, indexes, revocations, entropy }
     }
 
     /// Issues a token. Checks nothing of what was authorized: the grant has done so.
@@ -121,16 +158,33 @@ impl AccessTokens {
     /// # Errors
     /// When no key may sign, or no status list is open.
     pub fn issue(&self, authorized: &Authorized<'_>) -> Result<Issued, IssueError> {
+        self.sign(authorized, &self.prepare(authorized)?)
+    }
+
+    /// Chooses a token's key, dates and place: the first half of [`AccessTokens::issue`]. A place that is not used
+    /// stays empty.
+    ///
+    /// # Errors
+    /// When no key may sign, or no status list is open.
+    pub fn prepare(&self, authorized: &Authorized<'_>) -> Result<Prepared, IssueError> {
         let key = self.keys.signing_key(authorized.algorithm)?;
         // Whoever was revoked in this very second gets a token dated behind the cut-off, inside the leeway.
-        let not_before =
-            self.revocations.cutoff(authorized.client_id, authorized.subject).map_or(0, |cut| cut + 1);
-        let iat = self.clock.numeric_date().max(not_before);
+        let iat = self.revocations.date_of_new(authorized.client_id, authorized.subject);
         let exp = (iat + authorized.lifetime).min(key.latest_exp(iat));
         if exp <= iat {
             return Err(IssueError::KeyEnds);
         }
         let place = self.indexes.take(iat).ok_or(IssueError::NoStatusList)?;
+        Ok(Prepared { key, place, iat, exp })
+    }
+
+    /// Signs a token that was prepared: the second half of [`AccessTokens::issue`].
+    ///
+    /// # Errors
+    /// When the key fails.
+    pub fn sign(&self, authorized: &Authorized<'_>, prepared: &Prepared) -> Result<Issued, IssueError> {
+        let Prepared { key, place, iat, exp } = prepared;
+        let (iat, exp) = (*iat, *exp);
         let claims = Claims {
             iss: &self.issuer,
             sub: authorized.subject.as_str(),
@@ -143,10 +197,11 @@ impl AccessTokens {
             iat,
             exp,
             jti: uuid::Builder::from_random_bytes(self.entropy.identifier()).into_uuid().simple(),
+            person: authorized.grant.map(PersonClaims::from),
             status: Status { status_list: Reference { idx: place.idx, uri: place.uri() } },
         };
         Ok(Issued {
-            access_token: SignedToken::new(super::jws::sign(&key, TokenType::AccessToken, &claims)?),
+            access_token: SignedToken::new(super::jws::sign(key, TokenType::AccessToken, &claims)?),
             expires_in: exp - iat,
             issued_at: iat,
             scope: authorized.scope.clone(),

@@ -6,6 +6,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::StatusLists;
 use super::status_list::List;
 use crate::clock::SharedClock;
+use crate::oauth::ListId;
 use crate::store::StoreError;
 
 /// Hands out places in status lists without writing: a spare list always waits, so that issuing never does.
@@ -33,6 +34,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// The identifier of the list.
+    pub(super) fn list_id(&self) -> &ListId {
+        &self.list.list.id
+    }
+
     /// The URI of the list.
     #[must_use]
     pub fn uri(&self) -> &str {

@@ -9,6 +9,8 @@ use crate::oauth::{ClientId, RevokedBefore, Subject};
 pub(super) struct Cutoffs {
     /// Grows with every change.
     pub(super) generation: u64,
+    /// How many stood in the lists when it was last looked.
+    published: usize,
     clients: HashMap<Arc<str>, Cutoff>,
     subjects: HashMap<Arc<str>, Cutoff>,
 }
@@ -20,16 +22,20 @@ pub(super) struct Cutoff {
     pub(super) before: i64,
     /// When the last of them has ended.
     pub(super) forget_at: i64,
+    /// When the last grant of that time or an earlier one has ended; those need not be published.
+    pub(super) grants_until: i64,
 }
 
 impl Cutoffs {
-    pub(super) fn add_client(&mut self, client_id: &ClientId, before: i64, forget_at: i64) {
-        set(&mut self.clients, client_id.as_str(), Cutoff { before, forget_at });
-        self.generation += 1;
-    }
-
-    pub(super) fn add_subject(&mut self, subject: &Subject, before: i64, forget_at: i64) {
-        set(&mut self.subjects, subject.as_str(), Cutoff { before, forget_at });
+    pub(super) fn add(&mut self, whole: &Whole, new: Cutoff) {
+        let (cutoffs, id) = match whole {
+            Whole::Client(id) => (&mut self.clients, id.as_str()),
+            Whole::Subject(id) => (&mut self.subjects, id.as_str()),
+        };
+        let cutoff = cutoffs.entry(id.into()).or_insert(new);
+        cutoff.before = cutoff.before.max(new.before);
+        cutoff.forget_at = cutoff.forget_at.max(new.forget_at);
+        cutoff.grants_until = cutoff.grants_until.max(new.grants_until);
         self.generation += 1;
     }
 
@@ -42,15 +48,18 @@ impl Cutoffs {
         .copied()
     }
 
-    /// Without those whose last revoked token has ended; `None` if all are still needed.
+    /// Without those whose last revoked token and grant have ended; `None` if all are as they were at the last call.
     pub(super) fn without_ended(&self, now: i64) -> Option<Self> {
-        let ended = |cutoff: &Cutoff| cutoff.forget_at <= now;
-        if !self.clients.values().chain(self.subjects.values()).any(ended) {
+        let all = || self.clients.values().chain(self.subjects.values());
+        let published = all().filter(|cutoff| now < cutoff.forget_at).count();
+        let ended = |cutoff: &Cutoff| cutoff.forget_at.max(cutoff.grants_until) <= now;
+        if published == self.published && !all().any(ended) {
             return None;
         }
         let mut next = self.clone();
         next.clients.retain(|_, cutoff| !ended(cutoff));
         next.subjects.retain(|_, cutoff| !ended(cutoff));
+        next.published = published;
         next.generation += 1;
         Some(next)
     }
@@ -62,25 +71,20 @@ impl Cutoffs {
         client.into_iter().chain(subject).map(|cutoff| cutoff.before).max()
     }
 
-    /// As status lists publish it.
-    pub(super) fn published(&self) -> RevokedBefore {
+    /// As status lists publish it at `now`.
+    pub(super) fn published(&self, now: i64) -> RevokedBefore {
         let mut published = RevokedBefore::default();
-        for (id, cutoff) in &self.clients {
+        let has_tokens = |(_, cutoff): &(_, &Cutoff)| now < cutoff.forget_at;
+        for (id, cutoff) in self.clients.iter().filter(has_tokens) {
             if let Ok(id) = ClientId::parse(id) {
                 published.clients.insert(RevokedBefore::client_name(&id), cutoff.before);
             }
         }
-        for (id, cutoff) in &self.subjects {
+        for (id, cutoff) in self.subjects.iter().filter(has_tokens) {
             if let Ok(id) = Subject::parse(id) {
                 published.subjects.insert(RevokedBefore::subject_name(&id), cutoff.before);
             }
         }
         published
     }
-}
-
-fn set(cutoffs: &mut HashMap<Arc<str>, Cutoff>, id: &str, new: Cutoff) {
-    let cutoff = cutoffs.entry(id.into()).or_insert(new);
-    cutoff.before = cutoff.before.max(new.before);
-    cutoff.forget_at = cutoff.forget_at.max(new.forget_at);
 }

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::StatusLists;
-use super::cutoffs::Cutoffs;
+use super::cutoffs::{Cutoff, Cutoffs};
 use super::status_list::date;
 use crate::clock::SharedClock;
-use crate::oauth::{AccessTokenClaims, ClientId, RevokedBefore, StatusReference, Subject};
+use crate::oauth::{AccessTokenClaims, ClientId, ListId, RevokedBefore, StatusReference, Subject};
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table, scan_each};
 
@@ -22,6 +22,8 @@ pub struct Revocations {
     clock: SharedClock,
     lists: Arc<StatusLists>,
     cutoffs: ArcSwap<Cutoffs>,
+    /// For how many seconds a grant can be refreshed: a cut-off ends the grants before it, too.
+    longest_grant: i64,
     /// One change of the cut-offs at a time: each is built on the one before.
     changing: Mutex<()>,
 }
@@ -50,10 +52,23 @@ pub enum RevocationError {
 struct CutoffRecord {
     before: i64,
     forget_at: i64,
+    #[serde(default)]
+    grants_until: i64,
+}
+
+/// A token that is remembered so that it can be revoked with the family that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveToken {
+    /// In which status list its revocation would stand.
+    pub list: ListId,
+    /// At which place.
+    pub idx: u64,
+    /// When it ends, in seconds since the epoch.
+    pub exp: i64,
 }
 
 impl Revocations {
-    /// Loads every revocation whose tokens may be alive.
+    /// Loads every revocation whose tokens may be alive. A grant can be refreshed for `longest_grant` seconds.
     ///
     /// # Errors
     /// When the store can't be read or a record can't be understood.
@@ -61,6 +76,7 @@ impl Revocations {
         store: Arc<dyn Store>,
         clock: SharedClock,
         lists: Arc<StatusLists>,
+        longest_grant: i64,
     ) -> Result<Self, StoreError> {
         scan_each(store.as_ref(), REVOCATIONS, |key, _| {
             let (list, idx) = parse_key(&key).ok_or_else(|| damaged(REVOCATIONS))?;
@@ -73,15 +89,14 @@ impl Revocations {
         let mut cutoffs = Cutoffs::default();
         CUTOFFS
             .scan_each(store.as_ref(), |key, record| {
-                let CutoffRecord { before, forget_at } = record.value;
-                match whole(&key).ok_or_else(|| damaged(CUTOFFS.table()))? {
-                    Whole::Client(id) => cutoffs.add_client(&id, before, forget_at),
-                    Whole::Subject(id) => cutoffs.add_subject(&id, before, forget_at),
-                }
+                let CutoffRecord { before, forget_at, grants_until } = record.value;
+                let whole = whole(&key).ok_or_else(|| damaged(CUTOFFS.table()))?;
+                cutoffs.add(&whole, Cutoff { before, forget_at, grants_until });
                 Ok(())
             })
             .await?;
-        Ok(Self { store, clock, lists, cutoffs: ArcSwap::from_pointee(cutoffs), changing: Mutex::default() })
+        let (cutoffs, changing) = (ArcSwap::from_pointee(cutoffs), Mutex::default());
+        Ok(Self { store, clock, lists, cutoffs, longest_grant, changing })
     }
 
     /// Revokes one token. Revoking it again changes nothing.
@@ -104,6 +119,36 @@ impl Revocations {
         Ok(())
     }
 
+    /// Revokes tokens of which only their places are known, all or none of them. Those of lists that are gone have
+    /// ended.
+    ///
+    /// # Errors
+    /// When the store fails: then they may or may not be revoked.
+    pub(super) async fn revoke_live(&self, tokens: &[LiveToken]) -> Result<(), StoreError> {
+        let found: Vec<_> =
+            tokens.iter().filter_map(|each| Some((each, self.lists.find(each.list.as_str())?))).collect();
+        let batch = found.iter().fold(Batch::new(), |batch, (token, list)| {
+            let end = date(token.exp + self.lists.dates().clock_skew);
+            let row = key(list.id.as_str(), token.idx);
+            batch.put(REVOCATIONS, row, Condition::Always, Put::until(end, Vec::new()))
+        });
+        if !batch.writes.is_empty() {
+            self.store.commit(batch).await.and_then(applied)?;
+        }
+        for (token, list) in found {
+            list.revoke(token.idx);
+        }
+        Ok(())
+    }
+
+    /// The date that something which is issued or allowed now bears, in seconds since the epoch: now, but behind
+    /// every cut-off that would end it.
+    #[must_use]
+    pub fn date_of_new(&self, client_id: &ClientId, subject: &Subject) -> i64 {
+        let behind = self.cutoff(client_id, subject).map_or(0, |before| before + 1);
+        self.clock.numeric_date().max(behind)
+    }
+
     /// Revokes everything that was issued to or for `whole` up to and including this second; says up to
     /// which `iat`. Tokens issued afterwards are dated later.
     ///
@@ -119,14 +164,14 @@ impl Revocations {
         let forget_at = (before + dates.longest_lifetime + dates.clock_skew)
             .max(self.lists.last_forget_at())
             .max(known.map_or(0, |known| known.forget_at));
-        let put = CUTOFFS.encode(&CutoffRecord { before, forget_at }, Some(date(forget_at)))?;
+        let grants_until =
+            (before + self.longest_grant + dates.clock_skew).max(known.map_or(0, |known| known.grants_until));
+        let record = CutoffRecord { before, forget_at, grants_until };
+        let put = CUTOFFS.encode(&record, Some(date(forget_at.max(grants_until))))?;
         let batch = Batch::new().put(CUTOFFS.table(), cutoff_key(whole), Condition::Always, put);
         self.store.commit(batch).await.and_then(applied)?;
         let mut cutoffs = Cutoffs::clone(&self.cutoffs.load());
-        match whole {
-            Whole::Client(id) => cutoffs.add_client(id, before, forget_at),
-            Whole::Subject(id) => cutoffs.add_subject(id, before, forget_at),
-        }
+        cutoffs.add(whole, Cutoff { before, forget_at, grants_until });
         self.cutoffs.store(Arc::new(cutoffs));
         Ok(before)
     }
@@ -153,7 +198,7 @@ impl Revocations {
     /// The cut-offs as status lists publish them, and their generation.
     pub(super) fn published(&self) -> (u64, RevokedBefore) {
         let cutoffs = self.cutoffs.load();
-        (cutoffs.generation, cutoffs.published())
+        (cutoffs.generation, cutoffs.published(self.clock.numeric_date()))
     }
 
     pub(super) fn generation(&self) -> u64 {

@@ -28,6 +28,10 @@ pub struct Account {
     /// A disabled account can't be signed in to, and keeps its e-mail address.
     #[serde(default)]
     pub disabled: bool,
+    /// Grows whenever all that the person was signed in to is ended: by a new password, or by disabling the account.
+    /// Who began to sign in before that does not get in.
+    #[serde(default)]
+    pub sign_in_generation: u64,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed; never if absent.

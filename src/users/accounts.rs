@@ -1,25 +1,18 @@
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::hasher::PasswordHash;
 use super::password;
+use super::record::{CREATED, EMAILS, Stored, USERNAMES, USERS, changed, created, listed, moved};
 use super::registration::check_name;
 use super::{
     Account, AccountChange, Busy, Email, NewAccount, PasswordHasher, PasswordRefusal, ProfileRefusal,
+    Username,
 };
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::oauth::{Secret, UserId};
-use crate::store::typed::{Record, TypedTable};
-use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
-
-const USERS: TypedTable<Stored> = TypedTable::new(Table::plain("users"));
-/// For each e-mail address in lower case, and each user name, whose it is.
-const EMAILS: TypedTable<UserId> = TypedTable::new(Table::plain("user_emails"));
-const USERNAMES: TypedTable<UserId> = TypedTable::new(Table::plain("user_names"));
-/// The accounts in the order in which they were made; the key says it all.
-const CREATED: Table = Table::plain("users_created");
+use crate::store::typed::Record;
+use crate::store::{Batch, Committed, Condition, Put, Store, StoreError};
 
 /// How often a write is tried again when another one came first.
 const ATTEMPTS: usize = 5;
@@ -33,15 +26,6 @@ pub struct Accounts {
     clock: SharedClock,
     entropy: SharedEntropy,
     hasher: PasswordHasher,
-}
-
-/// An account with what proves that it is the person's.
-#[derive(Clone, Serialize, Deserialize)]
-struct Stored {
-    #[serde(flatten)]
-    account: Account,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    password: Option<PasswordHash>,
 }
 
 /// Which part of the list of accounts is asked for.
@@ -129,7 +113,7 @@ impl Accounts {
             return Ok(None);
         };
         let account = record.value.account.clone();
-        if hash_is_outdated(&self.hasher, &record.value) {
+        if record.value.password.as_ref().is_some_and(|hash| self.hasher.is_outdated(hash)) {
             self.rehash(record, password).await?;
         }
         Ok(Some(account))
@@ -178,8 +162,16 @@ impl Accounts {
     /// When the e-mail address or the user name is taken, something about it can't be taken, too many passwords
     /// wait, or the store fails.
     pub async fn register(&self, new: NewAccount) -> Result<Account, AccountError> {
+        self.register_as(self.new_id(), new).await
+    }
+
+    /// As [`Self::register`], with an identifier from [`Self::new_id`].
+    ///
+    /// # Errors
+    /// As [`Self::register`].
+    pub async fn register_as(&self, id: UserId, new: NewAccount) -> Result<Account, AccountError> {
         let account = Account {
-            id: self.new_id(),
+            id,
             name: new.name,
             email: new.email,
             email_verified: new.email_verified,
@@ -187,6 +179,7 @@ impl Accounts {
             profile: new.profile,
             administrator: new.administrator,
             disabled: false,
+            sign_in_generation: 0,
             created_at: self.clock.now(),
             updated_at: None,
         };
@@ -210,37 +203,24 @@ impl Accounts {
         }
     }
 
-    /// Changes what `change` names of the account.
+    /// Changes what `change` names of the account, all of it or nothing. What the person is signed in to is not ended
+    /// by this.
     ///
     /// # Errors
     /// As [`Self::register`], and when there is no such account.
     pub async fn update(&self, id: &UserId, change: &AccountChange) -> Result<Account, AccountError> {
+        let mut password = None;
         for _ in 0..ATTEMPTS {
-            let record = self.record(id).await?.ok_or(AccountError::Unknown)?;
-            let old = record.value.account.clone();
-            let mut stored = record.value;
-            stored.account = changed(&old, change);
-            stored.account.updated_at = Some(self.clock.now());
-            check(&stored.account)?;
-            let (new, version) = (&stored.account, Condition::VersionIs(record.version));
-            let mut batch = Batch::new();
-            let (from, to) = (old.email.normalized(), new.email.normalized());
-            if from != to {
-                batch = batch.delete(EMAILS.table(), from, Condition::Always);
-                batch = EMAILS.put(batch, to, Condition::Absent, id)?;
+            let Record { version, value: Stored { account: old, password: old_password }, .. } =
+                self.record(id).await?.ok_or(AccountError::Unknown)?;
+            let account = Account { updated_at: Some(self.clock.now()), ..changed(&old, change) };
+            check(&account)?;
+            if let (Some(new), None) = (&change.password, &password) {
+                password = Some(self.hashed(&account, new).await?);
             }
-            let name =
-                |account: &Account| account.preferred_username.as_ref().map(super::Username::normalized);
-            let (from, to) = (name(&old), name(new));
-            if from != to {
-                if let Some(from) = from {
-                    batch = batch.delete(USERNAMES.table(), from, Condition::Always);
-                }
-                if let Some(to) = to {
-                    batch = USERNAMES.put(batch, to, Condition::Absent, id)?;
-                }
-            }
-            let batch = USERS.put(batch, id.as_str(), version, &stored)?;
+            let batch = moved((&old, &account))?;
+            let stored = Stored { account, password: password.clone().or(old_password) };
+            let batch = USERS.put(batch, id.as_str(), Condition::VersionIs(version), &stored)?;
             if self.store.commit(batch).await? == Committed::Applied {
                 return Ok(stored.account);
             }
@@ -251,24 +231,12 @@ impl Accounts {
         Err(contended())
     }
 
-    /// Sets a new password. Sessions and tokens of the account are not ended by this.
+    /// Sets a new password. What the person is signed in to is not ended by this.
     ///
     /// # Errors
     /// When there is no such account, the password is not good enough, too many wait, or the store fails.
     pub async fn set_password(&self, id: &UserId, password: &Secret) -> Result<Account, AccountError> {
-        let account = self.find(id).await?.ok_or(AccountError::Unknown)?;
-        let hash = self.hashed(&account, password).await?;
-        for _ in 0..ATTEMPTS {
-            let mut record = self.record(id).await?.ok_or(AccountError::Unknown)?;
-            record.value.password = Some(hash.clone());
-            record.value.account.updated_at = Some(self.clock.now());
-            let version = Condition::VersionIs(record.version);
-            let batch = USERS.put(Batch::new(), id.as_str(), version, &record.value)?;
-            if self.store.commit(batch).await? == Committed::Applied {
-                return Ok(record.value.account);
-            }
-        }
-        Err(contended())
+        self.update(id, &AccountChange::password(password.clone())).await
     }
 
     /// Deletes the account; its e-mail address and user name are free again. Answers with what it was. Its sessions,
@@ -294,6 +262,15 @@ impl Accounts {
         Err(contended())
     }
 
+    /// An identifier that no account has: 128 random bits in base32.
+    #[must_use]
+    pub fn new_id(&self) -> UserId {
+        let lower = base32::Alphabet::Rfc4648Lower { padding: false };
+        let random = base32::encode(lower, &self.entropy.identifier());
+        #[expect(clippy::expect_used, reason = "base32 is letters and digits")]
+        UserId::parse(&format!("{}{random}", UserId::PREFIX)).expect("a user id")
+    }
+
     async fn record(&self, id: &UserId) -> Result<Option<Record<Stored>>, StoreError> {
         USERS.get(self.store.as_ref(), id.as_str().as_bytes()).await
     }
@@ -307,7 +284,7 @@ impl Accounts {
 
     async fn find_by_sign_in_name(&self, name: &str) -> Result<Option<Record<Stored>>, StoreError> {
         let store = self.store.as_ref();
-        let owner = match (Email::parse(name), super::Username::parse(name)) {
+        let owner = match (Email::parse(name), Username::parse(name)) {
             (Ok(email), _) => EMAILS.get(store, email.normalized().as_bytes()).await?,
             (_, Ok(name)) => USERNAMES.get(store, name.normalized().as_bytes()).await?,
             _ => None,
@@ -342,56 +319,11 @@ impl Accounts {
         let _changed_meanwhile = self.store.commit(batch).await?;
         Ok(())
     }
-
-    /// 128 random bits in base32, as texts that people read to each other.
-    fn new_id(&self) -> UserId {
-        let random =
-            base32::encode(base32::Alphabet::Rfc4648Lower { padding: false }, &self.entropy.identifier());
-        #[expect(clippy::expect_used, reason = "base32 is letters and digits")]
-        UserId::parse(&format!("{}{random}", UserId::PREFIX)).expect("a user id")
-    }
-}
-
-fn hash_is_outdated(hasher: &PasswordHasher, stored: &Stored) -> bool {
-    stored.password.as_ref().is_some_and(|hash| hasher.is_outdated(hash))
 }
 
 fn check(account: &Account) -> Result<(), ProfileRefusal> {
     check_name(&account.name)?;
     account.profile.check()
-}
-
-fn changed(account: &Account, change: &AccountChange) -> Account {
-    let change = change.clone();
-    let new_address =
-        change.email.as_ref().is_some_and(|email| email.normalized() != account.email.normalized());
-    Account {
-        name: change.name.unwrap_or_else(|| account.name.clone()),
-        email: change.email.unwrap_or_else(|| account.email.clone()),
-        email_verified: change.email_verified.unwrap_or(account.email_verified && !new_address),
-        preferred_username: change.preferred_username.unwrap_or_else(|| account.preferred_username.clone()),
-        profile: change.profile.unwrap_or_else(|| account.profile.clone()),
-        administrator: change.administrator.unwrap_or(account.administrator),
-        disabled: change.disabled.unwrap_or(account.disabled),
-        ..account.clone()
-    }
-}
-
-/// The key by which the account stands in the list.
-fn created(account: &Account) -> Vec<u8> {
-    // A clock that stood before 1970 would only disturb the order.
-    let millis = u64::try_from(account.created_at.timestamp_millis()).unwrap_or_default();
-    let mut key = millis.to_be_bytes().to_vec();
-    key.extend_from_slice(account.id.as_str().as_bytes());
-    key
-}
-
-/// The identifier in a key that [`created`] made.
-fn listed(key: &[u8]) -> Result<UserId, StoreError> {
-    let id = key.get(size_of::<u64>()..).and_then(|id| std::str::from_utf8(id).ok());
-    let id = id.and_then(|id| UserId::parse(id).ok());
-    let reason = "a key can't be read".to_owned();
-    id.ok_or_else(|| StoreError::Damaged { table: CREATED.name.to_owned(), reason })
 }
 
 fn contended() -> AccountError {

@@ -1,5 +1,6 @@
-//! The people: their accounts and passwords, their sessions, what they let clients do, their second factors,
-//! and how often somebody may try to be one of them. Nothing of it is mirrored in memory: there may be a million accounts.
+//! The people: their accounts and passwords, their sessions, what they let clients do, their second factors, how often
+//! somebody may try to sign in, and the API keys that they hand to programs. Nothing of it is mirrored in memory:
+//! there may be a million accounts.
 
 mod account;
 mod accounts;
@@ -11,6 +12,7 @@ mod email;
 mod hasher;
 mod index;
 mod password;
+mod record;
 mod recovery;
 mod registration;
 mod second_factor;
@@ -26,6 +28,6 @@ pub use email::{Email, InvalidEmail, InvalidUsername, Username};
 pub use hasher::{Busy, PasswordHasher};
 pub use password::PasswordRefusal;
 pub use registration::{AccountChange, NewAccount, ProfileRefusal};
-pub use second_factor::{Enrollment, Factor, SealSecrets, SecondFactor, SecondFactorError, SecondFactors};
+pub use second_factor::{Enrollment, Factor, SecondFactor, SecondFactorError, SecondFactors};
 pub use sessions::{Authentication, NewSession, Session, Sessions, StartedSession};
 pub use throttle::{Attempt, DeviceCookie, DeviceId, LoginThrottle, ThrottleError};

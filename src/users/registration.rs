@@ -38,9 +38,8 @@ impl NewAccount {
     }
 }
 
-/// What is to change of an account; what is absent stays. The password is changed by
-/// [`super::Accounts::set_password`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is to change of an account; what is absent stays.
+#[derive(Clone, Debug, Default)]
 pub struct AccountChange {
     /// A new full name.
     pub name: Option<String>,
@@ -56,6 +55,38 @@ pub struct AccountChange {
     pub administrator: Option<bool>,
     /// Whether the account can't be signed in to.
     pub disabled: Option<bool>,
+    /// A new password.
+    pub password: Option<Secret>,
+}
+
+impl AccountChange {
+    /// A new password and nothing else.
+    #[must_use]
+    pub fn password(password: Secret) -> Self {
+        Self { password: Some(password), ..Self::default() }
+    }
+
+    /// The members that it changes, by name.
+    #[must_use]
+    pub fn members(&self) -> Vec<&'static str> {
+        let members = [
+            ("name", self.name.is_some()),
+            ("email", self.email.is_some()),
+            ("email_verified", self.email_verified.is_some()),
+            ("preferred_username", self.preferred_username.is_some()),
+            ("profile", self.profile.is_some()),
+            ("administrator", self.administrator.is_some()),
+            ("disabled", self.disabled.is_some()),
+            ("password", self.password.is_some()),
+        ];
+        members.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+
+    /// Whether the person is signed out everywhere by it.
+    #[must_use]
+    pub fn signs_out(&self) -> bool {
+        self.password.is_some() || self.disabled == Some(true)
+    }
 }
 
 /// What is said of a person can't be taken.

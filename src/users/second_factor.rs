@@ -9,6 +9,7 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use super::recovery;
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
+use crate::keys::DataKey;
 use crate::oauth::{Secret, SecretHash, UserId};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
@@ -30,15 +31,6 @@ const SECRET: usize = 20;
 
 /// How often a write is tried again when another one came first.
 const ATTEMPTS: usize = 5;
-
-/// Seals secrets that must be readable again, as long as the installation lives.
-pub trait SealSecrets: Send + Sync + 'static {
-    /// Seals `plaintext`; it opens in the same `context` only.
-    fn seal(&self, context: &str, plaintext: &[u8]) -> String;
-
-    /// Opens what was sealed in `context`; `None` if it is anything else.
-    fn open(&self, context: &str, sealed: &str) -> Option<Zeroizing<Vec<u8>>>;
-}
 
 /// A secret for an authenticator app: shown once, and in use after it was confirmed.
 #[derive(Clone, Debug)]
@@ -89,7 +81,7 @@ pub struct SecondFactors {
     store: Arc<dyn Store>,
     clock: SharedClock,
     entropy: SharedEntropy,
-    sealer: Arc<dyn SealSecrets>,
+    data_key: DataKey,
     issuer: String,
 }
 
@@ -116,11 +108,11 @@ impl SecondFactors {
     pub fn new(
         issuer: String,
         store: Arc<dyn Store>,
-        sealer: Arc<dyn SealSecrets>,
+        data_key: DataKey,
         clock: SharedClock,
         entropy: SharedEntropy,
     ) -> Self {
-        Self { store, clock, entropy, sealer, issuer }
+        Self { store, clock, entropy, data_key, issuer }
     }
 
     /// The account's second factor, if it has one.
@@ -141,7 +133,7 @@ impl SecondFactors {
     pub async fn enroll(&self, user: &UserId, label: &str) -> Result<Enrollment, SecondFactorError> {
         let random = Zeroizing::new(self.entropy.bytes::<SECRET>());
         let secret = totp_rs::Secret::from(*random).to_base32();
-        let sealed = self.sealer.seal(&context(user), secret.as_bytes());
+        let sealed = self.data_key.seal(&context(user), secret.as_bytes());
         let end = self.clock.now().checked_add_signed(ENROLLMENT);
         let put = ENROLLMENTS.encode(&sealed, end)?;
         let batch = Batch::new().put(ENROLLMENTS.table(), user.as_str(), Condition::Always, put);
@@ -160,7 +152,8 @@ impl SecondFactors {
     pub async fn confirm(&self, user: &UserId, code: &str) -> Result<Option<Vec<Secret>>, SecondFactorError> {
         let store = self.store.as_ref();
         let Some(waiting) = ENROLLMENTS.get(store, user.as_str().as_bytes()).await? else { return Ok(None) };
-        let secret = self.sealer.open(&context(user), &waiting.value).ok_or(SecondFactorError::Unreadable)?;
+        let secret =
+            self.data_key.unseal(&context(user), &waiting.value).ok_or(SecondFactorError::Unreadable)?;
         let secret = Zeroizing::new(String::from_utf8_lossy(&secret).into_owned());
         let Some(step) = self.matching_step(&secret, code)? else { return Ok(None) };
         let codes = recovery::generate(&self.entropy);
@@ -253,11 +246,11 @@ impl SecondFactors {
     fn sealed(&self, user: &UserId, secrets: &Secrets) -> Result<String, StoreError> {
         let json = serde_json::to_vec(secrets).map(Zeroizing::new);
         let json = json.map_err(|_| StoreError::Invalid("a second factor has no form in JSON"))?;
-        Ok(self.sealer.seal(&context(user), &json))
+        Ok(self.data_key.seal(&context(user), &json))
     }
 
     fn unsealed(&self, user: &UserId, sealed: &str) -> Result<Secrets, SecondFactorError> {
-        let json = self.sealer.open(&context(user), sealed).ok_or(SecondFactorError::Unreadable)?;
+        let json = self.data_key.unseal(&context(user), sealed).ok_or(SecondFactorError::Unreadable)?;
         serde_json::from_slice(&json).map_err(|_| SecondFactorError::Unreadable)
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each room may import, besides itself and [`GROUND`].
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     (
         "app",
         &[
@@ -18,6 +18,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "keys",
             "clients",
             "users",
+            "limits",
             "audit",
             "store",
             "verify",
@@ -27,10 +28,11 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ),
     ("cli", &["app", "config", "audit", "protocol", "telemetry"]),
     ("http", &["protocol", "telemetry", "config"]),
-    ("protocol", &["tokens", "keys", "clients", "users", "audit", "verify"]),
+    ("protocol", &["tokens", "keys", "clients", "users", "limits", "audit", "verify"]),
     ("tokens", &["keys", "store", "verify"]),
     ("clients", &["store", "config"]),
-    ("users", &["store", "config"]),
+    ("users", &["keys", "limits", "store", "config"]),
+    ("limits", &["config"]),
     ("keys", &["store", "config"]),
     ("audit", &[]),
     ("store", &[]),
@@ -43,9 +45,10 @@ const ROOMS: [(&str, &[&str]); 16] = [
 ];
 
 /// What a room may import beyond [`ROOMS`], and why.
-const EXCEPTIONS: [(&str, &str, &str); 9] = [
+const EXCEPTIONS: [(&str, &str, &str); 10] = [
     ("http", "tokens", "the types that the protocol answers with"),
     ("http", "audit", "who administers, and the refusal of the one who does not"),
+    ("http", "limits", "who a request counts for, and the headers that say how a limit stands"),
     ("protocol", "store", "its error becomes an OAuth error, and health probes it"),
     ("protocol", "telemetry", "what is counted is handed over here"),
     ("keys", "verify", "the published keys, in the form that verifies tokens"),

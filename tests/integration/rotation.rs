@@ -122,6 +122,7 @@ async fn from_the_answer_on_a_compromised_key_signs_nothing() {
                         scope: &scope,
                         lifetime: 60,
                         algorithm: Algorithm::ES256,
+                        grant: None,
                     });
                     let kid =
                         part(token.unwrap().access_token.expose(), 0)["kid"].as_str().unwrap().to_owned();

@@ -194,7 +194,8 @@ fn check(method: &Method, path: &str, answer: &Answer) {
     let public_get = |route: &Served| route.method == Method::GET && route.scope.is_none();
     let serves = |route: &Served| route.method == *method || (*method == Method::HEAD && public_get(route));
     let Some(route) = table.iter().find(|each| serves(each) && matches(each.path, path)) else {
-        let guarded = path.starts_with("/admin") && matches!(answer.status, 401 | 403);
+        let guarded = ["/admin", "/users", "/v1/users"].iter().any(|each| path.starts_with(each))
+            && matches!(answer.status, 401 | 403);
         assert!(guarded || matches!(answer.status, 404 | 405), "{method} {path} is in no table: {answer:?}");
         return;
     };

@@ -66,6 +66,10 @@ impl Issuer {
             exp: NOW + 300,
             nbf: None,
             jti: TokenId::parse("token-1").unwrap(),
+            auth_time: None,
+            acr: None,
+            amr: Vec::new(),
+            sid: None,
             status: Some(StatusClaim { status_list: StatusReference { idx: 3, uri: list_uri("1") } }),
         }
     }

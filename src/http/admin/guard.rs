@@ -2,12 +2,13 @@ use std::future::{Ready, ready};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
 
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::http::{State, reply, routes};
+use crate::http::bearer::{self, Unadmitted};
+use crate::http::{State, limits, reply, routes};
+use crate::limits::ClientAddress;
 use crate::oauth::{ErrorCode, Scope};
 use crate::protocol::ProtocolError;
 use crate::protocol::admin::Administrator;
@@ -31,27 +32,16 @@ pub(in crate::http) async fn guard(
             request.extensions_mut().insert(Admitted(administrator));
             next.call(request).await
         }
-        Err(refusal) => Ok(request.into_response(challenge(&refusal))),
-    }
-}
-
-/// Why somebody is not let through.
-enum Unadmitted {
-    /// They did not say who they are.
-    Anonymous,
-    /// Anything else.
-    Refused(ProtocolError),
-}
-
-impl<E: Into<ProtocolError>> From<E> for Unadmitted {
-    fn from(error: E) -> Self {
-        Self::Refused(error.into())
+        Err(refusal) => {
+            let refusal = recorded(&state, &request, refusal).await;
+            Ok(request.into_response(challenge(&refusal)))
+        }
     }
 }
 
 async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator, Unadmitted> {
     let services = &state.services;
-    let token = bearer(request.headers())?;
+    let token = bearer::token(request.headers())?;
     let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "the access token is not valid here");
     let admin_api = services.resources.admin();
     let claims = services.verified_token_for(token, admin_api).ok_or_else(invalid)?.claims;
@@ -62,46 +52,61 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     let client = services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)?;
     let still_may = |scope: &str| client.scope.contains(scope) && client.resources.contains(&admin_api.uri);
     let actor = Actor::Client(claims.client_id.clone());
+    let address = limits::address(state, request.request()).map(ClientAddress::ip);
     // What the table does not name is denied: there is no default scope.
     let Some(path) = request.match_pattern() else { return Err(not_served().into()) };
     let Some(needed) = routes::admin_scope(request.method(), &path) else {
         // A path of the table with another method: the resource answers 405, and does nothing.
-        return Ok(Administrator { actor, scope: Scope::default() });
+        return Ok(Administrator { actor, scope: Scope::default(), address });
     };
     if claims.permits(needed) && still_may(needed) {
-        return Ok(Administrator { actor, scope: claims.scope });
+        return Ok(Administrator { actor, scope: claims.scope, address });
     }
-    let route = format!("{} {path}", request.method());
-    let event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused).detail("route", route);
-    services.audit.record(event).await?;
-    Err(ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}")).into())
+    let error = ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}"));
+    Err(Unadmitted::NotPermitted(actor, error))
+}
+
+/// Counts a refusal for its address, and records it unless the address has been refused too often already: nobody
+/// shall fill the disk with refusals.
+async fn recorded(state: &State, request: &ServiceRequest, refusal: Unadmitted) -> Unadmitted {
+    let counted = |error| limits::refused(state, request.request(), error);
+    let (actor, error) = match refusal {
+        Unadmitted::Anonymous => {
+            let error = counted(anonymous());
+            return match error.exceeded {
+                None => Unadmitted::Anonymous,
+                Some(_) => Unadmitted::Refused(error),
+            };
+        }
+        Unadmitted::Refused(error) => return Unadmitted::Refused(counted(error)),
+        Unadmitted::NotPermitted(actor, error) => (actor, counted(error)),
+    };
+    if error.exceeded.is_none() {
+        let route = format!("{} {}", request.method(), request.match_pattern().unwrap_or_default());
+        let mut event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused);
+        if let Some(address) = limits::address(state, request.request()) {
+            event = event.source_ip(address.ip());
+        }
+        if let Err(error) = state.services.audit.record(event.detail("route", route)).await {
+            return Unadmitted::Refused(error.into());
+        }
+    }
+    Unadmitted::Refused(error)
+}
+
+fn anonymous() -> ProtocolError {
+    ProtocolError::new(ErrorCode::InvalidToken, "an access token is needed")
 }
 
 fn not_served() -> ProtocolError {
     ProtocolError::new(ErrorCode::InsufficientScope, "no scope permits this")
 }
 
-/// The token in the `Authorization` header (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Unadmitted> {
-    let mut values = headers.get_all(header::AUTHORIZATION);
-    let Some(value) = values.next() else { return Err(Unadmitted::Anonymous) };
-    if values.next().is_some() {
-        return Err(ProtocolError::invalid_request("there are two Authorization headers").into());
-    }
-    match value.to_str().ok().and_then(|value| value.split_once(' ')) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => Ok(token),
-        _ => Err(Unadmitted::Anonymous),
-    }
-}
-
 /// A refusal with its challenge (RFC 6750, section 3.1): without an error code for whoever sent no token.
 fn challenge(unadmitted: &Unadmitted) -> HttpResponse {
     match unadmitted {
-        Unadmitted::Refused(error) => reply::refusal(error),
-        Unadmitted::Anonymous => {
-            let error = ProtocolError::new(ErrorCode::InvalidToken, "an access token is needed");
-            reply::challenge_bearer(reply::refusal(&error), "")
-        }
+        Unadmitted::Refused(error) | Unadmitted::NotPermitted(_, error) => reply::refusal(error),
+        Unadmitted::Anonymous => reply::challenge_bearer(reply::refusal(&anonymous()), ""),
     }
 }
 

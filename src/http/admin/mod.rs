@@ -5,6 +5,7 @@ pub(super) mod clients;
 mod guard;
 pub(super) mod keys;
 pub(super) mod revocations;
+pub(super) mod users;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;

@@ -7,9 +7,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Administrator, audited};
-use crate::audit::{Event, EventKind};
+use crate::audit::EventKind;
 use crate::clients::{AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registration};
-use crate::oauth::{Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, WebUri};
+use crate::oauth::{
+    Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, UserId, WebUri,
+};
 use crate::protocol::{ProtocolError, Services};
 use crate::tokens::Whole;
 
@@ -40,6 +42,7 @@ pub struct ClientView {
     backchannel_logout_uri: Option<WebUri>,
     id_token_signed_response_alg: Option<Algorithm>,
     allowed_origins: Vec<Origin>,
+    owner: Option<UserId>,
     secrets: Vec<SecretView>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -118,6 +121,7 @@ impl From<&Client> for ClientView {
             backchannel_logout_uri: client.backchannel_logout_uri,
             id_token_signed_response_alg: client.id_token_signed_response_alg,
             allowed_origins: client.allowed_origins,
+            owner: client.owner,
             secrets: client.secrets.into_iter().map(view).collect(),
             created_at: client.created_at,
             updated_at: client.updated_at,
@@ -164,7 +168,7 @@ pub async fn register(
 ) -> Result<ClientWithSecret, ProtocolError> {
     administrator.may_touch(&registration.scope)?;
     let client_id = registration.client_id.take().unwrap_or_else(|| services.clients.new_id());
-    let event = Event::new(EventKind::ClientRegistered, administrator.actor.clone()).client(&client_id);
+    let event = administrator.event(EventKind::ClientRegistered).client(&client_id);
     registration.client_id = Some(client_id);
     audited(services, event, async { Ok(services.clients.register(registration).await?.into()) }).await
 }
@@ -183,7 +187,8 @@ pub async fn change(
     let client = find(services, client_id)?;
     administrator.may_touch(&client.scope)?;
     administrator.may_touch(change.scope.as_ref().unwrap_or(&client.scope))?;
-    let event = Event::new(EventKind::ClientChanged, administrator.actor.clone())
+    let event = administrator
+        .event(EventKind::ClientChanged)
         .client(&client.client_id)
         .detail("members", change.members());
     audited(services, event, async {
@@ -210,8 +215,7 @@ pub async fn rotate_secret(
     }
     let client = find(services, client_id)?;
     administrator.may_touch(&client.scope)?;
-    let event =
-        Event::new(EventKind::ClientSecretRotated, administrator.actor.clone()).client(&client.client_id);
+    let event = administrator.event(EventKind::ClientSecretRotated).client(&client.client_id);
     audited(services, event, async { Ok(services.clients.rotate_secret(client_id, overlap).await?.into()) })
         .await
 }
@@ -227,7 +231,7 @@ pub async fn delete(
 ) -> Result<(), ProtocolError> {
     let client = find(services, client_id)?;
     administrator.may_touch(&client.scope)?;
-    let event = Event::new(EventKind::ClientDeleted, administrator.actor.clone()).client(&client.client_id);
+    let event = administrator.event(EventKind::ClientDeleted).client(&client.client_id);
     audited(services, event, async {
         // Before, so that a crash in between leaves nothing valid behind; after, for what was issued meanwhile.
         let whole = Whole::Client(client.client_id.clone());

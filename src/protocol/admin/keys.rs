@@ -63,8 +63,7 @@ pub async fn rotate(
     administrator: &Administrator,
     request: &RotationRequest,
 ) -> Result<Rotations, ProtocolError> {
-    let mut event =
-        Event::new(EventKind::KeyRotateRequested, administrator.actor.clone()).detail("force", request.force);
+    let mut event = administrator.event(EventKind::KeyRotateRequested).detail("force", request.force);
     if let Some(algorithm) = request.algorithm {
         event = event.detail("algorithm", algorithm.as_str());
     }
@@ -95,7 +94,7 @@ pub async fn compromise(
 ) -> Result<Compromised, ProtocolError> {
     let unknown = |_| ProtocolError::new(ErrorCode::NotFound, "there is no such key");
     let kid = KeyId::parse(kid).map_err(unknown)?;
-    let mut event = Event::new(EventKind::KeyCompromised, administrator.actor.clone()).key(&kid);
+    let mut event = administrator.event(EventKind::KeyCompromised).key(&kid);
     if let Some(reason) = &request.reason {
         event = event.detail("reason", reason.as_str());
     }
@@ -123,8 +122,7 @@ pub async fn import(
     administrator: &Administrator,
     request: &ImportRequest,
 ) -> Result<Imported, ProtocolError> {
-    let event = Event::new(EventKind::KeyImported, administrator.actor.clone())
-        .detail("algorithm", request.algorithm.as_str());
+    let event = administrator.event(EventKind::KeyImported).detail("algorithm", request.algorithm.as_str());
     let changed =
         audited(services, event, async { Ok(services.keys.import(&request.key, request.algorithm).await?) })
             .await?;

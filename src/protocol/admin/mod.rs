@@ -5,10 +5,12 @@
 pub mod clients;
 pub mod keys;
 pub mod revocations;
+pub mod users;
 
 use std::future::Future;
+use std::net::IpAddr;
 
-use crate::audit::{Actor, Event, Outcome};
+use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::ADMIN_SCOPE;
 use crate::oauth::{ErrorCode, Scope};
 use crate::protocol::{ProtocolError, Services};
@@ -20,13 +22,28 @@ pub struct Administrator {
     pub actor: Actor,
     /// The admin scope tokens that they hold.
     pub scope: Scope,
+    /// From where, if over a network.
+    pub address: Option<IpAddr>,
 }
 
 impl Administrator {
     /// The operator of a stopped installation, who could do anything to its files anyway.
     #[must_use]
     pub fn operator(name: String) -> Self {
-        Self { actor: Actor::Operator(name), scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default() }
+        Self {
+            actor: Actor::Operator(name),
+            scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
+            address: None,
+        }
+    }
+
+    /// Their act, for the record.
+    fn event(&self, kind: EventKind) -> Event {
+        let event = Event::new(kind, self.actor.clone());
+        match self.address {
+            Some(address) => event.source_ip(address),
+            None => event,
+        }
     }
 
     /// Nobody gives, takes or reveals an admin scope that they do not hold.
@@ -43,7 +60,7 @@ impl Administrator {
 }
 
 /// Records `event`, then does `act`; if that fails, records that too.
-async fn audited<T>(
+pub(super) async fn audited<T>(
     services: &Services,
     event: Event,
     act: impl Future<Output = Result<T, ProtocolError>>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Administrator, audited};
-use crate::audit::{Event, EventKind};
+use crate::audit::EventKind;
 use crate::oauth::{ClientId, Subject};
 use crate::protocol::{ProtocolError, Services};
 use crate::tokens::Whole;
@@ -74,7 +74,7 @@ pub async fn revoke(
         RevocationRequest { client_id: None, sub: None, token: Some(token) } => {
             let unknown = || ProtocolError::invalid_request("the token is not a live token of this issuer");
             let claims = services.verified_token(&token).ok_or_else(unknown)?.claims;
-            let event = Event::new(EventKind::TokenRevoked, administrator.actor.clone());
+            let event = administrator.event(EventKind::TokenRevoked);
             let event = event.client(&claims.client_id).token(&claims.jti);
             audited(services, event, async { Ok(services.revocations.revoke(&claims).await?) }).await?;
             None
@@ -89,7 +89,7 @@ async fn revoke_whole(
     administrator: &Administrator,
     whole: Whole,
 ) -> Result<i64, ProtocolError> {
-    let event = Event::new(EventKind::TokensRevokedBefore, administrator.actor.clone());
+    let event = administrator.event(EventKind::TokensRevokedBefore);
     let event = match &whole {
         Whole::Client(client_id) => event.client(client_id),
         Whole::Subject(subject) => event.subject(subject),

@@ -31,6 +31,7 @@ pub(super) fn grant(
         scope: &scope,
         lifetime: shorter.map_or(lifetime, |seconds| seconds.min(lifetime)),
         algorithm,
+        grant: None,
     })?;
     // Deleted meanwhile: its cut-off may be older than this token.
     services.clients.find(client.client_id.as_str()).ok_or_else(ProtocolError::invalid_client)?;

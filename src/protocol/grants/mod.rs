@@ -33,6 +33,7 @@ pub fn token(
     defaults: &Defaults,
 ) -> Result<Issued, ProtocolError> {
     let client = authenticate(services, credentials, params)?;
+    services.limits.token_per_client.spend(&client.client_id)?;
     match params.one("grant_type").or(defaults.grant_type) {
         None => Err(ProtocolError::invalid_request("grant_type is missing")),
         Some("client_credentials") if !client.grant_types.contains(&GrantType::ClientCredentials) => {

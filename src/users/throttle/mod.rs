@@ -107,10 +107,9 @@ impl LoginThrottle {
         {
             return answer;
         }
-        self.limits
-            .login_per_address
-            .spend(&attempt.address.prefix())
-            .map_err(|exceeded| ThrottleError::TooMany { retry_after: exceeded.quota.resets_after })?;
+        self.limits.login_per_address.spend(&attempt.address.prefix()).map_err(|exceeded| {
+            ThrottleError::TooMany { retry_after: exceeded.standing().quota.resets_after }
+        })?;
         self.check_unknown(&account).await
     }
 
@@ -260,3 +259,6 @@ impl LoginThrottle {
 fn contended() -> ThrottleError {
     ThrottleError::TooMany { retry_after: Duration::from_secs(1) }
 }
+
+#[cfg(test)]
+mod tests;

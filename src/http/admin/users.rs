@@ -1,0 +1,64 @@
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::{Admitted, act};
+use crate::http::body::{self, Body};
+use crate::http::{State, reply, to_the_end};
+use crate::protocol::admin::users;
+use crate::protocol::users::PageRequest;
+
+pub(in crate::http) async fn list(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let page = body::form(request.query_string().as_bytes()).and_then(|params| PageRequest::parse(&params));
+    let listed = match page {
+        Ok(page) => users::list(&state.services, page).await,
+        Err(error) => Err(error),
+    };
+    match listed {
+        Ok(page) => reply::json(StatusCode::OK, &page),
+        Err(error) => reply::refusal(&error),
+    }
+}
+
+pub(in crate::http) async fn show(state: web::Data<State>, id: web::Path<String>) -> HttpResponse {
+    match users::show(&state.services, &id).await {
+        Ok(account) => reply::json(StatusCode::OK, &account),
+        Err(error) => reply::refusal(&error),
+    }
+}
+
+pub(in crate::http) async fn register(
+    state: web::Data<State>,
+    Admitted(admin): Admitted,
+    body: Body,
+) -> HttpResponse {
+    act(StatusCode::CREATED, &body, |request| async move {
+        users::register(&state.services, &admin, request).await
+    })
+    .await
+}
+
+pub(in crate::http) async fn change(
+    state: web::Data<State>,
+    Admitted(admin): Admitted,
+    id: web::Path<String>,
+    body: Body,
+) -> HttpResponse {
+    act(
+        StatusCode::OK,
+        &body,
+        |request| async move { users::change(&state.services, &admin, &id, request).await },
+    )
+    .await
+}
+
+pub(in crate::http) async fn delete(
+    state: web::Data<State>,
+    Admitted(admin): Admitted,
+    id: web::Path<String>,
+) -> HttpResponse {
+    let deleted = async move { users::delete(&state.services, &admin, &id).await };
+    match to_the_end(deleted).await {
+        Ok(()) => HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "no-store")).finish(),
+        Err(error) => reply::refusal(&error),
+    }
+}

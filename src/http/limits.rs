@@ -1,0 +1,106 @@
+//! Limits on the surface: whom a request counts for, and how an answer says how a limit stands.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest, HttpResponse, web};
+
+use super::{State, reply};
+use crate::limits::{AddressPrefix, ClientAddress, Limited, Limits, Standing};
+use crate::oauth::ErrorCode;
+use crate::protocol::{Credentials, Params, ProtocolError};
+
+/// Whom the request counts for; unknown only where it came over no network.
+pub(super) fn address(state: &State, request: &HttpRequest) -> Option<ClientAddress> {
+    let peer = request.peer_addr()?.ip();
+    let name = state.proxies.header.name();
+    let lines = request.headers().get_all(name).map(HeaderValue::as_bytes);
+    Some(state.proxies.client(peer, lines))
+}
+
+fn prefix(state: &State, request: &HttpRequest) -> AddressPrefix {
+    let nowhere = || ClientAddress::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    address(state, request).unwrap_or_else(nowhere).prefix()
+}
+
+/// Counts a refused request for its address. Once too many were refused, the answer says only that; whoever brings the
+/// right credentials is let through all the same, so that no stranger can lock out those who share an address.
+pub(super) fn refused(state: &State, request: &HttpRequest, error: ProtocolError) -> ProtocolError {
+    let credentials = matches!(
+        error.code,
+        ErrorCode::InvalidClient | ErrorCode::InvalidToken | ErrorCode::InsufficientScope
+    );
+    if !credentials {
+        return error;
+    }
+    match state.services.limits.refused_per_address.spend(&prefix(state, request)) {
+        Ok(_) => error,
+        Err(exceeded) => exceeded.into(),
+    }
+}
+
+/// Counts a token request in which no client authenticates itself: it can only count for its address.
+pub(super) fn unauthenticated(
+    state: &State,
+    request: &HttpRequest,
+    credentials: &Credentials,
+    params: &Params<'_>,
+) -> Result<(), ProtocolError> {
+    if !matches!(credentials, Credentials::Absent) || params.one("client_secret").is_some() {
+        return Ok(());
+    }
+    state.services.limits.token_per_address.spend(&prefix(state, request))?;
+    Ok(())
+}
+
+/// The paths whose every request counts for its address.
+const PATHS: [(&str, fn(&Limits) -> &Limited<AddressPrefix>); 4] = [
+    ("/oauth2/authorize", |limits| &limits.authorize_per_address),
+    ("/oauth/authorize", |limits| &limits.authorize_per_address),
+    ("/api/authorize.php", |limits| &limits.authorize_per_address),
+    ("/api/v1/apps", |limits| &limits.registration_per_address),
+];
+
+/// Whether [`guard`] belongs before a path of the URL table.
+pub(super) fn guards(path: &str) -> bool {
+    PATHS.iter().any(|(each, _)| *each == path)
+}
+
+/// Refuses a request whose address has asked too often for what this path does.
+pub(super) async fn guard(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let exceeded = request.app_data::<web::Data<State>>().and_then(|state| {
+        let pattern = request.match_pattern()?;
+        let (_, limited) = PATHS.iter().find(|(path, _)| *path == pattern)?;
+        limited(&state.services.limits).spend(&prefix(state, request.request())).err()
+    });
+    match exceeded {
+        None => next.call(request).await,
+        Some(exceeded) => Ok(request.into_response(reply::refusal(&exceeded.into()))),
+    }
+}
+
+/// Says how a limit stands: as the IETF draft has it (draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4), and in
+/// the older fields, whose reset is a date in seconds since the epoch.
+pub(super) fn announce(response: &mut HttpResponse, standing: &Standing) {
+    let Standing { policy, quota, resets_at } = standing;
+    let (name, limit, remaining) = (policy.as_str(), quota.limit.requests, quota.remaining);
+    let (span, reset) = (quota.limit.span.as_secs(), quota.reset_seconds());
+    let fields = [
+        ("ratelimit-policy", format!("\"{name}\";q={limit};w={span}")),
+        ("ratelimit", format!("\"{name}\";r={remaining};t={reset}")),
+        ("x-ratelimit-limit", limit.to_string()),
+        ("x-ratelimit-remaining", remaining.to_string()),
+        ("x-ratelimit-reset", resets_at.to_string()),
+    ];
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+}

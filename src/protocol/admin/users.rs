@@ -1,0 +1,205 @@
+//! Making, changing and deleting accounts.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Administrator;
+use crate::clients::ADMIN_SCOPE;
+use crate::oauth::{Scope, Secret, UserId};
+use crate::protocol::users::{self, Keeper, PageRequest, request};
+use crate::protocol::{ProtocolError, Services};
+use crate::users::{Account, AccountChange, Email, NewAccount, Profile, Username};
+
+/// An account as the admin API shows it.
+#[derive(Debug, Serialize)]
+pub struct AccountView {
+    id: UserId,
+    name: String,
+    email: Email,
+    email_verified: bool,
+    preferred_username: Option<Username>,
+    profile: Profile,
+    administrator: bool,
+    disabled: bool,
+    #[serde(serialize_with = "users::rfc3339")]
+    created_at: DateTime<Utc>,
+    #[serde(serialize_with = "users::optional_rfc3339")]
+    updated_at: Option<DateTime<Utc>>,
+}
+
+/// A page of accounts.
+#[derive(Debug, Serialize)]
+pub struct AccountPage {
+    users: Vec<AccountView>,
+}
+
+/// An account to make.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountRequest {
+    name: String,
+    email: String,
+    #[serde(default)]
+    email_verified: bool,
+    /// Without one nobody can sign in until one is set.
+    #[serde(default, deserialize_with = "request::present_secret")]
+    password: Option<Secret>,
+    #[serde(default)]
+    preferred_username: Option<String>,
+    #[serde(default)]
+    profile: Profile,
+    #[serde(default)]
+    administrator: bool,
+}
+
+/// What is to change of an account; what is absent stays, and a `preferred_username` of `null` is taken away.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountChangeRequest {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    email_verified: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    preferred_username: Option<Option<String>>,
+    #[serde(default)]
+    profile: Option<Profile>,
+    #[serde(default)]
+    administrator: Option<bool>,
+    #[serde(default)]
+    disabled: Option<bool>,
+    #[serde(default, deserialize_with = "request::present_secret")]
+    password: Option<Secret>,
+}
+
+impl From<Account> for AccountView {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id,
+            name: account.name,
+            email: account.email,
+            email_verified: account.email_verified,
+            preferred_username: account.preferred_username,
+            profile: account.profile,
+            administrator: account.administrator,
+            disabled: account.disabled,
+            created_at: account.created_at,
+            updated_at: account.updated_at,
+        }
+    }
+}
+
+impl TryFrom<AccountRequest> for NewAccount {
+    type Error = ProtocolError;
+
+    fn try_from(request: AccountRequest) -> Result<Self, ProtocolError> {
+        Ok(Self {
+            name: request.name,
+            email: request::email(&request.email)?,
+            email_verified: request.email_verified,
+            password: request.password,
+            preferred_username: request.preferred_username.as_deref().map(username).transpose()?,
+            profile: request.profile,
+            administrator: request.administrator,
+        })
+    }
+}
+
+impl TryFrom<AccountChangeRequest> for AccountChange {
+    type Error = ProtocolError;
+
+    fn try_from(request: AccountChangeRequest) -> Result<Self, ProtocolError> {
+        let preferred_username = match request.preferred_username {
+            Some(Some(name)) => Some(Some(username(&name)?)),
+            Some(None) => Some(None),
+            None => None,
+        };
+        Ok(Self {
+            name: request.name,
+            email: request.email.as_deref().map(request::email).transpose()?,
+            email_verified: request.email_verified,
+            preferred_username,
+            profile: request.profile,
+            administrator: request.administrator,
+            disabled: request.disabled,
+            password: request.password,
+        })
+    }
+}
+
+fn username(text: &str) -> Result<Username, ProtocolError> {
+    Username::parse(text).map_err(|error| ProtocolError::invalid_request(error.to_string()))
+}
+
+/// Tells `null` from absence.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// An administrator of accounts: of other administrators' only with every admin scope, because whoever may change an
+/// administrator's password has all that the administrator has.
+fn keeper(administrator: &Administrator) -> Keeper {
+    let everything = Scope::parse(ADMIN_SCOPE).unwrap_or_default();
+    Keeper {
+        actor: administrator.actor.clone(),
+        of_administrators: everything.is_subset(&administrator.scope),
+    }
+}
+
+/// A page of the accounts, in the order in which they were made.
+///
+/// # Errors
+/// When the store fails.
+pub async fn list(services: &Services, request: PageRequest) -> Result<AccountPage, ProtocolError> {
+    let accounts = users::list(services, request.page()).await?;
+    Ok(AccountPage { users: accounts.into_iter().map(AccountView::from).collect() })
+}
+
+/// One account.
+///
+/// # Errors
+/// `not_found`.
+pub async fn show(services: &Services, id: &str) -> Result<AccountView, ProtocolError> {
+    users::show(services, id).await.map(AccountView::from)
+}
+
+/// Makes an account.
+///
+/// # Errors
+/// As [`users::register`].
+pub async fn register(
+    services: &Services,
+    administrator: &Administrator,
+    request: AccountRequest,
+) -> Result<AccountView, ProtocolError> {
+    let account = users::register(services, &keeper(administrator), request.try_into()?).await?;
+    Ok(account.into())
+}
+
+/// Changes an account.
+///
+/// # Errors
+/// As [`users::change`].
+pub async fn change(
+    services: &Services,
+    administrator: &Administrator,
+    id: &str,
+    request: AccountChangeRequest,
+) -> Result<AccountView, ProtocolError> {
+    let account = users::change(services, &keeper(administrator), id, request.try_into()?).await?;
+    Ok(account.into())
+}
+
+/// Deletes an account.
+///
+/// # Errors
+/// As [`users::delete`].
+pub async fn delete(
+    services: &Services,
+    administrator: &Administrator,
+    id: &str,
+) -> Result<(), ProtocolError> {
+    users::delete(services, &keeper(administrator), id).await
+}

@@ -1,0 +1,123 @@
+//! The accounts: what the users API, the admin API and the command line on a stopped installation all call.
+//! Every change is audited before it takes effect.
+
+mod admit;
+mod error;
+pub(in crate::protocol) mod request;
+mod sign_in;
+mod view;
+
+use super::admin::audited;
+use super::{ProtocolError, Services};
+use crate::audit::{Actor, Event, EventKind};
+use crate::oauth::{ErrorCode, Subject, UserId};
+use crate::users::{Account, AccountChange, NewAccount, Page};
+
+pub use admit::admit;
+pub use request::{NewUser, PageRequest, UserChange};
+pub use sign_in::{sign_in, sign_out_everywhere};
+pub use view::{UserView, optional_rfc3339, rfc3339};
+
+/// Who changes accounts, and how far.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    /// Who.
+    pub actor: Actor,
+    /// Whether administrators' accounts may be made, changed and deleted too: whoever may do that can become one.
+    pub of_administrators: bool,
+}
+
+impl Keeper {
+    fn may_touch(&self, administrator: bool) -> Result<(), ProtocolError> {
+        if self.of_administrators || !administrator {
+            return Ok(());
+        }
+        let reason = "administrators' accounts are changed by those who hold every admin scope";
+        Err(ProtocolError::new(ErrorCode::InsufficientScope, reason))
+    }
+}
+
+/// The accounts of one page, in the order in which they were made.
+///
+/// # Errors
+/// When the store fails.
+pub async fn list(services: &Services, page: Page) -> Result<Vec<Account>, ProtocolError> {
+    Ok(services.accounts.list(page).await?)
+}
+
+/// One account.
+///
+/// # Errors
+/// `not_found`.
+pub async fn show(services: &Services, id: &str) -> Result<Account, ProtocolError> {
+    let Ok(id) = UserId::parse(id) else { return Err(not_found()) };
+    services.accounts.find(&id).await?.ok_or_else(not_found)
+}
+
+/// Makes an account.
+///
+/// # Errors
+/// `invalid_request` with the reason, `conflict` when the e-mail address or the user name is taken,
+/// `insufficient_scope` for an administrator whom the keeper may not make.
+pub async fn register(
+    services: &Services,
+    keeper: &Keeper,
+    new: NewAccount,
+) -> Result<Account, ProtocolError> {
+    keeper.may_touch(new.administrator)?;
+    let id = services.accounts.new_id();
+    let event = Event::new(EventKind::UserRegistered, keeper.actor.clone())
+        .subject(&Subject::from(&id))
+        .detail("administrator", new.administrator);
+    audited(services, event, async { Ok(services.accounts.register_as(id, new).await?) }).await
+}
+
+/// Changes an account. A new password and disabling it end all that the person is signed in to.
+///
+/// # Errors
+/// As [`register`], and `not_found`.
+pub async fn change(
+    services: &Services,
+    keeper: &Keeper,
+    id: &str,
+    change: AccountChange,
+) -> Result<Account, ProtocolError> {
+    let account = show(services, id).await?;
+    keeper.may_touch(account.administrator || change.administrator == Some(true))?;
+    let event = Event::new(EventKind::UserChanged, keeper.actor.clone())
+        .subject(&Subject::from(&account.id))
+        .detail("members", change.members());
+    audited(services, event, async {
+        let changed = services.accounts.update(&account.id, &change).await?;
+        if change.signs_out() {
+            sign_out_everywhere(services, &account.id).await?;
+        }
+        Ok(changed)
+    })
+    .await
+}
+
+/// Deletes an account with all that belongs to it, and ends all that the person is signed in to. Its identifier is
+/// never given again.
+///
+/// # Errors
+/// `not_found`, or `insufficient_scope` for an administrator whom the keeper may not delete.
+pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<(), ProtocolError> {
+    let account = show(services, id).await?;
+    keeper.may_touch(account.administrator)?;
+    let event = Event::new(EventKind::UserDeleted, keeper.actor.clone()).subject(&Subject::from(&account.id));
+    audited(services, event, async {
+        // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
+        sign_out_everywhere(services, &account.id).await?;
+        services.consents.withdraw_all(&account.id).await?;
+        services.second_factors.remove(&account.id).await?;
+        services.accounts.delete(&account.id).await?;
+        sign_out_everywhere(services, &account.id).await?;
+        Ok(())
+    })
+    .await
+}
+
+fn not_found() -> ProtocolError {
+    ProtocolError::new(ErrorCode::NotFound, "there is no such user")
+}

@@ -1,0 +1,158 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::status_list::date;
+use super::{LiveToken, Revocations};
+use crate::clock::SharedClock;
+use crate::oauth::{FamilyId, ListId};
+use crate::store::typed::{Record, TypedTable};
+use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
+
+const FAMILIES: TypedTable<Family> = TypedTable::new(Table::plain("families"));
+
+/// The access tokens of families: family, list and place are the key, and there is no value.
+const LIVE_TOKENS: Table = Table::plain("family_tokens");
+
+/// How many rows are read, or revoked, at once.
+const PAGE: usize = 256;
+
+/// How often a write is tried again when another one came first.
+const ATTEMPTS: usize = 1000;
+
+/// What is remembered of a family once a refresh token of it was used, or it was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(super) enum Family {
+    /// Its newest refresh token counts.
+    Live {
+        /// Which one that is; the one that came with the code is number 0.
+        generation: u64,
+        /// When it was issued, in milliseconds since the epoch.
+        rotated_at: i64,
+    },
+    /// Nothing of it counts.
+    Revoked,
+}
+
+/// The families of tokens: what was issued for one code, to be revoked together.
+pub struct Families {
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    revocations: Arc<Revocations>,
+    skew: i64,
+}
+
+impl Families {
+    /// The families in `store`; clocks differ by `skew` seconds at most.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: SharedClock, revocations: Arc<Revocations>, skew: i64) -> Self {
+        Self { store, clock, revocations, skew }
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    pub(super) fn now_millis(&self) -> i64 {
+        self.clock.now().timestamp_millis()
+    }
+
+    pub(super) async fn find(&self, family: &FamilyId) -> Result<Option<Record<Family>>, StoreError> {
+        FAMILIES.get(self.store(), family.as_str().as_bytes()).await
+    }
+
+    /// Adds the family's new state, on the condition that it is as `known`. Its row is kept until `end`.
+    pub(super) fn put(
+        &self,
+        batch: Batch,
+        (family, known): (&FamilyId, Option<&Record<Family>>),
+        new: &Family,
+        end: i64,
+    ) -> Result<Batch, StoreError> {
+        let put = FAMILIES.encode(new, Some(date(end + self.skew)))?;
+        Ok(batch.put(FAMILIES.table(), family.as_str(), as_known(known), put))
+    }
+
+    /// Adds the condition that the family is as `known`.
+    pub(super) fn check(batch: Batch, family: &FamilyId, known: Option<&Record<Family>>) -> Batch {
+        batch.check(FAMILIES.table(), family.as_str(), as_known(known))
+    }
+
+    /// Adds an access token that is to be revoked with the family.
+    pub(super) fn remember(&self, batch: Batch, family: &FamilyId, token: &LiveToken) -> Batch {
+        let put = Put::until(date(token.exp + self.skew), token.exp.to_be_bytes().to_vec());
+        batch.put(LIVE_TOKENS, key(family, token), Condition::Always, put)
+    }
+
+    /// Revokes a family: its refresh tokens from now on, then its access tokens. Revoking it again is harmless, and
+    /// finishes what a crash cut off. No refresh token of it lives beyond `end`, in seconds since the epoch.
+    ///
+    /// # Errors
+    /// When the store fails: then it may or may not be revoked.
+    pub async fn revoke(&self, family: &FamilyId, end: i64) -> Result<(), StoreError> {
+        for _ in 0..ATTEMPTS {
+            let known = self.find(family).await?;
+            let batch = match &known {
+                Some(Record { value: Family::Revoked, .. }) => return self.revoke_tokens(family).await,
+                known => self.put(Batch::new(), (family, known.as_ref()), &Family::Revoked, end)?,
+            };
+            if self.store.commit(batch).await? == Committed::Applied {
+                // Afterwards: no token is added to a revoked family.
+                return self.revoke_tokens(family).await;
+            }
+        }
+        Err(contended())
+    }
+
+    async fn revoke_tokens(&self, family: &FamilyId) -> Result<(), StoreError> {
+        let prefix = format!("{family}/").into_bytes();
+        let mut after = prefix.clone();
+        loop {
+            let rows = self.store.scan(LIVE_TOKENS, Some(&after), PAGE).await?;
+            let of_family = |key: &&Vec<u8>| key.starts_with(&prefix);
+            let keys: Vec<&Vec<u8>> = rows.iter().map(|(key, _)| key).take_while(of_family).collect();
+            let tokens: Vec<LiveToken> = rows
+                .iter()
+                .take(keys.len())
+                .map(|(key, row)| live_token(&key[prefix.len()..], &row.value).ok_or_else(damaged))
+                .collect::<Result<_, _>>()?;
+            self.revocations.revoke_live(&tokens).await?;
+            match keys.last() {
+                Some(last) if keys.len() == PAGE => after = last.to_vec(),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// How often a change of a family is tried again.
+pub(super) const fn attempts() -> usize {
+    ATTEMPTS
+}
+
+/// The store answered that a row had changed, again and again.
+pub(super) fn contended() -> StoreError {
+    StoreError::Unavailable("a family of tokens was changed at every attempt".to_owned())
+}
+
+fn as_known(known: Option<&Record<Family>>) -> Condition {
+    known.map_or(Condition::Absent, |record| Condition::VersionIs(record.version))
+}
+
+fn key(family: &FamilyId, token: &LiveToken) -> Vec<u8> {
+    let mut key = format!("{family}/{}/", token.list).into_bytes();
+    key.extend_from_slice(&token.idx.to_be_bytes());
+    key
+}
+
+fn live_token(key: &[u8], value: &[u8]) -> Option<LiveToken> {
+    let (list, idx) = key.split_last_chunk::<8>()?;
+    let list = std::str::from_utf8(list.strip_suffix(b"/")?).ok()?;
+    let exp = i64::from_be_bytes(value.try_into().ok()?);
+    Some(LiveToken { list: ListId::parse(list).ok()?, idx: u64::from_be_bytes(*idx), exp })
+}
+
+fn damaged() -> StoreError {
+    StoreError::Damaged { table: LIVE_TOKENS.name.into(), reason: "a record can't be read".into() }
+}

@@ -1,0 +1,185 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::family::{Families, Family, attempts, contended};
+use super::{Grant, LiveToken, Sealer};
+use crate::clock::SharedClock;
+use crate::keys::SealError;
+use crate::oauth::{FamilyId, Secret};
+use crate::store::typed::Record;
+use crate::store::{Batch, Committed, StoreError};
+
+const PURPOSE: &str = "refresh token";
+
+/// For how long, in milliseconds, the token before the newest may be presented again: its answer got lost, or two
+/// requests of one client crossed.
+const GRACE: i64 = 10_000;
+
+/// The refresh tokens (RFC 6749, section 6): sealed, self-contained, and each used once (RFC 9700, section 4.14.2).
+/// The store remembers one row a family, and only once the family was refreshed.
+pub struct RefreshTokens {
+    sealer: Sealer,
+    families: Arc<Families>,
+    clock: SharedClock,
+    lifetime: i64,
+    idle: i64,
+}
+
+/// A refresh token, opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshToken {
+    /// To which family it belongs.
+    pub family: FamilyId,
+    /// How many came before it.
+    pub generation: u64,
+    /// What it grants.
+    pub grant: Grant,
+    /// When it was issued, in seconds since the epoch.
+    pub issued_at: i64,
+    /// When it ends unless it is used, in seconds since the epoch.
+    pub expires_at: i64,
+    /// When the family ends, in seconds since the epoch.
+    pub family_ends_at: i64,
+}
+
+/// How a refresh token that was presented stands.
+#[derive(Debug)]
+pub enum Rotation {
+    /// It was spent, and this is its successor.
+    Rotated(Secret),
+    /// It was spent a moment ago, and this is the successor that it was given then.
+    Repeated(Secret),
+    /// It was spent before: somebody else has it, or had it. The family should be revoked.
+    Reused,
+    /// Its family is revoked, or was never heard of.
+    Dead,
+}
+
+/// A refresh token could not be issued or rotated; nothing is wrong with the request.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No key may seal now.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+impl RefreshTokens {
+    /// Refresh tokens whose families end after `lifetime` seconds, and which end when unused for `idle` seconds.
+    #[must_use]
+    pub fn new(
+        sealer: Sealer,
+        families: Arc<Families>,
+        clock: SharedClock,
+        (lifetime, idle): (i64, i64),
+    ) -> Self {
+        Self { sealer, families, clock, lifetime, idle }
+    }
+
+    /// The first token of a family that begins now. Nothing is written.
+    #[must_use]
+    pub fn first(&self, family: FamilyId, grant: Grant) -> RefreshToken {
+        let now = self.clock.numeric_date();
+        let family_ends_at = now + self.lifetime;
+        let expires_at = family_ends_at.min(now + self.idle);
+        RefreshToken { family, generation: 0, grant, issued_at: now, expires_at, family_ends_at }
+    }
+
+    /// The text of a token: the same for the same token while one key seals.
+    ///
+    /// # Errors
+    /// When no key may seal now.
+    pub fn seal(&self, token: &RefreshToken) -> Result<Secret, SealError> {
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(token).map_err(|_| SealError::Unusable)?);
+        // No two tokens are the same: family and generation tell them apart.
+        self.sealer.seal_repeatably(PURPOSE, &plain).map(Secret::new)
+    }
+
+    /// The token, if this service issued it and it has not ended. Whether it was spent or revoked is not checked.
+    #[must_use]
+    pub fn open(&self, text: &str) -> Option<RefreshToken> {
+        let plain = self.sealer.open(PURPOSE, text)?;
+        let token: RefreshToken = serde_json::from_slice(&plain).ok()?;
+        (self.clock.numeric_date() < token.expires_at).then_some(token)
+    }
+
+    /// Whether `token` is the newest of a family that is not revoked. Dates and cut-offs are not checked.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_newest(&self, token: &RefreshToken) -> Result<bool, StoreError> {
+        Ok(match self.families.find(&token.family).await?.map(|record| record.value) {
+            None => token.generation == 0,
+            Some(Family::Live { generation, .. }) => token.generation == generation,
+            Some(Family::Revoked) => false,
+        })
+    }
+
+    /// Spends `token` for its successor, in one commit with `access`, the access token that is issued beside it. Does
+    /// not look at dates, client and subject.
+    ///
+    /// # Errors
+    /// When the store fails, or no key may seal: then it may or may not be spent, and can be presented again.
+    pub async fn rotate(&self, token: &RefreshToken, access: &LiveToken) -> Result<Rotation, RefreshError> {
+        for _ in 0..attempts() {
+            let known = self.families.find(&token.family).await?;
+            let now = self.families.now_millis();
+            let (batch, rotation) = match known.as_ref().map(|record| record.value) {
+                None if token.generation == 0 => self.spend(token, None, now)?,
+                Some(Family::Live { generation, .. }) if generation == token.generation => {
+                    self.spend(token, known.as_ref(), now)?
+                }
+                Some(Family::Live { generation, rotated_at })
+                    if generation == token.generation + 1 && now - rotated_at <= GRACE =>
+                {
+                    let batch = Families::check(Batch::new(), &token.family, known.as_ref());
+                    (batch, Rotation::Repeated(self.seal(&self.successor(token, rotated_at))?))
+                }
+                Some(Family::Live { generation, .. }) if token.generation < generation => {
+                    return Ok(Rotation::Reused);
+                }
+                // Later than what the store knows: the store is an older one, put back.
+                None | Some(_) => return Ok(Rotation::Dead),
+            };
+            let batch = self.families.remember(batch, &token.family, access);
+            if self.families.store().commit(batch).await? == Committed::Applied {
+                return Ok(rotation);
+            }
+        }
+        Err(contended().into())
+    }
+
+    fn spend(
+        &self,
+        token: &RefreshToken,
+        known: Option<&Record<Family>>,
+        now: i64,
+    ) -> Result<(Batch, Rotation), RefreshError> {
+        let successor = self.successor(token, now);
+        let state = Family::Live { generation: successor.generation, rotated_at: now };
+        let end = token.family_ends_at;
+        let batch = self.families.put(Batch::new(), (&token.family, known), &state, end)?;
+        Ok((batch, Rotation::Rotated(self.seal(&successor)?)))
+    }
+
+    fn successor(&self, token: &RefreshToken, rotated_at: i64) -> RefreshToken {
+        let issued_at = rotated_at.div_euclid(1000);
+        RefreshToken {
+            generation: token.generation + 1,
+            issued_at,
+            expires_at: token.family_ends_at.min(issued_at + self.idle),
+            ..token.clone()
+        }
+    }
+
+    /// Revokes the token's whole family.
+    ///
+    /// # Errors
+    /// As [`Families::revoke`].
+    pub async fn revoke(&self, token: &RefreshToken) -> Result<(), StoreError> {
+        self.families.revoke(&token.family, token.family_ends_at).await
+    }
+}

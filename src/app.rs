@@ -217,11 +217,12 @@ impl App {
             config.issuer.clone(),
             keys.clone(),
             (status_indexes.clone(), revocations.clone()),
-            entropy,
+            entropy.clone(),
         );
         let services = Services {
             issuer: config.issuer.clone(),
             clock,
+            entropy,
             store,
             keys,
             clients,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::oauth::{ClientId, KeyId, Subject, TokenId};
+use crate::oauth::{ClientId, KeyId, Subject, TokenId, UserId};
 
 /// No text in an entry is longer, in characters; the rest is cut off.
 const LONGEST_TEXT: usize = 512;
@@ -74,6 +74,14 @@ kinds! {
     UserDeleted = "user.deleted",
     /// The users API refused a call.
     UsersRefused = "users.refused",
+    /// A person signed in.
+    SessionStarted = "session.started",
+    /// A person signed out.
+    SessionEnded = "session.ended",
+    /// Somebody failed to sign in.
+    SignInFailed = "sign_in.failed",
+    /// A person was asked whether a client may, and said yes or no.
+    ConsentGiven = "consent.given",
     /// One token was revoked.
     TokenRevoked = "token.revoked",
     /// Everything issued before a time was revoked, to a client or for a subject.
@@ -110,6 +118,8 @@ pub enum Actor {
     Operator(String),
     /// An authenticated client.
     Client(ClientId),
+    /// A person, signed in or with the right password.
+    User(UserId),
     /// Somebody who did not say, or could not prove, who they are.
     Anonymous,
 }

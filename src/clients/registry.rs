@@ -128,6 +128,14 @@ impl ClientRegistry {
         clients.get(client_id).map(|mirrored| mirrored.client.clone())
     }
 
+    /// Whether some client's scripts come from `origin` (RFC 6454, section 6.1), compared as text.
+    #[must_use]
+    pub fn admit(&self, origin: &str) -> bool {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let mut origins = clients.values().flat_map(|mirrored| &mirrored.client.allowed_origins);
+        origins.any(|each| each.as_str() == origin)
+    }
+
     /// Up to `limit` clients in the order of their identifiers, beginning behind `after`.
     #[must_use]
     pub fn list(&self, after: Option<&str>, limit: usize) -> Vec<Arc<Client>> {

@@ -8,8 +8,13 @@ use super::error::{ConfigError, Refusal};
 use super::layers::{KEK_VARIABLE, Sources, merge};
 use super::leaf::{Leaf, Wrong};
 use super::reader::Reader;
-use super::{ApiKeysConfig, CodesConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig, LimitsConfig};
-use super::{LogConfig, PasswordsConfig, RefreshTokensConfig, ResourceConfig, SessionsConfig, TokensConfig, check};
+use super::{
+    ApiKeysConfig, CodesConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig, LimitsConfig,
+};
+use super::{
+    LogConfig, PagesConfig, PasswordsConfig, RefreshTokensConfig, ResourceConfig, SessionsConfig,
+    TokensConfig, check,
+};
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,6 +91,10 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
         sessions: SessionsConfig {
             idle: reader.read("sessions.idle", session_lifetime),
             absolute: reader.read("sessions.absolute", session_lifetime),
+        },
+        pages: PagesConfig {
+            service_name: reader.read("pages.service_name", |leaf| leaf.text().map(str::to_owned)),
+            scope_descriptions: reader.read_table("pages.scope_descriptions"),
         },
         dialects: DialectsConfig { oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag) },
         trusted_proxies: reader.read_optional("trusted_proxies", networks).unwrap_or_default(),

@@ -16,6 +16,7 @@ mod setting;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub struct Config {
     pub passwords: PasswordsConfig,
     /// Sign-in sessions.
     pub sessions: SessionsConfig,
+    /// The pages that people see.
+    pub pages: PagesConfig,
     /// What old documents' clients need beyond the standard.
     pub dialects: DialectsConfig,
     /// The networks of the proxies in front of the service.
@@ -189,6 +192,15 @@ pub struct SessionsConfig {
     pub idle: Duration,
     /// A session as old as this ends, however much it is used.
     pub absolute: Duration,
+}
+
+/// The pages that people see.
+#[derive(Clone, Debug)]
+pub struct PagesConfig {
+    /// What the service calls itself.
+    pub service_name: String,
+    /// What scope tokens mean in words, where the usual words don't fit.
+    pub scope_descriptions: BTreeMap<String, String>,
 }
 
 /// What old documents' clients need beyond the standard.

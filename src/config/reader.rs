@@ -115,6 +115,24 @@ impl Reader {
         }
     }
 
+    /// The texts of a table whose keys are not settings, by key.
+    pub(super) fn read_table(&mut self, key: &str) -> BTreeMap<String, String> {
+        let prefix = format!("{key}.");
+        let keys: Vec<String> =
+            self.leaves.keys().filter(|each| each.starts_with(&prefix)).cloned().collect();
+        let mut table = BTreeMap::new();
+        for full in keys {
+            let Some(leaf) = self.leaves.remove(&full) else { continue };
+            // A key with a dot in it was quoted when it was taken in.
+            let name = full[prefix.len()..].trim_matches('"').to_owned();
+            match leaf.text().map(str::to_owned) {
+                Ok(text) => _ = table.insert(name, text),
+                Err(wrong) => self.refuse(&full, wrong),
+            }
+        }
+        table
+    }
+
     /// As [`Reader::read_optional`], and its absence is a problem.
     pub(super) fn read_required<T>(
         &mut self,

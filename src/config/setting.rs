@@ -135,6 +135,16 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Whoever signed in so long ago is signed out.",
     },
     Setting {
+        key: "pages.service_name",
+        default: Some("Signet"),
+        meaning: "What the service calls itself on its pages.",
+    },
+    Setting {
+        key: "pages.scope_descriptions.*",
+        default: None,
+        meaning: "What a scope token lets a client do, in words, for the consent page.",
+    },
+    Setting {
         key: "dialects.oauth_token_get",
         default: Some("false"),
         meaning: "Let `GET /oauth/token` issue tokens, as one old document's prose has it.",

@@ -146,6 +146,23 @@ impl From<BodyError> for ProtocolError {
     }
 }
 
+/// The text of a form that a browser has sent.
+pub(super) fn form_text(request: &HttpRequest, body: &Body) -> Result<String, ProtocolError> {
+    let bytes = body.bytes()?;
+    match encoding(request) {
+        Some(Encoding::Form) => String::from_utf8(bytes.to_vec()).ok(),
+        _ => None,
+    }
+    .ok_or_else(|| ProtocolError::invalid_request("the body must be application/x-www-form-urlencoded"))
+}
+
+/// The form as a query string: the same parameters, in the characters that a URL may have.
+pub(super) fn as_query(form: &str) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form_urlencoded::parse(form.as_bytes()))
+        .finish()
+}
+
 /// Parameters of a form or a query string.
 pub(super) fn form(text: &[u8]) -> Result<Params<'_>, ProtocolError> {
     Params::new(form_urlencoded::parse(text))

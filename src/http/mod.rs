@@ -4,16 +4,19 @@
 mod admin;
 mod bearer;
 mod body;
+mod cors;
 mod dialects;
 mod limits;
 mod management;
 mod observe;
+mod pages;
 mod publish;
 mod reply;
 mod routes;
 mod server;
 mod state;
 mod token;
+mod userinfo;
 mod users;
 
 pub use management::configure as configure_management;

@@ -7,12 +7,14 @@ use actix_web::guard;
 use actix_web::http::Method;
 use actix_web::http::header;
 use actix_web::middleware::from_fn;
-use actix_web::{HttpResponse, Route, web};
+use actix_web::{HttpRequest, HttpResponse, Route, web};
 
+use super::cors::{self, Cors, Open};
 use super::observe::Observe;
-use super::{admin, body, limits, publish, reply, token, users};
+use super::{State, admin, body, limits, pages, publish, reply, token, userinfo, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
+use crate::protocol::authorize::Door;
 
 /// One route.
 pub struct Served {
@@ -31,7 +33,7 @@ const USERS: Option<&str> = Some("signet:users");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 41] = [
+static TABLE: [Served; 57] = [
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -40,6 +42,34 @@ static TABLE: [Served; 41] = [
     post("/api/token.php", None, || web::post().to(token::php)),
     post("/oauth2/revoke", None, || web::post().to(token::revoke)),
     post("/oauth/revoke", None, || web::post().to(token::oauth_revoke)),
+    get("/oauth2/authorize", None, || {
+        read().to(|state, asked| pages::authorize::get(state, asked, Door::Standard))
+    }),
+    post("/oauth2/authorize", None, || {
+        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::Standard)))
+    }),
+    get("/oauth/authorize", None, || {
+        read().to(|state, asked| pages::authorize::get(state, asked, Door::OAuth))
+    }),
+    post("/oauth/authorize", None, || {
+        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::OAuth)))
+    }),
+    get("/api/authorize.php", None, || {
+        read().to(|state, asked| pages::authorize::get(state, asked, Door::Php))
+    }),
+    post("/api/authorize.php", None, || {
+        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::Php)))
+    }),
+    post("/oauth2/sign-in", None, || web::post().to(pages::sign_in::sign_in)),
+    post("/oauth2/second-factor", None, || web::post().to(pages::sign_in::second_factor)),
+    post("/oauth2/consent", None, || web::post().to(pages::authorize::consent)),
+    get("/oauth2/logout", None, || read().to(pages::sign_out::logout)),
+    post("/oauth2/logout", None, || web::post().to(pages::sign_out::logout_by_post)),
+    post("/oauth2/sign-out", None, || web::post().to(pages::sign_out::sign_out)),
+    get("/assets/{name}", None, || read().to(pages::asset)),
+    get("/oauth2/userinfo", None, || read().to(userinfo::standard)),
+    post("/oauth2/userinfo", None, || web::post().to(userinfo::standard)),
+    get("/api/userinfo.php", None, || read().to(userinfo::php)),
     post("/oauth2/introspect", None, || web::post().to(token::introspect)),
     get("/.well-known/oauth-authorization-server", None, || read().to(publish::metadata)),
     get("/.well-known/oauth-authorization-server/{path}", None, || read().to(publish::metadata_of_path)),
@@ -135,12 +165,15 @@ fn register(config: &mut web::ServiceConfig, path: &'static str) {
         methods.push(Method::HEAD.as_str());
     }
     let allow = methods.join(", ");
+    let open = Open::of(path);
     // An issuer's path may have several segments, which a plain parameter doesn't.
-    let mut resource =
-        web::resource(path.replace("{path}", "{path:.*}")).default_service(web::to(move || {
-            let response = method_not_allowed(&allow);
+    let mut resource = web::resource(path.replace("{path}", "{path:.*}")).default_service(web::to(
+        move |state: web::Data<State>, request: HttpRequest| {
+            let response =
+                cors::preflight(open, &state, &request).unwrap_or_else(|| method_not_allowed(&allow));
             async { response }
-        }));
+        },
+    ));
     for served in routes() {
         resource = resource.route((served.route)());
     }
@@ -151,6 +184,8 @@ fn register(config: &mut web::ServiceConfig, path: &'static str) {
         config.service(resource.wrap(from_fn(limits::guard)).wrap(observe));
     } else if path.starts_with("/users") || path.starts_with("/v1/users") {
         config.service(resource.wrap(from_fn(users::guard)).wrap(observe));
+    } else if open != Open::No {
+        config.service(resource.wrap(Cors { open }).wrap(observe));
     } else {
         config.service(resource.wrap(observe));
     }

@@ -1,5 +1,7 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::pages::{Cookies, Frame};
 use super::publish::Published;
 use crate::config::Config;
 use crate::limits::TrustedProxies;
@@ -16,6 +18,12 @@ pub struct State {
     pub(super) published: Published,
     /// Whose word is believed about where a request comes from.
     pub(super) proxies: TrustedProxies,
+    /// How cookies are written.
+    pub(super) cookies: Cookies,
+    /// What surrounds every page.
+    pub(super) frame: Frame,
+    /// What scope tokens mean in words, where the usual words don't fit.
+    pub(super) scope_descriptions: BTreeMap<String, String>,
     /// Whether `GET /oauth/token` issues.
     pub(super) oauth_token_get: bool,
 }
@@ -30,6 +38,9 @@ impl State {
             metrics,
             published,
             proxies: TrustedProxies::new(config),
+            cookies: Cookies::of(&config.issuer),
+            frame: Frame::new(&config.issuer, &config.pages.service_name),
+            scope_descriptions: config.pages.scope_descriptions.clone(),
             oauth_token_get: config.dialects.oauth_token_get,
         }
     }

@@ -22,6 +22,20 @@ pub enum ErrorCode {
     /// RFC 6750, section 3.1.
     InsufficientScope,
     /// RFC 6749, section 4.1.2.1.
+    UnsupportedResponseType,
+    /// RFC 6749, section 4.1.2.1.
+    AccessDenied,
+    /// OpenID Connect Core 1.0, section 3.1.2.6.
+    LoginRequired,
+    /// OpenID Connect Core 1.0, section 3.1.2.6.
+    ConsentRequired,
+    /// OpenID Connect Core 1.0, section 3.1.2.6.
+    RequestNotSupported,
+    /// OpenID Connect Core 1.0, section 3.1.2.6.
+    RequestUriNotSupported,
+    /// OpenID Connect Core 1.0, section 3.1.2.6.
+    RegistrationNotSupported,
+    /// RFC 6749, section 4.1.2.1.
     ServerError,
     /// RFC 6749, section 4.1.2.1.
     TemporarilyUnavailable,
@@ -48,6 +62,13 @@ impl ErrorCode {
             Self::InvalidTarget => "invalid_target",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::AccessDenied => "access_denied",
+            Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable | Self::TooManyRequests => "temporarily_unavailable",
             Self::NotFound => "not_found",

@@ -18,8 +18,8 @@ pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{AccessTokenClaims, Audience, TokenType};
 pub use error_code::ErrorCode;
 pub use id::{
-    ApiKeyId, ClientId, CodeChallenge, FamilyId, InvalidId, KeyId, ListId, Origin, Resource, SessionId, Subject,
-    TokenId, UserId, WebUri,
+    ApiKeyId, ClientId, CodeChallenge, FamilyId, InvalidId, KeyId, ListId, Origin, Resource, SessionId,
+    Subject, TokenId, UserId, WebUri,
 };
 pub use jwk::{Jwk, JwkSet, PublicKey};
 pub use metadata::ServerMetadata;

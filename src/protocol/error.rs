@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use crate::audit::AuditError;
 use crate::clients::ClientError;
 use crate::keys::intervene::Refusal;
-use crate::keys::{KeyRingError, NoKey};
+use crate::keys::{KeyRingError, NoKey, SealError};
 use crate::limits::Exceeded;
 use crate::oauth::ErrorCode;
 use crate::store::StoreError;
@@ -122,6 +122,12 @@ impl From<IssueError> for ProtocolError {
             IssueError::NoStatusList | IssueError::KeyEnds => Self::unavailable(1, error),
             IssueError::Sign(_) => Self::server_error(error),
         }
+    }
+}
+
+impl From<SealError> for ProtocolError {
+    fn from(error: SealError) -> Self {
+        Self::unavailable(1, error)
     }
 }
 

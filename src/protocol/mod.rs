@@ -3,15 +3,20 @@
 
 pub mod admin;
 mod authenticate;
+pub mod authorize;
+pub mod claims;
 mod discovery;
 mod error;
 mod grants;
 mod health;
+mod id_token_hint;
 mod introspect;
+mod logout;
 mod measure;
 mod params;
 mod revoke;
 mod services;
+mod userinfo;
 pub mod users;
 mod verified;
 
@@ -20,8 +25,11 @@ pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};
 pub use grants::{Defaults, token};
 pub use health::{Health, health};
+pub use id_token_hint::IdTokenHint;
 pub use introspect::{Introspection, introspect};
+pub use logout::{SignOut, SignOutForm, logout, sign_out};
 pub use measure::measure;
 pub use params::Params;
 pub use revoke::{AskedToRevoke, RevocationOutcome, asked_to_revoke, revoke};
 pub use services::Services;
+pub use userinfo::{PlainUserinfo, plain_userinfo, userinfo};

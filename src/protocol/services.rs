@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::audit::AuditLog;
 use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
+use crate::entropy::SharedEntropy;
 use crate::keys::{KeyRing, SealingKeys};
 use crate::limits::Limits;
+use crate::oauth::Secret;
 use crate::store::Store;
 use crate::tokens::{AccessTokens, Codes, Families, IdTokens, RefreshTokens, Revocations, Sealer};
 use crate::tokens::{StatusIndexes, StatusLists, StatusPublisher};
@@ -17,6 +19,8 @@ pub struct Services {
     pub issuer: String,
     /// The time.
     pub clock: SharedClock,
+    /// Chance.
+    pub entropy: SharedEntropy,
     /// What must be remembered.
     pub store: Arc<dyn Store>,
     /// The signing keys.
@@ -71,6 +75,12 @@ impl Services {
     /// From now on this node is not ready: whoever balances load sends requests elsewhere.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// A new value for the cookie that ties forms to a browser: 256 random bits.
+    #[must_use]
+    pub fn new_holder(&self) -> Secret {
+        Secret::new(self.entropy.token::<32>())
     }
 
     pub(super) fn is_stopping(&self) -> bool {

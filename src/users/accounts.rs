@@ -119,6 +119,14 @@ impl Accounts {
         Ok(Some(account))
     }
 
+    /// Whose name to sign in with `name` is, in any letter case.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn named(&self, name: &str) -> Result<Option<UserId>, StoreError> {
+        Ok(self.find_by_sign_in_name(name).await?.map(|record| record.value.account.id))
+    }
+
     /// The account of that identifier.
     ///
     /// # Errors

@@ -1,0 +1,112 @@
+//! What the endpoints of the pages answer with: redirects, replies to clients, refusals.
+
+use std::future::Future;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+
+use super::frame::{Allowed, page};
+use super::views;
+use crate::http::{State, reply};
+use crate::oauth::ErrorCode;
+use crate::protocol::ProtocolError;
+use crate::protocol::authorize::{Interrupted, Reply, ResponseMode};
+
+/// Lets `act` end even if the browser hangs up.
+pub(super) async fn whole<T: 'static>(act: impl Future<Output = T> + 'static) -> Result<T, ProtocolError> {
+    actix_web::rt::spawn(act).await.map_err(ProtocolError::server_error)
+}
+
+/// Sends the browser on by GET, whatever it came by: 303 and never 307, which would carry a password along (RFC 9700,
+/// section 4.12).
+pub(super) fn see_other(location: &str) -> HttpResponse {
+    match HeaderValue::from_str(location) {
+        Ok(location) => {
+            let mut response = HttpResponse::new(StatusCode::SEE_OTHER);
+            let headers = response.headers_mut();
+            headers.insert(header::LOCATION, location);
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            response
+        }
+        Err(error) => reply::refusal(&ProtocolError::server_error(error)),
+    }
+}
+
+/// Answers the client, by way of the browser.
+pub(super) fn answer(state: &State, reply: &Reply) -> HttpResponse {
+    match reply.to.response_mode {
+        ResponseMode::Query => see_other(&reply.location()),
+        ResponseMode::FormPost => {
+            let template = views::FormPost {
+                frame: &state.frame,
+                client_name: &reply.to.client_name,
+                action: &reply.to.redirect_uri,
+                members: &reply.members,
+            };
+            let allowed = Allowed { script: true, ..Allowed::of(None, Some(&reply.to.redirect_uri)) };
+            page(StatusCode::OK, &template, &allowed)
+        }
+        ResponseMode::OutOfBand => shown(state, reply),
+    }
+}
+
+/// The answer for a client that can't be redirected to.
+fn shown(state: &State, reply: &Reply) -> HttpResponse {
+    let client_name = &reply.to.client_name;
+    match reply.member("code") {
+        Some(code) => {
+            let template = views::ShownCode { frame: &state.frame, client_name, code };
+            page(StatusCode::OK, &template, &Allowed::default())
+        }
+        None => {
+            let template = views::Failure {
+                frame: &state.frame,
+                heading: "The application gets no access",
+                text: reply.member("error_description").unwrap_or_default(),
+                again: None,
+                code: reply.member("error"),
+            };
+            page(StatusCode::BAD_REQUEST, &template, &Allowed::default())
+        }
+    }
+}
+
+/// A page that says what is wrong, in fixed words. Nothing of the request is repeated.
+pub(super) fn failure(state: &State, error: &ProtocolError, again: Option<&str>) -> HttpResponse {
+    let heading = match error.code {
+        ErrorCode::TemporarilyUnavailable => "Please try again in a moment",
+        ErrorCode::ServerError => "Something went wrong here",
+        _ if again.is_some() => "This page has expired",
+        _ => "This request can’t be completed",
+    };
+    let template = views::Failure {
+        frame: &state.frame,
+        heading,
+        text: &sentence(&error.description),
+        again,
+        code: Some(error.code.as_str()),
+    };
+    reply::with_retry(page(reply::status(error.code), &template, &Allowed::default()), error)
+}
+
+/// A form that leads nowhere.
+pub(super) fn interrupted(state: &State, interrupted: &Interrupted) -> HttpResponse {
+    match interrupted {
+        Interrupted::Form { error, again } => failure(state, error, again.as_deref()),
+        Interrupted::ToClient(reply) => answer(state, reply),
+    }
+}
+
+/// A description as a sentence; a parameter's name stays as it is written.
+fn sentence(description: &str) -> String {
+    let first_word = description.split(' ').next().unwrap_or_default();
+    let mut letters = description.chars();
+    match letters.next() {
+        Some(first) if !first_word.contains('_') => {
+            format!("{}{}.", first.to_uppercase(), letters.as_str())
+        }
+        _ => format!("{description}."),
+    }
+}

@@ -1,0 +1,21 @@
+//! What people see: the sign-in, consent and sign-out pages. Plain HTML forms that work without scripts, with one
+//! style sheet.
+//!
+//! The files: `authorize`, `sign_in` and `sign_out` answer the routes, by what `answers` has for all; `views` and
+//! `templates/` are the pages, `frame` what surrounds each and the headers that protect it, `scopes` what a scope
+//! means in words, `cookies` the cookies, `assets` what is embedded.
+
+mod answers;
+mod assets;
+pub(super) mod authorize;
+mod browser;
+mod cookies;
+mod frame;
+mod scopes;
+pub(super) mod sign_in;
+pub(super) mod sign_out;
+mod views;
+
+pub(super) use assets::asset;
+pub(super) use cookies::Cookies;
+pub(super) use frame::Frame;

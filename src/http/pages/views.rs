@@ -1,0 +1,134 @@
+//! The pages as the templates take them: every value that comes from outside is text, and is escaped there.
+
+use askama::Template;
+
+use super::frame::Frame;
+use crate::clients::Client;
+use crate::oauth::WebUri;
+
+/// How a client is shown.
+#[derive(Clone, Debug)]
+pub(super) struct ClientView<'a> {
+    pub(super) name: &'a str,
+    pub(super) logo: Option<&'a str>,
+    pub(super) website: Option<&'a str>,
+    pub(super) policy: Option<&'a str>,
+    pub(super) terms: Option<&'a str>,
+}
+
+impl<'a> ClientView<'a> {
+    /// Of a registered client.
+    pub(super) fn of(client: &'a Client) -> Self {
+        let text = |uri: &'a Option<WebUri>| uri.as_ref().map(WebUri::as_str);
+        Self {
+            name: &client.client_name,
+            logo: text(&client.logo_uri),
+            website: text(&client.client_uri),
+            policy: text(&client.policy_uri),
+            terms: text(&client.tos_uri),
+        }
+    }
+
+    fn initial(&self) -> String {
+        self.name
+            .chars()
+            .find(|c| c.is_alphanumeric())
+            .map(|c| c.to_uppercase().collect())
+            .unwrap_or_default()
+    }
+
+    fn has_links(&self) -> bool {
+        self.website.is_some() || self.policy.is_some() || self.terms.is_some()
+    }
+}
+
+/// One scope token and what it means.
+#[derive(Clone, Debug)]
+pub(super) struct ScopeView<'a> {
+    pub(super) token: &'a str,
+    pub(super) words: &'a str,
+}
+
+impl ScopeView<'_> {
+    fn is_explained(&self) -> bool {
+        self.token != self.words
+    }
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+pub(super) struct SignIn<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) client: ClientView<'a>,
+    pub(super) state: &'a str,
+    pub(super) username: &'a str,
+    /// Who is signed in already, where one may go on as that.
+    pub(super) current: Option<&'a str>,
+    pub(super) problem: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "second_factor.html")]
+pub(super) struct SecondFactor<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) client: ClientView<'a>,
+    pub(super) state: &'a str,
+    pub(super) problem: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub(super) struct Consent<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) client: ClientView<'a>,
+    pub(super) state: &'a str,
+    pub(super) account: &'a str,
+    pub(super) asked: Vec<ScopeView<'a>>,
+    pub(super) granted: Vec<ScopeView<'a>>,
+    /// Where the answer goes, in words.
+    pub(super) destination: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+pub(super) struct Failure<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) heading: &'a str,
+    pub(super) text: &'a str,
+    /// Where to begin anew, if that may help.
+    pub(super) again: Option<&'a str>,
+    pub(super) code: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "code.html")]
+pub(super) struct ShownCode<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) client_name: &'a str,
+    pub(super) code: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "form_post.html")]
+pub(super) struct FormPost<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) client_name: &'a str,
+    pub(super) action: &'a str,
+    pub(super) members: &'a [(&'static str, String)],
+}
+
+#[derive(Template)]
+#[template(path = "sign_out.html")]
+pub(super) struct SignOut<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) account: &'a str,
+    pub(super) state: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+pub(super) struct Message<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) heading: &'a str,
+    pub(super) text: &'a str,
+}

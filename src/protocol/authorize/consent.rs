@@ -1,0 +1,148 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::form::{self, Opened, Purpose};
+use super::request::{AuthorizationRequest, Refused};
+use super::step::{Asked, Browser, Present, Step};
+use super::{Interrupted, Reply};
+use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::clients::{Client, ConsentRule};
+use crate::oauth::{ErrorCode, Scope, Subject, UserId};
+use crate::protocol::{Params, ProtocolError, Services};
+use crate::tokens::{Grant, NewCode};
+use crate::users::Account;
+
+/// The question whether a client may.
+#[derive(Debug)]
+pub struct ConsentForm {
+    /// What the answer has to bring back.
+    pub state: String,
+    /// Who asks.
+    pub client: Arc<Client>,
+    /// Where the answer goes.
+    pub redirect_uri: String,
+    /// Who is asked.
+    pub account: Account,
+    /// What is asked for that the person has not allowed before.
+    pub asked: Vec<String>,
+    /// What is asked for that they have.
+    pub granted: Vec<String>,
+}
+
+/// What a consent form carries. The scope is in it so that what is granted is what was shown, whatever the client's
+/// default has become since.
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    asked: Asked,
+    user: UserId,
+    scope: Scope,
+}
+
+/// What comes next for somebody who is signed in: the question, unless the answer is known.
+///
+/// A client that anybody could pretend to be is asked about every time (RFC 8252, section 8.6).
+pub(super) async fn next(
+    services: &Services,
+    asked: Asked,
+    request: AuthorizationRequest,
+    present: &Present,
+) -> Result<Step, ProtocolError> {
+    let client = &request.client;
+    let user = &present.account.id;
+    let earlier = services.consents.granted(user, &client.client_id, client.created_at).await?;
+    let is_covered = earlier.as_ref().is_some_and(|earlier| request.scope.is_subset(&earlier.scope));
+    let is_known = is_covered || client.consent == ConsentRule::Implied;
+    if is_known && !request.prompt.consent && !request.is_unproven() {
+        return Ok(Step::Reply(issue(services, &request, present).await?));
+    }
+    if request.prompt.none {
+        return Err(ProtocolError::new(ErrorCode::ConsentRequired, "the person has to be asked"));
+    }
+    let earlier = earlier.map(|earlier| earlier.scope).unwrap_or_default();
+    let (granted, new) = request.scope.iter().map(str::to_owned).partition(|token| earlier.contains(token));
+    let shown = Shown { asked, user: user.clone(), scope: request.scope };
+    Ok(Step::Consent(ConsentForm {
+        state: form::seal(services, Purpose::Consent, &present.cookie, shown)?,
+        client: request.client,
+        redirect_uri: request.reply_to.redirect_uri,
+        account: present.account.clone(),
+        asked: new,
+        granted,
+    }))
+}
+
+/// What the person's answer comes to: a code for the client, or `access_denied`. The form must be from the session
+/// that answers, and the request still be one that could be made.
+///
+/// # Errors
+/// When the form is none of ours, too old or another session's, or what it asks for may not be had any more.
+pub async fn decide(
+    services: &Services,
+    params: &Params<'_>,
+    browser: &Browser,
+) -> Result<Reply, Interrupted> {
+    let present = Present::find(services, browser.session.as_ref()).await?;
+    let holder = present.as_ref().map(|present| &present.cookie);
+    let shown: Shown = match form::open(services, Purpose::Consent, holder, params.one("state")) {
+        Opened::Good(shown) => shown,
+        Opened::Stale(shown) => return Err(Interrupted::stale(services, &shown.asked)),
+        Opened::Forged => return Err(Interrupted::forged()),
+    };
+    let Some(present) = present.filter(|present| present.account.id == shown.user) else {
+        return Err(Interrupted::stale(services, &shown.asked));
+    };
+    let request = shown.asked.read(services)?;
+    if request.scope != shown.scope {
+        return Err(Interrupted::stale(services, &shown.asked));
+    }
+    let decided = decided(services, params.one("decision"), (&request, &present)).await;
+    decided.map_err(|error| Refused::to_client(&request.reply_to, &error).into())
+}
+
+async fn decided(
+    services: &Services,
+    decision: Option<&str>,
+    (request, present): (&AuthorizationRequest, &Present),
+) -> Result<Reply, ProtocolError> {
+    let (user, client) = (&present.account.id, &request.client);
+    let event = |kind| {
+        Event::new(kind, Actor::User(user.clone()))
+            .client(&client.client_id)
+            .detail("scope", request.scope.as_str())
+    };
+    // Deny by default: whatever is not a yes is a no.
+    if decision != Some("allow") {
+        services.audit.record(event(EventKind::ConsentGiven).outcome(Outcome::Refused)).await?;
+        return Err(ProtocolError::new(ErrorCode::AccessDenied, "the person did not allow it"));
+    }
+    services.audit.record(event(EventKind::ConsentGiven)).await?;
+    services.consents.allow(user, (&client.client_id, client.created_at), &request.scope).await?;
+    issue(services, request, present).await
+}
+
+/// Gives the client its code (RFC 6749, section 4.1.2).
+async fn issue(
+    services: &Services,
+    request: &AuthorizationRequest,
+    present: &Present,
+) -> Result<Reply, ProtocolError> {
+    let session = &present.session;
+    let grant = Grant {
+        client_id: request.client.client_id.clone(),
+        subject: Subject::from(&present.account.id),
+        scope: request.scope.clone(),
+        resources: request.resources.clone(),
+        sid: Some(session.sid.clone()),
+        auth_time: session.authentication.auth_time,
+        acr: session.authentication.acr.clone(),
+        amr: session.authentication.amr.clone(),
+        nonce: request.nonce.clone(),
+        claims: request.claims.clone(),
+        granted_at: services.clock.numeric_date(),
+    };
+    let redirect_uri = request.redirect_uri.clone();
+    let code_challenge = request.code_challenge.clone();
+    let code = services.codes.issue(NewCode { grant, redirect_uri, code_challenge }).await?;
+    Ok(request.reply_to.code(&code))
+}

@@ -1,0 +1,58 @@
+use super::redirect::{Reply, ReplyTo};
+use super::request::Refused;
+use super::step::Asked;
+use crate::protocol::{ProtocolError, Services};
+
+/// A form that leads nowhere.
+#[derive(Debug)]
+pub enum Interrupted {
+    /// It has to be begun anew.
+    Form {
+        /// Why.
+        error: ProtocolError,
+        /// Where, if that is known.
+        again: Option<String>,
+    },
+    /// The client is told.
+    ToClient(Reply),
+}
+
+impl Interrupted {
+    /// The form is too old, or another browser's or session's.
+    pub(super) fn stale(services: &Services, asked: &Asked) -> Self {
+        let reason = "the form was open for too long, or belongs to another browser or session";
+        let error = ProtocolError::invalid_request(reason);
+        Self::Form { error, again: Some(asked.location(services)) }
+    }
+
+    /// The form was not made here.
+    pub(in crate::protocol) fn forged() -> Self {
+        ProtocolError::invalid_request("the form was not made here, or is damaged").into()
+    }
+}
+
+impl From<ProtocolError> for Interrupted {
+    fn from(error: ProtocolError) -> Self {
+        Self::Form { error, again: None }
+    }
+}
+
+impl Refused {
+    /// The refusal of a request whose redirect URI is known to be the client's. What lies behind it is logged: the
+    /// client is not told.
+    pub(super) fn to_client(reply_to: &ReplyTo, error: &ProtocolError) -> Self {
+        if let Some(cause) = &error.cause {
+            tracing::error!(error = error.code.as_str(), cause = %cause, "an authorization request failed");
+        }
+        Self::ToClient(reply_to.refuse(error))
+    }
+}
+
+impl From<Refused> for Interrupted {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Here(error) => Self::Form { error, again: None },
+            Refused::ToClient(reply) => Self::ToClient(reply),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The authorization endpoint (RFC 6749, section 3.1; OpenID Connect Core 1.0, section 3.1.2): reads a request, has
+//! the person sign in and say yes, and answers the client with a code.
+//!
+//! The files: `request` is what was asked, `target` what for, `step` what comes next, `sign_in`, `second_factor` and
+//! `consent` are what the forms do, `form` is what they carry, `redirect` is how the client is answered.
+
+mod consent;
+mod door;
+pub(super) mod form;
+mod interrupted;
+mod prompt;
+mod redirect;
+mod request;
+mod second_factor;
+mod session;
+mod sign_in;
+mod step;
+mod target;
+mod throttle;
+
+pub use consent::{ConsentForm, decide};
+pub use door::Door;
+pub use interrupted::Interrupted;
+pub use prompt::Prompt;
+pub use redirect::{Reply, ReplyTo, ResponseMode};
+pub use request::{AuthorizationRequest, Refused};
+pub use second_factor::{SecondFactorForm, second_factor};
+pub use sign_in::{Problem, SignInForm, SignedIn, sign_in};
+pub use step::{Asked, Browser, Step, authorize};
+
+pub(super) use redirect::with_query;
+pub(super) use step::Present;

@@ -1,0 +1,90 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::form::{self, Opened, Purpose};
+use super::request::AuthorizationRequest;
+use super::sign_in::{Problem, SignedIn};
+use super::step::{Asked, Browser};
+use super::{Interrupted, session, throttle};
+use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::clients::Client;
+use crate::oauth::{Secret, UserId};
+use crate::protocol::{Params, ProtocolError, Services};
+use crate::users::{Account, Factor};
+
+/// The form that asks for the second factor.
+#[derive(Debug)]
+pub struct SecondFactorForm {
+    /// What it has to bring back.
+    pub state: String,
+    /// Who asks.
+    pub client: Arc<Client>,
+    /// Where the answer goes in the end.
+    pub redirect_uri: String,
+    /// Why it is shown again.
+    pub problem: Option<Problem>,
+}
+
+/// What the form carries: whose password was right.
+#[derive(Serialize, Deserialize)]
+struct Halfway {
+    asked: Asked,
+    user: UserId,
+}
+
+/// The form for a request of somebody whose password was right.
+pub(super) fn form(
+    services: &Services,
+    (asked, request): (Asked, &AuthorizationRequest),
+    (account, holder): (&Account, &Secret),
+) -> Result<SecondFactorForm, ProtocolError> {
+    let halfway = Halfway { asked, user: account.id.clone() };
+    Ok(SecondFactorForm {
+        state: form::seal(services, Purpose::SecondFactor, holder, halfway)?,
+        client: request.client.clone(),
+        redirect_uri: request.reply_to.redirect_uri.clone(),
+        problem: None,
+    })
+}
+
+/// Signs in somebody whose password was right, by the second factor.
+///
+/// # Errors
+/// When the form is none of ours, too old or another browser's, or the store fails.
+pub async fn second_factor(
+    services: &Services,
+    params: &Params<'_>,
+    browser: &Browser,
+) -> Result<SignedIn, Interrupted> {
+    let opened = form::open(services, Purpose::SecondFactor, Some(&browser.holder), params.one("state"));
+    let halfway: Halfway = match opened {
+        Opened::Good(halfway) => halfway,
+        Opened::Stale(halfway) => return Err(Interrupted::stale(services, &halfway.asked)),
+        Opened::Forged => return Err(Interrupted::forged()),
+    };
+    let request = halfway.asked.read(services)?;
+    let account = services.accounts.find(&halfway.user).await.map_err(ProtocolError::from)?;
+    let Some(account) = account.filter(|account| !account.disabled) else {
+        return Err(Interrupted::stale(services, &halfway.asked));
+    };
+    let again = |problem| {
+        let form = form(services, (halfway.asked.clone(), &request), (&account, &browser.holder))?;
+        Ok(SignedIn::SecondFactor(SecondFactorForm { problem: Some(problem), ..form }))
+    };
+    if let Some(problem) = throttle::check(services, &browser.attempt(account.id.as_str())).await? {
+        return again(problem);
+    }
+    let code = params.one("code").unwrap_or_default();
+    let amr: &[&str] =
+        match services.second_factors.check(&account.id, code).await.map_err(ProtocolError::from)? {
+            Some(Factor::Totp) => &["pwd", "otp", "mfa"],
+            Some(Factor::RecoveryCode { .. }) => &["pwd", "mfa"],
+            None => {
+                let event = Event::new(EventKind::SignInFailed, Actor::User(account.id.clone()));
+                services.audit.record(event.outcome(Outcome::Refused)).await.map_err(ProtocolError::from)?;
+                return again(Problem::Wrong);
+            }
+        };
+    session::start(services, &halfway.asked, (&account, amr), browser).await.map_err(Interrupted::from)
+}

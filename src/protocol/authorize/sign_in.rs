@@ -1,0 +1,155 @@
+use std::sync::Arc;
+
+use super::form::{self, Opened, Purpose};
+use super::request::AuthorizationRequest;
+use super::second_factor::{self, SecondFactorForm};
+use super::step::{Asked, Browser, Present};
+use super::{Interrupted, session, throttle};
+use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::clients::Client;
+use crate::oauth::{Secret, UserId};
+use crate::protocol::{Params, ProtocolError, Services};
+use crate::users::{Account, AuthenticateError, DeviceCookie};
+
+/// The sign-in form.
+#[derive(Debug)]
+pub struct SignInForm {
+    /// What it has to bring back.
+    pub state: String,
+    /// Who asks.
+    pub client: Arc<Client>,
+    /// Where the answer goes in the end.
+    pub redirect_uri: String,
+    /// The name that stands in it already.
+    pub username: String,
+    /// Who is signed in already, where going on as that is offered.
+    pub current: Option<Account>,
+    /// Why it is shown again.
+    pub problem: Option<Problem>,
+}
+
+/// Why a form is shown again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// What was entered is wrong, or something is missing. What of it, nobody is told.
+    Wrong,
+    /// Too many tries.
+    TooMany {
+        /// In how many seconds the next one is looked at.
+        retry_after: u64,
+    },
+    /// Too many are signing in just now.
+    Busy {
+        /// In how many seconds another try may succeed.
+        retry_after: u64,
+    },
+}
+
+/// What came of a form.
+#[derive(Debug)]
+pub enum SignedIn {
+    /// It is shown again.
+    Again(SignInForm),
+    /// The second factor is asked for.
+    SecondFactor(SecondFactorForm),
+    /// The request goes on there.
+    Done {
+        /// Where.
+        location: String,
+        /// The cookie of the session; absent if it stays as it is.
+        session: Option<Secret>,
+        /// The cookie by which this device is known from now on.
+        device: Option<DeviceCookie>,
+    },
+}
+
+/// The form for a request, for the browser whose cookie is `holder`.
+pub(super) fn form(
+    services: &Services,
+    (asked, request): (Asked, &AuthorizationRequest),
+    holder: &Secret,
+    current: Option<Account>,
+) -> Result<SignInForm, ProtocolError> {
+    Ok(SignInForm {
+        state: form::seal(services, Purpose::SignIn, holder, asked)?,
+        client: request.client.clone(),
+        redirect_uri: request.reply_to.redirect_uri.clone(),
+        username: request.login_hint.clone().unwrap_or_default(),
+        current,
+        problem: None,
+    })
+}
+
+/// Signs somebody in: by `username` and `password`, or as who they are already if `account` is `current`.
+///
+/// # Errors
+/// When the form is none of ours, too old or another browser's, or the store fails.
+pub async fn sign_in(
+    services: &Services,
+    params: &Params<'_>,
+    browser: &Browser,
+) -> Result<SignedIn, Interrupted> {
+    let asked: Asked = match form::open(services, Purpose::SignIn, Some(&browser.holder), params.one("state"))
+    {
+        Opened::Good(asked) => asked,
+        Opened::Stale(asked) => return Err(Interrupted::stale(services, &asked)),
+        Opened::Forged => return Err(Interrupted::forged()),
+    };
+    let request = asked.read(services)?;
+    if params.one("account") == Some("current") {
+        return match Present::find(services, browser.session.as_ref()).await? {
+            Some(_) => {
+                Ok(SignedIn::Done { location: asked.signed_in(services), session: None, device: None })
+            }
+            None => Err(Interrupted::stale(services, &asked)),
+        };
+    }
+    let username = params.one("username").unwrap_or_default();
+    let password = Secret::new(params.one("password").unwrap_or_default().to_owned());
+    let account = match check(services, (username, &password), browser).await? {
+        Ok(account) => account,
+        Err(problem) => {
+            let form = form(services, (asked, &request), &browser.holder, None)?;
+            return Ok(SignedIn::Again(SignInForm {
+                username: username.to_owned(),
+                problem: Some(problem),
+                ..form
+            }));
+        }
+    };
+    if services.second_factors.find(&account.id).await.map_err(ProtocolError::from)?.is_some() {
+        let form = second_factor::form(services, (asked, &request), (&account, &browser.holder))?;
+        return Ok(SignedIn::SecondFactor(form));
+    }
+    session::start(services, &asked, (&account, &["pwd"]), browser).await.map_err(Interrupted::from)
+}
+
+/// Whose name and password these are.
+async fn check(
+    services: &Services,
+    (username, password): (&str, &Secret),
+    browser: &Browser,
+) -> Result<Result<Account, Problem>, ProtocolError> {
+    if username.is_empty() || password.expose().is_empty() {
+        return Ok(Err(Problem::Wrong));
+    }
+    let owner = services.accounts.named(username).await?;
+    let attempt = browser.attempt(owner.as_ref().map_or(username, UserId::as_str));
+    if let Some(problem) = throttle::check(services, &attempt).await? {
+        return Ok(Err(problem));
+    }
+    match services.accounts.authenticate(username, password).await {
+        Ok(Some(account)) => Ok(Ok(account)),
+        Ok(None) => {
+            // The name is left out: people type their password there.
+            let event = Event::new(EventKind::SignInFailed, Actor::Anonymous).outcome(Outcome::Refused);
+            services.audit.record(event).await?;
+            Ok(Err(Problem::Wrong))
+        }
+        Err(AuthenticateError::Busy { retry_after }) => {
+            services.login_throttle.withdrawn(&attempt).await?;
+            Ok(Err(Problem::Busy { retry_after }))
+        }
+        Err(AuthenticateError::Store(error)) => Err(error.into()),
+    }
+}

@@ -1,0 +1,164 @@
+use serde::{Deserialize, Serialize};
+use url::form_urlencoded;
+
+use super::request::{AuthorizationRequest, Refused};
+use super::{ConsentForm, Door, Reply, SignInForm, consent, sign_in};
+use crate::limits::ClientAddress;
+use crate::oauth::{ErrorCode, Secret, Subject};
+use crate::protocol::{Params, ProtocolError, Services};
+use crate::users::{Account, Attempt, DeviceId, Session};
+
+/// The longest query of a request that is taken: sealed, it has to fit into a form.
+const LONGEST_QUERY: usize = 8 * 1024;
+
+/// What is known of the browser that asks.
+#[derive(Clone, Debug)]
+pub struct Browser {
+    /// Its session cookie.
+    pub session: Option<Secret>,
+    /// The cookie that ties forms to it before anybody has signed in; a new one if it had none.
+    pub holder: Secret,
+    /// The device that somebody signed in from before, by its cookie.
+    pub device: Option<DeviceId>,
+    /// Where it asks from.
+    pub address: ClientAddress,
+    /// What it says of itself.
+    pub user_agent: Option<String>,
+}
+
+/// What comes next for a request.
+#[derive(Debug)]
+pub enum Step {
+    /// The person has to sign in.
+    SignIn(SignInForm),
+    /// The person has to say yes or no.
+    Consent(ConsentForm),
+    /// Nothing: the client is answered.
+    Reply(Reply),
+}
+
+/// An authorization request as it came, to be read again when it goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    door: Door,
+    query: String,
+}
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug)]
+pub(in crate::protocol) struct Present {
+    pub(in crate::protocol) account: Account,
+    pub(in crate::protocol) session: Session,
+    pub(in crate::protocol) cookie: Secret,
+}
+
+/// Answers an authorization request as far as that goes without asking the person.
+///
+/// # Errors
+/// When it is refused, to the person or to the client.
+pub async fn authorize(
+    services: &Services,
+    door: Door,
+    query: &str,
+    browser: &Browser,
+) -> Result<Step, Refused> {
+    let asked = Asked::new(door, query)?;
+    let request = asked.read(services)?;
+    let reply_to = request.reply_to.clone();
+    next(services, asked, request, browser).await.map_err(|error| Refused::to_client(&reply_to, &error))
+}
+
+async fn next(
+    services: &Services,
+    asked: Asked,
+    request: AuthorizationRequest,
+    browser: &Browser,
+) -> Result<Step, ProtocolError> {
+    let present = Present::find(services, browser.session.as_ref()).await?;
+    let prompt = request.prompt;
+    if let Some(present) = &present
+        && !prompt.login
+        && !prompt.select_account
+        && present.suits(services, &request)
+    {
+        return consent::next(services, asked, request, present).await;
+    }
+    if prompt.none {
+        return Err(ProtocolError::new(ErrorCode::LoginRequired, "the person has to sign in"));
+    }
+    // Going on as somebody is an offer only where signing in anew was not asked for.
+    let current =
+        present.filter(|present| prompt.select_account && !prompt.login && present.suits(services, &request));
+    let form =
+        sign_in::form(services, (asked, &request), &browser.holder, current.map(|present| present.account))?;
+    Ok(Step::SignIn(form))
+}
+
+impl Browser {
+    /// A try to sign in to `account` from this browser.
+    pub(super) fn attempt<'a>(&self, account: &'a str) -> Attempt<'a> {
+        Attempt { account, address: self.address, device: self.device.clone() }
+    }
+}
+
+impl Asked {
+    /// A request by `door`.
+    ///
+    /// # Errors
+    /// When it is too long to be kept.
+    pub fn new(door: Door, query: &str) -> Result<Self, ProtocolError> {
+        if query.len() > LONGEST_QUERY {
+            return Err(ProtocolError::invalid_request("the request is too long"));
+        }
+        Ok(Self { door, query: query.to_owned() })
+    }
+
+    pub(super) fn read(&self, services: &Services) -> Result<AuthorizationRequest, Refused> {
+        let params = Params::new(form_urlencoded::parse(self.query.as_bytes()))?;
+        AuthorizationRequest::read(services, self.door, &params)
+    }
+
+    /// Where the request can be made again.
+    #[must_use]
+    pub fn location(&self, services: &Services) -> String {
+        format!("{}{}?{}", services.issuer, self.door.path(), self.query)
+    }
+
+    /// Where it goes on when the person has signed in: the same request, without asking for that once more. What the
+    /// client wants to know of it, `auth_time` in the ID token says.
+    pub(super) fn signed_in(&self, services: &Services) -> String {
+        let mut rest = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form_urlencoded::parse(self.query.as_bytes()) {
+            match &*name {
+                "max_age" | "force_login" => {}
+                "prompt" if value.split(' ').any(|each| each == "consent") => {
+                    rest.append_pair("prompt", "consent");
+                }
+                "prompt" => {}
+                _ => _ = rest.append_pair(&name, &value),
+            }
+        }
+        format!("{}{}?{}", services.issuer, self.door.path(), rest.finish())
+    }
+}
+
+impl Present {
+    /// Who is signed in by the session that `cookie` opens.
+    pub(in crate::protocol) async fn find(
+        services: &Services,
+        cookie: Option<&Secret>,
+    ) -> Result<Option<Self>, ProtocolError> {
+        let Some(cookie) = cookie else { return Ok(None) };
+        let Some(session) = services.sessions.find(cookie).await? else { return Ok(None) };
+        let account = services.accounts.find(&session.user).await?.filter(|account| !account.disabled);
+        Ok(account.map(|account| Self { account, session, cookie: cookie.clone() }))
+    }
+
+    /// Whether the request is content with how and when they signed in.
+    fn suits(&self, services: &Services, request: &AuthorizationRequest) -> bool {
+        let age = services.clock.numeric_date() - self.session.authentication.auth_time;
+        let is_recent = request.max_age.is_none_or(|most| age <= most);
+        let is_meant = request.subject.as_ref().is_none_or(|meant| *meant == Subject::from(&self.account.id));
+        is_recent && is_meant
+    }
+}

@@ -1,0 +1,72 @@
+use crate::clients::{Client, ResourceServer};
+use crate::oauth::{ErrorCode, Resource, Scope};
+use crate::protocol::{Params, ProtocolError, Services};
+
+/// More audiences than any token has reason to name.
+const MAX_RESOURCES: usize = 8;
+
+/// What a request asks for: the scope, and the resources where it counts. Each token of a scope that is named must
+/// be the client's to ask for, and mean something to one of the resources or to this service itself; of a default
+/// it is left out otherwise.
+pub(super) fn asked(
+    services: &Services,
+    client: &Client,
+    params: &Params<'_>,
+    default_scope: &[&str],
+) -> Result<(Scope, Vec<Resource>), ProtocolError> {
+    let servers = servers(services, client, params)?;
+    let grantable = |token: &str| {
+        let means_something = || servers.iter().any(|server| server.scope.contains(token));
+        client.scope.contains(token) && (Scope::is_of_openid(token) || means_something())
+    };
+    let resources = servers.iter().map(|server| server.uri.clone()).collect();
+    if let Some(asked) = params.one("scope") {
+        let asked =
+            Scope::parse(asked).map_err(|_| ProtocolError::invalid_scope("the scope is malformed"))?;
+        if !asked.iter().all(grantable) {
+            let reason = "the scope exceeds what the client may ask for at this resource";
+            return Err(ProtocolError::invalid_scope(reason));
+        }
+        return Ok((asked, resources));
+    }
+    let default: Vec<&str> = default_scope.iter().copied().filter(|token| grantable(token)).collect();
+    let scope = if default.is_empty() {
+        client.default_scope.iter().filter(|token| grantable(token)).collect()
+    } else {
+        default
+    };
+    Ok((Scope::parse(&scope.join(" ")).map_err(ProtocolError::server_error)?, resources))
+}
+
+/// The resources asked for, or the client's first (RFC 8707, section 2.1).
+fn servers<'s>(
+    services: &'s Services,
+    client: &Client,
+    params: &Params<'_>,
+) -> Result<Vec<&'s ResourceServer>, ProtocolError> {
+    let unknown = || ProtocolError::new(ErrorCode::InvalidTarget, "the client may not ask for this resource");
+    let personal = |uri: &str| {
+        let allowed = client.resources.iter().any(|each| each.as_str() == uri);
+        services.resources.find(uri).filter(|server| allowed && !is_about_everybody(services, server))
+    };
+    let mut servers: Vec<&ResourceServer> = Vec::new();
+    for uri in params.all("resource") {
+        let server = personal(uri).ok_or_else(unknown)?;
+        if !servers.iter().any(|each| each.uri == server.uri) {
+            servers.push(server);
+        }
+        if servers.len() > MAX_RESOURCES {
+            return Err(ProtocolError::new(ErrorCode::InvalidTarget, "too many resources are named"));
+        }
+    }
+    if servers.is_empty() {
+        let mut registered = client.resources.iter().filter_map(|uri| personal(uri.as_str()));
+        servers.push(registered.next().ok_or_else(unknown)?);
+    }
+    Ok(servers)
+}
+
+/// The resources that this service itself serves are not a person's to give.
+fn is_about_everybody(services: &Services, server: &ResourceServer) -> bool {
+    server.uri == services.resources.admin().uri
+}

@@ -1,0 +1,17 @@
+use super::sign_in::Problem;
+use crate::protocol::{ProtocolError, Services};
+use crate::users::{Attempt, ThrottleError};
+
+/// Why a try is not even looked at, if it isn't. One that is counts as failed until somebody is let in.
+pub(super) async fn check(
+    services: &Services,
+    attempt: &Attempt<'_>,
+) -> Result<Option<Problem>, ProtocolError> {
+    match services.login_throttle.check(attempt).await {
+        Ok(()) => Ok(None),
+        Err(ThrottleError::TooMany { retry_after }) => {
+            Ok(Some(Problem::TooMany { retry_after: retry_after.as_secs().max(1) }))
+        }
+        Err(ThrottleError::Store(error)) => Err(error.into()),
+    }
+}

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
+use super::goal::{Goal, Requester};
 use super::request::{AuthorizationRequest, Refused};
 use super::{ConsentForm, Door, Reply, SignInForm, consent, sign_in};
 use crate::limits::ClientAddress;
@@ -89,8 +90,9 @@ async fn next(
     // Going on as somebody is an offer only where signing in anew was not asked for.
     let current =
         present.filter(|present| prompt.select_account && !prompt.login && present.suits(services, &request));
+    let requester = Requester::of(&request);
     let form =
-        sign_in::form(services, (asked, &request), &browser.holder, current.map(|present| present.account))?;
+        sign_in::form(services, (Goal::Request(asked), Some(requester)), &browser.holder, current.map(|present| present.account))?;
     Ok(Step::SignIn(form))
 }
 

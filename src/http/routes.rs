@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 
 use super::cors::{self, Cors, Open};
 use super::observe::Observe;
+use super::pages::console;
 use super::{State, admin, body, limits, pages, publish, reply, token, userinfo, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
@@ -33,7 +34,7 @@ const USERS: Option<&str> = Some("signet:users");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 57] = [
+static TABLE: [Served; 63] = [
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -67,6 +68,12 @@ static TABLE: [Served; 57] = [
     post("/oauth2/logout", None, || web::post().to(pages::sign_out::logout_by_post)),
     post("/oauth2/sign-out", None, || web::post().to(pages::sign_out::sign_out)),
     get("/assets/{name}", None, || read().to(pages::asset)),
+    get("/console", None, || read().to(console::overview::get)),
+    get("/console/keys", None, || read().to(console::keys::list)),
+    get("/console/keys/rotate", None, || read().to(console::keys::ask_rotation)),
+    post("/console/keys/rotate", None, || web::post().to(console::keys::rotate)),
+    get("/console/keys/{kid}/compromise", None, || read().to(console::keys::ask_compromise)),
+    post("/console/keys/{kid}/compromise", None, || web::post().to(console::keys::compromise)),
     get("/oauth2/userinfo", None, || read().to(userinfo::standard)),
     post("/oauth2/userinfo", None, || web::post().to(userinfo::standard)),
     get("/api/userinfo.php", None, || read().to(userinfo::php)),
@@ -180,6 +187,8 @@ fn register(config: &mut web::ServiceConfig, path: &'static str) {
     let observe = Observe { route: path };
     if path.starts_with("/admin") {
         config.service(resource.wrap(from_fn(admin::guard)).wrap(observe));
+    } else if path.starts_with("/account") || path.starts_with("/console") {
+        config.service(resource.wrap(from_fn(pages::guard)).wrap(observe));
     } else if limits::guards(path) {
         config.service(resource.wrap(from_fn(limits::guard)).wrap(observe));
     } else if path.starts_with("/users") || path.starts_with("/v1/users") {

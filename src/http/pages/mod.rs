@@ -11,11 +11,15 @@ pub(super) mod authorize;
 mod browser;
 mod cookies;
 mod frame;
+pub(super) mod console;
 mod scopes;
+mod shell;
 pub(super) mod sign_in;
 pub(super) mod sign_out;
 mod views;
+mod words;
 
 pub(super) use assets::asset;
 pub(super) use cookies::Cookies;
 pub(super) use frame::Frame;
+pub(super) use shell::guard;

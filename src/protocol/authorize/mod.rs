@@ -28,7 +28,6 @@ pub use redirect::{Reply, ReplyTo, ResponseMode};
 pub use request::{AuthorizationRequest, Refused};
 pub use second_factor::{SecondFactorForm, second_factor};
 pub use sign_in::{Problem, SignInForm, SignedIn, sign_in, sign_in_for_page};
-pub use step::{Asked, Browser, Step, authorize};
+pub use step::{Asked, Browser, Present, Step, authorize};
 
 pub(super) use redirect::with_query;
-pub(super) use step::Present;

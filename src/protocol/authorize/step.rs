@@ -47,10 +47,13 @@ pub struct Asked {
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug)]
-pub(in crate::protocol) struct Present {
-    pub(in crate::protocol) account: Account,
-    pub(in crate::protocol) session: Session,
-    pub(in crate::protocol) cookie: Secret,
+pub struct Present {
+    /// Who.
+    pub account: Account,
+    /// In which session.
+    pub session: Session,
+    /// What opens it.
+    pub cookie: Secret,
 }
 
 /// Answers an authorization request as far as that goes without asking the person.
@@ -145,8 +148,11 @@ impl Asked {
 }
 
 impl Present {
-    /// Who is signed in by the session that `cookie` opens.
-    pub(in crate::protocol) async fn find(
+    /// Who is signed in by the session that `cookie` opens; nobody whose account is disabled or gone.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(
         services: &Services,
         cookie: Option<&Secret>,
     ) -> Result<Option<Self>, ProtocolError> {

@@ -82,6 +82,10 @@ kinds! {
     SignInFailed = "sign_in.failed",
     /// A person was asked whether a client may, and said yes or no.
     ConsentGiven = "consent.given",
+    /// A code was presented again by whoever had all that it is bound to; what it produced was revoked.
+    CodeReplayed = "code.replayed",
+    /// A refresh token was presented again after it was spent; its family was revoked.
+    RefreshTokenReused = "refresh_token.reused",
     /// One token was revoked.
     TokenRevoked = "token.revoked",
     /// Everything issued before a time was revoked, to a client or for a subject.

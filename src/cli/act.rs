@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::CliError;
+use super::{CliError, UserAct};
 use crate::oauth::{Algorithm, ClientId, KeyId, Secret, Subject};
 
 /// What acts of administration are done to: a running service through its admin API, or whatever else
@@ -60,6 +60,8 @@ pub enum Act {
     },
     /// A client is removed.
     DeleteClient(ClientId),
+    /// Something is done to accounts.
+    User(UserAct),
     /// Something is revoked.
     Revoke(Revocation),
 }
@@ -131,6 +133,7 @@ impl Act {
                 scope: None,
                 body: None,
             },
+            Self::User(act) => act.call(),
             Self::Revoke(what) => {
                 let body = match what {
                     Revocation::Client(client_id) => json!({"client_id": client_id}),
@@ -158,6 +161,7 @@ impl Act {
             ],
             Self::PlanKeys => &["at", "kid", "algorithm", "what"],
             Self::ListClients => &["client_id", "client_name", "scope", "resources"],
+            Self::User(act) => act.columns(),
             _ => &[],
         }
     }

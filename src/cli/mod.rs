@@ -21,6 +21,7 @@ mod remote;
 mod serve;
 mod settings;
 mod stopped;
+mod users;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ pub use credentials::Credentials;
 pub use error::CliError;
 pub use remote::Remote;
 pub use stopped::Stopped;
+pub use users::UserAct;
 
 use args::{AdminArgs, AuditCommand, Command, KeysCommand, TokensCommand};
 use http::Http;
@@ -79,6 +81,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Command::Keys { command, admin } => perform(&config?, &admin, &command.act()?, &printer)?,
         Command::Clients { command, admin } => perform(&config?, &admin, &command.act()?, &printer)?,
+        Command::Users { command, admin } => {
+            perform(&config?, &admin, &Act::User(command.act()?), &printer)?;
+        }
         Command::Tokens { command: TokensCommand::Introspect { .. }, admin } if admin.offline => {
             return Err(CliError::Usage("introspect asks a running service; leave out --offline".into()));
         }

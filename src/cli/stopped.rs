@@ -85,6 +85,7 @@ async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
         Act::DeleteClient(id) => {
             value(admin::clients::delete(services, &admin, id.as_str()).await.map(|()| json!({})))
         }
+        Act::User(act) => act.perform(services, &admin).await,
         Act::Revoke(what) => {
             let request: RevocationRequest = match what {
                 Revocation::Client(id) => RevocationRequest::client(id.clone()),
@@ -155,12 +156,12 @@ fn operator_name() -> String {
     format!("uid {uid} ({})", name.as_deref().unwrap_or("unknown"))
 }
 
-fn parse<T: DeserializeOwned>(members: &Map<String, Value>) -> Result<T, CliError> {
+pub(super) fn parse<T: DeserializeOwned>(members: &Map<String, Value>) -> Result<T, CliError> {
     serde_json::from_value(Value::Object(members.clone()))
         .map_err(|error| CliError::Usage(unreadable(&error)))
 }
 
-fn value<T: Serialize>(answer: Result<T, ProtocolError>) -> Result<Value, CliError> {
+pub(super) fn value<T: Serialize>(answer: Result<T, ProtocolError>) -> Result<Value, CliError> {
     let answer = answer.map_err(|error| match &error.cause {
         Some(cause) => CliError::Failed(format!("{}: {cause}", error.description)),
         None => CliError::Failed(error.description.into_owned()),

@@ -54,7 +54,7 @@ pub struct Config {
     pub codes: CodesConfig,
     /// Refresh tokens.
     pub refresh_tokens: RefreshTokensConfig,
-    /// Resource servers, besides the built-in admin API and users API.
+    /// Resource servers, besides the built-in users API and admin API.
     pub resources: Vec<ResourceConfig>,
     /// Passwords.
     pub passwords: PasswordsConfig,

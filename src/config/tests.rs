@@ -308,6 +308,7 @@ fn every_field_is_a_setting() {
         passwords,
         sessions,
         resources,
+        pages,
         dialects,
         trusted_proxies,
         forwarded_header,
@@ -332,6 +333,7 @@ fn every_field_is_a_setting() {
     let RefreshTokensConfig { lifetime: refresh_lifetime, idle } = refresh_tokens;
     let PasswordsConfig { hashing_permits, cost: _no_setting } = passwords;
     let SessionsConfig { idle: session_idle, absolute } = sessions;
+    let PagesConfig { service_name, scope_descriptions } = pages;
     let DialectsConfig { oauth_token_get } = dialects;
     let LimitsConfig {
         token_per_client,
@@ -353,6 +355,7 @@ fn every_field_is_a_setting() {
     count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
     count!(in_query hashing_permits absolute);
+    count!(service_name scope_descriptions);
     count!(oauth_token_get uri scope own_lifetime algorithm);
     // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
     assert_eq!(fields + 1, SETTINGS.len());

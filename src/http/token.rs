@@ -8,28 +8,27 @@ use super::body::{self, Body, Encoding};
 use super::dialects::{AUTH_TOKEN, Dialect, OAUTH_TOKEN, OAUTH_TOKEN_JSON, PHP, STANDARD};
 use super::{State, limits, reply, to_the_end};
 use crate::oauth::ErrorCode;
-use crate::protocol::{self, Credentials, Params, ProtocolError, RevocationOutcome};
-use crate::tokens::Issued;
+use crate::protocol::{self, Asked, Credentials, Granted, Params, ProtocolError, RevocationOutcome};
 
 pub(super) async fn standard(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
-    form_token(&STANDARD, &state, &request, &body)
+    form_token(&STANDARD, &state, &request, &body).await
 }
 
 pub(super) async fn auth_token(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
-    form_token(&AUTH_TOKEN, &state, &request, &body)
+    form_token(&AUTH_TOKEN, &state, &request, &body).await
 }
 
 pub(super) async fn php(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
-    form_token(&PHP, &state, &request, &body)
+    form_token(&PHP, &state, &request, &body).await
 }
 
 /// Two documents share this path: the body's encoding tells which one the client was written for.
 pub(super) async fn oauth_token(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
     if body::encoding(&request) != Some(Encoding::Json) {
-        return form_token(&OAUTH_TOKEN, &state, &request, &body);
+        return form_token(&OAUTH_TOKEN, &state, &request, &body).await;
     }
     let params = body.bytes().map_err(Into::into).and_then(|bytes| body::json(bytes));
-    answer(&OAUTH_TOKEN_JSON, &state, &request, (params, &body))
+    answer(&OAUTH_TOKEN_JSON, &state, &request, (params, &body)).await
 }
 
 /// One document's prose says GET, which would leave the secret in logs: only where the operator wants it.
@@ -42,11 +41,11 @@ pub(super) async fn oauth_token_get(state: web::Data<State>, request: HttpReques
         return response;
     }
     let params = body::form(request.query_string().as_bytes());
-    answer(&OAUTH_TOKEN_JSON, &state, &request, (params, &Body::NONE))
+    answer(&OAUTH_TOKEN_JSON, &state, &request, (params, &Body::NONE)).await
 }
 
-fn form_token(dialect: &Dialect, state: &State, request: &HttpRequest, body: &Body) -> HttpResponse {
-    answer(dialect, state, request, (form_params(request, body), body))
+async fn form_token(dialect: &Dialect, state: &State, request: &HttpRequest, body: &Body) -> HttpResponse {
+    answer(dialect, state, request, (form_params(request, body), body)).await
 }
 
 fn form_params<'b>(request: &HttpRequest, body: &'b Body) -> Result<Params<'b>, ProtocolError> {
@@ -59,38 +58,50 @@ fn form_params<'b>(request: &HttpRequest, body: &'b Body) -> Result<Params<'b>, 
     }
 }
 
-fn answer(
+async fn answer(
     dialect: &Dialect,
     state: &State,
     request: &HttpRequest,
     (params, body): (Result<Params<'_>, ProtocolError>, &Body),
 ) -> HttpResponse {
     let credentials = body::credentials(request);
-    let granted = match params {
-        Ok(params) => {
-            let granted = limits::unauthenticated(state, request, &credentials, &params)
-                .and_then(|()| protocol::token(&state.services, &credentials, &params, &dialect.defaults))
-                .map_err(|error| limits::refused(state, request, error));
-            count(state, params.one("grant_type"), &granted);
-            granted
+    let granted = match &params {
+        Ok(params) => match limits::unauthenticated(state, request, &credentials, params) {
+            Ok(()) => grant(dialect, state, &credentials, params).await,
+            Err(error) => Err(error),
         }
+        .map_err(|error| limits::refused(state, request, error)),
         Err(error) => {
-            let granted = Err(error);
-            count(state, None, &granted);
-            granted
+            state.metrics.token_refused("", error.code);
+            return refused((dialect.refusal)(error), error, body);
         }
     };
     match granted {
-        Ok(issued) => (dialect.success)(&issued),
-        Err(error) => refused((dialect.refusal)(&error), &error, body),
+        Ok(granted) => {
+            state.metrics.token_issued(granted.grant_type.as_str(), granted.issued.algorithm);
+            (dialect.success)(&granted)
+        }
+        Err(error) => {
+            let named = params.as_ref().ok().and_then(|params| params.one("grant_type"));
+            let named = named.or(dialect.defaults.grant_type).unwrap_or_default();
+            state.metrics.token_refused(named, error.code);
+            refused((dialect.refusal)(&error), &error, body)
+        }
     }
 }
 
-fn count(state: &State, grant_type: Option<&str>, granted: &Result<Issued, ProtocolError>) {
-    let grant_type = grant_type.unwrap_or_default();
-    match granted {
-        Ok(issued) => state.metrics.token_issued(grant_type, issued.algorithm),
-        Err(error) => state.metrics.token_refused(grant_type, error.code),
+async fn grant(
+    dialect: &Dialect,
+    state: &State,
+    credentials: &Credentials,
+    params: &Params<'_>,
+) -> Result<Box<Granted>, ProtocolError> {
+    match protocol::asked_for_token(&state.services, credentials, params, &dialect.defaults)? {
+        Asked::Answered(granted) => Ok(granted),
+        Asked::Pending(pending) => {
+            let services = state.services.clone();
+            to_the_end(async move { protocol::grant(&services, pending).await.map(Box::new) }).await
+        }
     }
 }
 
@@ -151,9 +162,13 @@ async fn revocation(
 /// RFC 7662, section 2.
 pub(super) async fn introspect(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
     let credentials = body::credentials(&request);
-    let answer = form_params(&request, &body)
-        .and_then(|params| protocol::introspect(&state.services, &credentials, &params))
-        .map_err(|error| limits::refused(&state, &request, error));
+    let asked = form_params(&request, &body)
+        .and_then(|params| protocol::asked_to_introspect(&state.services, &credentials, &params));
+    let answer = match asked {
+        Ok(asked) => protocol::introspect(&state.services, &asked).await,
+        Err(error) => Err(error),
+    }
+    .map_err(|error| limits::refused(&state, &request, error));
     match answer {
         Ok(introspection) => reply::json(StatusCode::OK, &introspection),
         Err(error) => refused(reply::refusal(&error), &error, &body),

@@ -55,8 +55,8 @@ pub enum RekeyError {
     Changed,
 }
 
-/// Replaces the key-encryption key: seals every key in `dir` and the data key anew, writes the ring and the sealing keys
-/// anew, then reads all of it again and checks that nothing is left under the old one. Stop every node before: one that still has
+/// Replaces the key-encryption key: seals every key in `dir` anew, writes the ring, the sealing keys and the data key anew, then
+/// reads all of it again and checks that nothing is left under the old one. Stop every node before: one that still has
 /// the old key-encryption key can't read the ring any more.
 ///
 /// A crash leaves some keys under the old one and some under the new one; calling again finishes it.

@@ -14,8 +14,50 @@ pub struct ServerMetadata {
     /// Every scope token that a client may be allowed.
     #[serde(default)]
     pub scopes_supported: Vec<String>,
-    /// Empty while there is no authorization endpoint; the member is required.
+    /// What the authorization endpoint answers with.
     pub response_types_supported: Vec<String>,
+    /// Where people are asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization_endpoint: Option<String>,
+    /// Where a client asks who somebody is (OpenID Connect Discovery 1.0, section 3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userinfo_endpoint: Option<String>,
+    /// Where a client has somebody signed out (OpenID Connect RP-Initiated Logout 1.0, section 2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_session_endpoint: Option<String>,
+    /// How the authorization endpoint answers.
+    #[serde(default)]
+    pub response_modes_supported: Vec<String>,
+    /// How codes are bound (RFC 7636).
+    #[serde(default)]
+    pub code_challenge_methods_supported: Vec<String>,
+    /// Whether people have one `sub` for all clients.
+    #[serde(default)]
+    pub subject_types_supported: Vec<String>,
+    /// With what ID tokens may be signed.
+    #[serde(default)]
+    pub id_token_signing_alg_values_supported: Vec<String>,
+    /// What people can be asked (Initiating User Registration via OpenID Connect 1.0, section 4).
+    #[serde(default)]
+    pub prompt_values_supported: Vec<String>,
+    /// The claims that may be known of a person.
+    #[serde(default)]
+    pub claims_supported: Vec<String>,
+    /// Whether claims can be asked for one by one.
+    #[serde(default)]
+    pub claims_parameter_supported: bool,
+    /// Whether a request can be passed as a JWT.
+    #[serde(default)]
+    pub request_parameter_supported: bool,
+    /// Whether it can be passed by reference; absent would mean yes.
+    #[serde(default)]
+    pub request_uri_parameter_supported: bool,
+    /// The languages of the pages.
+    #[serde(default)]
+    pub ui_locales_supported: Vec<String>,
+    /// Whether answers of the authorization endpoint say who answers (RFC 9207, section 3).
+    #[serde(default)]
+    pub authorization_response_iss_parameter_supported: bool,
     /// Grants of the token endpoint.
     #[serde(default)]
     pub grant_types_supported: Vec<String>,

@@ -88,10 +88,14 @@ impl Scope {
     /// Asks for a refresh token that outlives the session (OpenID Connect Core, section 11).
     pub const OFFLINE_ACCESS: &str = "offline_access";
 
+    /// The tokens that mean something to this service itself (OpenID Connect Core, sections 3.1.2.1, 5.4 and 11).
+    pub const OF_OPENID: [&str; 6] =
+        [Self::OPENID, Self::OFFLINE_ACCESS, "profile", "email", "address", "phone"];
+
     /// Whether `token` means something to this service itself (OpenID Connect Core, sections 3.1.2.1, 5.4 and 11).
     #[must_use]
     pub fn is_of_openid(token: &str) -> bool {
-        matches!(token, Self::OPENID | Self::OFFLINE_ACCESS | "profile" | "email" | "address" | "phone")
+        Self::OF_OPENID.contains(&token)
     }
 
     /// Whether every token of `self` is in `other`.

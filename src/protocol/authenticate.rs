@@ -19,7 +19,7 @@ pub enum Credentials {
 }
 
 /// Finds out which client asks: by HTTP Basic, or by `client_id` and `client_secret` among the parameters,
-/// never by both (RFC 6749, section 2.3).
+/// never by both (RFC 6749, section 2.3). A public client only says who it is (section 3.2.1).
 ///
 /// # Errors
 /// `invalid_client` when the client is unknown, its secret is wrong or it did not authenticate;
@@ -41,9 +41,25 @@ pub fn authenticate(
         }
         Credentials::Absent => match (params.one("client_id"), params.one("client_secret")) {
             (Some(client_id), Some(client_secret)) => (client_id, client_secret),
+            (Some(client_id), None) => {
+                return services.clients.identify(client_id).ok_or_else(ProtocolError::invalid_client);
+            }
             _ => return Err(ProtocolError::invalid_client()),
         },
         Credentials::Unusable => return Err(ProtocolError::invalid_client()),
     };
     services.clients.authenticate(client_id, client_secret).ok_or_else(ProtocolError::invalid_client)
+}
+
+/// As [`authenticate`], but a public client is refused: anybody can say that they are one.
+///
+/// # Errors
+/// As [`authenticate`].
+pub(super) fn authenticate_confidential(
+    services: &Services,
+    credentials: &Credentials,
+    params: &Params<'_>,
+) -> Result<AuthenticatedClient, ProtocolError> {
+    let client = authenticate(services, credentials, params)?;
+    if client.is_public() { Err(ProtocolError::invalid_client()) } else { Ok(client) }
 }

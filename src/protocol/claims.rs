@@ -31,6 +31,10 @@ const BY_SCOPE: [(&str, &[&str]); 4] = [
     ("phone", &["phone_number", "phone_number_verified"]),
 ];
 
+/// The claims that an ID token has by itself.
+pub(super) const TOKEN: [&str; 11] =
+    ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"];
+
 /// Every claim about a person that can be asked for.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     BY_SCOPE.iter().flat_map(|(_, claims)| claims.iter().copied())
@@ -43,7 +47,7 @@ pub(super) fn scope_of(claim: &str) -> Option<&'static str> {
 
 /// The claims that `scope` stands for, as far as they are known; without `sub`.
 #[must_use]
-pub fn of_scope(account: &Account, scope: &Scope) -> Map<String, Value> {
+pub(super) fn of_scope(account: &Account, scope: &Scope) -> Map<String, Value> {
     let mut all = all(account);
     all.retain(|claim, value| !value.is_null() && scope_of(claim).is_some_and(|token| scope.contains(token)));
     all
@@ -52,7 +56,7 @@ pub fn of_scope(account: &Account, scope: &Scope) -> Map<String, Value> {
 /// The claims that the member `id_token` of a `claims` parameter names, as far as `scope` covers them (section
 /// 5.5). Whether they are essential makes no difference, and a value that is asked for is not promised.
 #[must_use]
-pub fn for_id_token(account: &Account, scope: &Scope, parameter: Option<&Value>) -> Map<String, Value> {
+pub(super) fn for_id_token(account: &Account, scope: &Scope, parameter: Option<&Value>) -> Map<String, Value> {
     let named = parameter.and_then(|claims| claims.get("id_token"));
     let mut claims = of_scope(account, scope);
     claims.retain(|claim, _| named.is_some_and(|named| named.get(claim).is_some()));

@@ -7,7 +7,7 @@ use crate::keys::{KeyRingError, NoKey, SealError};
 use crate::limits::Exceeded;
 use crate::oauth::ErrorCode;
 use crate::store::StoreError;
-use crate::tokens::{IssueError, RevocationError};
+use crate::tokens::{IssueError, RefreshError, RevocationError};
 
 /// A refusal: the RFC's code and a description for the client's developer. What lies behind it is logged,
 /// never sent.
@@ -127,7 +127,19 @@ impl From<IssueError> for ProtocolError {
 
 impl From<SealError> for ProtocolError {
     fn from(error: SealError) -> Self {
-        Self::unavailable(1, error)
+        match error {
+            SealError::Stale { retry_after } => Self::unavailable(retry_after, error),
+            SealError::Unusable => Self::server_error(error),
+        }
+    }
+}
+
+impl From<RefreshError> for ProtocolError {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Store(error) => error.into(),
+            RefreshError::Seal(error) => error.into(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 use super::{Credentials, Params, ProtocolError, Services, authenticate};
 use crate::audit::{Actor, Event, EventKind};
 use crate::oauth::{AccessTokenClaims, ClientId};
+use crate::tokens::RefreshToken;
 
 /// How a revocation request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub struct AskedToRevoke {
 enum Asked {
     Nothing,
     NotTheirs,
-    Theirs(Box<AccessTokenClaims>),
+    AccessToken(Box<AccessTokenClaims>),
+    RefreshToken(Box<RefreshToken>),
 }
 
 /// Reads a request to revoke (RFC 7009, section 2.1). `token_type_hint` is only a hint and not needed here.
@@ -39,17 +41,24 @@ pub fn asked_to_revoke(
     let client = authenticate(services, credentials, params)?;
     services.limits.revocation_per_client.spend(&client.client_id)?;
     let client_id = client.client_id.clone();
-    let token = match params.one("token").map(|token| services.verified_token(token)) {
+    let token = match params.one("token") {
         None => Asked::Nothing,
-        Some(Some(verified)) if verified.claims.client_id == client_id => {
-            Asked::Theirs(Box::new(verified.claims))
-        }
-        Some(_) => Asked::NotTheirs,
+        Some(token) => theirs(services, &client_id, token).unwrap_or(Asked::NotTheirs),
     };
     Ok(AskedToRevoke { client_id, token })
 }
 
-/// Revokes a token at the wish of the client that holds it. A token of another client is left alone.
+fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Option<Asked> {
+    if let Some(verified) = services.verified_token(token) {
+        return (verified.claims.client_id == *client_id)
+            .then(|| Asked::AccessToken(Box::new(verified.claims)));
+    }
+    let opened = services.refresh_tokens.open(token)?;
+    (opened.grant.client_id == *client_id).then(|| Asked::RefreshToken(Box::new(opened)))
+}
+
+/// Revokes a token at the wish of the client that holds it. A token of another client is left alone. A refresh token
+/// goes with its whole family, access tokens included (RFC 7009, section 2.1), be it the newest or an older one.
 ///
 /// # Errors
 /// The store's and the audit log's: then the token may or may not be revoked.
@@ -57,7 +66,8 @@ pub async fn revoke(services: &Services, asked: AskedToRevoke) -> Result<Revocat
     let claims = match asked.token {
         Asked::Nothing => return Ok(RevocationOutcome::NoToken),
         Asked::NotTheirs => return Ok(RevocationOutcome::NotYours),
-        Asked::Theirs(claims) => claims,
+        Asked::AccessToken(claims) => claims,
+        Asked::RefreshToken(token) => return revoke_family(services, asked.client_id, &token).await,
     };
     if services.revocations.is_revoked(&claims) {
         return Ok(RevocationOutcome::Done);
@@ -65,5 +75,17 @@ pub async fn revoke(services: &Services, asked: AskedToRevoke) -> Result<Revocat
     let event = Event::new(EventKind::TokenRevoked, Actor::Client(asked.client_id));
     services.audit.record(event.client(&claims.client_id).token(&claims.jti)).await?;
     services.revocations.revoke(&claims).await?;
+    Ok(RevocationOutcome::Done)
+}
+
+async fn revoke_family(
+    services: &Services,
+    client_id: ClientId,
+    token: &RefreshToken,
+) -> Result<RevocationOutcome, ProtocolError> {
+    let event = Event::new(EventKind::TokenRevoked, Actor::Client(client_id.clone()));
+    let event = event.client(&client_id).subject(&token.grant.subject);
+    services.audit.record(event.detail("family", token.family.as_str())).await?;
+    services.refresh_tokens.revoke(token).await?;
     Ok(RevocationOutcome::Done)
 }

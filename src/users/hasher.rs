@@ -164,3 +164,19 @@ fn phc(params: &Params, salt: &[u8], hash: &[u8]) -> Option<PasswordHash> {
         hash: Some(Output::new(hash).ok()?),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy;
+
+    #[test]
+    fn nobodys_password_costs_what_everybodys_does() {
+        let cost = HashingCost { memory_kib: 64, passes: 3 };
+        let hasher = PasswordHasher::new(cost, 1, Arc::new(SeededEntropy::new(1)));
+        assert!(!hasher.is_outdated(&hasher.nobody));
+        let dearer = HashingCost { passes: 4, ..cost };
+        let dearer = PasswordHasher::new(dearer, 1, Arc::new(SeededEntropy::new(1)));
+        assert!(dearer.is_outdated(&hasher.nobody));
+    }
+}

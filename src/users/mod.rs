@@ -17,6 +17,8 @@ mod recovery;
 mod registration;
 mod second_factor;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod throttle;
 
 pub use account::{Account, Address, Profile};

@@ -12,17 +12,18 @@ async fn every_admin_route_is_denied_without_exactly_its_scope() {
     let app = TestApp::start().await;
     let admin = app.admin().0.to_owned();
     let demo = app.demo_token().await;
-    let scopes = ["signet:keys", "signet:clients", "signet:revocations"];
+    let scopes = ["signet:keys", "signet:clients", "signet:users", "signet:revocations"];
     let mut tokens = Vec::new();
     for scope in scopes {
         tokens.push((scope, app.token(app.admin(), &format!("scope={scope}")).await.access_token()));
     }
     let table = signet::http::served();
     let routes: Vec<_> = table.iter().filter(|route| route.path.starts_with("/admin")).collect();
-    assert_eq!(routes.len(), 12);
+    assert_eq!(routes.len(), 17);
     for route in routes {
         let needed = route.scope.expect("every admin route names its scope");
-        let path = route.path.replace("{client_id}", &admin).replace("{kid}", "unknown");
+        let path =
+            route.path.replace("{client_id}", &admin).replace("{kid}", "unknown").replace("{id}", "user_a1");
         let request = || TestRequest::with_uri(&path).method(route.method.clone());
         let anonymous = app.send(request()).await;
         anonymous.refused(401, "invalid_token");

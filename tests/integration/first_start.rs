@@ -45,7 +45,7 @@ fn an_installation_begins_once_and_the_way_back_in_is_offline() {
     assert_eq!(service.terminate(), Some(0));
     assert_eq!(entries(dir.path(), "client.registered").len(), 2);
 
-    let scope = "signet:keys signet:clients signet:revocations";
+    let scope = "signet:keys signet:clients signet:users signet:revocations";
     let resource = format!("{issuer}/admin");
     let back = offline(
         dir.path(),

@@ -1,16 +1,22 @@
 //! The one integration-test binary.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
 
+mod accounts;
 mod administration;
 mod architecture;
+mod authorize;
+mod browser;
 mod cli;
+mod codes;
 mod contract;
 mod crash;
 mod dialects;
+mod document_002;
 mod first_start;
 mod forged_introspection;
 mod forged_tokens;
 mod forgeries;
+mod grants_fixture;
 mod key_ring;
 mod key_ring_crashes;
 mod key_ring_fixture;
@@ -19,6 +25,7 @@ mod openapi;
 mod over_http;
 mod process;
 mod publication;
+mod refresh_tokens;
 mod revocation;
 mod rotation;
 mod signer_contract;
@@ -28,3 +35,4 @@ mod storms;
 mod support;
 mod test_app;
 mod token;
+mod users_cli;

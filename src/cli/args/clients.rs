@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::input::text_from;
+use super::input::object_from;
 use crate::cli::{Act, CliError};
 use crate::oauth::{ClientId, Resource, Scope};
 
@@ -86,11 +86,7 @@ impl ClientsCommand {
 
 impl ClientFields {
     fn body(self) -> Result<Map<String, Value>, CliError> {
-        let mut body = match &self.from {
-            None => Map::new(),
-            Some(path) => serde_json::from_str(&text_from(path)?)
-                .map_err(|error| CliError::Usage(format!("{} is no JSON object: {error}", path.display())))?,
-        };
+        let mut body = self.from.as_deref().map(object_from).transpose()?.unwrap_or_default();
         if let Some(name) = self.name {
             body.insert("client_name".into(), json!(name));
         }

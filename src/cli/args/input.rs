@@ -1,6 +1,8 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use crate::cli::CliError;
 use crate::oauth::Secret;
 
@@ -25,4 +27,10 @@ pub(super) fn text_from(path: &Path) -> Result<String, CliError> {
     };
     read.map_err(|error| CliError::Usage(format!("{} can't be read: {error}", path.display())))?;
     Ok(text)
+}
+
+/// The JSON object in a file, or on standard input if its name is `-`.
+pub(super) fn object_from(path: &Path) -> Result<Map<String, Value>, CliError> {
+    serde_json::from_str(&text_from(path)?)
+        .map_err(|error| CliError::Usage(format!("{} is no JSON object: {error}", path.display())))
 }

@@ -4,6 +4,7 @@ mod clients;
 mod input;
 mod keys;
 mod tokens;
+mod users;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub(super) use clients::ClientsCommand;
 pub(super) use input::token;
 pub(super) use keys::KeysCommand;
 pub(super) use tokens::TokensCommand;
+pub(super) use users::UsersCommand;
 
 /// A token service: signed access tokens, keys that rotate without breaking anyone.
 #[derive(Debug, Parser)]
@@ -115,6 +117,13 @@ pub(super) enum Command {
     Clients {
         #[command(subcommand)]
         command: ClientsCommand,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Accounts.
+    Users {
+        #[command(subcommand)]
+        command: UsersCommand,
         #[command(flatten)]
         admin: AdminArgs,
     },

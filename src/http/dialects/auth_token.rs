@@ -4,9 +4,8 @@ use serde::Serialize;
 
 use super::Dialect;
 use crate::http::reply;
-use crate::oauth::ErrorCode;
-use crate::protocol::{Defaults, ProtocolError};
-use crate::tokens::Issued;
+use crate::oauth::{ErrorCode, Secret, SignedToken};
+use crate::protocol::{Defaults, Granted, ProtocolError};
 
 /// `/auth/token`: `bearer` in small letters, and errors with a `message`.
 pub(in crate::http) static AUTH_TOKEN: Dialect = Dialect { defaults: Defaults::NONE, success, refusal };
@@ -17,14 +16,21 @@ struct Answer<'a> {
     token_type: &'static str,
     expires_in: i64,
     scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
 }
 
-fn success(issued: &Issued) -> HttpResponse {
+fn success(granted: &Granted) -> HttpResponse {
+    let issued = &granted.issued;
     let answer = Answer {
         access_token: issued.access_token.expose(),
         token_type: "bearer",
         expires_in: issued.expires_in,
         scope: issued.scope.as_str(),
+        refresh_token: granted.refresh_token.as_ref().map(Secret::expose),
+        id_token: granted.id_token.as_ref().map(SignedToken::expose),
     };
     reply::json(StatusCode::OK, &answer)
 }

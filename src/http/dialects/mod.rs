@@ -13,15 +13,14 @@ pub(super) use oauth_token::{OAUTH_TOKEN, OAUTH_TOKEN_JSON};
 pub(super) use php::PHP;
 pub(super) use standard::STANDARD;
 
-use crate::protocol::{Defaults, ProtocolError};
-use crate::tokens::Issued;
+use crate::protocol::{Defaults, Granted, ProtocolError};
 
 /// One token endpoint's way of speaking.
 pub(super) struct Dialect {
     /// What absent parameters mean.
     pub(super) defaults: Defaults,
     /// How an answer is shaped.
-    pub(super) success: fn(&Issued) -> HttpResponse,
+    pub(super) success: fn(&Granted) -> HttpResponse,
     /// How a refusal is shaped.
     pub(super) refusal: fn(&ProtocolError) -> HttpResponse,
 }

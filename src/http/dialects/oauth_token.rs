@@ -4,9 +4,8 @@ use serde::Serialize;
 
 use super::{Dialect, standard};
 use crate::http::reply;
-use crate::oauth::ErrorCode;
-use crate::protocol::{Defaults, ProtocolError};
-use crate::tokens::Issued;
+use crate::oauth::{ErrorCode, Secret, SignedToken};
+use crate::protocol::{Defaults, Granted, ProtocolError};
 
 /// `/oauth/token` with a form: the answer carries `created_at`, and the error texts are fixed.
 pub(in crate::http) static OAUTH_TOKEN: Dialect =
@@ -23,15 +22,22 @@ struct Answer<'a> {
     scope: &'a str,
     created_at: i64,
     expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
 }
 
-fn success(issued: &Issued) -> HttpResponse {
+fn success(granted: &Granted) -> HttpResponse {
+    let issued = &granted.issued;
     let answer = Answer {
         access_token: issued.access_token.expose(),
         token_type: "Bearer",
         scope: issued.scope.as_str(),
         created_at: issued.issued_at,
         expires_in: issued.expires_in,
+        refresh_token: granted.refresh_token.as_ref().map(Secret::expose),
+        id_token: granted.id_token.as_ref().map(SignedToken::expose),
     };
     reply::json(StatusCode::OK, &answer)
 }

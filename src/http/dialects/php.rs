@@ -5,12 +5,16 @@ use serde::Serialize;
 use super::Dialect;
 use crate::http::reply;
 use crate::oauth::ErrorCode;
-use crate::protocol::{Defaults, ProtocolError};
-use crate::tokens::Issued;
+use crate::protocol::{Defaults, Granted, ProtocolError};
 
-/// `/api/token.php`: no `grant_type` means a code, and a bad code is `invalid_code`.
+/// `/api/token.php`: no `grant_type` means a code, whose redirect URI is not named again, and a bad code is
+/// `invalid_code`. The answer has three members: a refresh token or an ID token would have no place in it.
 pub(in crate::http) static PHP: Dialect = Dialect {
-    defaults: Defaults { grant_type: Some("authorization_code"), ..Defaults::NONE },
+    defaults: Defaults {
+        grant_type: Some("authorization_code"),
+        without_redirect_uri: true,
+        ..Defaults::NONE
+    },
     success,
     refusal,
 };
@@ -22,7 +26,8 @@ struct Answer<'a> {
     expires_in: i64,
 }
 
-fn success(issued: &Issued) -> HttpResponse {
+fn success(granted: &Granted) -> HttpResponse {
+    let issued = &granted.issued;
     let answer = Answer {
         access_token: issued.access_token.expose(),
         token_type: "Bearer",

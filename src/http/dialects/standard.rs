@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::Dialect;
 use crate::http::reply;
-use crate::protocol::Defaults;
-use crate::tokens::Issued;
+use crate::oauth::{Secret, SignedToken};
+use crate::protocol::{Defaults, Granted};
 
 /// `/oauth2/token`: RFC 6749 to the letter.
 pub(in crate::http) static STANDARD: Dialect =
@@ -18,14 +18,21 @@ struct Answer<'a> {
     token_type: &'static str,
     expires_in: i64,
     scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
 }
 
-pub(super) fn success(issued: &Issued) -> HttpResponse {
+pub(super) fn success(granted: &Granted) -> HttpResponse {
+    let issued = &granted.issued;
     let answer = Answer {
         access_token: issued.access_token.expose(),
         token_type: "Bearer",
         expires_in: issued.expires_in,
         scope: issued.scope.as_str(),
+        refresh_token: granted.refresh_token.as_ref().map(Secret::expose),
+        id_token: granted.id_token.as_ref().map(SignedToken::expose),
     };
     reply::json(StatusCode::OK, &answer)
 }

@@ -8,7 +8,6 @@ use crate::http::{State, limits};
 use crate::limits::ClientAddress;
 use crate::oauth::Secret;
 use crate::protocol::authorize::Browser;
-use crate::users::DeviceId;
 
 /// The browser that asks, by what its request bears. Nothing else of a request decides anything: not its `Host`, and
 /// no header that somebody else may have put there.
@@ -18,7 +17,7 @@ pub(super) fn browser(state: &State, request: &HttpRequest) -> Browser {
     Browser {
         session: read(Cookie::Session),
         holder: read(Cookie::Browser).unwrap_or_else(|| state.services.new_holder()),
-        device: read(Cookie::Device).and_then(|cookie| DeviceId::parse(cookie.expose())),
+        device: read(Cookie::Device),
         address: limits::address(state, request).unwrap_or_else(nowhere),
         user_agent: user_agent.map(str::to_owned),
     }

@@ -101,7 +101,9 @@ impl AuthorizationRequest {
             let reason = "the one response_type is code";
             return Err(ProtocolError::new(ErrorCode::UnsupportedResponseType, reason));
         }
+        let claims = claims(params)?;
         let (scope, resources) = target::asked(services, &client, params, door.default_scope())?;
+        let scope = target::with_claims(&client, scope, claims.as_ref())?;
         Ok(Self {
             redirect_uri: params.one("redirect_uri").map(str::to_owned),
             code_challenge: code_challenge(&client, params)?,
@@ -110,7 +112,7 @@ impl AuthorizationRequest {
             login_hint: short(params, "login_hint")?,
             subject: subject(services, &client, params)?,
             nonce: short(params, "nonce")?,
-            claims: claims(params)?,
+            claims,
             client,
             reply_to,
             scope,

@@ -19,8 +19,8 @@ pub struct Browser {
     pub session: Option<Secret>,
     /// The cookie that ties forms to it before anybody has signed in; a new one if it had none.
     pub holder: Secret,
-    /// The device that somebody signed in from before, by its cookie.
-    pub device: Option<DeviceId>,
+    /// The cookie of a device that somebody signed in from before.
+    pub device: Option<Secret>,
     /// Where it asks from.
     pub address: ClientAddress,
     /// What it says of itself.
@@ -102,7 +102,11 @@ async fn next(
 impl Browser {
     /// A try to sign in to `account` from this browser.
     pub(super) fn attempt<'a>(&self, account: &'a str) -> Attempt<'a> {
-        Attempt { account, address: self.address, device: self.device.clone() }
+        Attempt {
+            account,
+            address: self.address,
+            device: self.device.as_ref().and_then(|cookie| DeviceId::parse(cookie.expose())),
+        }
     }
 }
 

@@ -1,9 +1,27 @@
+use serde_json::Value;
+
 use crate::clients::{Client, ResourceServer};
 use crate::oauth::{ErrorCode, Resource, Scope};
-use crate::protocol::{Params, ProtocolError, Services};
+use crate::protocol::{Params, ProtocolError, Services, claims};
 
 /// More audiences than any token has reason to name.
 const MAX_RESOURCES: usize = 8;
+
+/// The scope with what a `claims` parameter asks for besides (OpenID Connect Core 1.0, section 5.5): each claim asks for
+/// the scope token that stands for it, so that the person is asked about it, as far as the client may have that.
+pub(super) fn with_claims(
+    client: &Client,
+    scope: Scope,
+    parameter: Option<&Value>,
+) -> Result<Scope, ProtocolError> {
+    let members =
+        parameter.into_iter().flat_map(|claims| ["userinfo", "id_token"].map(|name| claims.get(name)));
+    let named = members.flatten().filter_map(Value::as_object).flat_map(|member| member.keys());
+    let asked =
+        named.filter_map(|claim| claims::scope_of(claim)).filter(|token| client.scope.contains(token));
+    let asked = Scope::parse(&asked.collect::<Vec<_>>().join(" ")).map_err(ProtocolError::server_error)?;
+    scope.union(&asked).map_err(|_| ProtocolError::invalid_scope("the scope is too long"))
+}
 
 /// What a request asks for: the scope, and the resources where it counts. Each token of a scope that is named must
 /// be the client's to ask for, and mean something to one of the resources or to this service itself; of a default
@@ -68,5 +86,6 @@ fn servers<'s>(
 
 /// The resources that this service itself serves are not a person's to give.
 fn is_about_everybody(services: &Services, server: &ResourceServer) -> bool {
-    server.uri == services.resources.admin().uri
+    let resources = &services.resources;
+    server.uri == resources.admin().uri || server.uri == resources.users().uri
 }

@@ -1,11 +1,21 @@
-//! The grants: one file each.
+//! The grants: one file each. A request is read first, which writes nothing; what must be written is done then, and
+//! to its end, whether or not the client waits for it.
 
+mod authorization_code;
 mod client_credentials;
+mod person;
+mod refresh_token;
+mod target;
 
 use super::{Credentials, Params, ProtocolError, Services, authenticate};
-use crate::clients::GrantType;
-use crate::oauth::ErrorCode;
+use crate::clients::{AuthenticatedClient, GrantType};
+use crate::oauth::{ErrorCode, Secret, SignedToken};
 use crate::tokens::Issued;
+
+pub(super) use person::is_live;
+
+use authorization_code::CodeRequest;
+use refresh_token::RefreshRequest;
 
 /// What absent parameters of a token request mean in the dialect it was written in.
 #[derive(Clone, Copy, Debug)]
@@ -14,42 +24,101 @@ pub struct Defaults {
     pub scope: Option<&'static str>,
     /// An absent `grant_type`.
     pub grant_type: Option<&'static str>,
+    /// Whether `redirect_uri` may be absent though the authorization request named one: the older document has none.
+    pub without_redirect_uri: bool,
 }
 
 impl Defaults {
     /// The standard: what is absent is absent.
-    pub const NONE: Self = Self { scope: None, grant_type: None };
+    pub const NONE: Self = Self { scope: None, grant_type: None, without_redirect_uri: false };
 }
 
-/// Answers a token request (RFC 6749, section 3.2): authenticates the client, then does what `grant_type`
-/// says.
+/// The answer to a token request (RFC 6749, section 5.1; OpenID Connect Core, section 3.1.3.3).
+#[derive(Debug)]
+pub struct Granted {
+    /// By which grant.
+    pub grant_type: GrantType,
+    /// The access token.
+    pub issued: Issued,
+    /// The refresh token, if the client gets one.
+    pub refresh_token: Option<Secret>,
+    /// The ID token, if `openid` was allowed.
+    pub id_token: Option<SignedToken>,
+}
+
+/// A token request that was read: answered already, or to be answered by [`grant`].
+#[derive(Debug)]
+pub enum Asked {
+    /// Nothing had to be written.
+    Answered(Box<Granted>),
+    /// A code must be spent, or a refresh token.
+    Pending(Pending),
+}
+
+/// What must be written before there is an answer.
+#[derive(Debug)]
+pub struct Pending(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Code(CodeRequest),
+    Refresh(RefreshRequest),
+}
+
+/// Reads a token request (RFC 6749, section 3.2): authenticates the client, and does what `grant_type` says as far as
+/// nothing is written.
 ///
 /// # Errors
 /// As RFC 6749, section 5.2 has them.
-pub fn token(
+pub fn asked_for_token(
     services: &Services,
     credentials: &Credentials,
     params: &Params<'_>,
     defaults: &Defaults,
-) -> Result<Issued, ProtocolError> {
+) -> Result<Asked, ProtocolError> {
     let client = authenticate(services, credentials, params)?;
     services.limits.token_per_client.spend(&client.client_id)?;
-    match params.one("grant_type").or(defaults.grant_type) {
-        None => Err(ProtocolError::invalid_request("grant_type is missing")),
-        Some("client_credentials") if !client.grant_types.contains(&GrantType::ClientCredentials) => {
-            Err(ProtocolError::new(
-                ErrorCode::UnauthorizedClient,
-                "the client is not registered for this grant_type",
-            ))
+    let pending = match params.one("grant_type").or(defaults.grant_type) {
+        None => return Err(ProtocolError::invalid_request("grant_type is missing")),
+        Some("client_credentials") => {
+            may(&client, GrantType::ClientCredentials)?;
+            let issued = client_credentials::grant(services, &client, params, defaults.scope)?;
+            let grant_type = GrantType::ClientCredentials;
+            let granted = Granted { grant_type, issued, refresh_token: None, id_token: None };
+            return Ok(Asked::Answered(Box::new(granted)));
         }
-        Some("client_credentials") => client_credentials::grant(services, &client, params, defaults.scope),
-        // There is no authorization endpoint yet, so no code that is presented can be a valid one.
-        Some("authorization_code") if defaults.grant_type.is_some() => {
-            params.required("code")?;
-            Err(ProtocolError::new(ErrorCode::InvalidGrant, "The authorization code is invalid or expired"))
+        Some("authorization_code") => {
+            may(&client, GrantType::AuthorizationCode)?;
+            Kind::Code(CodeRequest::read(client, params, defaults)?)
+        }
+        Some("refresh_token") => {
+            may(&client, GrantType::RefreshToken)?;
+            Kind::Refresh(RefreshRequest::read(client, params)?)
         }
         Some(_) => {
-            Err(ProtocolError::new(ErrorCode::UnsupportedGrantType, "the grant_type is not supported"))
+            return Err(ProtocolError::new(
+                ErrorCode::UnsupportedGrantType,
+                "the grant_type is not supported",
+            ));
         }
+    };
+    Ok(Asked::Pending(Pending(pending)))
+}
+
+/// Answers a token request for which something must be written.
+///
+/// # Errors
+/// As RFC 6749, section 5.2 has them.
+pub async fn grant(services: &Services, pending: Pending) -> Result<Granted, ProtocolError> {
+    match pending.0 {
+        Kind::Code(request) => authorization_code::redeem(services, request).await,
+        Kind::Refresh(request) => refresh_token::refresh(services, request).await,
     }
+}
+
+fn may(client: &AuthenticatedClient, grant_type: GrantType) -> Result<(), ProtocolError> {
+    if client.may(grant_type) {
+        return Ok(());
+    }
+    Err(ProtocolError::new(ErrorCode::UnauthorizedClient, "the client is not registered for this grant_type"))
 }

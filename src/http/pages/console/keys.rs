@@ -110,7 +110,7 @@ impl From<&KeyView> for KeyRow {
 
 /// How the keys live.
 pub(in crate::http) async fn list(state: web::Data<State>, visitor: Visitor) -> Answered {
-    let list = admin::keys::list(&state.services);
+    let list = admin::keys::list(&state.services).signing;
     let events = admin::keys::plan(&state.services).events.into_iter();
     let template = Keys {
         shell: Shell::new(&state, &visitor, PLACE),

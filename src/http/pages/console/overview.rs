@@ -26,7 +26,7 @@ struct Overview<'a> {
 /// How the service is, at a glance.
 pub(in crate::http) async fn get(state: web::Data<State>, visitor: Visitor) -> Answered {
     let services = &state.services;
-    let list = crate::protocol::admin::keys::list(services);
+    let list = crate::protocol::admin::keys::list(services).signing;
     let (health, health_words) = match services.keys.health() {
         Health::Green => ("green", "all is well"),
         Health::Amber { .. } => ("amber", "the last attempts to change them failed; they still sign"),

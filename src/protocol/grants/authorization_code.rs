@@ -1,0 +1,108 @@
+use super::person::{Plan, Wish, invalid_grant, is_refreshable, not_revoked, standing};
+use super::{Defaults, Granted};
+use crate::audit::{Actor, Event, EventKind};
+use crate::clients::{AuthenticatedClient, GrantType};
+use crate::oauth::{CodeVerifier, FamilyId, Secret};
+use crate::protocol::{Params, ProtocolError, Services};
+use crate::tokens::{FoundCode, FreshCode, Grant, Presented, PresentedRedirectUri};
+
+/// A request to redeem a code (RFC 6749, section 4.1.3).
+#[derive(Debug)]
+pub(super) struct CodeRequest {
+    client: AuthenticatedClient,
+    code: Secret,
+    redirect_uri: Option<String>,
+    without_redirect_uri: bool,
+    code_verifier: Option<CodeVerifier>,
+    resources: Vec<String>,
+}
+
+impl CodeRequest {
+    pub(super) fn read(
+        client: AuthenticatedClient,
+        params: &Params<'_>,
+        defaults: &Defaults,
+    ) -> Result<Self, ProtocolError> {
+        let malformed = |_| ProtocolError::invalid_request("code_verifier is malformed");
+        Ok(Self {
+            client,
+            code: Secret::new(params.required("code")?.to_owned()),
+            redirect_uri: params.one("redirect_uri").map(str::to_owned),
+            without_redirect_uri: defaults.without_redirect_uri,
+            code_verifier: params
+                .one("code_verifier")
+                .map(CodeVerifier::parse)
+                .transpose()
+                .map_err(malformed)?,
+            resources: params.all("resource").map(str::to_owned).collect(),
+        })
+    }
+
+    fn presented(&self) -> Presented<'_> {
+        let redirect_uri = match &self.redirect_uri {
+            Some(uri) => PresentedRedirectUri::Named(uri),
+            None if self.without_redirect_uri => PresentedRedirectUri::NotAsked,
+            None => PresentedRedirectUri::Absent,
+        };
+        let code_verifier = self.code_verifier.clone();
+        Presented { client_id: &self.client.client_id, redirect_uri, code_verifier }
+    }
+}
+
+/// Redeems a code: spent in one commit before anything is issued. Whoever presents it again, with all that it is
+/// bound to, ends what it produced (RFC 6749, section 4.1.2); whoever lacks any of that changes nothing.
+pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<Granted, ProtocolError> {
+    let client = &request.client;
+    let fresh = find(services, &request).await?;
+    if client.require_pkce && !fresh.has_challenge {
+        return Err(bad_code());
+    }
+    let account = standing(services, &fresh.grant, bad_code).await?;
+    let wish = Wish { scope: None, resources: request.resources.clone() };
+    let plan = Plan::new(services, client, &fresh.grant, &wish)?;
+    let prepared = plan.prepare(services)?;
+    let family = services.codes.new_family();
+    let refresh = is_refreshable(client, &fresh.grant).then(|| {
+        // The nonce is for the first ID token alone.
+        let grant = Grant { nonce: None, ..fresh.grant.clone() };
+        services.refresh_tokens.first(family.clone(), grant)
+    });
+    let refresh_token = refresh.as_ref().map(|token| services.refresh_tokens.seal(token)).transpose()?;
+    let end = refresh.map_or(0, |token| token.family_ends_at);
+    if !services.codes.redeem(&fresh, &family, (&prepared.live(), end)).await? {
+        // Somebody was faster: this is a second request, and it is found spent now.
+        find(services, &request).await?;
+        return Err(bad_code());
+    }
+    // Whatever was revoked meanwhile ends what it was too late to see.
+    not_revoked(services, &fresh.grant, bad_code)?;
+    plan.issue(services, &prepared, (GrantType::AuthorizationCode, refresh_token), &account)
+}
+
+/// The code, if it can be redeemed. A spent one ends its family.
+async fn find(services: &Services, request: &CodeRequest) -> Result<FreshCode, ProtocolError> {
+    match services.codes.find(request.code.expose(), &request.presented()).await? {
+        Some(FoundCode::Fresh(fresh)) => Ok(fresh),
+        Some(FoundCode::Spent { family, end }) => {
+            replayed(services, request, &family, end).await?;
+            Err(bad_code())
+        }
+        None => Err(bad_code()),
+    }
+}
+
+async fn replayed(
+    services: &Services,
+    request: &CodeRequest,
+    family: &FamilyId,
+    end: i64,
+) -> Result<(), ProtocolError> {
+    services.families.revoke(family, end).await?;
+    let client_id = &request.client.client_id;
+    let event = Event::new(EventKind::CodeReplayed, Actor::Client(client_id.clone())).client(client_id);
+    Ok(services.audit.record(event.detail("family", family.as_str())).await?)
+}
+
+fn bad_code() -> ProtocolError {
+    invalid_grant("The authorization code is invalid or expired")
+}

@@ -1,0 +1,153 @@
+//! What the grants that speak for a person have in common.
+
+use super::Granted;
+use super::target::{Target, asked_for, cut_down};
+use crate::clients::{AuthenticatedClient, GrantType};
+use crate::oauth::{Algorithm, ErrorCode, Resource, Scope, Secret, UserId};
+use crate::protocol::{ProtocolError, Services, claims};
+use crate::tokens::{Authorized, Grant, NewIdToken, Prepared, RefreshToken};
+use crate::users::Account;
+
+/// Whoever granted it, if they still may: the account exists and is not disabled, nothing was revoked since, and the
+/// session lives unless the grant outlives it. `ended` is the answer otherwise.
+pub(super) async fn standing(
+    services: &Services,
+    grant: &Grant,
+    ended: fn() -> ProtocolError,
+) -> Result<Account, ProtocolError> {
+    not_revoked(services, grant, ended)?;
+    let user = UserId::parse(grant.subject.as_str()).map_err(|_| ended())?;
+    let account =
+        services.accounts.find(&user).await?.filter(|account| !account.disabled).ok_or_else(ended)?;
+    if let Some(sid) = grant.sid.as_ref().filter(|_| !grant.is_offline()) {
+        services.sessions.find_by_sid(&user, sid).await?.ok_or_else(ended)?;
+    }
+    Ok(account)
+}
+
+/// Whether neither the client's nor the person's tokens were revoked as a whole since it was given.
+pub(super) fn not_revoked(
+    services: &Services,
+    grant: &Grant,
+    ended: fn() -> ProtocolError,
+) -> Result<(), ProtocolError> {
+    let cutoff = services.revocations.cutoff(&grant.client_id, &grant.subject);
+    if cutoff.is_some_and(|before| grant.granted_at <= before) { Err(ended()) } else { Ok(()) }
+}
+
+/// Whether a refresh token would be taken now, if its own client presented it.
+///
+/// # Errors
+/// The store's.
+pub(in crate::protocol) async fn is_live(
+    services: &Services,
+    token: &RefreshToken,
+) -> Result<bool, ProtocolError> {
+    let ended = || invalid_grant("ended");
+    match standing(services, &token.grant, ended).await {
+        Ok(_) => Ok(services.refresh_tokens.is_newest(token).await?),
+        Err(error) if error.code == ErrorCode::InvalidGrant => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What of a grant a request asks for.
+#[derive(Debug, Default)]
+pub(super) struct Wish {
+    /// All of it if absent.
+    pub(super) scope: Option<String>,
+    /// The first resource if empty.
+    pub(super) resources: Vec<String>,
+}
+
+/// Everything that is decided before anything is written. What is still to come can only fail with the keys.
+pub(super) struct Plan<'a> {
+    client: &'a AuthenticatedClient,
+    grant: &'a Grant,
+    target: Target<'a>,
+    audience: Vec<&'a Resource>,
+    scope: Scope,
+    id_token_algorithm: Option<Algorithm>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(
+        services: &'a Services,
+        client: &'a AuthenticatedClient,
+        grant: &'a Grant,
+        wish: &Wish,
+    ) -> Result<Self, ProtocolError> {
+        let asked = wish.resources.iter().map(String::as_str);
+        let target = Target::new(services, client, &grant.resources, asked)?;
+        // What the client may no longer have, it does not get.
+        let grantable = |token: &str| {
+            let known = target.knows(token) || Scope::is_of_openid(token);
+            grant.scope.contains(token) && client.scope.contains(token) && known
+        };
+        let scope = match &wish.scope {
+            Some(asked) => asked_for(asked, grantable)?,
+            None => cut_down(&grant.scope, grantable)?,
+        };
+        let id_token_algorithm = if scope.contains(Scope::OPENID) {
+            let algorithm = services.id_token_algorithm(client);
+            // Before a code is spent for a token that nobody can sign.
+            services.keys.signing_key(algorithm)?;
+            Some(algorithm)
+        } else {
+            None
+        };
+        let audience = target.audience();
+        Ok(Self { client, grant, target, audience, scope, id_token_algorithm })
+    }
+
+    fn authorized(&self) -> Authorized<'_> {
+        Authorized {
+            subject: &self.grant.subject,
+            client_id: &self.grant.client_id,
+            audience: &self.audience,
+            scope: &self.scope,
+            lifetime: self.target.lifetime(self.client),
+            algorithm: self.target.algorithm(),
+            grant: Some(self.grant),
+        }
+    }
+
+    /// Takes the access token's place.
+    pub(super) fn prepare(&self, services: &Services) -> Result<Prepared, ProtocolError> {
+        Ok(services.access_tokens.prepare(&self.authorized())?)
+    }
+
+    /// Issues what was planned, after all that had to be written is.
+    pub(super) fn issue(
+        &self,
+        services: &Services,
+        prepared: &Prepared,
+        (grant_type, refresh_token): (GrantType, Option<Secret>),
+        account: &Account,
+    ) -> Result<Granted, ProtocolError> {
+        let issued = services.access_tokens.sign(&self.authorized(), prepared)?;
+        let id_token = match self.id_token_algorithm {
+            None => None,
+            Some(algorithm) => Some(services.id_tokens.issue(NewIdToken {
+                grant: self.grant,
+                nonce: self.grant.nonce.as_deref(),
+                access_token: Some(&issued.access_token),
+                algorithm,
+                issued_at: issued.issued_at,
+                claims: claims::for_id_token(account, &self.scope, self.grant.claims.as_ref()),
+            })?),
+        };
+        Ok(Granted { grant_type, issued, refresh_token, id_token })
+    }
+}
+
+/// Whether refresh tokens are issued for the grant: the client may use them, and they end with something: with the
+/// session, or by `offline_access` with their own dates.
+pub(super) fn is_refreshable(client: &AuthenticatedClient, grant: &Grant) -> bool {
+    client.may(GrantType::RefreshToken) && (grant.is_offline() || grant.sid.is_some())
+}
+
+/// What a code or refresh token that does not count is answered with: one text for every reason.
+pub(super) fn invalid_grant(description: &'static str) -> ProtocolError {
+    ProtocolError::new(ErrorCode::InvalidGrant, description)
+}

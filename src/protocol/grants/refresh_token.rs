@@ -1,0 +1,64 @@
+use super::Granted;
+use super::person::{Plan, Wish, invalid_grant, not_revoked, standing};
+use crate::audit::{Actor, Event, EventKind};
+use crate::clients::{AuthenticatedClient, GrantType};
+use crate::oauth::Secret;
+use crate::protocol::{Params, ProtocolError, Services};
+use crate::tokens::{RefreshToken, Rotation};
+
+/// A request to refresh (RFC 6749, section 6).
+#[derive(Debug)]
+pub(super) struct RefreshRequest {
+    client: AuthenticatedClient,
+    refresh_token: Secret,
+    wish: Wish,
+}
+
+impl RefreshRequest {
+    pub(super) fn read(client: AuthenticatedClient, params: &Params<'_>) -> Result<Self, ProtocolError> {
+        let refresh_token = Secret::new(params.required("refresh_token")?.to_owned());
+        let wish = Wish {
+            scope: params.one("scope").map(str::to_owned),
+            resources: params.all("resource").map(str::to_owned).collect(),
+        };
+        Ok(Self { client, refresh_token, wish })
+    }
+}
+
+/// Spends a refresh token for a new one and an access token. A narrower scope narrows the access token alone. One
+/// that was spent before ends its family (RFC 9700, section 4.14.2), unless it is the last one and was spent a moment
+/// ago: then its successor is given again.
+pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Result<Granted, ProtocolError> {
+    let client = &request.client;
+    let opened = services.refresh_tokens.open(request.refresh_token.expose());
+    // Another client's is left alone: to present it proves nothing about who has it.
+    let token = opened.filter(|token| token.grant.client_id == client.client_id).ok_or_else(bad_token)?;
+    let account = standing(services, &token.grant, bad_token).await?;
+    let plan = Plan::new(services, client, &token.grant, &request.wish)?;
+    let prepared = plan.prepare(services)?;
+    let successor = match services.refresh_tokens.rotate(&token, &prepared.live()).await? {
+        Rotation::Rotated(successor) | Rotation::Repeated(successor) => successor,
+        Rotation::Reused => {
+            reused(services, &token).await?;
+            return Err(bad_token());
+        }
+        Rotation::Dead => return Err(bad_token()),
+    };
+    // Whatever was revoked meanwhile ends what it was too late to see.
+    not_revoked(services, &token.grant, bad_token)?;
+    plan.issue(services, &prepared, (GrantType::RefreshToken, Some(successor)), &account)
+}
+
+async fn reused(services: &Services, token: &RefreshToken) -> Result<(), ProtocolError> {
+    services.refresh_tokens.revoke(token).await?;
+    let client_id = &token.grant.client_id;
+    let event = Event::new(EventKind::RefreshTokenReused, Actor::Client(client_id.clone()))
+        .client(client_id)
+        .subject(&token.grant.subject)
+        .detail("family", token.family.as_str());
+    Ok(services.audit.record(event).await?)
+}
+
+fn bad_token() -> ProtocolError {
+    invalid_grant("the refresh token is invalid, expired or revoked")
+}

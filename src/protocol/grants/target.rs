@@ -1,0 +1,108 @@
+//! For whom an access token is, and what of the scope means something there.
+
+use crate::clients::{Client, ResourceServer};
+use crate::oauth::{Algorithm, ErrorCode, Resource, Scope};
+use crate::protocol::{ProtocolError, Services};
+
+/// More audiences than any token has reason to name.
+const MAX_RESOURCES: usize = 8;
+
+/// The resource servers of one access token: at least one, and one algorithm for all.
+#[derive(Debug)]
+pub(super) struct Target<'s> {
+    servers: Vec<&'s ResourceServer>,
+    algorithm: Algorithm,
+}
+
+impl<'s> Target<'s> {
+    /// The resources asked for, each of which must be among `allowed` and the client's own; the first of `allowed`
+    /// if none is asked for (RFC 8707, section 2.2).
+    pub(super) fn new<'a>(
+        services: &'s Services,
+        client: &Client,
+        allowed: &[Resource],
+        asked: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, ProtocolError> {
+        let refused = |reason: &'static str| ProtocolError::new(ErrorCode::InvalidTarget, reason);
+        let unknown = || refused("the client may not ask for this resource");
+        let find = |uri: &str| {
+            let may = |resources: &[Resource]| resources.iter().any(|each| each.as_str() == uri);
+            services
+                .resources
+                .find(uri)
+                .filter(|_| may(allowed) && may(&client.resources))
+                .ok_or_else(unknown)
+        };
+        let mut servers: Vec<&ResourceServer> = Vec::with_capacity(1);
+        for uri in asked {
+            let server = find(uri)?;
+            if servers.iter().any(|each| each.uri == server.uri) {
+                continue;
+            }
+            if servers.len() == MAX_RESOURCES {
+                return Err(refused("too many resources are named"));
+            }
+            servers.push(server);
+        }
+        if servers.is_empty() {
+            servers.push(find(allowed.first().ok_or_else(unknown)?.as_str())?);
+        }
+        // Whoever else reads the token could administer with it.
+        let admin = &services.resources.admin().uri;
+        if servers.len() > 1 && servers.iter().any(|server| server.uri == *admin) {
+            return Err(refused("the admin API shares no token with other resources"));
+        }
+        let algorithm = match client.access_token_signing_alg {
+            Some(algorithm) => algorithm,
+            None => agreed(&servers)
+                .ok_or_else(|| refused("the resources want different signature algorithms"))?,
+        };
+        Ok(Self { servers, algorithm })
+    }
+
+    /// With which algorithm the token is signed.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The value of `aud`.
+    pub(super) fn audience(&self) -> Vec<&'s Resource> {
+        self.servers.iter().map(|server| &server.uri).collect()
+    }
+
+    /// Whether the scope token means something to one of them.
+    pub(super) fn knows(&self, token: &str) -> bool {
+        self.servers.iter().any(|server| server.scope.contains(token))
+    }
+
+    /// For how many seconds a token may live: the shortest of theirs and the client's.
+    pub(super) fn lifetime(&self, client: &Client) -> i64 {
+        let theirs = self.servers.iter().map(|server| server.lifetime).min().unwrap_or_default();
+        let shorter = client.access_token_lifetime.and_then(|seconds| i64::try_from(seconds).ok());
+        shorter.map_or(theirs, |seconds| seconds.min(theirs))
+    }
+}
+
+/// The scope tokens of `scope` that `grantable` lets pass.
+pub(super) fn cut_down(scope: &Scope, grantable: impl Fn(&str) -> bool) -> Result<Scope, ProtocolError> {
+    if scope.iter().all(&grantable) {
+        return Ok(scope.clone());
+    }
+    let kept: Vec<&str> = scope.iter().filter(|token| grantable(token)).collect();
+    Scope::parse(&kept.join(" ")).map_err(ProtocolError::server_error)
+}
+
+/// The scope that was asked for by name: granted whole or refused.
+pub(super) fn asked_for(asked: &str, grantable: impl Fn(&str) -> bool) -> Result<Scope, ProtocolError> {
+    let asked = Scope::parse(asked).map_err(|_| ProtocolError::invalid_scope("the scope is malformed"))?;
+    if asked.iter().all(grantable) {
+        return Ok(asked);
+    }
+    Err(ProtocolError::invalid_scope("the scope exceeds what the client may ask for at this resource"))
+}
+
+/// The algorithm that all the resources want.
+fn agreed(servers: &[&ResourceServer]) -> Option<Algorithm> {
+    let (first, others) = servers.split_first()?;
+    others.iter().all(|server| server.algorithm == first.algorithm).then_some(first.algorithm)
+}

@@ -1,0 +1,55 @@
+use super::*;
+use crate::oauth::{ClientId, Scope};
+
+#[tokio::test]
+async fn consents_add_up_until_they_are_withdrawn() {
+    let ground = Ground::new();
+    let consents = Consents::new(ground.store.clone(), ground.clock());
+    let (alice, shop) = (user("alice"), ClientId::parse("shop").unwrap());
+    let registered = ground.clock.now();
+    let scope = |text| Scope::parse(text).unwrap();
+    assert_eq!(consents.granted(&alice, &shop, registered).await.unwrap(), None);
+    consents.allow(&alice, (&shop, registered), &scope("openid read")).await.unwrap();
+    ground.pass(10);
+    let both = consents.allow(&alice, (&shop, registered), &scope("write read")).await.unwrap();
+    assert_eq!(both.scope, scope("openid read write"));
+    assert_eq!((both.allowed_at, both.last_allowed_at), (registered, ground.clock.now()));
+    assert_eq!(consents.granted(&alice, &shop, registered).await.unwrap(), Some(both.clone()));
+    assert_eq!(consents.granted(&user("ali"), &shop, registered).await.unwrap(), None);
+    let other = ClientId::parse("other").unwrap();
+    consents.allow(&alice, (&other, registered), &scope("read")).await.unwrap();
+    let clients: Vec<_> =
+        consents.of_user(&alice).await.unwrap().into_iter().map(|each| each.client_id).collect();
+    assert_eq!(clients, [other.clone(), shop.clone()]);
+    assert!(consents.withdraw(&alice, &shop).await.unwrap());
+    assert!(!consents.withdraw(&alice, &shop).await.unwrap());
+    assert_eq!(consents.granted(&alice, &shop, registered).await.unwrap(), None);
+    consents.withdraw_all(&alice).await.unwrap();
+    assert_eq!(consents.of_user(&alice).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_consent_is_not_inherited_by_a_later_client_of_the_same_name() {
+    let ground = Ground::new();
+    let consents = Consents::new(ground.store.clone(), ground.clock());
+    let (alice, shop) = (user("alice"), ClientId::parse("shop").unwrap());
+    let scope = |text| Scope::parse(text).unwrap();
+    consents.allow(&alice, (&shop, ground.clock.now()), &scope("read write")).await.unwrap();
+    ground.pass(60);
+    let later = ground.clock.now();
+    assert_eq!(consents.granted(&alice, &shop, later).await.unwrap(), None);
+    let anew = consents.allow(&alice, (&shop, later), &scope("read")).await.unwrap();
+    assert_eq!((anew.scope, anew.allowed_at), (scope("read"), later));
+}
+
+#[tokio::test]
+async fn a_scope_that_grows_too_long_is_still_readable() {
+    let ground = Ground::new();
+    let consents = Consents::new(ground.store.clone(), ground.clock());
+    let (alice, shop) = (user("alice"), ClientId::parse("shop").unwrap());
+    let now = ground.clock.now();
+    let long = |letter: &str| Scope::parse(&letter.repeat(2000)).unwrap();
+    consents.allow(&alice, (&shop, now), &long("a")).await.unwrap();
+    consents.allow(&alice, (&shop, now), &long("b")).await.unwrap();
+    assert_eq!(consents.granted(&alice, &shop, now).await.unwrap().unwrap().scope, long("b"));
+}

@@ -1,0 +1,67 @@
+//! The room as a whole, on a store in memory with a clock that stands still.
+
+mod accounts;
+mod consents;
+mod passwords;
+mod second_factors;
+mod sessions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::clock::{Clock as _, ManualClock, SharedClock};
+use crate::config::{HashingCost, SessionsConfig};
+use crate::entropy::{SeededEntropy, SharedEntropy};
+use crate::oauth::{Secret, UserId};
+use crate::store::{MemoryStore, Store};
+
+/// What everything stands on.
+struct Ground {
+    store: Arc<dyn Store>,
+    clock: Arc<ManualClock>,
+    entropy: SharedEntropy,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(1_800_000_000));
+        let entropy = Arc::new(SeededEntropy::new(7));
+        Self { store: MemoryStore::new(clock.clone()), clock, entropy }
+    }
+
+    fn clock(&self) -> SharedClock {
+        self.clock.clone()
+    }
+
+    fn accounts(&self) -> Accounts {
+        self.accounts_at(HashingCost::LEAST)
+    }
+
+    fn accounts_at(&self, cost: HashingCost) -> Accounts {
+        let hasher = PasswordHasher::new(cost, 2, self.entropy.clone());
+        Accounts::new(self.store.clone(), self.clock(), self.entropy.clone(), hasher)
+    }
+
+    fn sessions(&self) -> Sessions {
+        let config = SessionsConfig { idle: Duration::from_hours(8), absolute: Duration::from_hours(168) };
+        Sessions::new(&config, self.store.clone(), self.clock(), self.entropy.clone())
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(&format!("user_{name}")).unwrap()
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.to_owned())
+}
+
+fn new_account(name: &str) -> NewAccount {
+    let email = Email::parse(&format!("{name}@example.com")).unwrap();
+    NewAccount { password: Some(secret("correct horse battery")), ..NewAccount::new(name, email) }
+}

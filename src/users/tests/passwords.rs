@@ -1,0 +1,115 @@
+use super::super::hasher::PasswordHash;
+use super::super::record::USERS;
+use super::*;
+
+async fn stored(ground: &Ground, id: &UserId) -> String {
+    let record = USERS.get(ground.store.as_ref(), id.as_str().as_bytes()).await.unwrap().unwrap();
+    String::from(record.value.password.unwrap())
+}
+
+#[tokio::test]
+async fn a_password_is_stored_as_argon2id_at_the_advised_cost_and_salted() {
+    let ground = Ground::new();
+    let accounts = ground.accounts_at(HashingCost::ADVISED);
+    let alice = accounts.register(new_account("alice")).await.unwrap();
+    let bob = accounts.register(new_account("bob")).await.unwrap();
+    let (a, b) = (stored(&ground, &alice.id).await, stored(&ground, &bob.id).await);
+    assert!(a.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{a}");
+    assert_ne!(a, b);
+}
+
+#[tokio::test]
+async fn a_hash_of_the_reference_implementation_is_understood() {
+    // By argon2-cffi 25, over the C library: m = 64 KiB, t = 2, p = 1, salt "somesalt12345678".
+    let text =
+        "$argon2id$v=19$m=64,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$8u4GHYdi77qnKvdgq27SV+dAQ7Zg3RLLBwKBWYDkxuI";
+    let hash = PasswordHash::try_from(text.to_owned()).unwrap();
+    let hasher = PasswordHasher::new(HashingCost::LEAST, 1, Ground::new().entropy);
+    for (password, matches) in
+        [("correct horse battery", true), ("correct horse batterz", false), ("", false)]
+    {
+        assert_eq!(hasher.verify(&secret(password), Some(&hash)).await, Ok(matches), "{password}");
+    }
+    assert_eq!(hasher.verify(&secret("correct horse battery"), None).await, Ok(false));
+}
+
+#[tokio::test]
+async fn every_way_of_not_signing_in_goes_through_the_hasher() {
+    let ground = Ground::new();
+    let accounts = ground.accounts();
+    let disabled = accounts.register(new_account("disabled")).await.unwrap();
+    let change = AccountChange { disabled: Some(true), ..AccountChange::default() };
+    accounts.update(&disabled.id, &change).await.unwrap();
+    accounts.register(new_account("alice")).await.unwrap();
+    accounts.register(NewAccount { password: None, ..new_account("none") }).await.unwrap();
+    // Without a permit and without a place to wait, whoever comes to the hasher is sent away.
+    let hasher = PasswordHasher::new(HashingCost::LEAST, 0, ground.entropy.clone());
+    let full = Accounts::new(ground.store.clone(), ground.clock(), ground.entropy.clone(), hasher);
+    for name in
+        ["alice@example.com", "disabled@example.com", "none@example.com", "nobody@example.com", "nobody", ""]
+    {
+        for password in ["correct horse battery", ""] {
+            let busy = full.authenticate(name, &secret(password)).await;
+            assert!(matches!(busy, Err(AuthenticateError::Busy { retry_after: 1 })), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_hash_of_another_cost_is_replaced_at_the_next_sign_in() {
+    let ground = Ground::new();
+    let alice = ground.accounts().register(new_account("alice")).await.unwrap();
+    let old = stored(&ground, &alice.id).await;
+    let dearer = ground.accounts_at(HashingCost { memory_kib: 16, passes: 2 });
+    let wrong = dearer.authenticate("alice@example.com", &secret("wrong")).await.unwrap();
+    assert!(wrong.is_none() && stored(&ground, &alice.id).await == old);
+    for _ in 0..2 {
+        let password = secret("correct horse battery");
+        assert!(dearer.authenticate("alice@example.com", &password).await.unwrap().is_some());
+        assert!(stored(&ground, &alice.id).await.starts_with("$argon2id$v=19$m=16,t=2,p=1$"));
+    }
+}
+
+#[tokio::test]
+async fn who_would_wait_too_long_is_sent_away_and_the_others_are_served() {
+    let hasher = Arc::new(PasswordHasher::new(HashingCost::LEAST, 1, Ground::new().entropy));
+    let password = secret("correct horse battery");
+    let hash = hasher.hash(&password).await.unwrap();
+    let tries = (0..300).map(|_| {
+        let (hasher, password, hash) = (hasher.clone(), password.clone(), hash.clone());
+        tokio::spawn(async move { hasher.verify(&password, Some(&hash)).await })
+    });
+    let (mut served, mut busy) = (0, 0);
+    for each in tries.collect::<Vec<_>>() {
+        match each.await.unwrap() {
+            Ok(true) => served += 1,
+            Err(Busy { retry_after: 1 }) => busy += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    // One works, 64 wait: the runtime of this test starts all before it goes on with any.
+    assert_eq!((served, busy), (65, 235));
+    assert_eq!(hasher.verify(&password, Some(&hash)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn who_goes_away_gives_the_place_back() {
+    let hasher = Arc::new(PasswordHasher::new(HashingCost::LEAST, 1, Ground::new().entropy));
+    let password = secret("correct horse battery");
+    for _ in 0..200 {
+        let mut waiting = Box::pin(hasher.verify(&password, None));
+        let polled =
+            std::future::poll_fn(|context| std::task::Poll::Ready(waiting.as_mut().poll(context))).await;
+        assert!(polled.is_pending() || polled == std::task::Poll::Ready(Ok(false)));
+    }
+    assert_eq!(hasher.verify(&password, None).await, Ok(false));
+}
+
+#[test]
+fn an_account_or_hash_prints_no_password() {
+    let new = new_account("alice");
+    assert!(!format!("{new:?}").contains("horse"));
+    let change = AccountChange::password(secret("hunter2hunter2"));
+    assert!(!format!("{change:?}").contains("hunter2"));
+    assert!(PasswordHash::try_from("no hash".to_owned()).is_err());
+}

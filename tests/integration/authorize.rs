@@ -1,0 +1,351 @@
+//! The authorization endpoint: from a request to a code, by way of the pages.
+
+use actix_web::test::TestRequest;
+use serde_json::json;
+use signet::clients::{AuthMethod, ConsentRule, Registration};
+use signet::oauth::{ClientId, RedirectUri};
+
+use crate::browser::{
+    Browser, CALLBACK, PASSWORD, ada, encoded, location, parameter, register, request, shop, state, text,
+};
+use crate::test_app::{ISSUER, TestApp, form};
+
+async fn service() -> TestApp {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    register(&app, shop()).await;
+    app
+}
+
+#[actix_web::test]
+async fn a_person_signs_in_allows_and_comes_back_with_a_code() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    assert_eq!(page.status, 200);
+    for words in ["The Shop", "<label for=\"username\">", "<label for=\"password\">"] {
+        assert!(text(&page).contains(words), "{words}");
+    }
+    let answer = browser.sign_in(&app, &page, ("ADA@example.com", PASSWORD)).await;
+    let next = location(&answer);
+    assert!(next.starts_with(&format!("{ISSUER}/oauth2/authorize?")), "{next}");
+    let page = browser.get(&app, &next).await;
+    for words in ["The Shop", "Ada Lovelace", "See your e-mail address", "shop.example.com"] {
+        assert!(text(&page).contains(words), "{words}");
+    }
+    let answer = browser.decide(&app, &page, "allow").await;
+    assert!(location(&answer).starts_with(&format!("{CALLBACK}?code=")));
+    assert_eq!(parameter(&answer, "state").as_deref(), Some("af0ifjsldkj"));
+    assert_eq!(parameter(&answer, "iss").as_deref(), Some(ISSUER));
+    assert_eq!(parameter(&answer, "code").unwrap().len(), 43);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[actix_web::test]
+async fn what_was_allowed_is_not_asked_again_and_more_is() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    browser.allow(&app, &request(&[])).await;
+    assert!(parameter(&browser.get(&app, &request(&[])).await, "code").is_some());
+    assert!(parameter(&browser.get(&app, &request(&[("scope", "read")])).await, "code").is_some());
+    let page = browser.get(&app, &request(&[("scope", "read write")])).await;
+    let page = text(&page);
+    let (new, granted) = page.split_once("You have already allowed").unwrap();
+    assert!(new.contains("Add to your data") && granted.contains("See your data"));
+    let page = browser.get(&app, &request(&[("prompt", "consent")])).await;
+    assert!(text(&page).contains("name=\"decision\""));
+}
+
+#[actix_web::test]
+async fn whoever_denies_sends_the_client_away() {
+    let app = service().await;
+    for decision in ["deny", "", "Allow"] {
+        let mut browser = Browser::default();
+        let page = browser.get(&app, &request(&[])).await;
+        let next = location(&browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await);
+        let page = browser.get(&app, &next).await;
+        let answer = browser.decide(&app, &page, decision).await;
+        assert_eq!(parameter(&answer, "error").as_deref(), Some("access_denied"), "{decision}");
+        assert_eq!(parameter(&answer, "code"), None);
+        assert_eq!(parameter(&answer, "state").as_deref(), Some("af0ifjsldkj"));
+        assert_eq!(parameter(&answer, "iss").as_deref(), Some(ISSUER));
+    }
+    assert!(app.audit_log().contains("consent.given"));
+}
+
+#[actix_web::test]
+async fn a_request_may_be_posted_from_another_site() {
+    let app = service().await;
+    let query = request(&[]);
+    let (path, query) = query.split_once('?').unwrap();
+    let mut browser = Browser::default();
+    let answer = browser.send(&app, form(path, query)).await;
+    let page = browser.get(&app, &location(&answer)).await;
+    assert!(text(&page).contains("name=\"password\""));
+    let odd = "client_id=shop&state=%0d%0aSet-Cookie: a=b\u{e9}";
+    let answer = browser.send(&app, form(path, odd)).await;
+    assert!(location(&answer).is_ascii());
+    let answer = browser.send(&app, TestRequest::post().uri(path).set_json(json!({}))).await;
+    assert_eq!(answer.status, 400);
+}
+
+#[actix_web::test]
+async fn the_answer_can_be_a_form() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    let answer = browser.allow(&app, &request(&[("response_mode", "form_post"), ("state", "\"><b>")])).await;
+    assert_eq!(answer.status, 200);
+    let page = text(&answer);
+    assert!(page.contains(&format!("<form method=\"post\" action=\"{CALLBACK}\"")), "{page}");
+    assert!(page.contains("name=\"code\"") && page.contains("name=\"iss\""));
+    assert!(!page.contains("<b>"));
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    let script = page.split("<script src=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(
+        browser.get(&app, script).await.header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
+    let answer =
+        browser.get(&app, &request(&[("response_mode", "form_post"), ("prompt", "none login")])).await;
+    assert!(text(&answer).contains("invalid_request"));
+}
+
+#[actix_web::test]
+async fn prompt_none_never_shows_a_page() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    let silent = request(&[("prompt", "none")]);
+    let answer = browser.get(&app, &silent).await;
+    assert_eq!(parameter(&answer, "error").as_deref(), Some("login_required"));
+    let page = browser.get(&app, &request(&[])).await;
+    browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    let answer = browser.get(&app, &silent).await;
+    assert_eq!(parameter(&answer, "error").as_deref(), Some("consent_required"));
+    browser.allow(&app, &request(&[])).await;
+    assert!(parameter(&browser.get(&app, &silent).await, "code").is_some());
+    let answer = browser.get(&app, &request(&[("prompt", "none consent")])).await;
+    assert_eq!(parameter(&answer, "error").as_deref(), Some("invalid_request"));
+}
+
+#[actix_web::test]
+async fn prompt_login_asks_for_the_password_once_more_and_only_once() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    browser.allow(&app, &request(&[])).await;
+    let before = browser.cookies.get("signet-session").cloned();
+    for parameters in [("prompt", "login"), ("force_login", "true"), ("max_age", "0")] {
+        app.pass(std::time::Duration::from_secs(5)).await;
+        let page = browser.get(&app, &request(&[parameters])).await;
+        assert!(text(&page).contains("name=\"password\""), "{parameters:?}");
+        let next = location(&browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await);
+        assert!(parameter(&browser.get(&app, &next).await, "code").is_some(), "{parameters:?}");
+    }
+    assert_ne!(browser.cookies.get("signet-session").cloned(), before);
+    for harmless in [("force_login", "False"), ("state", "None"), ("lang", "None"), ("max_age", "1000")] {
+        assert!(parameter(&browser.get(&app, &request(&[harmless])).await, "code").is_some(), "{harmless:?}");
+    }
+    app.pass(std::time::Duration::from_secs(1001)).await;
+    let silent = request(&[("max_age", "1000"), ("prompt", "none")]);
+    let answer = browser.get(&app, &silent).await;
+    assert_eq!(parameter(&answer, "error").as_deref(), Some("login_required"));
+}
+
+#[actix_web::test]
+async fn select_account_offers_who_is_signed_in() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    browser.allow(&app, &request(&[])).await;
+    let page = browser.get(&app, &request(&[("prompt", "select_account")])).await;
+    assert!(text(&page).contains("Continue as") && text(&page).contains("Ada Lovelace"));
+    let answer =
+        browser.post(&app, "/oauth2/sign-in", &[("state", &*state(&page)), ("account", "current")]).await;
+    assert!(parameter(&browser.get(&app, &location(&answer)).await, "code").is_some());
+    let page = browser.get(&app, &request(&[("prompt", "select_account login")])).await;
+    assert!(!text(&page).contains("Continue as"), "whoever has to sign in anew can't go on without");
+}
+
+#[actix_web::test]
+async fn an_exempted_client_needs_neither_challenge_nor_scope() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    register(&app, Registration { require_pkce: Some(false), ..shop() }).await;
+    let query = encoded(&[("client_id", "shop"), ("redirect_uri", CALLBACK), ("response_type", "code")]);
+    let mut browser = Browser::default();
+    let answer = browser.allow(&app, &format!("/api/authorize.php?{query}")).await;
+    assert!(parameter(&answer, "code").is_some());
+    let answer = browser.allow(&app, &format!("/oauth/authorize?{query}&force_login=False&lang=None")).await;
+    assert!(parameter(&answer, "code").is_some());
+    // A challenge that is sent must still be a good one.
+    let answer = browser.get(&app, &format!("/oauth2/authorize?{query}&code_challenge=abc")).await;
+    assert_eq!(parameter(&answer, "error").as_deref(), Some("invalid_request"));
+}
+
+#[actix_web::test]
+async fn out_of_band_the_code_is_shown() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    let oob = RedirectUri::OUT_OF_BAND;
+    register(&app, Registration { redirect_uris: vec![RedirectUri::parse(oob).unwrap()], ..shop() }).await;
+    let mut browser = Browser::default();
+    let answer = browser.allow(&app, &request(&[("redirect_uri", oob)])).await;
+    assert_eq!((answer.status, answer.header("location")), (200, None));
+    assert!(text(&answer).contains("Authorization code"));
+    let page = browser.get(&app, &request(&[("redirect_uri", oob), ("prompt", "consent")])).await;
+    let answer = browser.decide(&app, &page, "deny").await;
+    assert_eq!((answer.status, answer.header("location")), (400, None));
+    assert!(text(&answer).contains("access_denied"));
+}
+
+#[actix_web::test]
+async fn a_client_that_anybody_could_pretend_to_be_is_asked_about_every_time() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    let public = |id: &str, uri: &str, consent| Registration {
+        client_id: Some(ClientId::parse(id).unwrap()),
+        token_endpoint_auth_method: AuthMethod::None,
+        redirect_uris: vec![RedirectUri::parse(uri).unwrap()],
+        consent,
+        ..shop()
+    };
+    register(&app, public("native", "http://127.0.0.1/cb", ConsentRule::Implied)).await;
+    register(&app, public("scheme", "com.example.app:/cb", ConsentRule::Required)).await;
+    register(&app, public("spa", "https://spa.example.com/cb", ConsentRule::Required)).await;
+    let mut browser = Browser::default();
+    for (id, uri, asked) in [
+        ("native", "http://127.0.0.1:49152/cb", true),
+        ("scheme", "com.example.app:/cb", true),
+        ("spa", "https://spa.example.com/cb", false),
+    ] {
+        let asking = request(&[("client_id", id), ("redirect_uri", uri)]);
+        assert!(location(&browser.allow(&app, &asking).await).starts_with(uri));
+        let again = browser.get(&app, &asking).await;
+        assert_eq!(text(&again).contains("name=\"decision\""), asked, "{id}");
+    }
+    let none = request(&[
+        ("client_id", "spa"),
+        ("redirect_uri", "https://spa.example.com/cb"),
+        ("code_challenge", ""),
+    ]);
+    let none = none.replace("&code_challenge_method=S256", "");
+    assert_eq!(parameter(&browser.get(&app, &none).await, "error").as_deref(), Some("invalid_request"));
+}
+
+#[actix_web::test]
+async fn consent_is_implied_only_where_an_administrator_says_so() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    register(&app, Registration { consent: ConsentRule::Implied, ..shop() }).await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    let next = location(&browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await);
+    assert!(parameter(&browser.get(&app, &next).await, "code").is_some());
+}
+
+#[actix_web::test]
+async fn a_claim_asks_for_the_scope_that_stands_for_it() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    let claims = json!({ "id_token": { "email": null }, "userinfo": { "address": { "essential": true } } });
+    let asking = request(&[("scope", "openid"), ("claims", &claims.to_string())]);
+    let page = browser.get(&app, &asking).await;
+    let next = location(&browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await);
+    let page = text(&browser.get(&app, &next).await);
+    assert!(page.contains("See your e-mail address"));
+    assert!(!page.contains("See your postal address"), "the client may not have it");
+    for malformed in ["x", "[]", "{\"userinfo\":1}", "\"email\""] {
+        let answer = browser.get(&app, &request(&[("claims", malformed)])).await;
+        assert_eq!(parameter(&answer, "error").as_deref(), Some("invalid_request"), "{malformed}");
+    }
+}
+
+#[actix_web::test]
+async fn errors_go_to_the_client_once_its_redirect_uri_is_known() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    let admin = format!("{ISSUER}/admin");
+    for (members, error) in [
+        ([("response_type", "token")], "unsupported_response_type"),
+        ([("response_type", "")], "invalid_request"),
+        ([("response_mode", "fragment")], "invalid_request"),
+        ([("scope", "follow")], "invalid_scope"),
+        ([("scope", "signet:keys")], "invalid_scope"),
+        ([("scope", "a\"b")], "invalid_scope"),
+        ([("resource", "https://elsewhere.example.com")], "invalid_target"),
+        ([("resource", &*admin)], "invalid_target"),
+        ([("code_challenge", "")], "invalid_request"),
+        ([("code_challenge", "short")], "invalid_request"),
+        ([("code_challenge_method", "plain")], "invalid_request"),
+        ([("code_challenge_method", "")], "invalid_request"),
+        ([("prompt", "create")], "invalid_request"),
+        ([("max_age", "-1")], "invalid_request"),
+        ([("max_age", "x")], "invalid_request"),
+        ([("id_token_hint", "x.y.z")], "invalid_request"),
+        ([("nonce", &*"n".repeat(513))], "invalid_request"),
+        ([("request", "x")], "request_not_supported"),
+        ([("request_uri", "https://a.example/r")], "request_uri_not_supported"),
+        ([("registration", "{}")], "registration_not_supported"),
+    ] {
+        let answer = browser.get(&app, &request(&members)).await;
+        assert_eq!(parameter(&answer, "error").as_deref(), Some(error), "{members:?}");
+        assert!(location(&answer).starts_with(&format!("{CALLBACK}?error=")), "{members:?}");
+        assert_eq!(parameter(&answer, "state").as_deref(), Some("af0ifjsldkj"), "{members:?}");
+        assert_eq!(parameter(&answer, "iss").as_deref(), Some(ISSUER), "{members:?}");
+    }
+}
+
+#[actix_web::test]
+async fn errors_stay_here_until_then() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    for (members, names) in [
+        ([("client_id", "")], "client_id"),
+        ([("client_id", "nobody")], "client_id"),
+        ([("redirect_uri", "https://evil.example/")], "redirect_uri"),
+    ] {
+        let answer = browser.get(&app, &request(&members)).await;
+        assert_eq!((answer.status, answer.header("location")), (400, None), "{members:?}");
+        assert!(text(&answer).contains(names), "{members:?}");
+        assert!(!text(&answer).contains("evil.example"), "nothing of the request is repeated");
+    }
+    let twice = format!("{}&state=b", request(&[]));
+    let answer = browser.get(&app, &twice).await;
+    assert_eq!((answer.status, answer.header("location")), (400, None));
+    let long = request(&[("state", &"s".repeat(9000))]);
+    assert_eq!(browser.get(&app, &long).await.status, 400);
+    let demo = app.demo().0.to_owned();
+    let answer = browser.get(&app, &request(&[("client_id", &demo), ("redirect_uri", "")])).await;
+    assert_eq!(answer.status, 400, "a client without redirect URIs");
+}
+
+#[actix_web::test]
+async fn the_one_redirect_uri_may_be_left_out() {
+    let app = service().await;
+    let answer = Browser::default().allow(&app, &request(&[("redirect_uri", "")])).await;
+    assert!(location(&answer).starts_with(&format!("{CALLBACK}?code=")));
+}
+
+#[actix_web::test]
+async fn a_disabled_account_is_signed_in_no_more() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    browser.allow(&app, &request(&[])).await;
+    let services = &app.app.state.services;
+    let user = services.accounts.named("ada@example.com").await.unwrap().unwrap();
+    let change = signet::users::AccountChange { disabled: Some(true), ..Default::default() };
+    services.accounts.update(&user, &change).await.unwrap();
+    let page = browser.get(&app, &request(&[])).await;
+    let again = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert_eq!(again.status, 400);
+}
+
+#[actix_web::test]
+async fn cross_origin_scripts_can_not_ask() {
+    let app = service().await;
+    let preflight = TestRequest::with_uri("/oauth2/authorize")
+        .method(actix_web::http::Method::OPTIONS)
+        .insert_header(("Origin", "https://shop.example.com"))
+        .insert_header(("Access-Control-Request-Method", "GET"));
+    let answer = app.send(preflight).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (405, None));
+}

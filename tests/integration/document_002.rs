@@ -1,0 +1,328 @@
+//! The older document that speaks of `/auth/token` and `/users`: its own examples as requests, word for word but for
+//! host, id and secret.
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::test::TestRequest;
+use serde_json::{Value, json};
+use signet::oauth::{ClientId, Subject};
+use signet::tokens::Authorized;
+
+use crate::test_app::{Answer, ISSUER, TestApp, bearer, form};
+
+/// Where the accounts are served.
+const PATHS: [&str; 2] = ["/users", "/v1/users"];
+
+/// A client that may keep accounts, registered as an operator would; its id and secret.
+async fn keeper(app: &TestApp, scope: &str) -> (String, String) {
+    let registration = json!({
+        "client_name": "Directory",
+        "scope": scope,
+        "resources": [format!("{ISSUER}/users")],
+    });
+    let answer = app.administer(Method::POST, "/admin/clients", Some(registration)).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let member = |name: &str| answer.json()[name].as_str().expect(name).to_owned();
+    (member("client_id"), member("client_secret"))
+}
+
+/// A token as the document says to get it.
+async fn token(app: &TestApp, (client_id, client_secret): &(String, String)) -> String {
+    let body = format!("grant_type=client_credentials&client_id={client_id}&client_secret={client_secret}");
+    let answer = app.send(form("/auth/token", &body)).await;
+    assert_eq!(answer.json()["token_type"], "bearer");
+    answer.access_token()
+}
+
+struct Directory {
+    app: TestApp,
+    keeper: (String, String),
+}
+
+impl Directory {
+    async fn open() -> Self {
+        let app = TestApp::start().await;
+        let keeper = keeper(&app, "users:read users:write").await;
+        Self { app, keeper }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let token = token(&self.app, &self.keeper).await;
+        let mut request = TestRequest::with_uri(path).method(method).insert_header(bearer(&token));
+        if let Some(body) = body {
+            request = request.set_json(body);
+        }
+        self.app.send(request).await
+    }
+
+    async fn add(&self, name: &str, email: &str) -> String {
+        let body = json!({ "name": name, "email": email, "password": "securepassword123" });
+        let answer = self.call(Method::POST, "/users", Some(body)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+#[actix_web::test]
+async fn a_user_is_created_shown_changed_and_deleted_as_documented() {
+    for path in PATHS {
+        let directory = Directory::open().await;
+        // The clock stands at 2027-01-15T08:00:00Z.
+        let body = json!({ "name": "Charlie Chaplin", "email": "charlie@example.com", "password": "securepassword123" });
+        let created = directory.call(Method::POST, path, Some(body)).await;
+        assert_eq!(created.status, 201);
+        let id = created.json()["id"].as_str().unwrap().to_owned();
+        assert!(id.starts_with("user_") && id.len() == 31, "{id}");
+        let charlie = json!({
+            "id": id,
+            "name": "Charlie Chaplin",
+            "email": "charlie@example.com",
+            "created_at": "2027-01-15T08:00:00Z",
+        });
+        assert_eq!(created.json(), charlie);
+        assert_eq!(created.header("location"), Some(format!("{path}/{id}").as_str()));
+
+        let shown = directory.call(Method::GET, &format!("{path}/{id}"), None).await;
+        assert_eq!((shown.status, shown.json()), (200, charlie));
+
+        directory.app.pass(Duration::from_mins(90)).await;
+        let body = json!({ "name": "Alice W.", "email": "alice.w@example.com" });
+        let changed = directory.call(Method::PUT, &format!("{path}/{id}"), Some(body)).await;
+        let alice = json!({
+            "id": id,
+            "name": "Alice W.",
+            "email": "alice.w@example.com",
+            "created_at": "2027-01-15T08:00:00Z",
+            "updated_at": "2027-01-15T09:30:00Z",
+        });
+        assert_eq!((changed.status, changed.json()), (200, alice));
+
+        let deleted = directory.call(Method::DELETE, &format!("{path}/{id}"), None).await;
+        assert_eq!((deleted.status, deleted.body.len()), (204, 0));
+        let not_found =
+            json!({ "error": "User not found", "message": "The specified user ID does not exist." });
+        for (method, body) in
+            [(Method::GET, None), (Method::PUT, Some(json!({ "name": "Nobody" }))), (Method::DELETE, None)]
+        {
+            let answer = directory.call(method, &format!("{path}/{id}"), body).await;
+            assert_eq!((answer.status, answer.json()), (404, not_found.clone()));
+        }
+        // What can't be an identifier is not there either.
+        let answer = directory.call(Method::GET, &format!("{path}/1"), None).await;
+        assert_eq!((answer.status, answer.json()), (404, not_found));
+    }
+}
+
+#[actix_web::test]
+async fn users_are_listed_in_the_order_in_which_they_were_made() {
+    let directory = Directory::open().await;
+    for number in 0..25 {
+        directory.app.clock.advance(Duration::from_secs(1));
+        directory.add(&format!("Person {number}"), &format!("p{number}@example.com")).await;
+    }
+    let numbers = |answer: &Answer| -> Vec<usize> {
+        let json = answer.json();
+        let users = json.as_array().expect("an array");
+        users.iter().map(|user| user["name"].as_str().unwrap()[7..].parse().unwrap()).collect()
+    };
+    for (query, expected) in [
+        ("", (0..20).collect::<Vec<_>>()),
+        ("?limit=2", vec![0, 1]),
+        ("?limit=3&offset=4", vec![4, 5, 6]),
+        ("?offset=20", (20..25).collect()),
+        ("?offset=24&limit=100", vec![24]),
+        ("?offset=25", vec![]),
+        ("?offset=18446744073709551615", vec![]),
+        ("?unheard_of=1&limit=1", vec![0]),
+    ] {
+        for path in PATHS {
+            let answer = directory.call(Method::GET, &format!("{path}{query}"), None).await;
+            assert_eq!(answer.status, 200, "{query}");
+            assert_eq!(numbers(&answer), expected, "{query}");
+        }
+    }
+    for query in ["limit=0", "limit=101", "limit=-1", "limit=x", "offset=-1", "offset=x", "limit=1&limit=2"] {
+        let answer = directory.call(Method::GET, &format!("/users?{query}"), None).await;
+        answer.refused(400, "invalid_request");
+        assert!(answer.json()["message"].is_string(), "{query}");
+    }
+}
+
+#[actix_web::test]
+async fn what_a_user_can_not_be_is_refused_with_the_reason() {
+    let directory = Directory::open().await;
+    let good =
+        json!({ "name": "Alice Wonderland", "email": "alice@example.com", "password": "securepassword123" });
+    for (member, value, reason) in [
+        ("name", json!(""), "name must be 1 to 120 characters"),
+        ("name", json!("a\u{0}b"), "name must be 1 to 120 characters"),
+        ("email", json!("alice"), "email must be an address"),
+        ("email", json!(7), "wrong type"),
+        ("password", json!("short12"), "at least 8 characters; 15 or more are advised"),
+        ("password", json!("x".repeat(129)), "at most 128 characters"),
+        ("password", json!("Password1"), "one of the commonest"),
+        ("password", json!("alice@example.com"), "must not be your name"),
+        ("password", json!("Wonderland1985!"), "must not be your name"),
+        ("password", json!("Signet2027"), "must not be your name"),
+        ("administrator", json!(true), "unknown field `administrator`"),
+        ("id", json!("user_abc123"), "unknown field `id`"),
+    ] {
+        let mut body = good.clone();
+        body[member] = value;
+        let answer = directory.call(Method::POST, "/users", Some(body)).await;
+        answer.refused(400, "invalid_request");
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(reason), "{member}: {message}");
+    }
+    let token = token(&directory.app, &directory.keeper).await;
+    for body in ["", "{", "[]", "null", r#"{"name":"A"}"#] {
+        let request = TestRequest::post().uri("/users").insert_header(bearer(&token));
+        directory.app.send(request.set_payload(body)).await.refused(400, "invalid_request");
+    }
+    let id = directory.add("Alice Wonderland", "alice@example.com").await;
+    for body in [json!({}), json!({ "disabled": true }), json!({ "email": "x" }), json!({ "password": "1" })]
+    {
+        let answer = directory.call(Method::PUT, &format!("/users/{id}"), Some(body)).await;
+        answer.refused(400, "invalid_request");
+    }
+    // Eight characters of several bytes are enough; composition does not matter.
+    let body = json!({ "name": "李", "email": "li@example.com", "password": "山川異域風月同天" });
+    assert_eq!(directory.call(Method::POST, "/users", Some(body)).await.status, 201);
+}
+
+#[actix_web::test]
+async fn an_email_is_one_users_in_any_letter_case_until_it_is_free() {
+    let directory = Directory::open().await;
+    let alice = directory.add("Alice", "alice@example.com").await;
+    let bob = directory.add("Bob", "bob@example.com").await;
+    let taken = |email: &str| json!({ "name": "Eve", "email": email, "password": "securepassword123" });
+    let answer = directory.call(Method::POST, "/users", Some(taken("ALICE@Example.com"))).await;
+    assert_eq!(answer.json(), json!({ "error": "conflict", "message": "the email is taken" }));
+    assert_eq!(answer.status, 409);
+    let change = |email: &str| Some(json!({ "email": email }));
+    let path = format!("/users/{bob}");
+    assert_eq!(directory.call(Method::PUT, &path, change("Alice@example.com")).await.status, 409);
+    // One's own address in other letters is no conflict.
+    assert_eq!(directory.call(Method::PUT, &path, change("BOB@example.com")).await.status, 200);
+    assert_eq!(directory.call(Method::PUT, &path, change("robert@example.com")).await.status, 200);
+    assert_eq!(directory.call(Method::POST, "/users", Some(taken("bob@example.com"))).await.status, 201);
+    assert_eq!(directory.call(Method::DELETE, &format!("/users/{alice}"), None).await.status, 204);
+    assert_eq!(directory.call(Method::POST, "/users", Some(taken("alice@example.com"))).await.status, 201);
+}
+
+#[actix_web::test]
+async fn nobody_gets_at_users_without_exactly_the_scope() {
+    let directory = Directory::open().await;
+    let id = directory.add("Alice", "alice@example.com").await;
+    let app = &directory.app;
+    let (reader, writer) = (keeper(app, "users:read").await, keeper(app, "users:write").await);
+    let (reads, writes) = (token(app, &reader).await, token(app, &writer).await);
+    let (demo, admin) = (app.demo_token().await, app.admin_token().await);
+    let table = signet::http::served();
+    let routes: Vec<_> =
+        table.iter().filter(|each| PATHS.iter().any(|path| each.path.starts_with(path))).collect();
+    assert_eq!(routes.len(), 10);
+    for route in routes {
+        let path = route.path.replace("{id}", &id);
+        let request = || TestRequest::with_uri(&path).method(route.method.clone());
+        let anonymous = app.send(request()).await;
+        anonymous.refused(401, "invalid_token");
+        assert_eq!(anonymous.header("www-authenticate"), Some("Bearer realm=\"signet\""));
+        for token in ["nonsense", &demo, &admin] {
+            let answer = app.send(request().insert_header(bearer(token))).await;
+            answer.refused(401, "invalid_token");
+            assert!(answer.header("www-authenticate").unwrap().contains("error=\"invalid_token\""));
+        }
+        let (wrong, needed) =
+            if route.method == Method::GET { (&writes, "users:read") } else { (&reads, "users:write") };
+        let answer = app.send(request().insert_header(bearer(wrong))).await;
+        answer.refused(403, "insufficient_scope");
+        assert_eq!(answer.json()["message"], format!("this needs the scope {needed}"));
+    }
+    assert!(app.audit_log().contains("\"users.refused\""));
+    // A client that is no longer allowed does not go on with the token it holds.
+    let change = json!({ "scope": "users:write", "default_scope": "users:write" });
+    let path = format!("/admin/clients/{}", reader.0);
+    assert_eq!(app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
+    let request = TestRequest::get().uri("/users").insert_header(bearer(&reads));
+    app.send(request).await.refused(403, "insufficient_scope");
+    // And a revoked token opens nothing.
+    let revocation = json!({ "client_id": writer.0 });
+    assert_eq!(app.administer(Method::POST, "/admin/revocations", Some(revocation)).await.status, 200);
+    let request = TestRequest::delete().uri(&format!("/users/{id}")).insert_header(bearer(&writes));
+    app.send(request).await.refused(401, "invalid_token");
+}
+
+/// A token that a person let `client_id` have.
+fn token_of_a_person(app: &TestApp, client_id: &str, user: &str) -> String {
+    let services = &app.app.state.services;
+    let users = services.resources.users();
+    let authorized = Authorized {
+        subject: &Subject::parse(user).unwrap(),
+        client_id: &ClientId::parse(client_id).unwrap(),
+        audience: &[&users.uri],
+        scope: &users.scope,
+        lifetime: 60,
+        algorithm: users.algorithm,
+        grant: None,
+    };
+    services.access_tokens.issue(&authorized).unwrap().access_token.expose().to_owned()
+}
+
+#[actix_web::test]
+async fn a_token_that_speaks_for_a_person_counts_only_while_they_are_an_administrator() {
+    let directory = Directory::open().await;
+    let app = &directory.app;
+    let id = directory.add("Alice", "alice@example.com").await;
+    let path = format!("/admin/users/{id}");
+    let list = || async {
+        let token = token_of_a_person(app, &directory.keeper.0, &id);
+        app.send(TestRequest::get().uri("/users").insert_header(bearer(&token))).await
+    };
+    list().await.refused(403, "insufficient_scope");
+    for (change, status) in [
+        (json!({ "administrator": true }), 200),
+        (json!({ "disabled": true }), 403),
+        (json!({ "disabled": false }), 200),
+        (json!({ "administrator": false }), 403),
+    ] {
+        assert_eq!(app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
+        assert_eq!(list().await.status, status);
+    }
+    // Nor do they count for somebody who was deleted, or never was.
+    assert_eq!(app.administer(Method::DELETE, &path, None).await.status, 204);
+    list().await.refused(403, "insufficient_scope");
+}
+
+#[actix_web::test]
+async fn administrators_accounts_are_out_of_reach_of_the_users_api() {
+    let directory = Directory::open().await;
+    let body = json!({ "name": "Root", "email": "root@example.com", "administrator": true });
+    let made = directory.app.administer(Method::POST, "/admin/users", Some(body)).await;
+    let path = format!("/users/{}", made.json()["id"].as_str().unwrap());
+    assert_eq!(directory.call(Method::GET, &path, None).await.status, 200);
+    let body = json!({ "password": "a password of the attacker" });
+    directory.call(Method::PUT, &path, Some(body)).await.refused(403, "insufficient_scope");
+    directory.call(Method::DELETE, &path, None).await.refused(403, "insufficient_scope");
+}
+
+#[actix_web::test]
+async fn what_was_acknowledged_is_there_after_a_restart_and_every_change_is_audited() {
+    let directory = Directory::open().await;
+    let id = directory.add("Alice", "alice@example.com").await;
+    let body = json!({ "name": "Alice W.", "password": "another password" });
+    assert_eq!(directory.call(Method::PUT, &format!("/users/{id}"), Some(body)).await.status, 200);
+    let Directory { app, keeper } = directory;
+    let directory = Directory { app: app.restart(|_| {}).await, keeper };
+    let shown = directory.call(Method::GET, &format!("/users/{id}"), None).await;
+    assert_eq!(shown.json()["name"], "Alice W.");
+    let taken = json!({ "name": "Eve", "email": "ALICE@example.com", "password": "securepassword123" });
+    assert_eq!(directory.call(Method::POST, "/users", Some(taken)).await.status, 409);
+    assert_eq!(directory.call(Method::DELETE, &format!("/users/{id}"), None).await.status, 204);
+    let log = directory.app.audit_log();
+    for entry in ["\"user.registered\"", "\"user.changed\"", "[\"name\",\"password\"]", "\"user.deleted\""] {
+        assert!(log.contains(entry), "{entry}");
+    }
+    assert!(!log.contains("securepassword123") && !log.contains("another password"));
+}

@@ -1,0 +1,82 @@
+//! `signet users` as it is typed: through the admin API of a running service, and on the data of a stopped one.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::process::{Process, free_port};
+
+/// Where the service is, and who administers it.
+struct Place<'a> {
+    dir: &'a Path,
+    issuer: &'a str,
+    admin: (String, String),
+}
+
+impl Place<'_> {
+    /// Runs `signet users …` with `input` on standard input.
+    fn users(&self, args: &[&str], input: &str) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_signet"))
+            .args(["--json", "--issuer", self.issuer, "users"])
+            .args(args)
+            .current_dir(self.dir)
+            .env_clear()
+            .env("SIGNET_ADMIN_CLIENT_ID", &self.admin.0)
+            .env("SIGNET_ADMIN_CLIENT_SECRET", &self.admin.1)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    #[track_caller]
+    fn done(&self, args: &[&str], input: &str) -> Value {
+        let output = self.users(args, input);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Every command once, on whatever `how` names.
+    fn keep_accounts(&self, how: &[&str], email: &str) {
+        let run = |args: &[&str], input: &str| self.done(&[args, how].concat(), input);
+        let add = ["add", "--name", "Alice", "--email", email, "--admin", "--password-file", "-"];
+        let made = run(&add, "correct horse battery\n");
+        assert_eq!((&made["email"], &made["administrator"]), (&email.into(), &true.into()));
+        let id = made["id"].as_str().unwrap();
+        assert_eq!(run(&["show", id], ""), made);
+        assert_eq!(run(&["list", "--limit", "1", "--offset", "0"], "")["users"].as_array().unwrap().len(), 1);
+        let changed =
+            run(&["change", id, "--name", "Alice W.", "--username", "alice", "--admin", "false"], "");
+        assert_eq!((&changed["name"], &changed["preferred_username"]), (&"Alice W.".into(), &"alice".into()));
+        assert_eq!(changed["administrator"], false);
+        assert_eq!(run(&["disable", id], "")["disabled"], true);
+        assert_eq!(run(&["enable", id], "")["disabled"], false);
+        run(&["set-password", id], "another long password\n");
+        let refused = self.users(&[&["set-password", id], how].concat(), "password\n");
+        assert_eq!(refused.status.code(), Some(1));
+        let reason = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(reason.contains("one of the commonest"), "{reason}");
+        run(&["delete", id], "");
+        let gone = self.users(&[&["show", id], how].concat(), "");
+        assert_eq!(gone.status.code(), Some(1));
+    }
+}
+
+#[test]
+fn accounts_are_kept_on_a_running_service_and_on_a_stopped_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Process::start(dir.path(), free_port(), &[]);
+    let issuer = service.issuer.clone();
+    let place = Place { dir: dir.path(), issuer: &issuer, admin: service.credentials("administrator") };
+    place.keep_accounts(&[], "alice@example.com");
+    let made = place.done(&["add", "--name", "Bob", "--email", "bob@example.com"], "");
+    assert_eq!(service.terminate(), Some(0));
+    place.keep_accounts(&["--offline"], "alice@example.com");
+    let listed = place.done(&["list", "--offline"], "");
+    assert_eq!(listed["users"], Value::Array(vec![made]));
+}

@@ -34,7 +34,7 @@ const USERS: Option<&str> = Some("signet:users");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 63] = [
+static TABLE: [Served; 75] = [
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -74,6 +74,18 @@ static TABLE: [Served; 63] = [
     post("/console/keys/rotate", None, || web::post().to(console::keys::rotate)),
     get("/console/keys/{kid}/compromise", None, || read().to(console::keys::ask_compromise)),
     post("/console/keys/{kid}/compromise", None, || web::post().to(console::keys::compromise)),
+    get("/console/clients", None, || read().to(console::clients::list)),
+    get("/console/new-client", None, || read().to(console::clients::new)),
+    post("/console/new-client", None, || web::post().to(console::clients::register)),
+    get("/console/clients/{client_id}", None, || read().to(console::clients::one)),
+    post("/console/clients/{client_id}", None, || web::post().to(console::clients::act)),
+    get("/console/users", None, || read().to(console::users::list)),
+    get("/console/users/{id}", None, || read().to(console::users::one)),
+    post("/console/users/{id}", None, || web::post().to(console::users::act)),
+    get("/console/resources", None, || read().to(console::resources::get)),
+    get("/console/revocations", None, || read().to(console::revocations::get)),
+    post("/console/revocations", None, || web::post().to(console::revocations::act)),
+    get("/console/audit", None, || read().to(console::audit::get)),
     get("/oauth2/userinfo", None, || read().to(userinfo::standard)),
     post("/oauth2/userinfo", None, || web::post().to(userinfo::standard)),
     get("/api/userinfo.php", None, || read().to(userinfo::php)),

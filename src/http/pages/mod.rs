@@ -10,6 +10,7 @@ mod assets;
 pub(super) mod authorize;
 mod browser;
 mod cookies;
+mod fields;
 mod frame;
 pub(super) mod console;
 mod scopes;

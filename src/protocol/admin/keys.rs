@@ -50,9 +50,9 @@ pub struct ImportRequest {
 pub struct AllKeys {
     /// Those that sign.
     #[serde(flatten)]
-    signing: KeyList,
+    pub signing: KeyList,
     /// Those that seal.
-    sealing: Vec<SealingKeyView>,
+    pub sealing: Vec<SealingKeyView>,
 }
 
 /// Every key and where it stands.

@@ -8,9 +8,9 @@ use super::timeline::{self, Timeline};
 use super::{administrator, words};
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::http::{State, body};
-use crate::keys::{Compromised, KeyView, Phase, Rotations};
+use crate::keys::{Compromised, KeyView, Phase, Rotations, SealingKeyView};
 use crate::oauth::Algorithm;
-use crate::protocol::admin::keys::{CompromiseRequest, RotationRequest};
+use crate::protocol::admin::keys::{AllKeys, CompromiseRequest, RotationRequest};
 use crate::protocol::{Params, ProtocolError, admin};
 
 const PLACE: &str = "/console/keys";
@@ -24,6 +24,7 @@ struct Keys<'a> {
     shell: Shell<'a>,
     timeline: Timeline,
     keys: Vec<KeyRow>,
+    sealing: Vec<SealingRow>,
     events: Vec<Event>,
 }
 
@@ -37,6 +38,14 @@ struct KeyRow {
     forgotten: String,
     fetchers: usize,
     can_be_condemned: bool,
+}
+
+struct SealingRow {
+    id: String,
+    phase: &'static str,
+    made: String,
+    seals_from: String,
+    forgotten: String,
 }
 
 struct Event {
@@ -71,6 +80,8 @@ struct RotationRow {
 struct Compromise<'a> {
     shell: Shell<'a>,
     kid: &'a str,
+    /// Whether it seals rather than signs.
+    seals: bool,
     signs_now: Option<String>,
     named_until: Option<String>,
     breaks: Vec<BreakageRow>,
@@ -108,14 +119,27 @@ impl From<&KeyView> for KeyRow {
     }
 }
 
+impl From<&SealingKeyView> for SealingRow {
+    fn from(key: &SealingKeyView) -> Self {
+        Self {
+            id: key.id.to_string(),
+            phase: if key.seals { "seals now" } else { "opens" },
+            made: words::seconds(key.created_at),
+            seals_from: words::seconds(key.seal_from),
+            forgotten: words::optional(key.forget_at),
+        }
+    }
+}
+
 /// How the keys live.
 pub(in crate::http) async fn list(state: web::Data<State>, visitor: Visitor) -> Answered {
-    let list = admin::keys::list(&state.services).signing;
+    let AllKeys { signing: list, sealing } = admin::keys::list(&state.services);
     let events = admin::keys::plan(&state.services).events.into_iter();
     let template = Keys {
         shell: Shell::new(&state, &visitor, PLACE),
         timeline: timeline::draw(&list),
         keys: list.keys.iter().map(KeyRow::from).collect(),
+        sealing: sealing.iter().map(SealingRow::from).collect(),
         events: events.map(|event| Event { date: words::seconds(event.at), words: event.words }).collect(),
     };
     Ok(show(None, &template))
@@ -219,11 +243,10 @@ pub(in crate::http) async fn compromise(
     }
     let request = CompromiseRequest { reason };
     let done = admin::keys::compromise(&state.services, &administrator(&visitor), &kid, &request).await?;
-    let signs = match &done.signs_now {
-        Some(signs) => format!("{} signs now.", timeline::short(signs.as_str())),
-        None => "No key of its algorithm signs now.".to_owned(),
-    };
-    let text = format!("The key {} is compromised. {signs}", timeline::short(&kid));
+    let signs = done.signs_now.map_or_else(String::new, |signs| {
+        format!(" {} signs now.", timeline::short(signs.as_str()))
+    });
+    let text = format!("The key {} is compromised.{signs}", timeline::short(&kid));
     after(&state, &visitor, (PLACE, Notice::done(text)))
 }
 
@@ -237,6 +260,7 @@ fn compromise_page(
     let template = Compromise {
         shell: Shell::new(state, visitor, PLACE).with_problem(problem),
         kid,
+        seals: state.services.sealing_keys.contains(kid),
         signs_now: preview.signs_now.as_ref().map(ToString::to_string),
         named_until: preview.named_until.map(words::seconds),
         breaks: breakages(&preview.breaks),

@@ -2,10 +2,16 @@
 //!
 //! One file a page; `timeline` is the geometry of the keys' drawing, `words` how dates and the like are written.
 
+pub(in crate::http) mod audit;
+mod client_form;
+pub(in crate::http) mod clients;
+mod entries;
 pub(in crate::http) mod keys;
 pub(in crate::http) mod overview;
-mod entries;
+pub(in crate::http) mod resources;
+pub(in crate::http) mod revocations;
 mod timeline;
+pub(in crate::http) mod users;
 
 use super::shell::Visitor;
 use super::words;

@@ -56,7 +56,11 @@ pub(super) fn of_scope(account: &Account, scope: &Scope) -> Map<String, Value> {
 /// The claims that the member `id_token` of a `claims` parameter names, as far as `scope` covers them (section
 /// 5.5). Whether they are essential makes no difference, and a value that is asked for is not promised.
 #[must_use]
-pub(super) fn for_id_token(account: &Account, scope: &Scope, parameter: Option<&Value>) -> Map<String, Value> {
+pub(super) fn for_id_token(
+    account: &Account,
+    scope: &Scope,
+    parameter: Option<&Value>,
+) -> Map<String, Value> {
     let named = parameter.and_then(|claims| claims.get("id_token"));
     let mut claims = of_scope(account, scope);
     claims.retain(|claim, _| named.is_some_and(|named| named.get(claim).is_some()));

@@ -9,7 +9,7 @@ use signet::oauth::{RedirectUri, Resource, Scope, Secret};
 use signet::users::{Account, Email, NewAccount, Profile};
 use url::form_urlencoded;
 
-use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, form};
+use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, basic, form};
 
 /// Where the tests' client lets people come back to.
 pub(crate) const CALLBACK: &str = "https://shop.example.com/callback";
@@ -160,4 +160,21 @@ pub(crate) fn request(more: &[(&str, &str)]) -> String {
     let members: Vec<(&str, &str)> = usual.into_iter().filter(|(name, _)| !replaced(name)).collect();
     let more: Vec<(&str, &str)> = more.iter().copied().filter(|(_, value)| !value.is_empty()).collect();
     format!("/oauth2/authorize?{}", encoded(&[members, more].concat()))
+}
+
+/// What the client gets for its code.
+pub(crate) async fn redeem(app: &TestApp, client: &Registered, code: &str) -> serde_json::Value {
+    let secret = client.client_secret.as_ref().expect("a secret").expose();
+    let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    let body = encoded(&[
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", verifier),
+    ]);
+    let request =
+        form("/oauth2/token", &body).insert_header(basic((client.client.client_id.as_str(), secret)));
+    let answer = app.send(request).await;
+    assert_eq!(answer.status, 200, "{answer:?} {}", text(&answer));
+    answer.json()
 }

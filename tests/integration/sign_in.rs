@@ -1,0 +1,125 @@
+//! Signing in: passwords, second factors, tries.
+
+use signet::users::Enrollment;
+
+use crate::browser::{Browser, PASSWORD, ada, location, parameter, register, request, shop, state, text};
+use crate::test_app::TestApp;
+
+async fn service() -> TestApp {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    register(&app, shop()).await;
+    app
+}
+
+#[actix_web::test]
+async fn a_wrong_password_and_an_unknown_name_look_the_same() {
+    let app = service().await;
+    let mut answers = Vec::new();
+    for who in [("ada@example.com", "wrong password"), ("bob@example.com", PASSWORD), ("ada@example.com", "")]
+    {
+        let mut browser = Browser::default();
+        let page = browser.get(&app, &request(&[])).await;
+        let answer = browser.sign_in(&app, &page, who).await;
+        assert!(!browser.cookies.contains_key("signet-session"));
+        assert!(text(&answer).contains("role=\"alert\""));
+        // The sealed state differs each time; the name is the one that was typed.
+        let body = text(&answer).replace(&state(&answer), "").replace(who.0, "");
+        let headers: Vec<String> =
+            answer.headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+        answers.push((answer.status, body, headers.len()));
+    }
+    assert_eq!(answers[0].0, 400);
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
+    let log = app.audit_log();
+    assert!(log.contains("sign_in.failed") && !log.contains("bob@example.com"));
+}
+
+#[actix_web::test]
+async fn whoever_mistypes_can_go_on_with_the_same_page() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[("login_hint", "ada@example.com")])).await;
+    assert!(text(&page).contains("value=\"ada@example.com\""));
+    let page = browser.sign_in(&app, &page, ("ada@example.com", "wrong")).await;
+    let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert!(text(&browser.get(&app, &location(&answer)).await).contains("name=\"decision\""));
+    assert!(app.audit_log().contains("session.started"));
+}
+
+#[actix_web::test]
+async fn tries_are_counted_and_a_known_device_is_let_in() {
+    let app = service().await;
+    let mut owner = Browser::default();
+    let page = owner.get(&app, &request(&[])).await;
+    owner.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert!(owner.cookies.contains_key("signet-device"));
+    let mut stranger = Browser::default();
+    let page = stranger.get(&app, &request(&[])).await;
+    let mut refused = 0;
+    for _ in 0..10 {
+        let answer = stranger.sign_in(&app, &page, ("ada@example.com", "guess")).await;
+        if answer.status == 429 {
+            refused += 1;
+            assert!(answer.header("retry-after").is_some());
+            // The right password does not help now either.
+            assert_eq!(stranger.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await.status, 429);
+        }
+    }
+    assert_eq!(refused, 5);
+    let page = owner.get(&app, &request(&[("prompt", "login")])).await;
+    assert_eq!(owner.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await.status, 303);
+}
+
+/// What the authenticator app shows now.
+fn totp(app: &TestApp, enrollment: &Enrollment) -> String {
+    let secret = totp_rs::Secret::try_from_base32(enrollment.secret.expose()).unwrap();
+    let totp = totp_rs::Builder::new()
+        .with_digits(6)
+        .with_skew(1)
+        .with_step_duration(30)
+        .with_secret(secret)
+        .build()
+        .unwrap();
+    totp.generate(u64::try_from(app.now()).unwrap()).to_string()
+}
+
+#[actix_web::test]
+async fn the_second_factor_is_asked_for_where_there_is_one() {
+    let app = TestApp::start().await;
+    let account = ada(&app).await;
+    register(&app, shop()).await;
+    let factors = &app.app.state.services.second_factors;
+    let enrollment = factors.enroll(&account.id, "ada@example.com").await.unwrap();
+    let codes = factors.confirm(&account.id, &totp(&app, &enrollment)).await.unwrap().unwrap();
+    app.pass(std::time::Duration::from_secs(60)).await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    let halfway = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert_eq!(halfway.status, 200);
+    assert!(text(&halfway).contains("name=\"code\"") && !browser.cookies.contains_key("signet-session"));
+    // Nobody is signed in by half.
+    let silent = browser.get(&app, &request(&[("prompt", "none")])).await;
+    assert_eq!(parameter(&silent, "error").as_deref(), Some("login_required"));
+    let give = |code: String, page: String| [("state", page), ("code", code)];
+    let pairs = give("000000".into(), state(&halfway));
+    let members: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let again = browser.post(&app, "/oauth2/second-factor", &members).await;
+    assert_eq!(again.status, 400);
+    // Another browser can't finish what this one began.
+    let code = totp(&app, &enrollment);
+    let members = [("state", &*state(&again)), ("code", &*code)];
+    assert_eq!(Browser::default().post(&app, "/oauth2/second-factor", &members).await.status, 400);
+    let next = location(&browser.post(&app, "/oauth2/second-factor", &members).await);
+    let page = browser.get(&app, &next).await;
+    assert!(text(&page).contains("name=\"decision\""));
+    // A recovery code works too, once.
+    for (expected, code) in [(303, &codes[0]), (400, &codes[0])] {
+        let mut browser = Browser { cookies: browser.cookies.clone() };
+        let page = browser.get(&app, &request(&[("prompt", "login")])).await;
+        let halfway = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+        let members = [("state", &*state(&halfway)), ("code", code.expose())];
+        assert_eq!(browser.post(&app, "/oauth2/second-factor", &members).await.status, expected);
+    }
+}

@@ -1,0 +1,162 @@
+//! Userinfo, and which scripts may ask for it.
+
+use actix_web::http::Method;
+use actix_web::test::TestRequest;
+use serde_json::json;
+use signet::clients::Registration;
+use signet::oauth::Origin;
+
+use crate::browser::{Browser, CALLBACK, ada, encoded, parameter, redeem, register, request, shop};
+use crate::test_app::{TestApp, bearer, form};
+
+const SHOP: &str = "https://shop.example.com";
+
+/// An access token for `scope`.
+async fn token(app: &TestApp, scope: &str) -> String {
+    let origins = vec![Origin::parse(SHOP).unwrap()];
+    let shop = register(app, Registration { allowed_origins: origins, ..shop() }).await;
+    let answer = Browser::default().allow(app, &request(&[("scope", scope)])).await;
+    let tokens = redeem(app, &shop, &parameter(&answer, "code").unwrap()).await;
+    tokens["access_token"].as_str().unwrap().to_owned()
+}
+
+fn get(path: &str, token: &str) -> TestRequest {
+    TestRequest::get().uri(path).insert_header(bearer(token))
+}
+
+#[actix_web::test]
+async fn it_says_what_the_scope_covers() {
+    for (scope, expected) in [
+        ("openid", json!({})),
+        ("openid email", json!({ "email": "ada@example.com", "email_verified": true })),
+        (
+            "openid profile",
+            json!({ "name": "Ada Lovelace", "given_name": "Ada", "updated_at": 1_800_000_000 }),
+        ),
+    ] {
+        let app = TestApp::start().await;
+        let account = ada(&app).await;
+        let token = token(&app, scope).await;
+        let mut expected = expected;
+        expected["sub"] = account.id.as_str().into();
+        assert_eq!(app.send(get("/oauth2/userinfo", &token)).await.json(), expected, "{scope}");
+        let posted = TestRequest::post().uri("/oauth2/userinfo").insert_header(bearer(&token));
+        assert_eq!(app.send(posted).await.json(), expected);
+        assert_eq!(
+            app.send(form("/oauth2/userinfo", &format!("access_token={token}"))).await.json(),
+            expected
+        );
+    }
+}
+
+#[actix_web::test]
+async fn whoever_has_no_token_of_a_person_learns_nothing() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    let good = token(&app, "openid email").await;
+    for path in ["/oauth2/userinfo", "/api/userinfo.php"] {
+        app.send(TestRequest::get().uri(path)).await.refused(401, "invalid_token");
+        app.send(get(path, "x")).await.refused(401, "invalid_token");
+        app.send(get(path, &format!("{good}x"))).await.refused(401, "invalid_token");
+        app.send(TestRequest::get().uri(path).insert_header(("Authorization", "Basic YTpi")))
+            .await
+            .refused(401, "invalid_token");
+        // A client's own token has no person, and no openid.
+        app.send(get(path, &app.demo_token().await)).await.refused(403, "insufficient_scope");
+        app.send(TestRequest::get().uri(&format!("{path}?access_token={good}")))
+            .await
+            .refused(401, "invalid_token");
+    }
+    let both = form("/oauth2/userinfo", &format!("access_token={good}")).insert_header(bearer(&good));
+    app.send(both).await.refused(400, "invalid_request");
+    let services = &app.app.state.services;
+    let user = services.accounts.named("ada@example.com").await.unwrap().unwrap();
+    let change = signet::users::AccountChange { disabled: Some(true), ..Default::default() };
+    services.accounts.update(&user, &change).await.unwrap();
+    app.send(get("/oauth2/userinfo", &good)).await.refused(401, "invalid_token");
+}
+
+#[actix_web::test]
+async fn a_token_without_openid_is_not_enough() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    let token = token(&app, "email read").await;
+    app.send(get("/oauth2/userinfo", &token)).await.refused(403, "insufficient_scope");
+}
+
+#[actix_web::test]
+async fn a_revoked_token_says_nothing() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    let token = token(&app, "openid").await;
+    assert_eq!(app.send(get("/oauth2/userinfo", &token)).await.status, 200);
+    let user = app.app.state.services.accounts.named("ada@example.com").await.unwrap().unwrap();
+    app.administer(Method::POST, "/admin/revocations", Some(json!({ "sub": user.as_str() }))).await;
+    app.send(get("/oauth2/userinfo", &token)).await.refused(401, "invalid_token");
+}
+
+#[actix_web::test]
+async fn the_older_document_has_its_own_words() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    let exempt = Registration { require_pkce: Some(false), ..shop() };
+    let shop = register(&app, exempt).await;
+    let query = encoded(&[("client_id", "shop"), ("redirect_uri", CALLBACK), ("response_type", "code")]);
+    let answer = Browser::default().allow(&app, &format!("/api/authorize.php?{query}")).await;
+    let code = parameter(&answer, "code").unwrap();
+    let secret = shop.client_secret.as_ref().unwrap().expose().to_owned();
+    let body = encoded(&[("code", &code), ("client_id", "shop"), ("client_secret", &secret)]);
+    let token = app.send(form("/api/token.php", &body)).await.access_token();
+    let expected =
+        json!({ "username": "ada@example.com", "email": "ada@example.com", "full_name": "Ada Lovelace" });
+    assert_eq!(app.send(get("/api/userinfo.php", &token)).await.json(), expected);
+}
+
+#[actix_web::test]
+async fn scripts_of_registered_origins_may_ask_and_no_others() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    let token = token(&app, "openid").await;
+    let preflight = |path: &str, origin: &str| {
+        TestRequest::with_uri(path)
+            .method(Method::OPTIONS)
+            .insert_header(("Origin", origin.to_owned()))
+            .insert_header(("Access-Control-Request-Method", "POST"))
+    };
+    for path in ["/oauth2/token", "/oauth2/userinfo", "/oauth2/revoke"] {
+        let answer = app.send(preflight(path, SHOP)).await;
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (204, Some(SHOP)),
+            "{path}"
+        );
+        for origin in [
+            "https://evil.example",
+            "null",
+            "https://shop.example.com.evil.example",
+            "https://shop.example.com:444",
+        ] {
+            let answer = app.send(preflight(path, origin)).await;
+            assert_eq!(
+                (answer.status, answer.header("access-control-allow-origin")),
+                (405, None),
+                "{path} {origin}"
+            );
+        }
+    }
+    for path in ["/.well-known/jwks.json", "/.well-known/openid-configuration"] {
+        let answer = app.send(preflight(path, "https://any.example")).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")), "{path}");
+    }
+    for path in
+        ["/oauth2/authorize", "/oauth2/sign-in", "/oauth2/consent", "/oauth2/introspect", "/admin/keys"]
+    {
+        let answer = app.send(preflight(path, SHOP)).await;
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+    }
+    for (origin, allowed) in [(SHOP, Some(SHOP)), ("https://evil.example", None)] {
+        let answer = app.send(get("/oauth2/userinfo", &token).insert_header(("Origin", origin))).await;
+        assert_eq!(answer.header("access-control-allow-origin"), allowed);
+        assert_eq!(answer.header("access-control-allow-credentials"), None);
+    }
+}

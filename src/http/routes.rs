@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 
 use super::cors::{self, Cors, Open};
 use super::observe::Observe;
+use super::pages::console;
 use super::{State, admin, apps, limits, pages, publish, reply, token, userinfo, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
@@ -34,7 +35,7 @@ const API_KEYS: Option<&str> = Some("signet:api-keys");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 62] = [
+static TABLE: &[Served] = &[
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -68,6 +69,24 @@ static TABLE: [Served; 62] = [
     post("/oauth2/logout", None, || web::post().to(pages::sign_out::logout_by_post)),
     post("/oauth2/sign-out", None, || web::post().to(pages::sign_out::sign_out)),
     get("/assets/{name}", None, || read().to(pages::asset)),
+    get("/console", None, || read().to(console::overview::get)),
+    get("/console/keys", None, || read().to(console::keys::list)),
+    get("/console/keys/rotate", None, || read().to(console::keys::ask_rotation)),
+    post("/console/keys/rotate", None, || web::post().to(console::keys::rotate)),
+    get("/console/keys/{kid}/compromise", None, || read().to(console::keys::ask_compromise)),
+    post("/console/keys/{kid}/compromise", None, || web::post().to(console::keys::compromise)),
+    get("/console/clients", None, || read().to(console::clients::list)),
+    get("/console/new-client", None, || read().to(console::clients::new)),
+    post("/console/new-client", None, || web::post().to(console::clients::register)),
+    get("/console/clients/{client_id}", None, || read().to(console::clients::one)),
+    post("/console/clients/{client_id}", None, || web::post().to(console::clients::act)),
+    get("/console/users", None, || read().to(console::users::list)),
+    get("/console/users/{id}", None, || read().to(console::users::one)),
+    post("/console/users/{id}", None, || web::post().to(console::users::act)),
+    get("/console/resources", None, || read().to(console::resources::get)),
+    get("/console/revocations", None, || read().to(console::revocations::get)),
+    post("/console/revocations", None, || web::post().to(console::revocations::act)),
+    get("/console/audit", None, || read().to(console::audit::get)),
     get("/oauth2/userinfo", None, || read().to(userinfo::standard)),
     post("/oauth2/userinfo", None, || web::post().to(userinfo::standard)),
     get("/api/userinfo.php", None, || read().to(userinfo::php)),
@@ -114,7 +133,7 @@ static TABLE: [Served; 62] = [
 /// Every route of the public listener.
 #[must_use]
 pub fn served() -> &'static [Served] {
-    &TABLE
+    TABLE
 }
 
 /// The paths of the table, each once.
@@ -188,6 +207,8 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
     let observe = Observe { route: path, state: state.clone() };
     if path.starts_with("/admin") {
         config.service(resource.wrap(from_fn(admin::guard)).wrap(observe));
+    } else if path.starts_with("/account") || path.starts_with("/console") {
+        config.service(resource.wrap(from_fn(pages::guard)).wrap(observe));
     } else if limits::guards(path) {
         config.service(resource.wrap(from_fn(limits::guard)).wrap(observe));
     } else if path.starts_with("/users") || path.starts_with("/v1/users") {

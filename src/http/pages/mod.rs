@@ -9,13 +9,18 @@ mod answers;
 mod assets;
 pub(super) mod authorize;
 mod browser;
+pub(super) mod console;
 mod cookies;
+mod fields;
 mod frame;
 mod scopes;
+mod shell;
 pub(super) mod sign_in;
 pub(super) mod sign_out;
 mod views;
+mod words;
 
 pub(super) use assets::asset;
 pub(super) use cookies::Cookies;
 pub(super) use frame::Frame;
+pub(super) use shell::guard;

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
+use super::goal::{Goal, Requester};
 use super::request::{AuthorizationRequest, Refused};
 use super::{ConsentForm, Door, Reply, SignInForm, consent, sign_in};
 use crate::limits::ClientAddress;
@@ -46,10 +47,13 @@ pub struct Asked {
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug)]
-pub(in crate::protocol) struct Present {
-    pub(in crate::protocol) account: Account,
-    pub(in crate::protocol) session: Session,
-    pub(in crate::protocol) cookie: Secret,
+pub struct Present {
+    /// Who.
+    pub account: Account,
+    /// In which session.
+    pub session: Session,
+    /// What opens it.
+    pub cookie: Secret,
 }
 
 /// Answers an authorization request as far as that goes without asking the person.
@@ -89,8 +93,13 @@ async fn next(
     // Going on as somebody is an offer only where signing in anew was not asked for.
     let current =
         present.filter(|present| prompt.select_account && !prompt.login && present.suits(services, &request));
-    let form =
-        sign_in::form(services, (asked, &request), &browser.holder, current.map(|present| present.account))?;
+    let requester = Requester::of(&request);
+    let form = sign_in::form(
+        services,
+        (Goal::Request(asked), Some(requester)),
+        &browser.holder,
+        current.map(|present| present.account),
+    )?;
     Ok(Step::SignIn(form))
 }
 
@@ -147,11 +156,11 @@ impl Asked {
 }
 
 impl Present {
-    /// Who is signed in by the session that `cookie` opens.
-    pub(in crate::protocol) async fn find(
-        services: &Services,
-        cookie: Option<&Secret>,
-    ) -> Result<Option<Self>, ProtocolError> {
+    /// Who is signed in by the session that `cookie` opens; nobody whose account is disabled or gone.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(services: &Services, cookie: Option<&Secret>) -> Result<Option<Self>, ProtocolError> {
         let Some(cookie) = cookie else { return Ok(None) };
         let Some(session) = services.sessions.find(cookie).await? else { return Ok(None) };
         let account = services.accounts.find(&session.user).await?.filter(|account| !account.disabled);

@@ -63,7 +63,7 @@ async fn an_account_is_made_shown_changed_and_deleted() {
     assert_eq!((made.status, made.json()), (201, account.clone()));
     let path = format!("/admin/users/{id}");
     assert_eq!(app.administer(Method::GET, &path, None).await.json(), account);
-    app.pass(Duration::from_secs(60)).await;
+    app.pass(Duration::from_mins(1)).await;
     let change = json!({ "preferred_username": null, "email": "al@example.com", "profile": {}, "administrator": false });
     let changed = app.administer(Method::PATCH, &path, Some(change)).await;
     account["preferred_username"] = Value::Null;

@@ -33,7 +33,7 @@ fn problem(toml: &str) -> String {
 fn the_defaults_are_a_working_service() {
     let config = load(&Sources::default()).unwrap();
     assert_eq!(config.issuer, "http://127.0.0.1:8080");
-    assert_eq!(config.keys.algorithms, [Algorithm::ES256]);
+    assert_eq!(config.keys.algorithms, [Algorithm::ES256, Algorithm::RS256]);
     assert_eq!(config.keys.lead, Duration::from_hours(24));
     assert_eq!(config.tokens.longest_lifetime, Duration::from_hours(1));
     assert_eq!(config.resources.len(), 1);
@@ -200,7 +200,7 @@ fn resources_are_distinct_and_know_their_algorithms() {
     assert!(problem(&twice).contains("resources[1].uri = \"https://a.example\": is given twice"));
     assert!(problem(&resource("http://127.0.0.1:8080/admin", "")).contains("built in"));
     assert!(
-        problem(&resource("https://a.example", "algorithm = \"RS256\"")).contains("among keys.algorithms")
+        problem(&resource("https://a.example", "algorithm = \"PS256\"")).contains("among keys.algorithms")
     );
     assert!(problem(&resource("https://a.example", "algorithm = \"none\"")).contains("unknown algorithm"));
     assert!(

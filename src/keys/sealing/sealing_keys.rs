@@ -118,6 +118,14 @@ impl SealingKeys {
         self.snapshot.load().record.find(id).is_some()
     }
 
+    /// Until when something that the key sealed may count, in seconds since the epoch.
+    #[must_use]
+    pub fn opens_until(&self, id: &str) -> i64 {
+        let now = self.parts.clock.numeric_date();
+        let view = self.list().into_iter().find(|view| view.id.as_str() == id);
+        view.and_then(|view| view.forget_at).unwrap_or(now + self.policy.longest_lifetime)
+    }
+
     /// The keys, as this node last read them.
     #[must_use]
     pub fn list(&self) -> Vec<SealingKeyView> {

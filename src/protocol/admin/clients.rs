@@ -59,8 +59,8 @@ struct SecretView {
 /// A client with the secret that was just made, unless it is public: shown this once.
 #[derive(Debug, Serialize)]
 pub struct ClientWithSecret {
-    #[serde(serialize_with = "exposed", skip_serializing_if = "Option::is_none")]
-    client_secret: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<Exposed>,
     #[serde(flatten)]
     client: ClientView,
 }
@@ -132,7 +132,8 @@ impl From<&Client> for ClientView {
 
 impl From<Registered> for ClientWithSecret {
     fn from(registered: Registered) -> Self {
-        Self { client_secret: registered.client_secret, client: ClientView::from(registered.client.as_ref()) }
+        let client_secret = registered.client_secret.map(Exposed);
+        Self { client_secret, client: ClientView::from(registered.client.as_ref()) }
     }
 }
 
@@ -251,6 +252,11 @@ fn find(services: &Services, client_id: &str) -> Result<Arc<Client>, ProtocolErr
 }
 
 /// The one place where a client's secret is shown.
-fn exposed<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(Secret::expose).serialize(serializer)
+#[derive(Debug)]
+struct Exposed(Secret);
+
+impl Serialize for Exposed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
 }

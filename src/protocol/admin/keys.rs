@@ -1,12 +1,15 @@
 //! Looking at the signing keys, rotating, condemning and importing them.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Administrator, audited};
 use crate::audit::{Actor, AuditError, Event, EventKind};
 use crate::keys::forecast::Forecast;
+use crate::keys::intervene::Breakage;
 use crate::keys::schedule::Step;
-use crate::keys::{Compromised, Imported, KeyEvent, KeyList, Rotations, SealingEvent};
+use crate::keys::{
+    Compromised, Imported, KeyEvent, KeyList, Rotations, SealingEvent, SealingKeyId, SealingKeyView,
+};
 use crate::oauth::{Algorithm, ErrorCode, KeyId, Secret};
 use crate::protocol::{ProtocolError, Services};
 
@@ -42,10 +45,20 @@ pub struct ImportRequest {
     pub algorithm: Algorithm,
 }
 
+/// Every key of the service.
+#[derive(Debug, Serialize)]
+pub struct AllKeys {
+    /// Those that sign.
+    #[serde(flatten)]
+    signing: KeyList,
+    /// Those that seal.
+    sealing: Vec<SealingKeyView>,
+}
+
 /// Every key and where it stands.
 #[must_use]
-pub fn list(services: &Services) -> KeyList {
-    services.keys.list()
+pub fn list(services: &Services) -> AllKeys {
+    AllKeys { signing: services.keys.list(), sealing: services.sealing_keys.list() }
 }
 
 /// What will happen to the keys, and when: nothing is changed.
@@ -74,7 +87,7 @@ pub async fn rotate(
     Ok(changed.answer)
 }
 
-/// Condemns a key.
+/// Condemns a signing key or a sealing key.
 ///
 /// # Errors
 /// `not_found` when there is no such key.
@@ -90,9 +103,24 @@ pub async fn compromise(
     if let Some(reason) = &request.reason {
         event = event.detail("reason", reason.as_str());
     }
+    if services.sealing_keys.contains(kid.as_str()) {
+        return audited(services, event.detail("use", "sealing"), compromise_sealing(services, kid)).await;
+    }
     let changed = audited(services, event, async { Ok(services.keys.compromise(&kid).await?) }).await?;
     record(services, &changed.events).await?;
     Ok(changed.answer)
+}
+
+async fn compromise_sealing(services: &Services, id: SealingKeyId) -> Result<Compromised, ProtocolError> {
+    let until = services.sealing_keys.opens_until(id.as_str());
+    if !services.sealing_keys.compromise(&id).await? {
+        return Err(ProtocolError::new(ErrorCode::NotFound, "there is no such key"));
+    }
+    let what = format!(
+        "what {id} sealed does not open: its refresh tokens and forms are refused, people sign in anew"
+    );
+    let breaks = vec![Breakage { what, until }];
+    Ok(Compromised { kid: id, signs_now: None, named_until: None, breaks })
 }
 
 /// Takes a key in; it waits like any other before it signs.

@@ -1,0 +1,265 @@
+//! Refresh tokens: each is used once, and whoever uses one twice ends its family.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_web::http::Method;
+use serde_json::json;
+use signet::oauth::Scope;
+use signet::tokens::Grant;
+
+use crate::grants_fixture::{World, pair, register};
+use crate::test_app::{basic, form, part};
+
+#[actix_web::test]
+async fn a_refresh_token_is_exchanged_for_its_successor() {
+    let world = World::start().await;
+    let (_, first) = world.tokens().await;
+    let answer = world.refresh(&first).await;
+    let (access_token, second) = pair(&answer);
+    assert_ne!(first, second);
+    assert_eq!(part(&access_token, 1)["sub"], world.account.id.as_str());
+    let id_token = part(answer.json()["id_token"].as_str().unwrap(), 1);
+    assert_eq!(id_token["auth_time"], world.app.now() - 5);
+    assert_eq!(id_token.get("nonce"), None, "OpenID Connect Core, section 12.2");
+    assert!(!world.is_active(&first).await && world.is_active(&second).await);
+    let seen = world.introspect(&second).await;
+    assert_eq!((&seen["client_id"], seen.get("token_type")), (&json!(world.client().0), None));
+    assert_eq!(seen["exp"], world.app.now() + 14 * 86_400);
+}
+
+#[actix_web::test]
+async fn a_retry_within_ten_seconds_gets_the_same_successor() {
+    let world = World::start().await;
+    let (_, first) = world.tokens().await;
+    let (_, second) = pair(&world.refresh(&first).await);
+    world.app.clock.advance(Duration::from_secs(10));
+    let (access_token, again) = pair(&world.refresh(&first).await);
+    assert_eq!(second, again);
+    assert!(world.is_active(&access_token).await);
+    pair(&world.refresh(&second).await);
+}
+
+#[actix_web::test]
+async fn a_retry_after_that_ends_the_family() {
+    let world = World::start().await;
+    let (access_token, first) = world.tokens().await;
+    let (second_access, second) = pair(&world.refresh(&first).await);
+    world.app.clock.advance(Duration::from_millis(10_001));
+    world.refresh(&first).await.refused(400, "invalid_grant");
+    for token in [&access_token, &second_access, &second] {
+        assert!(!world.is_active(token).await);
+    }
+    world.refresh(&second).await.refused(400, "invalid_grant");
+    assert!(world.app.audit_log().contains("refresh_token.reused"));
+}
+
+#[actix_web::test]
+async fn a_grandparent_ends_the_family_however_soon() {
+    let world = World::start().await;
+    let (_, first) = world.tokens().await;
+    let (_, second) = pair(&world.refresh(&first).await);
+    let (access_token, third) = pair(&world.refresh(&second).await);
+    world.refresh(&first).await.refused(400, "invalid_grant");
+    assert!(!world.is_active(&access_token).await && !world.is_active(&third).await);
+    world.refresh(&third).await.refused(400, "invalid_grant");
+}
+
+#[actix_web::test]
+async fn of_two_hundred_at_once_all_get_the_one_child() {
+    let world = Rc::new(World::start().await);
+    let (_, first) = world.tokens().await;
+    let racers: Vec<_> = (0..200)
+        .map(|_| {
+            let (world, token) = (Rc::clone(&world), first.clone());
+            actix_web::rt::spawn(async move { pair(&world.refresh(&token).await) })
+        })
+        .collect();
+    let mut pairs = Vec::new();
+    for racer in racers {
+        pairs.push(racer.await.unwrap());
+    }
+    assert!(pairs.iter().all(|(_, child)| *child == pairs[0].1));
+    // All their access tokens are known to the family.
+    world.app.clock.advance(Duration::from_secs(11));
+    world.refresh(&first).await.refused(400, "invalid_grant");
+    for (access_token, _) in &pairs {
+        assert!(!world.is_active(access_token).await);
+    }
+}
+
+#[actix_web::test]
+async fn rotation_goes_on_after_a_restart_and_a_spent_token_stays_spent() {
+    let world = World::start().await;
+    let (_, first) = world.tokens().await;
+    let (_, second) = pair(&world.refresh(&first).await);
+    let World { app, client, account } = world;
+    let world = World { app: app.restart(|_| {}).await, client, account };
+    let (_, third) = pair(&world.refresh(&second).await);
+    world.refresh(&first).await.refused(400, "invalid_grant");
+    world.refresh(&third).await.refused(400, "invalid_grant");
+}
+
+#[actix_web::test]
+async fn a_scope_is_narrowed_for_one_access_token_and_never_widened() {
+    let world = World::start().await;
+    let scope = Scope::parse("openid offline_access read").unwrap();
+    let code = world.code_for(Grant { scope, ..world.grant() }).await;
+    let (_, first) = pair(&world.redeem(&code).await);
+    let ask = |token: &str, scope: &str| {
+        format!("grant_type=refresh_token&refresh_token={token}&scope={}", scope.replace(' ', "+"))
+    };
+    for wider in ["read write", "write", "profile", "signet:keys"] {
+        world.present(&ask(&first, wider)).await.refused(400, "invalid_scope");
+    }
+    let answer = world.present(&ask(&first, "read")).await;
+    let (access_token, second) = pair(&answer);
+    assert_eq!(part(&access_token, 1)["scope"], "read");
+    assert_eq!(answer.json().get("id_token"), None);
+    let (access_token, _) = pair(&world.refresh(&second).await);
+    assert_eq!(part(&access_token, 1)["scope"], "openid offline_access read");
+}
+
+#[actix_web::test]
+async fn what_the_client_may_no_longer_have_it_does_not_get() {
+    let world = World::start().await;
+    let (_, first) = world.tokens().await;
+    let path = format!("/admin/clients/{}", world.client().0);
+    let change = json!({ "scope": "openid offline_access read", "default_scope": "read" });
+    assert_eq!(world.app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
+    let (access_token, second) = pair(&world.refresh(&first).await);
+    assert_eq!(part(&access_token, 1)["scope"], "openid offline_access read");
+    let change = json!({ "grant_types": ["authorization_code"] });
+    assert_eq!(world.app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
+    world.refresh(&second).await.refused(400, "unauthorized_client");
+}
+
+#[actix_web::test]
+async fn it_ends_unused_after_a_time_and_used_after_a_longer_one() {
+    let day = Duration::from_hours(24);
+    let world = World::start().await;
+    let (_, unused) = world.tokens().await;
+    let (_, mut used) = world.tokens().await;
+    world.app.pass(14 * day - Duration::from_secs(1)).await;
+    (_, used) = pair(&world.refresh(&used).await);
+    world.app.pass(Duration::from_secs(1)).await;
+    world.refresh(&unused).await.refused(400, "invalid_grant");
+    assert!(!world.is_active(&unused).await);
+    world.app.pass(13 * day).await;
+    (_, used) = pair(&world.refresh(&used).await);
+    assert_eq!(world.introspect(&used).await["exp"], world.app.now() + 3 * 86_400);
+    world.app.pass(3 * day - Duration::from_secs(1)).await;
+    (_, used) = pair(&world.refresh(&used).await);
+    world.app.pass(Duration::from_secs(1)).await;
+    world.refresh(&used).await.refused(400, "invalid_grant");
+}
+
+#[actix_web::test]
+async fn it_is_the_clients_own() {
+    let world = World::start().await;
+    let other = register(&world.app, json!({})).await;
+    let (access_token, first) = world.tokens().await;
+    let body = format!("grant_type=refresh_token&refresh_token={first}");
+    let request = form("/oauth2/token", &body).insert_header(basic((&other.0, &other.1)));
+    world.app.send(request).await.refused(400, "invalid_grant");
+    let token = format!("token={first}");
+    let foreign = |path| form(path, &token).insert_header(basic((&other.0, &other.1)));
+    assert_eq!(world.app.send(foreign("/oauth2/introspect")).await.json(), json!({ "active": false }));
+    assert_eq!(world.app.send(foreign("/oauth2/revoke")).await.status, 200);
+    world.app.send(foreign("/oauth/revoke")).await.refused(403, "unauthorized_client");
+    // Nobody else has touched it.
+    assert!(world.is_active(&access_token).await);
+    pair(&world.refresh(&first).await);
+    for text in ["x", &first[1..], &format!("{first}A"), &first.to_uppercase()] {
+        world.refresh(text).await.refused(400, "invalid_grant");
+    }
+}
+
+#[actix_web::test]
+async fn revoking_one_ends_its_family() {
+    let world = World::start().await;
+    for by_the_newest in [true, false] {
+        let (access_token, first) = world.tokens().await;
+        let (later, second) = pair(&world.refresh(&first).await);
+        let token = if by_the_newest { &second } else { &first };
+        let body = format!("token={token}&token_type_hint=refresh_token");
+        let request = world.as_client(form("/oauth2/revoke", &body));
+        assert_eq!(world.app.send(request).await.status, 200);
+        for token in [&access_token, &later, &second] {
+            assert!(!world.is_active(token).await);
+        }
+        world.refresh(&second).await.refused(400, "invalid_grant");
+    }
+    // One that was never used has no row yet.
+    let (access_token, first) = world.tokens().await;
+    let (id, secret) = world.client();
+    let body = format!("token={first}&client_id={id}&client_secret={secret}");
+    assert_eq!(world.app.send(form("/oauth/revoke", &body)).await.json(), json!({}));
+    assert!(!world.is_active(&access_token).await);
+    world.refresh(&first).await.refused(400, "invalid_grant");
+}
+
+#[actix_web::test]
+async fn it_ends_with_its_session_unless_it_may_outlive_it() {
+    let world = World::start().await;
+    let (grant, user, sid) = world.session_grant().await;
+    let (access_token, bound) = pair(&world.redeem(&world.code_for(grant.clone()).await).await);
+    assert_eq!(part(&access_token, 1)["sid"], sid.as_str());
+    let scope = Scope::parse("openid offline_access read").unwrap();
+    let code = world.code_for(Grant { scope, ..grant }).await;
+    let (_, offline) = pair(&world.redeem(&code).await);
+    let (_, bound) = pair(&world.refresh(&bound).await);
+    world.services().sessions.end(&user, &sid).await.unwrap();
+    assert!(!world.is_active(&bound).await);
+    world.refresh(&bound).await.refused(400, "invalid_grant");
+    pair(&world.refresh(&offline).await);
+}
+
+#[actix_web::test]
+async fn without_a_session_and_offline_access_there_is_none() {
+    let world = World::start().await;
+    let scope = Scope::parse("openid read").unwrap();
+    let answer = world.redeem(&world.code_for(Grant { scope, ..world.grant() }).await).await;
+    answer.access_token();
+    assert_eq!(answer.json().get("refresh_token"), None);
+    let world = World::start_with(json!({ "grant_types": ["authorization_code"] }), |_| {}).await;
+    let answer = world.redeem(&world.code().await).await;
+    answer.access_token();
+    assert_eq!(answer.json().get("refresh_token"), None, "the client is not registered for it");
+}
+
+#[actix_web::test]
+async fn a_cutoff_ends_the_families_before_it_for_as_long_as_they_could_live() {
+    let day = Duration::from_hours(24);
+    let world = World::start().await;
+    let (_, client_wide) = world.tokens().await;
+    let revoke = |body| world.app.administer(Method::POST, "/admin/revocations", Some(body));
+    assert_eq!(revoke(json!({ "client_id": world.client().0 })).await.status, 200);
+    assert!(!world.is_active(&client_wide).await);
+    world.refresh(&client_wide).await.refused(400, "invalid_grant");
+    world.app.clock.advance(Duration::from_secs(1));
+    let (_, person_wide) = world.tokens().await;
+    assert_eq!(revoke(json!({ "sub": world.account.id.as_str() })).await.status, 200);
+    let World { app, client, account } = world;
+    let world = World { app: app.restart(|_| {}).await, client, account };
+    // Its access tokens are long over by then.
+    world.app.pass(13 * day).await;
+    world.refresh(&person_wide).await.refused(400, "invalid_grant");
+    pair(&world.refresh(&world.tokens().await.1).await);
+}
+
+#[actix_web::test]
+async fn a_deleted_or_disabled_person_gets_nothing_more() {
+    let world = World::start().await;
+    let (_, first) = world.tokens().await;
+    let change = signet::users::AccountChange { disabled: Some(true), ..Default::default() };
+    world.services().accounts.update(&world.account.id, &change).await.unwrap();
+    assert!(!world.is_active(&first).await);
+    world.refresh(&first).await.refused(400, "invalid_grant");
+    let change = signet::users::AccountChange { disabled: Some(false), ..Default::default() };
+    world.services().accounts.update(&world.account.id, &change).await.unwrap();
+    // A refusal spends nothing.
+    let (_, second) = pair(&world.refresh(&first).await);
+    world.services().accounts.delete(&world.account.id).await.unwrap();
+    world.refresh(&second).await.refused(400, "invalid_grant");
+}

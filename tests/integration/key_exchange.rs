@@ -52,7 +52,7 @@ async fn a_key_is_exchanged_once_and_again_shortly_before_its_token_ends() {
     assert_eq!(token(&exchange, "sk_wrong").await, Err(NoToken::Refused));
     app.administer(Method::DELETE, &format!("/admin/api-keys/{id}"), None).await;
     assert!(!app.is_active(&second).await, "the status list tells the resource server");
-    app.pass(Duration::from_secs(15 * 60)).await;
+    app.pass(Duration::from_mins(15)).await;
     assert_eq!(token(&exchange, &key).await, Err(NoToken::Refused));
     let nobody = Arc::new(KeyExchange::new("http://127.0.0.1:1", RESOURCE, app.clock.clone()));
     assert_eq!(token(&nobody, &key).await, Err(NoToken::Unavailable));

@@ -8,7 +8,7 @@ use super::bearer::{self, Unadmitted};
 use super::body::{self, Body, Encoding};
 use super::{State, limits, reply, to_the_end};
 use crate::limits::ClientAddress;
-use crate::oauth::ErrorCode;
+use crate::oauth::{ErrorCode, RedirectUri, WebUri};
 use crate::protocol::{self, Params, ProtocolError};
 
 #[derive(Serialize)]
@@ -42,11 +42,11 @@ pub(super) async fn register(state: web::Data<State>, request: HttpRequest, body
     match registered {
         Ok(registered) => {
             let client = &registered.client;
-            let uris: Vec<&str> = client.redirect_uris.iter().map(|uri| uri.as_str()).collect();
+            let uris: Vec<&str> = client.redirect_uris.iter().map(RedirectUri::as_str).collect();
             let app = RegisteredApp {
                 id: client.client_id.as_str(),
                 name: &client.client_name,
-                website: client.client_uri.as_ref().map(|uri| uri.as_str()),
+                website: client.client_uri.as_ref().map(WebUri::as_str),
                 redirect_uri: uris.join("\n"),
                 client_id: client.client_id.as_str(),
                 client_secret: registered.client_secret.as_ref().map_or("", |secret| secret.expose()),
@@ -79,7 +79,7 @@ pub(super) async fn verify_credentials(state: web::Data<State>, request: HttpReq
         .map_err(|unadmitted| unadmitted.counted(&state, &request));
     match found {
         Ok(client) => {
-            let website = client.client_uri.as_ref().map(|uri| uri.as_str());
+            let website = client.client_uri.as_ref().map(WebUri::as_str);
             reply::json(StatusCode::OK, &App { name: &client.client_name, website })
         }
         Err(Unadmitted::Refused(error)) => reply::refusal(&error),

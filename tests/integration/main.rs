@@ -14,12 +14,15 @@ mod contract;
 mod crash;
 mod dialects;
 mod document_002;
+#[path = "../../examples/resource_server/exchange.rs"]
+mod exchange;
 mod first_start;
 mod forged_introspection;
 mod forged_tokens;
 mod forgeries;
 mod grants_fixture;
 mod hostile_pages;
+mod key_exchange;
 mod key_ring;
 mod key_ring_crashes;
 mod key_ring_fixture;

@@ -120,10 +120,10 @@ async fn rekeying_leaves_nothing_under_the_old_kek() {
 #[tokio::test]
 async fn rekeying_moves_the_sealing_keys_too() {
     let world = World::new();
-    let open = async |kek: signet::keys::Kek| {
+    let open = async |kek: Arc<signet::keys::Kek>| {
         let parts = signet::keys::SealingParts {
             store: world.store.clone(),
-            kek: Arc::new(kek),
+            kek,
             clock: world.clock.clone(),
             entropy: Arc::new(SeededEntropy::new(5)),
         };

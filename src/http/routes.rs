@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 
 use super::cors::{self, Cors, Open};
 use super::observe::Observe;
-use super::pages::console;
+use super::pages::{console, portal};
 use super::{State, admin, body, limits, pages, publish, reply, token, userinfo, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
@@ -34,7 +34,7 @@ const USERS: Option<&str> = Some("signet:users");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 75] = [
+static TABLE: [Served; 89] = [
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -68,6 +68,20 @@ static TABLE: [Served; 75] = [
     post("/oauth2/logout", None, || web::post().to(pages::sign_out::logout_by_post)),
     post("/oauth2/sign-out", None, || web::post().to(pages::sign_out::sign_out)),
     get("/assets/{name}", None, || read().to(pages::asset)),
+    get("/account", None, || read().to(portal::profile::get)),
+    post("/account", None, || web::post().to(portal::profile::act)),
+    get("/account/password", None, || read().to(portal::password::get)),
+    post("/account/password", None, || web::post().to(portal::password::act)),
+    get("/account/second-factor", None, || read().to(portal::second_factor::get)),
+    post("/account/second-factor", None, || web::post().to(portal::second_factor::act)),
+    get("/account/sessions", None, || read().to(portal::sessions::get)),
+    post("/account/sessions", None, || web::post().to(portal::sessions::act)),
+    get("/account/consents", None, || read().to(portal::consents::get)),
+    post("/account/consents", None, || web::post().to(portal::consents::act)),
+    get("/account/applications", None, || read().to(portal::applications::list)),
+    post("/account/applications", None, || web::post().to(portal::applications::register)),
+    get("/account/applications/{client_id}", None, || read().to(portal::applications::one)),
+    post("/account/applications/{client_id}", None, || web::post().to(portal::applications::act)),
     get("/console", None, || read().to(console::overview::get)),
     get("/console/keys", None, || read().to(console::keys::list)),
     get("/console/keys/rotate", None, || read().to(console::keys::ask_rotation)),

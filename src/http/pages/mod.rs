@@ -13,6 +13,7 @@ mod cookies;
 mod fields;
 mod frame;
 pub(super) mod console;
+pub(super) mod portal;
 mod scopes;
 mod shell;
 pub(super) mod sign_in;

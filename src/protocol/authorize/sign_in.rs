@@ -131,8 +131,8 @@ pub async fn sign_in(
     session::start(services, &goal, (&account, &["pwd"]), browser).await.map_err(Interrupted::from)
 }
 
-/// Whose name and password these are.
-async fn check(
+/// Whose name and password these are, if the throttle lets the try be looked at.
+pub(in crate::protocol) async fn check(
     services: &Services,
     (username, password): (&str, &Secret),
     browser: &Browser,

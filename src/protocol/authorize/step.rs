@@ -101,7 +101,7 @@ async fn next(
 
 impl Browser {
     /// A try to sign in to `account` from this browser.
-    pub(super) fn attempt<'a>(&self, account: &'a str) -> Attempt<'a> {
+    pub(in crate::protocol) fn attempt<'a>(&self, account: &'a str) -> Attempt<'a> {
         Attempt {
             account,
             address: self.address,

@@ -14,7 +14,6 @@ use super::observe::Observe;
 use super::{State, admin, body, limits, pages, publish, reply, token, userinfo, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
-use crate::protocol::authorize::Door;
 
 /// One route.
 pub struct Served {
@@ -43,24 +42,12 @@ static TABLE: [Served; 60] = [
     post("/api/token.php", None, || web::post().to(token::php)),
     post("/oauth2/revoke", None, || web::post().to(token::revoke)),
     post("/oauth/revoke", None, || web::post().to(token::oauth_revoke)),
-    get("/oauth2/authorize", None, || {
-        read().to(|state, asked| pages::authorize::get(state, asked, Door::Standard))
-    }),
-    post("/oauth2/authorize", None, || {
-        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::Standard)))
-    }),
-    get("/oauth/authorize", None, || {
-        read().to(|state, asked| pages::authorize::get(state, asked, Door::OAuth))
-    }),
-    post("/oauth/authorize", None, || {
-        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::OAuth)))
-    }),
-    get("/api/authorize.php", None, || {
-        read().to(|state, asked| pages::authorize::get(state, asked, Door::Php))
-    }),
-    post("/api/authorize.php", None, || {
-        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::Php)))
-    }),
+    get("/oauth2/authorize", None, || read().to(pages::authorize::standard)),
+    post("/oauth2/authorize", None, || web::post().to(pages::authorize::standard)),
+    get("/oauth/authorize", None, || read().to(pages::authorize::oauth)),
+    post("/oauth/authorize", None, || web::post().to(pages::authorize::oauth)),
+    get("/api/authorize.php", None, || read().to(pages::authorize::php)),
+    post("/api/authorize.php", None, || web::post().to(pages::authorize::php)),
     post("/oauth2/sign-in", None, || web::post().to(pages::sign_in::sign_in)),
     post("/oauth2/second-factor", None, || web::post().to(pages::sign_in::second_factor)),
     post("/oauth2/consent", None, || web::post().to(pages::authorize::consent)),

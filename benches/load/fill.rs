@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let lists = StatusLists::open(uri, dates, store.clone(), clock.clone(), SystemEntropy::shared()).await?;
     let lists = Arc::new(lists);
     let indexes = StatusIndexes::open(lists.clone(), clock.clone()).await?;
-    let revoked = Arc::new(Revocations::open(store.clone(), clock.clone(), lists).await?);
+    let revoked = Arc::new(Revocations::open(store.clone(), clock.clone(), lists, 0).await?);
     for _ in 0..revocations / 1000 {
         let mut under_way = tokio::task::JoinSet::new();
         for _ in 0..1000 {
@@ -102,6 +102,10 @@ fn claims(idx: u64, uri: &str, now: i64) -> Result<AccessTokenClaims, signet::oa
         iat: now,
         exp: now + 3600,
         nbf: None,
+        auth_time: None,
+        acr: None,
+        amr: Vec::new(),
+        sid: None,
         jti: TokenId::parse(&format!("filler-{idx}"))?,
         status: Some(StatusClaim { status_list: StatusReference { idx, uri: uri.to_owned() } }),
     })

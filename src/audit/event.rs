@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::oauth::{ClientId, KeyId, Subject, TokenId, UserId};
+use crate::oauth::{ApiKeyId, ClientId, KeyId, Subject, TokenId, UserId};
 
 /// No text in an entry is longer, in characters; the rest is cut off.
 const LONGEST_TEXT: usize = 512;
@@ -90,6 +90,10 @@ kinds! {
     SecondFactorRemoved = "second_factor.removed",
     /// A person was given new recovery codes.
     RecoveryCodesRenewed = "recovery_codes.renewed",
+    /// An API key was made.
+    ApiKeyCreated = "api_key.created",
+    /// An API key was revoked.
+    ApiKeyRevoked = "api_key.revoked",
     /// A code was presented again by whoever had all that it is bound to; what it produced was revoked.
     CodeReplayed = "code.replayed",
     /// A refresh token was presented again after it was spent; its family was revoked.
@@ -132,6 +136,9 @@ pub enum Actor {
     Client(ClientId),
     /// A person, signed in or with the right password.
     User(UserId),
+    /// Whoever holds this API key.
+    #[serde(rename = "api_key")]
+    ApiKey(ApiKeyId),
     /// Somebody who did not say, or could not prove, who they are.
     Anonymous,
 }

@@ -1,5 +1,5 @@
 use super::{Client, GrantType, Resources};
-use crate::oauth::{Algorithm, Resource, Scope};
+use crate::oauth::{Algorithm, ApiKeyId, Resource, Scope, UserId};
 
 /// The registration can't be honoured.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum RegistrationError {
     #[error("{0} {1} is not in use: add it to keys.algorithms first")]
     Algorithm(&'static str, Algorithm),
     /// It looks like a person.
-    #[error("client_id must not begin with user_, which people's identifiers do")]
+    #[error("client_id must not begin with user_ or key_, as the identifiers of people and API keys do")]
     ClientId,
     /// More than any client has, or one twice.
     #[error("{0} must name at most 32, each once")]
@@ -45,8 +45,9 @@ pub enum RegistrationError {
 /// More resources, URIs or origins than any client has reason to name.
 const MOST: usize = 32;
 
-/// How people's identifiers begin; a token's `sub` must tell a person from a client (RFC 9068, section 5).
-const PERSON: &str = "user_";
+/// How the identifiers of people and of API keys begin; a token's `sub` must tell a person from a client (RFC 9068,
+/// section 5), and its `client_id` a client from an API key.
+const NOT_CLIENTS: [&str; 2] = [UserId::PREFIX, ApiKeyId::PREFIX];
 
 /// What registrations are held against.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn check(&self, client: &Client) -> Result<(), RegistrationError> {
-        if client.client_id.as_str().starts_with(PERSON) {
+        if NOT_CLIENTS.iter().any(|prefix| client.client_id.as_str().starts_with(prefix)) {
             return Err(RegistrationError::ClientId);
         }
         let name = &client.client_name;

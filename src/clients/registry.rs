@@ -152,9 +152,9 @@ impl ClientRegistry {
     /// The clients of one person, in the order of their identifiers.
     #[must_use]
     pub fn of_owner(&self, owner: &UserId) -> Vec<Arc<Client>> {
-        let mut owned = self.list(None, usize::MAX);
-        owned.retain(|client| client.owner.as_ref() == Some(owner));
-        owned
+        let mut clients = self.list(None, usize::MAX);
+        clients.retain(|client| client.owner.as_ref() == Some(owner));
+        clients
     }
 
     /// How many there are.

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::oauth::{Algorithm, InvalidId, Resource, Scope};
 
 /// The scope tokens of the admin API.
-pub const ADMIN_SCOPE: &str = "signet:keys signet:clients signet:users signet:revocations";
+pub const ADMIN_SCOPE: &str = "signet:keys signet:clients signet:users signet:api-keys signet:revocations";
 
 /// The scope tokens of the users API.
 const USERS_SCOPE: &str = "users:read users:write";

@@ -312,6 +312,8 @@ impl Config {
         config.workers = 1;
         config.data_dir = dir.join("data");
         config.keys.dir = dir.join("keys");
+        // RSA keys take long to make.
+        config.keys.algorithms = vec![Algorithm::ES256];
         config.passwords.cost = HashingCost::LEAST;
         config
     }

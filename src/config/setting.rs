@@ -51,8 +51,8 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "keys.algorithms",
-        default: Some("ES256"),
-        meaning: "Signature algorithms in use; the first is the default.",
+        default: Some("ES256,RS256"),
+        meaning: "Signature algorithms in use; the first is the default, RS256 the default of ID tokens.",
     },
     Setting {
         key: "keys.jwks_max_age",

@@ -33,7 +33,7 @@ fn problem(toml: &str) -> String {
 fn the_defaults_are_a_working_service() {
     let config = load(&Sources::default()).unwrap();
     assert_eq!(config.issuer, "http://127.0.0.1:8080");
-    assert_eq!(config.keys.algorithms, [Algorithm::ES256]);
+    assert_eq!(config.keys.algorithms, [Algorithm::ES256, Algorithm::RS256]);
     assert_eq!(config.keys.lead, Duration::from_hours(24));
     assert_eq!(config.tokens.longest_lifetime, Duration::from_hours(1));
     assert_eq!(config.resources.len(), 1);
@@ -200,7 +200,7 @@ fn resources_are_distinct_and_know_their_algorithms() {
     assert!(problem(&twice).contains("resources[1].uri = \"https://a.example\": is given twice"));
     assert!(problem(&resource("http://127.0.0.1:8080/admin", "")).contains("built in"));
     assert!(
-        problem(&resource("https://a.example", "algorithm = \"RS256\"")).contains("among keys.algorithms")
+        problem(&resource("https://a.example", "algorithm = \"PS256\"")).contains("among keys.algorithms")
     );
     assert!(problem(&resource("https://a.example", "algorithm = \"none\"")).contains("unknown algorithm"));
     assert!(
@@ -351,10 +351,11 @@ fn every_field_is_a_setting() {
     macro_rules! count { ($($field:ident)*) => { $(let _ = &$field; fields += 1;)* } }
     count!(issuer listen management_listen workers data_dir filter json dir kek algorithms jwks_max_age);
     count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
-    count!(sealing_period code_lifetime refresh_lifetime idle session_idle);
     count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
-    count!(in_query hashing_permits absolute);
+    count!(in_query);
+    count!(sealing_period code_lifetime refresh_lifetime idle);
+    count!(hashing_permits session_idle absolute);
     count!(service_name scope_descriptions);
     count!(oauth_token_get uri scope own_lifetime algorithm);
     // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.

@@ -1,10 +1,9 @@
 //! Bearer tokens (RFC 6750): how they are sent, and what is answered to who sends none, or a bad one.
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse};
 
-use super::reply;
-use crate::audit::Actor;
+use super::{State, limits, reply};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -14,14 +13,30 @@ pub(super) enum Unadmitted {
     Anonymous,
     /// Anything else.
     Refused(ProtocolError),
-    /// They are somebody, but may not do this; to be recorded.
-    NotPermitted(Actor, ProtocolError),
 }
 
 impl<E: Into<ProtocolError>> From<E> for Unadmitted {
     fn from(error: E) -> Self {
         Self::Refused(error.into())
     }
+}
+
+impl Unadmitted {
+    /// Counts the refusal for the address that the request came from; once there are too many, that is all it says.
+    pub(super) fn counted(self, state: &State, request: &HttpRequest) -> Self {
+        match self {
+            Self::Refused(error) => Self::Refused(limits::refused(state, request, error)),
+            Self::Anonymous => {
+                let error = limits::refused(state, request, anonymous());
+                if error.exceeded.is_some() { Self::Refused(error) } else { Self::Anonymous }
+            }
+        }
+    }
+}
+
+/// What is answered to whoever sends no token, besides the challenge.
+pub(super) fn anonymous() -> ProtocolError {
+    ProtocolError::new(ErrorCode::InvalidToken, "an access token is needed")
 }
 
 /// The token in the `Authorization` header (RFC 6750, section 2.1).

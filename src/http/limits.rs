@@ -42,6 +42,11 @@ pub(super) fn refused(state: &State, request: &HttpRequest, error: ProtocolError
     }
 }
 
+/// Whether too many requests of this address were refused already.
+pub(super) fn is_refused_too_often(state: &State, request: &HttpRequest) -> bool {
+    state.services.limits.refused_per_address.is_used_up(&prefix(state, request))
+}
+
 /// Counts a token request in which no client authenticates itself: it can only count for its address.
 pub(super) fn unauthenticated(
     state: &State,

@@ -2,10 +2,12 @@
 //! in `protocol`.
 
 mod admin;
+mod api_key;
 mod bearer;
 mod body;
 mod cors;
 mod dialects;
+mod exchange;
 mod limits;
 mod management;
 mod observe;

@@ -15,7 +15,6 @@ use super::pages::{console, portal};
 use super::{State, admin, body, limits, pages, publish, reply, token, userinfo, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
-use crate::protocol::authorize::Door;
 
 /// One route.
 pub struct Served {
@@ -31,10 +30,11 @@ pub struct Served {
 const KEYS: Option<&str> = Some("signet:keys");
 const CLIENTS: Option<&str> = Some("signet:clients");
 const USERS: Option<&str> = Some("signet:users");
+const API_KEYS: Option<&str> = Some("signet:api-keys");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 89] = [
+static TABLE: [Served; 92] = [
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -43,24 +43,12 @@ static TABLE: [Served; 89] = [
     post("/api/token.php", None, || web::post().to(token::php)),
     post("/oauth2/revoke", None, || web::post().to(token::revoke)),
     post("/oauth/revoke", None, || web::post().to(token::oauth_revoke)),
-    get("/oauth2/authorize", None, || {
-        read().to(|state, asked| pages::authorize::get(state, asked, Door::Standard))
-    }),
-    post("/oauth2/authorize", None, || {
-        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::Standard)))
-    }),
-    get("/oauth/authorize", None, || {
-        read().to(|state, asked| pages::authorize::get(state, asked, Door::OAuth))
-    }),
-    post("/oauth/authorize", None, || {
-        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::OAuth)))
-    }),
-    get("/api/authorize.php", None, || {
-        read().to(|state, asked| pages::authorize::get(state, asked, Door::Php))
-    }),
-    post("/api/authorize.php", None, || {
-        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::Php)))
-    }),
+    get("/oauth2/authorize", None, || read().to(pages::authorize::standard)),
+    post("/oauth2/authorize", None, || web::post().to(pages::authorize::standard)),
+    get("/oauth/authorize", None, || read().to(pages::authorize::oauth)),
+    post("/oauth/authorize", None, || web::post().to(pages::authorize::oauth)),
+    get("/api/authorize.php", None, || read().to(pages::authorize::php)),
+    post("/api/authorize.php", None, || web::post().to(pages::authorize::php)),
     post("/oauth2/sign-in", None, || web::post().to(pages::sign_in::sign_in)),
     post("/oauth2/second-factor", None, || web::post().to(pages::sign_in::second_factor)),
     post("/oauth2/consent", None, || web::post().to(pages::authorize::consent)),
@@ -135,6 +123,9 @@ static TABLE: [Served; 89] = [
     get("/admin/users/{id}", USERS, || web::get().to(admin::users::show)),
     patch("/admin/users/{id}", USERS, || web::patch().to(admin::users::change)),
     delete("/admin/users/{id}", USERS, || web::delete().to(admin::users::delete)),
+    get("/admin/api-keys", API_KEYS, || web::get().to(admin::api_keys::list)),
+    post("/admin/api-keys", API_KEYS, || web::post().to(admin::api_keys::create)),
+    delete("/admin/api-keys/{id}", API_KEYS, || web::delete().to(admin::api_keys::revoke)),
     post("/admin/revocations", REVOCATIONS, || web::post().to(admin::revocations::revoke)),
 ];
 

@@ -24,6 +24,8 @@ pub struct State {
     pub(super) frame: Frame,
     /// What scope tokens mean in words, where the usual words don't fit.
     pub(super) scope_descriptions: BTreeMap<String, String>,
+    /// Whether API keys are taken in the query too.
+    pub(super) api_keys_in_query: bool,
     /// Whether `GET /oauth/token` issues.
     pub(super) oauth_token_get: bool,
 }
@@ -41,6 +43,7 @@ impl State {
             cookies: Cookies::of(&config.issuer),
             frame: Frame::new(&config.issuer, &config.pages.service_name),
             scope_descriptions: config.pages.scope_descriptions.clone(),
+            api_keys_in_query: config.api_keys.in_query,
             oauth_token_get: config.dialects.oauth_token_get,
         }
     }

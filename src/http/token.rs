@@ -6,12 +6,18 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::body::{self, Body, Encoding};
 use super::dialects::{AUTH_TOKEN, Dialect, OAUTH_TOKEN, OAUTH_TOKEN_JSON, PHP, STANDARD};
-use super::{State, limits, reply, to_the_end};
+use super::{State, exchange, limits, reply, to_the_end};
 use crate::oauth::ErrorCode;
 use crate::protocol::{self, Asked, Credentials, Granted, Params, ProtocolError, RevocationOutcome};
 
 pub(super) async fn standard(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
-    form_token(&STANDARD, &state, &request, &body).await
+    let params = form_params(&request, &body);
+    if let Ok(params) = &params
+        && exchange::is_asked_for(params)
+    {
+        return exchange::answer(&state, &request, &body::credentials(&request), params).await;
+    }
+    answer(&STANDARD, &state, &request, (params, &body)).await
 }
 
 pub(super) async fn auth_token(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
@@ -66,11 +72,13 @@ async fn answer(
 ) -> HttpResponse {
     let credentials = body::credentials(request);
     let granted = match &params {
-        Ok(params) => match limits::unauthenticated(state, request, &credentials, params) {
-            Ok(()) => grant(dialect, state, &credentials, params).await,
-            Err(error) => Err(error),
+        Ok(params) => {
+            let granted = match limits::unauthenticated(state, request, &credentials, params) {
+                Ok(()) => grant(dialect, state, &credentials, params).await,
+                Err(error) => Err(error),
+            };
+            granted.map_err(|error| limits::refused(state, request, error))
         }
-        .map_err(|error| limits::refused(state, request, error)),
         Err(error) => {
             state.metrics.token_refused("", error.code);
             return refused((dialect.refusal)(error), error, body);
@@ -150,7 +158,9 @@ async fn revocation(
     credentials: &Credentials,
     body: &Body,
 ) -> Result<RevocationOutcome, ProtocolError> {
-    let asked = protocol::asked_to_revoke(&state.services, credentials, &form_params(request, body)?)?;
+    let params = form_params(request, body)?;
+    limits::unauthenticated(state, request, credentials, &params)?;
+    let asked = protocol::asked_to_revoke(&state.services, credentials, &params)?;
     let services = state.services.clone();
     let outcome = to_the_end(async move { protocol::revoke(&services, asked).await }).await?;
     if outcome == RevocationOutcome::Done {
@@ -166,9 +176,8 @@ pub(super) async fn introspect(state: web::Data<State>, request: HttpRequest, bo
         .and_then(|params| protocol::asked_to_introspect(&state.services, &credentials, &params));
     let answer = match asked {
         Ok(asked) => protocol::introspect(&state.services, &asked).await,
-        Err(error) => Err(error),
-    }
-    .map_err(|error| limits::refused(&state, &request, error));
+        Err(error) => Err(limits::refused(&state, &request, error)),
+    };
     match answer {
         Ok(introspection) => reply::json(StatusCode::OK, &introspection),
         Err(error) => refused(reply::refusal(&error), &error, &body),

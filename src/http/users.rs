@@ -10,10 +10,11 @@ use serde::de::DeserializeOwned;
 
 use super::bearer::{self, Unadmitted};
 use super::body::{self, Body};
-use super::{State, reply, to_the_end};
+use super::{State, api_key, limits, reply, to_the_end};
+use crate::limits::Standing;
 use crate::oauth::{ErrorCode, unreadable};
-use crate::protocol::ProtocolError;
 use crate::protocol::users::{self, Keeper, NewUser, PageRequest, UserChange, UserView};
+use crate::protocol::{self, ProtocolError};
 
 /// Who may read the accounts.
 const READ: &str = "users:read";
@@ -29,20 +30,41 @@ pub(super) async fn guard(
         let refusal = refusal(&ProtocolError::server_error("the service has no state"));
         return Ok(request.into_response(refusal));
     };
-    match admit(&state, &request).await {
+    let mut standing = None;
+    let mut response = match admit(&state, &request, &mut standing).await {
         Ok(keeper) => {
             request.extensions_mut().insert(keeper);
-            next.call(request).await
+            next.call(request).await?
         }
-        Err(unadmitted) => Ok(request.into_response(challenge(&unadmitted))),
+        Err(unadmitted) => {
+            let unadmitted = unadmitted.counted(&state, request.request());
+            request.into_response(challenge(&unadmitted))
+        }
+    };
+    if let Some(standing) = standing {
+        limits::announce(response.response_mut(), &standing);
     }
+    Ok(response)
 }
 
-/// Every way of proving that one may keep accounts ends in a [`Keeper`].
-async fn admit(state: &State, request: &ServiceRequest) -> Result<Keeper, Unadmitted> {
+/// Every way of proving that one may keep accounts ends in a [`Keeper`]. If it is an API key, `standing` says how its
+/// limit stands.
+async fn admit(
+    state: &State,
+    request: &ServiceRequest,
+    standing: &mut Option<Standing>,
+) -> Result<Keeper, Unadmitted> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let scope = if reads { READ } else { WRITE };
+    // Nobody shall fill the disk with refusals.
+    let record = !limits::is_refused_too_often(state, request.request());
+    if let Some(secret) = api_key::sent(state, request.request())? {
+        let presented = protocol::present_api_key(&state.services, secret.expose()).await?;
+        *standing = presented.standing;
+        return Ok(protocol::admit_api_key(&state.services, &presented.key, scope, record).await?);
+    }
     let token = bearer::token(request.headers())?;
-    Ok(users::admit(&state.services, token, if reads { READ } else { WRITE }).await?)
+    Ok(users::admit(&state.services, token, scope, record).await?)
 }
 
 pub(super) async fn list(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
@@ -144,7 +166,7 @@ fn refusal(error: &ProtocolError) -> HttpResponse {
 
 fn challenge(unadmitted: &Unadmitted) -> HttpResponse {
     match unadmitted {
-        Unadmitted::Refused(error) | Unadmitted::NotPermitted(_, error) => refusal(error),
+        Unadmitted::Refused(error) => refusal(error),
         Unadmitted::Anonymous => {
             let error = ProtocolError::new(ErrorCode::InvalidToken, "an access token is needed");
             reply::challenge_bearer(refusal(&error), "")

@@ -1,7 +1,7 @@
 //! Changing the ring: read, plan, make what is needed, commit on the condition that nobody else did, and
 //! take the result into use. A crash at any point leaves the old ring or the new one, and both readable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -168,25 +168,18 @@ impl KeyRing {
         steps: Vec<Step>,
         import: Option<&Arc<SoftwareSigner>>,
     ) -> Result<(), KeyRingError> {
+        let mut made = self.make(work, &steps, import).await?;
         for step in steps {
             let mut kid = step.kid().cloned();
             let mut algorithm =
                 kid.as_ref().and_then(|kid| work.ring.find(kid)).map(|record| record.algorithm);
             if let Step::Create { algorithm: wanted, publish_at, sign_from } = step {
-                let brought = import.cloned();
-                let is_import = brought.is_some();
-                let signer = self
-                    .in_vault(move |vault| match brought {
-                        Some(key) => vault.import(&key),
-                        None => vault.generate(wanted),
-                    })
-                    .await?;
+                let Some(signer) = made.pop_front() else { continue };
                 let lifetime = self.parts.policy.longest_lifetime();
                 let public = signer.public_jwk().key.clone();
                 let mut record = new_record(public, wanted, Dates { publish_at, sign_from, lifetime });
-                record.origin = if is_import { Origin::Imported } else { Origin::Generated };
+                record.origin = if import.is_some() { Origin::Imported } else { Origin::Generated };
                 (kid, algorithm) = (Some(record.kid.clone()), Some(wanted));
-                work.created.insert(record.kid.clone(), signer);
                 work.ring.add(record);
             }
             work.ring.apply(&step);
@@ -194,6 +187,41 @@ impl KeyRing {
             work.steps.push(step);
         }
         Ok(())
+    }
+
+    /// Makes, or takes in, the keys that `steps` create, in their order. All at once: at a first start there are two
+    /// RSA keys to be made, each of which takes a tenth of a second.
+    async fn make(
+        &self,
+        work: &mut Work,
+        steps: &[Step],
+        import: Option<&Arc<SoftwareSigner>>,
+    ) -> Result<VecDeque<Arc<dyn Signer>>, KeyRingError> {
+        let wanted = steps.iter().filter_map(|step| match step {
+            Step::Create { algorithm, .. } => Some(*algorithm),
+            _ => None,
+        });
+        let under_way: Vec<_> = wanted
+            .map(|algorithm| {
+                let (vault, brought) = (Arc::clone(&self.parts.vault), import.cloned());
+                tokio::task::spawn_blocking(move || match brought {
+                    Some(key) => vault.import(&key),
+                    None => vault.generate(algorithm),
+                })
+            })
+            .collect();
+        let mut made = VecDeque::with_capacity(under_way.len());
+        let mut failed = None;
+        for task in under_way {
+            match task.await.map_err(|_| KeyRingError::Stopping).and_then(|made| Ok(made?)) {
+                Ok(signer) => {
+                    work.created.insert(signer.kid().clone(), Arc::clone(&signer));
+                    made.push_back(signer);
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(made), Err)
     }
 
     async fn commit(&self, work: &Work, row: Option<&Row>) -> Result<Committed, KeyRingError> {

@@ -185,6 +185,12 @@ impl<K: Hash + Eq + Clone> Limited<K> {
         Err(Exceeded(self.standing(quota)))
     }
 
+    /// Whether [`Self::spend`] would refuse.
+    #[must_use]
+    pub fn is_used_up(&self, key: &K) -> bool {
+        self.window.as_ref().is_some_and(|window| !window.look(key).admitted)
+    }
+
     /// How the limit stands with this quota.
     #[must_use]
     pub fn standing(&self, quota: Quota) -> Standing {

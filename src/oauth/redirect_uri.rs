@@ -55,7 +55,8 @@ impl RedirectUri {
         let url = Url::parse(text).map_err(|_| InvalidRedirectUri)?;
         let anonymous = url.username().is_empty() && url.password().is_none() && !has_user_info(text);
         let allowed = match url.scheme() {
-            "https" => text.starts_with("https://") && url.host().is_some(),
+            // The parser takes any number of slashes.
+            "https" => text.strip_prefix("https://").is_some_and(|rest| !rest.starts_with('/')),
             "http" => without_port(text).is_some(),
             private => private.contains('.'),
         };

@@ -69,7 +69,7 @@ pub(super) fn for_id_token(
 
 fn all(account: &Account) -> Map<String, Value> {
     let profile = &account.profile;
-    let username = account.preferred_username.as_ref().map(|name| name.as_str());
+    let username = account.preferred_username.as_ref().map(crate::users::Username::as_str);
     let updated_at = account.updated_at.unwrap_or(account.created_at).timestamp();
     let claims = json!({
         "name": account.name,

@@ -1,5 +1,5 @@
 use super::authorize::Prompt;
-use super::{Services, claims};
+use super::{Services, TOKEN_EXCHANGE, claims};
 use crate::clients::{AuthMethod, GrantType};
 use crate::oauth::{Scope, ServerMetadata};
 
@@ -34,7 +34,9 @@ pub fn metadata(services: &Services) -> ServerMetadata {
         request_uri_parameter_supported: false,
         ui_locales_supported: names(["en"]),
         authorization_response_iss_parameter_supported: true,
-        grant_types_supported: names(GrantType::ALL.map(GrantType::as_str)),
+        grant_types_supported: names(
+            GrantType::ALL.map(GrantType::as_str).into_iter().chain([TOKEN_EXCHANGE]),
+        ),
         token_endpoint_auth_methods_supported: auth_methods.clone(),
         revocation_endpoint: Some(at("/oauth2/revoke")),
         revocation_endpoint_auth_methods_supported: auth_methods,

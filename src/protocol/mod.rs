@@ -2,6 +2,7 @@
 //! administration. It knows no HTTP type; the HTTP room decodes into these requests and shapes the answers.
 
 pub mod admin;
+mod api_key;
 mod authenticate;
 pub mod authorize;
 mod claims;
@@ -21,10 +22,12 @@ mod userinfo;
 pub mod users;
 mod verified;
 
+pub use api_key::{API_KEY_PREFIX, PresentedKey, admit_api_key, present_api_key};
 pub use authenticate::{Credentials, authenticate};
 pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};
-pub use grants::{Asked, Defaults, Granted, Pending, asked_for_token, grant};
+pub use grants::{ACCESS_TOKEN, API_KEY, Asked, Defaults, Exchanged, Granted, Pending, TOKEN_EXCHANGE};
+pub use grants::{asked_for_token, exchange, grant};
 pub use health::{Health, health};
 pub use id_token_hint::IdTokenHint;
 pub use introspect::{AskedToIntrospect, Introspection, asked_to_introspect, introspect};

@@ -39,7 +39,9 @@ pub fn asked_to_revoke(
     params: &Params<'_>,
 ) -> Result<AskedToRevoke, ProtocolError> {
     let client = authenticate(services, credentials, params)?;
-    services.limits.revocation_per_client.spend(&client.client_id)?;
+    if !client.is_public() {
+        services.limits.revocation_per_client.spend(&client.client_id)?;
+    }
     let client_id = client.client_id.clone();
     let token = match params.one("token") {
         None => Asked::Nothing,

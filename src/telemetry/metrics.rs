@@ -111,7 +111,12 @@ const STATUS_NAMES: &[&str] = &const {
     }
     names
 };
-const GRANTS: &[&str] = &["client_credentials", "authorization_code", "refresh_token"];
+const GRANTS: &[&str] = &[
+    "client_credentials",
+    "authorization_code",
+    "refresh_token",
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+];
 const ALGORITHMS: &[&str] = &["ES256", "ES384", "EdDSA", "RS256", "PS256"];
 const POLICIES: [&str; 8] = [
     "token_per_client",

@@ -83,7 +83,7 @@ pub enum PresentedRedirectUri<'a> {
 #[derive(Debug)]
 pub enum FoundCode {
     /// It was not redeemed yet.
-    Fresh(FreshCode),
+    Fresh(Box<FreshCode>),
     /// It was; what it produced is this family, whose last refresh token ends then.
     Spent {
         /// Which family.
@@ -154,7 +154,8 @@ impl Codes {
             State::Spent { family, end } => FoundCode::Spent { family, end },
             State::Fresh { grant } => {
                 let has_challenge = binding.code_challenge.is_some();
-                FoundCode::Fresh(FreshCode { grant: *grant, has_challenge, binding, key, version })
+                let fresh = FreshCode { grant: *grant, has_challenge, binding, key, version };
+                FoundCode::Fresh(Box::new(fresh))
             }
         }))
     }

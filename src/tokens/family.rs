@@ -119,7 +119,7 @@ impl Families {
                 .collect::<Result<_, _>>()?;
             self.revocations.revoke_live(&tokens).await?;
             match keys.last() {
-                Some(last) if keys.len() == PAGE => after = last.to_vec(),
+                Some(last) if keys.len() == PAGE => after = (*last).clone(),
                 _ => return Ok(()),
             }
         }

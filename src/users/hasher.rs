@@ -167,8 +167,53 @@ fn phc(params: &Params, salt: &[u8], hash: &[u8]) -> Option<PasswordHash> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
     use super::*;
     use crate::entropy::SeededEntropy;
+
+    fn hasher() -> Arc<PasswordHasher> {
+        Arc::new(PasswordHasher::new(HashingCost::LEAST, 1, Arc::new(SeededEntropy::new(1))))
+    }
+
+    #[tokio::test]
+    async fn who_would_wait_too_long_is_sent_away_and_the_others_are_served() {
+        let (hasher, password) = (hasher(), Secret::new("correct horse battery".into()));
+        let hash = hasher.hash(&password).await.unwrap();
+        let working = hasher.permits.clone().acquire_owned().await.unwrap();
+        let tries = (0..300).map(|_| {
+            let (hasher, password, hash) = (hasher.clone(), password.clone(), hash.clone());
+            tokio::spawn(async move { hasher.verify(&password, Some(&hash)).await })
+        });
+        let tries: Vec<_> = tries.collect();
+        // On this runtime, which has one thread, all of them run before this goes on.
+        tokio::task::yield_now().await;
+        drop(working);
+        let (mut served, mut sent_away) = (0, 0);
+        for each in tries {
+            match each.await.unwrap() {
+                Ok(true) => served += 1,
+                Err(Busy { retry_after: 1 }) => sent_away += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((served, sent_away), (QUEUE_PER_PERMIT, 300 - QUEUE_PER_PERMIT));
+        assert_eq!(hasher.verify(&password, Some(&hash)).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_gives_the_place_back() {
+        let (hasher, password) = (hasher(), Secret::new("correct horse battery".into()));
+        let working = hasher.permits.clone().acquire_owned().await.unwrap();
+        for _ in 0..3 * QUEUE_PER_PERMIT {
+            let mut waiting = Box::pin(hasher.verify(&password, None));
+            let polled = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await;
+            assert!(polled.is_pending(), "{polled:?}");
+        }
+        drop(working);
+        assert_eq!(hasher.verify(&password, None).await, Ok(false));
+    }
 
     #[test]
     fn nobodys_password_costs_what_everybodys_does() {

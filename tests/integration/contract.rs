@@ -107,7 +107,7 @@ impl Contract {
             check_allow(item, answer)?;
             return Ok(self.component("MethodNotAllowed"));
         }
-        let refused = pattern.starts_with("/admin") && [401, 403, 503].contains(&status);
+        let refused = pattern.starts_with("/admin") && [401, 403, 429, 503].contains(&status);
         let sibling = METHODS.iter().find_map(|each| item.get(*each)).filter(|_| refused);
         sibling.and_then(|each| self.documented(each, status)).ok_or_else(undocumented)
     }

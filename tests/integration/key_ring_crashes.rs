@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use signet::entropy::SeededEntropy;
 use signet::keys::{
-    DirectoryVault, KeyRing, KeyRingError, KeyRingParts, Phase, Rekey, RekeyError, RingUnreadable, rekey,
+    DataKey, DataKeyError, DirectoryVault, KeyRing, KeyRingError, KeyRingParts, Phase, Rekey, RekeyError,
+    RingUnreadable, rekey,
 };
 use signet::oauth::{Algorithm, KeyId};
 
@@ -90,12 +91,20 @@ async fn rekeyed(world: &World) -> Result<signet::keys::Rekeyed, RekeyError> {
     rekey(world.store.as_ref(), world.dir.path(), &keks, Arc::new(SeededEntropy::new(99))).await
 }
 
+async fn data_key(world: &World, byte: u8) -> Result<DataKey, DataKeyError> {
+    DataKey::open(world.store.as_ref(), &kek(byte), Arc::new(SeededEntropy::new(5))).await
+}
+
 #[tokio::test]
 async fn rekeying_leaves_nothing_under_the_old_kek() {
     let mut world = World::new();
     let before = published(&*world.open().await);
+    let sealed = data_key(&world, 1).await.unwrap().seal("a context", b"hush");
     let done = rekeyed(&world).await.unwrap();
     assert_eq!((done.resealed, done.verified, done.ring), (2, 2, true));
+    assert!(matches!(data_key(&world, 1).await, Err(DataKeyError::WrongKek { .. })));
+    let opened = data_key(&world, 2).await.unwrap().unseal("a context", &sealed);
+    assert_eq!(opened.as_deref().map(Vec::as_slice), Some(b"hush".as_slice()));
     let old = world.try_open().await.map(drop);
     assert!(matches!(old, Err(KeyRingError::Unreadable(RingUnreadable::WrongKek { .. }))));
     for name in world.files() {

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod administration;
+mod api_keys;
 mod architecture;
 mod authorize;
 mod browser;
@@ -22,6 +23,7 @@ mod key_ring;
 mod key_ring_crashes;
 mod key_ring_fixture;
 mod kill;
+mod limits;
 mod openapi;
 mod over_http;
 mod process;

@@ -122,7 +122,8 @@ async fn what_is_malformed_is_refused_in_the_rfcs_words() {
     app.send(post("")).await.refused(400, "invalid_request");
     app.send(post("grant_type=")).await.refused(400, "invalid_request");
     app.send(post("grant_type=password")).await.refused(400, "unsupported_grant_type");
-    app.send(post("grant_type=authorization_code&code=x")).await.refused(400, "unsupported_grant_type");
+    app.send(post("grant_type=authorization_code&code=x")).await.refused(400, "unauthorized_client");
+    app.send(post("grant_type=refresh_token&refresh_token=x")).await.refused(400, "unauthorized_client");
     let twice = "grant_type=client_credentials&grant_type=client_credentials";
     app.send(post(twice)).await.refused(400, "invalid_request");
     app.send(post("grant_type=client_credentials&x=1&x=1")).await.refused(400, "invalid_request");

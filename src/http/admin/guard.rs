@@ -33,7 +33,7 @@ pub(in crate::http) async fn guard(
             next.call(request).await
         }
         Err(refusal) => {
-            let refusal = recorded(&state, &request, refusal).await;
+            let refusal = refusal.counted(&state, request.request());
             Ok(request.into_response(challenge(&refusal)))
         }
     }
@@ -62,40 +62,16 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     if claims.permits(needed) && still_may(needed) {
         return Ok(Administrator { actor, scope: claims.scope, address });
     }
-    let error = ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}"));
-    Err(Unadmitted::NotPermitted(actor, error))
-}
-
-/// Counts a refusal for its address, and records it unless the address has been refused too often already: nobody
-/// shall fill the disk with refusals.
-async fn recorded(state: &State, request: &ServiceRequest, refusal: Unadmitted) -> Unadmitted {
-    let counted = |error| limits::refused(state, request.request(), error);
-    let (actor, error) = match refusal {
-        Unadmitted::Anonymous => {
-            let error = counted(anonymous());
-            return match error.exceeded {
-                None => Unadmitted::Anonymous,
-                Some(_) => Unadmitted::Refused(error),
-            };
-        }
-        Unadmitted::Refused(error) => return Unadmitted::Refused(counted(error)),
-        Unadmitted::NotPermitted(actor, error) => (actor, counted(error)),
-    };
-    if error.exceeded.is_none() {
-        let route = format!("{} {}", request.method(), request.match_pattern().unwrap_or_default());
+    // Nobody shall fill the disk with refusals.
+    if !limits::is_refused_too_often(state, request.request()) {
+        let route = format!("{} {path}", request.method());
         let mut event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused);
-        if let Some(address) = limits::address(state, request.request()) {
-            event = event.source_ip(address.ip());
+        if let Some(address) = address {
+            event = event.source_ip(address);
         }
-        if let Err(error) = state.services.audit.record(event.detail("route", route)).await {
-            return Unadmitted::Refused(error.into());
-        }
+        services.audit.record(event.detail("route", route)).await?;
     }
-    Unadmitted::Refused(error)
-}
-
-fn anonymous() -> ProtocolError {
-    ProtocolError::new(ErrorCode::InvalidToken, "an access token is needed")
+    Err(ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}")).into())
 }
 
 fn not_served() -> ProtocolError {
@@ -105,8 +81,8 @@ fn not_served() -> ProtocolError {
 /// A refusal with its challenge (RFC 6750, section 3.1): without an error code for whoever sent no token.
 fn challenge(unadmitted: &Unadmitted) -> HttpResponse {
     match unadmitted {
-        Unadmitted::Refused(error) | Unadmitted::NotPermitted(_, error) => reply::refusal(error),
-        Unadmitted::Anonymous => reply::challenge_bearer(reply::refusal(&anonymous()), ""),
+        Unadmitted::Refused(error) => reply::refusal(error),
+        Unadmitted::Anonymous => reply::challenge_bearer(reply::refusal(&bearer::anonymous()), ""),
     }
 }
 

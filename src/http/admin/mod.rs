@@ -1,6 +1,7 @@
 //! The admin API. Every route stands in the URL table with the scope it needs; [`guard`] lets nothing else
 //! through.
 
+pub(super) mod api_keys;
 pub(super) mod clients;
 mod guard;
 pub(super) mod keys;

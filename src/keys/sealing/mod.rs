@@ -7,6 +7,8 @@ mod record;
 mod row;
 mod sealer;
 mod sealing_keys;
+#[cfg(test)]
+mod tests;
 
 pub use record::{SealingKeyId, SealingKeyView};
 pub use sealer::SealError;

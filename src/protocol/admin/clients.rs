@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Administrator, audited};
+use super::{Administrator, api_keys, audited};
 use crate::audit::EventKind;
 use crate::clients::{AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registration};
 use crate::oauth::{
@@ -14,6 +14,7 @@ use crate::oauth::{
 };
 use crate::protocol::{ProtocolError, Services};
 use crate::tokens::Whole;
+use crate::users::ApiKeyOwner;
 
 /// No old secret is honoured for longer.
 const LONGEST_OVERLAP: Duration = Duration::from_hours(2160);
@@ -58,8 +59,8 @@ struct SecretView {
 /// A client with the secret that was just made, unless it is public: shown this once.
 #[derive(Debug, Serialize)]
 pub struct ClientWithSecret {
-    #[serde(serialize_with = "exposed", skip_serializing_if = "Option::is_none")]
-    client_secret: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<Exposed>,
     #[serde(flatten)]
     client: ClientView,
 }
@@ -74,7 +75,7 @@ impl ClientWithSecret {
     /// The secret that was just made; none for a public client.
     #[must_use]
     pub fn client_secret(&self) -> Option<&Secret> {
-        self.client_secret.as_ref()
+        self.client_secret.as_ref().map(|Exposed(secret)| secret)
     }
 }
 
@@ -145,7 +146,8 @@ impl From<&Client> for ClientView {
 
 impl From<Registered> for ClientWithSecret {
     fn from(registered: Registered) -> Self {
-        Self { client_secret: registered.client_secret, client: ClientView::from(registered.client.as_ref()) }
+        let client_secret = registered.client_secret.map(Exposed);
+        Self { client_secret, client: ClientView::from(registered.client.as_ref()) }
     }
 }
 
@@ -251,6 +253,7 @@ pub async fn delete(
         let whole = Whole::Client(client.client_id.clone());
         services.revocations.revoke_before_now(&whole).await?;
         services.clients.delete(client_id).await?;
+        api_keys::revoke_of(services, &ApiKeyOwner::Client(client.client_id.clone())).await?;
         services.revocations.revoke_before_now(&whole).await?;
         Ok(())
     })
@@ -263,6 +266,11 @@ fn find(services: &Services, client_id: &str) -> Result<Arc<Client>, ProtocolErr
 }
 
 /// The one place where a client's secret is shown.
-fn exposed<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(Secret::expose).serialize(serializer)
+#[derive(Debug)]
+struct Exposed(Secret);
+
+impl Serialize for Exposed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
 }

@@ -2,6 +2,7 @@
 //! Every act is audited before it takes effect; what can't be audited does not happen, and what then fails
 //! is audited as failed.
 
+pub mod api_keys;
 pub mod clients;
 pub mod keys;
 pub mod revocations;

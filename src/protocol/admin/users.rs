@@ -62,6 +62,7 @@ pub struct AccountChangeRequest {
     email: Option<String>,
     #[serde(default)]
     email_verified: Option<bool>,
+    #[expect(clippy::option_option, reason = "absent, null and a name are three things")]
     #[serde(default, deserialize_with = "present")]
     preferred_username: Option<Option<String>>,
     #[serde(default)]

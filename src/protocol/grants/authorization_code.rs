@@ -80,7 +80,7 @@ pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<
 }
 
 /// The code, if it can be redeemed. A spent one ends its family.
-async fn find(services: &Services, request: &CodeRequest) -> Result<FreshCode, ProtocolError> {
+async fn find(services: &Services, request: &CodeRequest) -> Result<Box<FreshCode>, ProtocolError> {
     match services.codes.find(request.code.expose(), &request.presented()).await? {
         Some(FoundCode::Fresh(fresh)) => Ok(fresh),
         Some(FoundCode::Spent { family, end }) => {

@@ -6,6 +6,7 @@ mod client_credentials;
 mod person;
 mod refresh_token;
 mod target;
+mod token_exchange;
 
 use super::{Credentials, Params, ProtocolError, Services, authenticate};
 use crate::clients::{AuthenticatedClient, GrantType};
@@ -13,6 +14,7 @@ use crate::oauth::{ErrorCode, Secret, SignedToken};
 use crate::tokens::Issued;
 
 pub(super) use person::is_live;
+pub use token_exchange::{ACCESS_TOKEN, API_KEY, Exchanged, TOKEN_EXCHANGE, exchange};
 
 use authorization_code::CodeRequest;
 use refresh_token::RefreshRequest;
@@ -77,7 +79,10 @@ pub fn asked_for_token(
     defaults: &Defaults,
 ) -> Result<Asked, ProtocolError> {
     let client = authenticate(services, credentials, params)?;
-    services.limits.token_per_client.spend(&client.client_id)?;
+    // Anybody can say that they are a public client: their requests count for their address, at the surface.
+    if !client.is_public() {
+        services.limits.token_per_client.spend(&client.client_id)?;
+    }
     let pending = match params.one("grant_type").or(defaults.grant_type) {
         None => return Err(ProtocolError::invalid_request("grant_type is missing")),
         Some("client_credentials") => {

@@ -5,11 +5,17 @@ use crate::protocol::{ProtocolError, Services};
 
 /// Who may do what needs `scope` with the users API: whoever sends an access token of this issuer, made for that API,
 /// not revoked, whose scope holds it. A token that speaks for a person counts only while that person is an
-/// administrator: nobody lets a client at other people's accounts by consenting.
+/// administrator: nobody lets a client at other people's accounts by consenting. Who is known but may not is put on record
+/// if `record` says so.
 ///
 /// # Errors
 /// `invalid_token`, `insufficient_scope`, or what the store or the audit log fail with.
-pub async fn admit(services: &Services, token: &str, scope: &str) -> Result<Keeper, ProtocolError> {
+pub async fn admit(
+    services: &Services,
+    token: &str,
+    scope: &str,
+    record: bool,
+) -> Result<Keeper, ProtocolError> {
     let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "the access token is not valid here");
     let users_api = services.resources.users();
     let claims = services.verified_token_for(token, users_api).ok_or_else(invalid)?.claims;
@@ -30,8 +36,10 @@ pub async fn admit(services: &Services, token: &str, scope: &str) -> Result<Keep
     if claims.permits(scope) && still_may && administers {
         return Ok(Keeper { actor, of_administrators: false });
     }
-    let event = Event::new(EventKind::UsersRefused, actor).outcome(Outcome::Refused).detail("scope", scope);
-    services.audit.record(event).await?;
+    if record {
+        let event = Event::new(EventKind::UsersRefused, actor).outcome(Outcome::Refused);
+        services.audit.record(event.detail("scope", scope)).await?;
+    }
     let reason = if administers {
         format!("this needs the scope {scope}")
     } else {

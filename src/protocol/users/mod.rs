@@ -7,11 +7,12 @@ pub(in crate::protocol) mod request;
 mod sign_in;
 mod view;
 
+use super::admin::api_keys::revoke_of;
 use super::admin::audited;
 use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind};
 use crate::oauth::{ErrorCode, Subject, UserId};
-use crate::users::{Account, AccountChange, NewAccount, Page};
+use crate::users::{Account, AccountChange, ApiKeyOwner, NewAccount, Page};
 
 pub use admit::admit;
 pub use request::{NewUser, PageRequest, UserChange};
@@ -112,6 +113,7 @@ pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<()
         services.consents.withdraw_all(&account.id).await?;
         services.second_factors.remove(&account.id).await?;
         services.accounts.delete(&account.id).await?;
+        revoke_of(services, &ApiKeyOwner::User(account.id.clone())).await?;
         sign_out_everywhere(services, &account.id).await?;
         Ok(())
     })

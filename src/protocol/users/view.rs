@@ -49,7 +49,6 @@ pub fn rfc3339<S: Serializer>(date: &DateTime<Utc>, serializer: S) -> Result<S::
 ///
 /// # Errors
 /// When the serializer fails.
-#[expect(clippy::ref_option, reason = "as serde calls it")]
 pub fn optional_rfc3339<S: Serializer>(
     date: &Option<DateTime<Utc>>,
     serializer: S,

@@ -9,12 +9,50 @@ mod sessions;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
 use super::*;
 use crate::clock::{Clock as _, ManualClock, SharedClock};
 use crate::config::{HashingCost, SessionsConfig};
 use crate::entropy::{SeededEntropy, SharedEntropy};
 use crate::oauth::{Secret, UserId};
-use crate::store::{MemoryStore, Store};
+use crate::store::{Batch, Changes, Committed, Cursor, MemoryStore, Row, Store, StoreError, Table};
+
+/// A store that lets others run after each read, so that what is read may be old when it is acted on.
+struct Yielding(Arc<MemoryStore>);
+
+#[async_trait]
+impl Store for Yielding {
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
+        let row = self.0.get(table, key).await;
+        tokio::task::yield_now().await;
+        row
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
+        let rows = self.0.scan(table, after, limit).await;
+        tokio::task::yield_now().await;
+        rows
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        self.0.commit(batch).await
+    }
+
+    async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
+        self.0.changes(after).await
+    }
+
+    async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
+        self.0.sweep(now, limit).await
+    }
+}
 
 /// What everything stands on.
 struct Ground {
@@ -27,7 +65,7 @@ impl Ground {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::at(1_800_000_000));
         let entropy = Arc::new(SeededEntropy::new(7));
-        Self { store: MemoryStore::new(clock.clone()), clock, entropy }
+        Self { store: Arc::new(Yielding(MemoryStore::new(clock.clone()))), clock, entropy }
     }
 
     fn clock(&self) -> SharedClock {

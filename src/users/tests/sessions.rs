@@ -111,3 +111,36 @@ async fn ending_all_ends_those_of_one_person_only() {
     assert_eq!(sessions.of_user(&ali).await.unwrap(), []);
     assert!(sessions.find(&other.cookie).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn what_is_ended_stays_so_though_it_is_used_or_renewed_at_the_same_time() {
+    for renews in [false, true] {
+        for head_start in 0..6 {
+            let ground = Ground::new();
+            let sessions = ground.sessions();
+            let started = sessions.start(new_session(user("alice"))).await.unwrap();
+            ground.pass(60);
+            let mut cookies = vec![started.cookie.clone()];
+            let using = async {
+                for _ in 0..head_start {
+                    tokio::task::yield_now().await;
+                }
+                if renews {
+                    let renewed = sessions.reauthenticate(&started.cookie, authentication(1)).await.unwrap();
+                    renewed.map(|renewed| renewed.cookie)
+                } else {
+                    sessions.find(&started.cookie).await.unwrap();
+                    None
+                }
+            };
+            let alice = user("alice");
+            let (renewed, ended) = tokio::join!(using, sessions.end_all(&alice));
+            assert_eq!(ended.unwrap().len(), 1);
+            cookies.extend(renewed);
+            for cookie in cookies {
+                assert_eq!(sessions.find(&cookie).await.unwrap(), None, "{renews} {head_start}");
+            }
+            assert_eq!(sessions.of_user(&alice).await.unwrap(), []);
+        }
+    }
+}

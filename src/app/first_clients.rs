@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use super::{App, StartError};
+use crate::audit::{Actor, Event, EventKind};
+use crate::clients::{ADMIN_SCOPE, Client, Registered, Registration};
+use crate::oauth::{Scope, Secret};
+use crate::store::{Batch, Condition, Put, Table};
+
+/// What an installation remembers of itself.
+const INSTALLATION: Table = Table::plain("installation");
+
+/// The row that says that the first clients were asked for. Its value says nothing.
+const FIRST_CLIENTS: &[u8] = b"first_clients";
+
+/// The clients of a fresh installation.
+#[derive(Debug)]
+pub struct FirstClients {
+    /// May administer everything.
+    pub admin: FirstClient,
+    /// May ask tokens for the first resource of the settings.
+    pub demo: FirstClient,
+}
+
+/// A client of a fresh installation, and its secret.
+#[derive(Debug)]
+pub struct FirstClient {
+    /// The client.
+    pub client: Arc<Client>,
+    /// Its secret: the only time it can be seen.
+    pub client_secret: Secret,
+}
+
+impl From<Registered> for FirstClient {
+    #[expect(clippy::expect_used, reason = "neither of the first clients is registered as a public one")]
+    fn from(registered: Registered) -> Self {
+        let client_secret = registered.client_secret.expect("a client with a secret");
+        Self { client: registered.client, client_secret }
+    }
+}
+
+impl App {
+    /// Registers an administrator and a demo client, once in the life of an installation and only if there is
+    /// no client; their secrets can be seen only now.
+    ///
+    /// An installation whose clients were all deleted gets no new administrator by being started again:
+    /// whoever may write its data registers one offline.
+    ///
+    /// # Errors
+    /// When they can't be recorded or stored.
+    pub async fn first_clients(&self) -> Result<Option<FirstClients>, StartError> {
+        let services = &self.state.services;
+        if !self.is_fresh().await? {
+            return Ok(None);
+        }
+        let administered = services.resources.admin().uri.clone();
+        let (resource, scope) = match &self.first_resource {
+            Some((resource, scope)) => (resource.clone(), scope.clone()),
+            None => (administered.clone(), Scope::default()),
+        };
+        let admin = Registration {
+            client_id: Some(services.clients.new_id()),
+            client_name: "First administrator".into(),
+            scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
+            resources: vec![administered],
+            ..Registration::default()
+        };
+        let demo = Registration {
+            client_id: Some(services.clients.new_id()),
+            client_name: "Demo".into(),
+            scope,
+            audience_of: vec![resource.clone()],
+            resources: vec![resource],
+            ..Registration::default()
+        };
+        for registration in [&admin, &demo] {
+            let mut event = Event::new(EventKind::ClientRegistered, Actor::Service);
+            if let Some(client_id) = &registration.client_id {
+                event = event.client(client_id);
+            }
+            services.audit.record(event).await?;
+        }
+        self.mark_first_clients().await?;
+        let admin = services.clients.register(admin).await?.into();
+        let demo = services.clients.register(demo).await?.into();
+        Ok(Some(FirstClients { admin, demo }))
+    }
+
+    /// Whether first clients are still to be made.
+    async fn is_fresh(&self) -> Result<bool, StartError> {
+        let services = &self.state.services;
+        let marked = services.store.get(INSTALLATION, FIRST_CLIENTS).await?.is_some();
+        match (marked, services.clients.count()) {
+            (false, 0) => return Ok(true),
+            (false, _) => self.mark_first_clients().await?,
+            (true, 0) => {
+                tracing::warn!("there is no client; `signet clients register --offline` registers one");
+            }
+            (true, _) if !self.has_administrator() => {
+                let admin = &services.resources.admin().uri;
+                tracing::warn!(
+                    "no client may administer {admin}; if the issuer has changed, stop the service and run `signet clients \
+                     change ADMIN_ID --offline --resource {admin}`"
+                );
+            }
+            (true, _) => {}
+        }
+        Ok(false)
+    }
+
+    fn has_administrator(&self) -> bool {
+        let services = &self.state.services;
+        let admin = &services.resources.admin().uri;
+        let all = services.clients.list(None, usize::MAX);
+        all.iter().any(|client| client.resources.contains(admin) && client.scope.contains("signet:clients"))
+    }
+
+    async fn mark_first_clients(&self) -> Result<(), StartError> {
+        let batch =
+            Batch::new().put(INSTALLATION, FIRST_CLIENTS, Condition::Always, Put::lasting(b"1".to_vec()));
+        let _applied = self.state.services.store.commit(batch).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! Puts together what issues, publishes and revokes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Ground, StartError, seconds};
+use crate::config::Config;
+use crate::keys::{KeyRing, SealingKeys};
+use crate::oauth::Algorithm;
+use crate::tokens::{
+    AccessTokens, Codes, Families, IdTokens, ListDates, Publication, RefreshTokens, Revocations, Sealer,
+    StatusIndexes, StatusLists, StatusPublisher,
+};
+
+/// For how long a status list takes tokens.
+const LIST_WINDOW: Duration = Duration::from_hours(1);
+
+/// The longest that a published status list may be used without a fresh one.
+const LONGEST_STATUS_LIFETIME: Duration = Duration::from_hours(1);
+
+/// The parts, for the services.
+pub(super) struct Issuing {
+    pub(super) access_tokens: AccessTokens,
+    pub(super) codes: Codes,
+    pub(super) refresh_tokens: RefreshTokens,
+    pub(super) families: Arc<Families>,
+    pub(super) id_tokens: IdTokens,
+    pub(super) revocations: Arc<Revocations>,
+    pub(super) status_indexes: Arc<StatusIndexes>,
+    pub(super) status_lists: Arc<StatusLists>,
+    pub(super) status: StatusPublisher,
+    pub(super) sealer: Sealer,
+}
+
+pub(super) async fn open(
+    config: &Config,
+    ground: &Ground,
+    (keys, sealing_keys): (&Arc<KeyRing>, &Arc<SealingKeys>),
+) -> Result<Issuing, StartError> {
+    let Ground { store, clock, entropy } = ground;
+    let (issuer, skew) = (&config.issuer, seconds(config.keys.clock_skew));
+    let dates = ListDates {
+        window: seconds(LIST_WINDOW),
+        longest_lifetime: seconds(config.tokens.longest_lifetime),
+        clock_skew: skew,
+    };
+    let lists_uri = format!("{issuer}/status");
+    let lists = StatusLists::open(lists_uri, dates, store.clone(), clock.clone(), entropy.clone()).await?;
+    let status_lists = Arc::new(lists);
+    // A code may be redeemed at the end of its own time.
+    let longest_grant = seconds(config.codes.lifetime + config.refresh_tokens.lifetime);
+    let revocations =
+        Revocations::open(store.clone(), clock.clone(), status_lists.clone(), longest_grant).await?;
+    let revocations = Arc::new(revocations);
+    let status_indexes = Arc::new(StatusIndexes::open(status_lists.clone(), clock.clone()).await?);
+    let publication = Publication {
+        issuer: issuer.clone(),
+        ttl: config.tokens.status_list_ttl.as_secs(),
+        algorithm: config.keys.algorithms.first().copied().unwrap_or(Algorithm::ES256),
+        lifetime: seconds(LONGEST_STATUS_LIFETIME.min(config.tokens.longest_lifetime)),
+    };
+    let status = StatusPublisher::new(
+        publication,
+        clock.clone(),
+        keys.clone(),
+        status_lists.clone(),
+        revocations.clone(),
+    );
+    let families = Arc::new(Families::new(store.clone(), clock.clone(), revocations.clone(), skew));
+    let sealer = Sealer::new(sealing_keys.clone());
+    let chance = (clock.clone(), entropy.clone());
+    let code_lifetime = seconds(config.codes.lifetime);
+    let lifetimes = (seconds(config.refresh_tokens.lifetime), seconds(config.refresh_tokens.idle));
+    let places = (status_indexes.clone(), revocations.clone());
+    Ok(Issuing {
+        access_tokens: AccessTokens::new(issuer.clone(), keys.clone(), places, entropy.clone()),
+        codes: Codes::new(store.clone(), chance, families.clone(), code_lifetime),
+        refresh_tokens: RefreshTokens::new(sealer.clone(), families.clone(), clock.clone(), lifetimes),
+        families,
+        id_tokens: IdTokens::new(issuer.clone(), keys.clone(), seconds(config.tokens.lifetime)),
+        revocations,
+        status_indexes,
+        status_lists,
+        status,
+        sealer,
+    })
+}

@@ -1,0 +1,40 @@
+use crate::audit::AuditError;
+use crate::clients::ClientError;
+use crate::keys::{DataKeyError, KekError, KeyRingError, UnsafePolicy, VaultError};
+use crate::oauth::InvalidId;
+use crate::store::StoreError;
+
+/// The service can't be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The keys' settings could make a valid token fail.
+    #[error(transparent)]
+    Policy(#[from] UnsafePolicy),
+    /// The keys can't be used.
+    #[error(transparent)]
+    Keys(#[from] KeyRingError),
+    /// The data key can't be used.
+    #[error(transparent)]
+    DataKey(#[from] DataKeyError),
+    /// The key-encryption key can't be had.
+    #[error(transparent)]
+    Kek(#[from] KekError),
+    /// The directory of the sealed keys can't be used.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The audit log can't be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// A first client can't be registered.
+    #[error("the first clients can't be registered: {0}")]
+    Clients(#[from] ClientError),
+    /// The issuer can't be the stem of an identifier.
+    #[error("issuer: {0}")]
+    Issuer(#[from] InvalidId),
+    /// The data directory can't be made.
+    #[error("data_dir: {0}")]
+    DataDir(#[from] std::io::Error),
+}

@@ -11,11 +11,10 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 
 use super::cors::{self, Cors, Open};
 use super::observe::Observe;
-use super::pages::console;
+use super::pages::{console, portal};
 use super::{State, admin, apps, limits, pages, publish, reply, token, userinfo, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
-use crate::protocol::authorize::Door;
 
 /// One route.
 pub struct Served {
@@ -44,24 +43,12 @@ static TABLE: &[Served] = &[
     post("/api/token.php", None, || web::post().to(token::php)),
     post("/oauth2/revoke", None, || web::post().to(token::revoke)),
     post("/oauth/revoke", None, || web::post().to(token::oauth_revoke)),
-    get("/oauth2/authorize", None, || {
-        read().to(|state, asked| pages::authorize::get(state, asked, Door::Standard))
-    }),
-    post("/oauth2/authorize", None, || {
-        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::Standard)))
-    }),
-    get("/oauth/authorize", None, || {
-        read().to(|state, asked| pages::authorize::get(state, asked, Door::OAuth))
-    }),
-    post("/oauth/authorize", None, || {
-        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::OAuth)))
-    }),
-    get("/api/authorize.php", None, || {
-        read().to(|state, asked| pages::authorize::get(state, asked, Door::Php))
-    }),
-    post("/api/authorize.php", None, || {
-        web::post().to(|state, asked, body| pages::authorize::post(state, asked, (body, Door::Php)))
-    }),
+    get("/oauth2/authorize", None, || read().to(pages::authorize::standard)),
+    post("/oauth2/authorize", None, || web::post().to(pages::authorize::standard)),
+    get("/oauth/authorize", None, || read().to(pages::authorize::oauth)),
+    post("/oauth/authorize", None, || web::post().to(pages::authorize::oauth)),
+    get("/api/authorize.php", None, || read().to(pages::authorize::php)),
+    post("/api/authorize.php", None, || web::post().to(pages::authorize::php)),
     post("/oauth2/sign-in", None, || web::post().to(pages::sign_in::sign_in)),
     post("/oauth2/second-factor", None, || web::post().to(pages::sign_in::second_factor)),
     post("/oauth2/consent", None, || web::post().to(pages::authorize::consent)),
@@ -69,6 +56,20 @@ static TABLE: &[Served] = &[
     post("/oauth2/logout", None, || web::post().to(pages::sign_out::logout_by_post)),
     post("/oauth2/sign-out", None, || web::post().to(pages::sign_out::sign_out)),
     get("/assets/{name}", None, || read().to(pages::asset)),
+    get("/account", None, || read().to(portal::profile::get)),
+    post("/account", None, || web::post().to(portal::profile::act)),
+    get("/account/password", None, || read().to(portal::password::get)),
+    post("/account/password", None, || web::post().to(portal::password::act)),
+    get("/account/second-factor", None, || read().to(portal::second_factor::get)),
+    post("/account/second-factor", None, || web::post().to(portal::second_factor::act)),
+    get("/account/sessions", None, || read().to(portal::sessions::get)),
+    post("/account/sessions", None, || web::post().to(portal::sessions::act)),
+    get("/account/consents", None, || read().to(portal::consents::get)),
+    post("/account/consents", None, || web::post().to(portal::consents::act)),
+    get("/account/applications", None, || read().to(portal::applications::list)),
+    post("/account/applications", None, || web::post().to(portal::applications::register)),
+    get("/account/applications/{client_id}", None, || read().to(portal::applications::one)),
+    post("/account/applications/{client_id}", None, || web::post().to(portal::applications::act)),
     get("/console", None, || read().to(console::overview::get)),
     get("/console/keys", None, || read().to(console::keys::list)),
     get("/console/keys/rotate", None, || read().to(console::keys::ask_rotation)),

@@ -4,6 +4,7 @@ use super::Scope;
 
 /// Authorization server metadata (RFC 8414, section 2): what works today, nothing else.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the members are the standards'")]
 pub struct ServerMetadata {
     /// The issuer's identifier.
     pub issuer: String,

@@ -16,6 +16,7 @@ mod introspect;
 mod logout;
 mod measure;
 mod params;
+pub mod portal;
 mod revoke;
 mod services;
 mod userinfo;

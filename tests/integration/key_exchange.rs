@@ -18,8 +18,7 @@ fn listen(app: &TestApp) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let state = web::Data::from(app.app.state.clone());
-    let server =
-        HttpServer::new(move || App::new().app_data(state.clone()).configure(signet::http::configure));
+    let server = HttpServer::new(move || App::new().configure(signet::http::configure(state.clone())));
     actix_web::rt::spawn(server.workers(1).disable_signals().listen(listener).unwrap().run());
     url
 }

@@ -56,12 +56,29 @@ async fn discovery_says_what_works_and_both_documents_are_the_same() {
     let exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
     let grants = json!(["client_credentials", "authorization_code", "refresh_token", exchange]);
     assert_eq!(document["grant_types_supported"], grants);
-    assert_eq!(document["response_types_supported"], json!([]));
-    assert_eq!(
-        document["token_endpoint_auth_methods_supported"],
-        json!(["client_secret_basic", "client_secret_post"])
-    );
-    assert!(document.get("authorization_endpoint").is_none());
+    for (member, value) in [
+        ("response_types_supported", json!(["code"])),
+        ("response_modes_supported", json!(["query", "form_post"])),
+        ("code_challenge_methods_supported", json!(["S256"])),
+        ("prompt_values_supported", json!(["none", "login", "consent", "select_account"])),
+        ("subject_types_supported", json!(["public"])),
+        ("authorization_response_iss_parameter_supported", json!(true)),
+        ("claims_parameter_supported", json!(true)),
+        ("request_parameter_supported", json!(false)),
+        ("request_uri_parameter_supported", json!(false)),
+        ("authorization_endpoint", json!(format!("{ISSUER}/oauth2/authorize"))),
+        ("userinfo_endpoint", json!(format!("{ISSUER}/oauth2/userinfo"))),
+        ("end_session_endpoint", json!(format!("{ISSUER}/oauth2/logout"))),
+        (
+            "token_endpoint_auth_methods_supported",
+            json!(["client_secret_basic", "client_secret_post", "none"]),
+        ),
+    ] {
+        assert_eq!(document[member], value, "{member}");
+    }
+    assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("openid")));
+    // What is not built is not promised.
+    assert!(document.get("backchannel_logout_supported").is_none());
     // Whatever it names is served.
     let table = signet::http::served();
     for (name, value) in document.as_object().expect("an object") {

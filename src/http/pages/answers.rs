@@ -55,22 +55,18 @@ pub(super) fn answer(state: &State, reply: &Reply) -> HttpResponse {
 /// The answer for a client that can't be redirected to.
 fn shown(state: &State, reply: &Reply) -> HttpResponse {
     let client_name = &reply.to.client_name;
-    match reply.member("code") {
-        Some(code) => {
-            let template = views::ShownCode { frame: &state.frame, client_name, code };
-            page(StatusCode::OK, &template, &Allowed::default())
-        }
-        None => {
-            let template = views::Failure {
-                frame: &state.frame,
-                heading: "The application gets no access",
-                text: reply.member("error_description").unwrap_or_default(),
-                again: None,
-                code: reply.member("error"),
-            };
-            page(StatusCode::BAD_REQUEST, &template, &Allowed::default())
-        }
+    if let Some(code) = reply.member("code") {
+        let template = views::ShownCode { frame: &state.frame, client_name, code };
+        return page(StatusCode::OK, &template, &Allowed::default());
     }
+    let template = views::Failure {
+        frame: &state.frame,
+        heading: "The application gets no access",
+        text: reply.member("error_description").unwrap_or_default(),
+        again: None,
+        code: reply.member("error"),
+    };
+    page(StatusCode::BAD_REQUEST, &template, &Allowed::default())
 }
 
 /// A page that says what is wrong, in fixed words. Nothing of the request is repeated.
@@ -100,7 +96,7 @@ pub(super) fn interrupted(state: &State, interrupted: &Interrupted) -> HttpRespo
 }
 
 /// A description as a sentence; a parameter's name stays as it is written.
-fn sentence(description: &str) -> String {
+pub(super) fn sentence(description: &str) -> String {
     let first_word = description.split(' ').next().unwrap_or_default();
     let mut letters = description.chars();
     match letters.next() {

@@ -1,6 +1,6 @@
 //! The authorization endpoint and the consent form.
 
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::answers::{answer, failure, interrupted, see_other, whole};
@@ -13,31 +13,53 @@ use crate::http::body::{self, Body};
 use crate::oauth::RedirectUri;
 use crate::protocol::authorize::{self, Asked, ConsentForm, Door, Refused, Step};
 
-/// An authorization request.
-pub(in crate::http) async fn get(state: web::Data<State>, request: HttpRequest, door: Door) -> HttpResponse {
-    let browser = browser(&state, &request);
+/// `/oauth2/authorize`.
+pub(in crate::http) async fn standard(
+    state: web::Data<State>,
+    request: HttpRequest,
+    body: Body,
+) -> HttpResponse {
+    asked(&state, &request, (&body, Door::Standard)).await
+}
+
+/// `/oauth/authorize`.
+pub(in crate::http) async fn oauth(
+    state: web::Data<State>,
+    request: HttpRequest,
+    body: Body,
+) -> HttpResponse {
+    asked(&state, &request, (&body, Door::OAuth)).await
+}
+
+/// `/api/authorize.php`.
+pub(in crate::http) async fn php(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
+    asked(&state, &request, (&body, Door::Php)).await
+}
+
+/// An authorization request by `door`.
+async fn asked(state: &State, request: &HttpRequest, (body, door): (&Body, Door)) -> HttpResponse {
+    if request.method() == Method::POST {
+        return by_post(state, request, (body, door));
+    }
+    let browser = browser(state, request);
     let holder = browser.holder.clone();
     let (services, query) = (state.services.clone(), request.query_string().to_owned());
     let step = async move { authorize::authorize(&services, door, &query, &browser).await };
     match whole(step).await {
-        Ok(Ok(Step::SignIn(form))) => hold(&state, sign_in_page(&state, &form), &holder),
-        Ok(Ok(Step::Consent(form))) => consent_page(&state, &form),
-        Ok(Ok(Step::Reply(reply)) | Err(Refused::ToClient(reply))) => answer(&state, &reply),
-        Ok(Err(Refused::Here(error))) | Err(error) => failure(&state, &error, None),
+        Ok(Ok(Step::SignIn(form))) => hold(state, sign_in_page(state, &form), &holder),
+        Ok(Ok(Step::Consent(form))) => consent_page(state, &form),
+        Ok(Ok(Step::Reply(reply)) | Err(Refused::ToClient(reply))) => answer(state, &reply),
+        Ok(Err(Refused::Here(error))) | Err(error) => failure(state, &error, None),
     }
 }
 
 /// The same by POST (OpenID Connect Core 1.0, section 3.1.2.1). The form may come from another site, and then no
 /// cookie comes with it; so the browser is sent on to ask by GET.
-pub(in crate::http) async fn post(
-    state: web::Data<State>,
-    request: HttpRequest,
-    (body, door): (Body, Door),
-) -> HttpResponse {
-    let form = body::form_text(&request, &body);
+fn by_post(state: &State, request: &HttpRequest, (body, door): (&Body, Door)) -> HttpResponse {
+    let form = body::form_text(request, body);
     match form.and_then(|form| Asked::new(door, &body::as_query(&form))) {
         Ok(asked) => see_other(&asked.location(&state.services)),
-        Err(error) => crate::http::reply::unread(failure(&state, &error, None), &body),
+        Err(error) => crate::http::reply::unread(failure(state, &error, None), body),
     }
 }
 

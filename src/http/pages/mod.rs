@@ -13,6 +13,7 @@ pub(super) mod console;
 mod cookies;
 mod fields;
 mod frame;
+pub(super) mod portal;
 mod scopes;
 mod shell;
 pub(super) mod sign_in;

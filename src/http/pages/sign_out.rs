@@ -16,11 +16,11 @@ use crate::protocol::{self, ProtocolError, SignOut};
 pub(in crate::http) async fn logout(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
     let (services, asker) = (state.services.clone(), browser(&state, &request));
     let query = request.query_string().to_owned();
-    let asked = async move {
+    let ended = async move {
         let params = body::form(query.as_bytes())?;
         protocol::logout(&services, &params, &asker).await
     };
-    outcome(&state, whole(asked).await.and_then(|outcome| outcome))
+    outcome(&state, whole(ended).await.and_then(|outcome| outcome))
 }
 
 /// The same by POST: the form may come from another site, without cookies; so the browser asks again by GET.

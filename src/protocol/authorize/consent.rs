@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::form::{self, Opened, Purpose};
 use super::request::{AuthorizationRequest, Refused};
 use super::step::{Asked, Browser, Present, Step};
-use super::{Interrupted, Reply};
+use super::{Interrupted, Prompt, Reply};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::{Client, ConsentRule};
 use crate::oauth::{ErrorCode, Scope, Subject, UserId};
@@ -53,23 +53,23 @@ pub(super) async fn next(
     let earlier = services.consents.granted(user, &client.client_id, client.created_at).await?;
     let is_covered = earlier.as_ref().is_some_and(|earlier| request.scope.is_subset(&earlier.scope));
     let is_known = is_covered || client.consent == ConsentRule::Implied;
-    if is_known && !request.prompt.consent && !request.is_unproven() {
-        return Ok(Step::Reply(issue(services, &request, present).await?));
+    if is_known && !request.prompt.wants_consent() && !request.is_unproven() {
+        return Ok(Step::Reply(Box::new(issue(services, &request, present).await?)));
     }
-    if request.prompt.none {
+    if request.prompt == Prompt::None {
         return Err(ProtocolError::new(ErrorCode::ConsentRequired, "the person has to be asked"));
     }
     let earlier = earlier.map(|earlier| earlier.scope).unwrap_or_default();
     let (granted, new) = request.scope.iter().map(str::to_owned).partition(|token| earlier.contains(token));
     let shown = Shown { asked, user: user.clone(), scope: request.scope };
-    Ok(Step::Consent(ConsentForm {
+    Ok(Step::Consent(Box::new(ConsentForm {
         state: form::seal(services, Purpose::Consent, &present.cookie, shown)?,
         client: request.client,
         redirect_uri: request.reply_to.redirect_uri,
         account: present.account.clone(),
         asked: new,
         granted,
-    }))
+    })))
 }
 
 /// What the person's answer comes to: a code for the client, or `access_denied`. The form must be from the session

@@ -13,7 +13,7 @@ pub enum Interrupted {
         again: Option<String>,
     },
     /// The client is told.
-    ToClient(Reply),
+    ToClient(Box<Reply>),
 }
 
 impl Interrupted {
@@ -43,7 +43,7 @@ impl Refused {
         if let Some(cause) = &error.cause {
             tracing::error!(error = error.code.as_str(), cause = %cause, "an authorization request failed");
         }
-        Self::ToClient(reply_to.refuse(error))
+        Self::ToClient(Box::new(reply_to.refuse(error)))
     }
 }
 

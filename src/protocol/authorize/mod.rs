@@ -31,3 +31,4 @@ pub use sign_in::{Problem, SignInForm, SignedIn, sign_in, sign_in_for_page};
 pub use step::{Asked, Browser, Present, Step, authorize};
 
 pub(super) use redirect::with_query;
+pub(super) use sign_in::check as check_password;

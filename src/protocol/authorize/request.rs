@@ -53,7 +53,7 @@ pub enum Refused {
     /// To be told to the person: there is no place of the client's to tell it to.
     Here(ProtocolError),
     /// To be told to the client, at its redirect URI.
-    ToClient(Reply),
+    ToClient(Box<Reply>),
 }
 
 impl From<ProtocolError> for Refused {
@@ -80,10 +80,10 @@ impl AuthorizationRequest {
         };
         let reply_to = match reply_to.clone().in_mode(params.one("response_mode")) {
             Ok(reply_to) => reply_to,
-            Err(error) => return Err(Refused::ToClient(reply_to.refuse(&error))),
+            Err(error) => return Err(Refused::ToClient(Box::new(reply_to.refuse(&error)))),
         };
         Self::rest(services, door, params, (client, reply_to.clone()))
-            .map_err(|error| Refused::ToClient(reply_to.refuse(&error)))
+            .map_err(|error| Refused::ToClient(Box::new(reply_to.refuse(&error))))
     }
 
     fn rest(
@@ -103,7 +103,7 @@ impl AuthorizationRequest {
         }
         let claims = claims(params)?;
         let (scope, resources) = target::asked(services, &client, params, door.default_scope())?;
-        let scope = target::with_claims(&client, scope, claims.as_ref())?;
+        let scope = target::with_claims(&client, &scope, claims.as_ref())?;
         Ok(Self {
             redirect_uri: params.one("redirect_uri").map(str::to_owned),
             code_challenge: code_challenge(&client, params)?,

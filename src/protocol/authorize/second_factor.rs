@@ -62,9 +62,9 @@ pub async fn second_factor(
     let Some(account) = account.filter(|account| !account.disabled) else {
         return Err(Interrupted::stale(halfway.goal.location(services)));
     };
-    let again = |problem| {
+    let again = |problem| -> Result<SignedIn, Interrupted> {
         let form = form(services, (halfway.goal.clone(), requester.clone()), (&account, &browser.holder))?;
-        Ok(SignedIn::SecondFactor(SecondFactorForm { problem: Some(problem), ..form }))
+        Ok(SignedIn::SecondFactor(Box::new(SecondFactorForm { problem: Some(problem), ..form })))
     };
     if let Some(problem) = throttle::check(services, &browser.attempt(account.id.as_str())).await? {
         return again(problem);

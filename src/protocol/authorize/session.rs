@@ -31,13 +31,12 @@ pub(super) async fn start(
         }
         None => None,
     };
-    let StartedSession { cookie, .. } = match renewed {
-        Some(renewed) => renewed,
-        None => {
-            let (user_agent, address) = (browser.user_agent.clone(), Some(browser.address.ip()));
-            let new = NewSession { user: account.id.clone(), authentication, user_agent, address };
-            services.sessions.start(new).await?
-        }
+    let StartedSession { cookie, .. } = if let Some(renewed) = renewed {
+        renewed
+    } else {
+        let (user_agent, address) = (browser.user_agent.clone(), Some(browser.address.ip()));
+        let new = NewSession { user: account.id.clone(), authentication, user_agent, address };
+        services.sessions.start(new).await?
     };
     let device = services.login_throttle.succeeded(&browser.attempt(account.id.as_str())).await?;
     Ok(SignedIn::Done { location: goal.signed_in(services), session: Some(cookie), device: Some(device) })

@@ -44,9 +44,9 @@ pub enum Problem {
 #[derive(Debug)]
 pub enum SignedIn {
     /// It is shown again.
-    Again(SignInForm),
+    Again(Box<SignInForm>),
     /// The second factor is asked for.
-    SecondFactor(SecondFactorForm),
+    SecondFactor(Box<SecondFactorForm>),
     /// The request goes on there.
     Done {
         /// Where.
@@ -114,22 +114,22 @@ pub async fn sign_in(
         Ok(account) => account,
         Err(problem) => {
             let form = form(services, (goal, requester), &browser.holder, None)?;
-            return Ok(SignedIn::Again(SignInForm {
+            return Ok(SignedIn::Again(Box::new(SignInForm {
                 username: username.to_owned(),
                 problem: Some(problem),
                 ..form
-            }));
+            })));
         }
     };
     if services.second_factors.find(&account.id).await.map_err(ProtocolError::from)?.is_some() {
         let form = second_factor::form(services, (goal, requester), (&account, &browser.holder))?;
-        return Ok(SignedIn::SecondFactor(form));
+        return Ok(SignedIn::SecondFactor(Box::new(form)));
     }
     session::start(services, &goal, (&account, &["pwd"]), browser).await.map_err(Interrupted::from)
 }
 
-/// Whose name and password these are.
-async fn check(
+/// Whose name and password these are, if the throttle lets the try be looked at.
+pub(in crate::protocol) async fn check(
     services: &Services,
     (username, password): (&str, &Secret),
     browser: &Browser,

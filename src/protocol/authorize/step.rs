@@ -3,7 +3,7 @@ use url::form_urlencoded;
 
 use super::goal::{Goal, Requester};
 use super::request::{AuthorizationRequest, Refused};
-use super::{ConsentForm, Door, Reply, SignInForm, consent, sign_in};
+use super::{ConsentForm, Door, Prompt, Reply, SignInForm, consent, sign_in};
 use crate::limits::ClientAddress;
 use crate::oauth::{ErrorCode, Secret, Subject};
 use crate::protocol::{Params, ProtocolError, Services};
@@ -31,11 +31,11 @@ pub struct Browser {
 #[derive(Debug)]
 pub enum Step {
     /// The person has to sign in.
-    SignIn(SignInForm),
+    SignIn(Box<SignInForm>),
     /// The person has to say yes or no.
-    Consent(ConsentForm),
+    Consent(Box<ConsentForm>),
     /// Nothing: the client is answered.
-    Reply(Reply),
+    Reply(Box<Reply>),
 }
 
 /// An authorization request as it came, to be read again when it goes on.
@@ -81,31 +81,27 @@ async fn next(
     let present = Present::find(services, browser.session.as_ref()).await?;
     let prompt = request.prompt;
     if let Some(present) = &present
-        && !prompt.login
-        && !prompt.select_account
+        && !prompt.wants_login()
+        && !prompt.wants_account()
         && present.suits(services, &request)
     {
         return consent::next(services, asked, request, present).await;
     }
-    if prompt.none {
+    if prompt == Prompt::None {
         return Err(ProtocolError::new(ErrorCode::LoginRequired, "the person has to sign in"));
     }
     // Going on as somebody is an offer only where signing in anew was not asked for.
-    let current =
-        present.filter(|present| prompt.select_account && !prompt.login && present.suits(services, &request));
-    let requester = Requester::of(&request);
-    let form = sign_in::form(
-        services,
-        (Goal::Request(asked), Some(requester)),
-        &browser.holder,
-        current.map(|present| present.account),
-    )?;
-    Ok(Step::SignIn(form))
+    let current = present.filter(|present| {
+        prompt.wants_account() && !prompt.wants_login() && present.suits(services, &request)
+    });
+    let goal = (Goal::Request(asked), Some(Requester::of(&request)));
+    let form = sign_in::form(services, goal, &browser.holder, current.map(|present| present.account))?;
+    Ok(Step::SignIn(Box::new(form)))
 }
 
 impl Browser {
     /// A try to sign in to `account` from this browser.
-    pub(super) fn attempt<'a>(&self, account: &'a str) -> Attempt<'a> {
+    pub(in crate::protocol) fn attempt<'a>(&self, account: &'a str) -> Attempt<'a> {
         Attempt {
             account,
             address: self.address,
@@ -143,11 +139,10 @@ impl Asked {
         let mut rest = form_urlencoded::Serializer::new(String::new());
         for (name, value) in form_urlencoded::parse(self.query.as_bytes()) {
             match &*name {
-                "max_age" | "force_login" => {}
                 "prompt" if value.split(' ').any(|each| each == "consent") => {
                     rest.append_pair("prompt", "consent");
                 }
-                "prompt" => {}
+                "max_age" | "force_login" | "prompt" => {}
                 _ => _ = rest.append_pair(&name, &value),
             }
         }

@@ -11,7 +11,7 @@ const MAX_RESOURCES: usize = 8;
 /// the scope token that stands for it, so that the person is asked about it, as far as the client may have that.
 pub(super) fn with_claims(
     client: &Client,
-    scope: Scope,
+    scope: &Scope,
     parameter: Option<&Value>,
 ) -> Result<Scope, ProtocolError> {
     let members =

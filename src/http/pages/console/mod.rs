@@ -23,7 +23,7 @@ use crate::protocol::admin::Administrator;
 /// The visitor as whom the admin API's functions know: an administrator holds every admin scope.
 fn administrator(visitor: &Visitor) -> Administrator {
     Administrator {
-        actor: Actor::User(visitor.account.id.clone()),
+        actor: Actor::User(visitor.present.account.id.clone()),
         scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
         address: Some(visitor.browser.address.ip()),
     }

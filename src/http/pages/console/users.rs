@@ -116,7 +116,7 @@ pub(in crate::http) async fn act(
     let (services, administrator) = (&state.services, administrator(&visitor));
     let change = |disabled| AccountChangeRequest::disabled(disabled);
     let text = match form.one("act") {
-        Some("disable") if *id == visitor.account.id.as_str() => {
+        Some("disable") if *id == visitor.present.account.id.as_str() => {
             let problem = "You can’t disable your own account.";
             return user_page(&state, &visitor, &id, Some(problem)).await;
         }
@@ -148,7 +148,7 @@ async fn user_page(state: &State, visitor: &Visitor, id: &str, problem: Option<&
         second_factor: second_factor.is_some(),
         sessions: sessions.iter().map(SessionRow::from).collect(),
         consents: consents.iter().map(|each| (each.client_id.to_string(), each.scope.to_string())).collect(),
-        myself: account.id == visitor.account.id,
+        myself: account.id == visitor.present.account.id,
     };
     Ok(show(problem, &template))
 }

@@ -20,7 +20,6 @@ use crate::http::{State, reply};
 use crate::oauth::{ErrorCode, Secret};
 use crate::protocol::authorize::{Browser, Present, sign_in_for_page};
 use crate::protocol::{Params, ProtocolError};
-use crate::users::{Account, Session};
 
 /// How long ago somebody may have signed in who does what can't be undone, in seconds.
 const RECENT: i64 = 15 * 60;
@@ -34,9 +33,7 @@ const NEED_RECENT: [&str; 3] =
 pub(in crate::http) struct Visitor(Rc<Seen>);
 
 pub(in crate::http) struct Seen {
-    pub(in crate::http::pages) account: Account,
-    pub(in crate::http::pages) session: Session,
-    pub(in crate::http::pages) cookie: Secret,
+    pub(in crate::http::pages) present: Present,
     pub(in crate::http::pages) browser: Browser,
     pub(in crate::http::pages) form_token: String,
     pub(in crate::http::pages) notice: Option<Notice>,
@@ -106,18 +103,18 @@ pub(in crate::http) async fn guard(
         Err(error) => return Ok(request.into_response(failure(&state, &error, None))),
     };
     let pattern = request.match_pattern().unwrap_or_default();
-    if pattern.starts_with("/console") && !seen.account.administrator {
+    if pattern.starts_with("/console") && !seen.present.account.administrator {
         let error = ProtocolError::new(ErrorCode::InsufficientScope, "this page is for administrators");
         return Ok(request.into_response(failure(&state, &error, None)));
     }
     let now = state.services.clock.numeric_date();
-    if NEED_RECENT.contains(&&*pattern) && now - seen.session.authentication.auth_time > RECENT {
+    if NEED_RECENT.contains(&&*pattern) && now - seen.present.session.authentication.auth_time > RECENT {
         let response = ask_to_sign_in(&state, request.request(), &seen.browser);
         return Ok(request.into_response(response));
     }
     let is_act = *request.method() == Method::POST;
     if is_act {
-        match form(&mut request, &seen.cookie).await {
+        match form(&mut request, &seen.present.cookie).await {
             Ok(form) => _ = request.extensions_mut().insert(form),
             Err(error) => {
                 let again = format!("{}{}", state.services.issuer, request.path());
@@ -145,13 +142,12 @@ async fn seen(state: &State, request: &HttpRequest) -> Result<Result<Seen, Brows
     let Some(present) = Present::find(&state.services, browser.session.as_ref()).await? else {
         return Ok(Err(browser));
     };
-    let Present { account, session, cookie } = present;
     let notice = match *request.method() {
-        Method::GET => notice::waiting(state, request, &session.sid),
+        Method::GET => notice::waiting(state, request, &present.session.sid),
         _ => None,
     };
-    let form_token = anti_forgery::token(&cookie);
-    Ok(Ok(Seen { account, session, cookie, browser, form_token, notice }))
+    let form_token = anti_forgery::token(&present.cookie);
+    Ok(Ok(Seen { present, browser, form_token, notice }))
 }
 
 /// The sign-in form, from which the browser comes back to the page. A form that was sent too late is begun anew.

@@ -38,8 +38,8 @@ impl<'a> Shell<'a> {
         Self {
             frame: &state.frame,
             place,
-            account: &visitor.account.name,
-            administrator: visitor.account.administrator,
+            account: &visitor.present.account.name,
+            administrator: visitor.present.account.administrator,
             form_token: &visitor.form_token,
             notice: visitor.notice.as_ref(),
             problem: None,

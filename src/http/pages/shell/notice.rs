@@ -60,7 +60,7 @@ pub(in crate::http::pages) fn after(
 ) -> Answered {
     let services = &state.services;
     let ends_at = services.clock.numeric_date() + LIFETIME;
-    let sealed = Sealed { ends_at, sid: visitor.session.sid.clone(), notice };
+    let sealed = Sealed { ends_at, sid: visitor.present.session.sid.clone(), notice };
     let plain = serde_json::to_vec(&sealed).map_err(ProtocolError::server_error)?;
     let text = services.sealer.seal(PURPOSE, &plain).map_err(ProtocolError::from)?;
     let response = see_other(&format!("{}{path}", services.issuer));

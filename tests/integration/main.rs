@@ -27,6 +27,7 @@ mod kill;
 mod limits;
 mod openapi;
 mod over_http;
+mod people_clients;
 mod process;
 mod publication;
 mod refresh_tokens;

@@ -240,10 +240,10 @@ async fn a_cutoff_ends_the_families_before_it_for_as_long_as_they_could_live() {
     world.app.clock.advance(Duration::from_secs(1));
     let (_, person_wide) = world.tokens().await;
     assert_eq!(revoke(json!({ "sub": world.account.id.as_str() })).await.status, 200);
+    // Its access tokens are long over by then, and what need not be remembered is swept away.
+    world.app.pass(13 * day).await;
     let World { app, client, account } = world;
     let world = World { app: app.restart(|_| {}).await, client, account };
-    // Its access tokens are long over by then.
-    world.app.pass(13 * day).await;
     world.refresh(&person_wide).await.refused(400, "invalid_grant");
     pair(&world.refresh(&world.tokens().await.1).await);
 }

@@ -88,7 +88,10 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
             idle: reader.read("sessions.idle", session_lifetime),
             absolute: reader.read("sessions.absolute", session_lifetime),
         },
-        dialects: DialectsConfig { oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag) },
+        dialects: DialectsConfig {
+            oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag),
+            apps: reader.read("dialects.apps", Leaf::flag),
+        },
         trusted_proxies: reader.read_optional("trusted_proxies", networks).unwrap_or_default(),
         forwarded_header: reader.read("forwarded_header", |leaf| leaf.parsed("x-forwarded-for")),
         limits: read_limits(reader),

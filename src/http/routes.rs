@@ -10,7 +10,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Route, web};
 
 use super::observe::Observe;
-use super::{admin, body, limits, publish, reply, token, users};
+use super::{admin, apps, body, limits, publish, reply, token, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -32,7 +32,7 @@ const API_KEYS: Option<&str> = Some("signet:api-keys");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 44] = [
+static TABLE: [Served; 46] = [
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -57,6 +57,8 @@ static TABLE: [Served; 44] = [
     get("/v1/users/{id}", None, || read().to(users::show)),
     put("/v1/users/{id}", None, || web::put().to(users::change)),
     delete("/v1/users/{id}", None, || web::delete().to(users::delete)),
+    post("/api/v1/apps", None, || web::post().to(apps::register)),
+    get("/api/v1/apps/verify_credentials", None, || read().to(apps::verify_credentials)),
     get("/admin/keys", KEYS, || web::get().to(admin::keys::list)),
     get("/admin/keys/plan", KEYS, || web::get().to(admin::keys::plan)),
     post("/admin/keys/rotate", KEYS, || web::post().to(admin::keys::rotate)),

@@ -18,6 +18,8 @@ pub struct State {
     pub(super) proxies: TrustedProxies,
     /// Whether API keys are taken in the query too.
     pub(super) api_keys_in_query: bool,
+    /// Whether anybody may register an application.
+    pub(super) apps: bool,
     /// Whether `GET /oauth/token` issues.
     pub(super) oauth_token_get: bool,
 }
@@ -33,6 +35,7 @@ impl State {
             published,
             proxies: TrustedProxies::new(config),
             api_keys_in_query: config.api_keys.in_query,
+            apps: config.dialects.apps,
             oauth_token_get: config.dialects.oauth_token_get,
         }
     }

@@ -4,6 +4,7 @@
 mod accounts;
 mod administration;
 mod api_keys;
+mod apps;
 mod architecture;
 mod cli;
 mod codes;
@@ -11,11 +12,14 @@ mod contract;
 mod crash;
 mod dialects;
 mod document_002;
+#[path = "../../examples/resource_server/exchange.rs"]
+mod exchange;
 mod first_start;
 mod forged_introspection;
 mod forged_tokens;
 mod forgeries;
 mod grants_fixture;
+mod key_exchange;
 mod key_ring;
 mod key_ring_crashes;
 mod key_ring_fixture;

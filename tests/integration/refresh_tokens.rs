@@ -140,7 +140,7 @@ async fn it_ends_unused_after_a_time_and_used_after_a_longer_one() {
     let world = World::start().await;
     let (_, unused) = world.tokens().await;
     let (_, mut used) = world.tokens().await;
-    world.app.pass(14 * day - Duration::from_secs(1)).await;
+    world.app.pass(Duration::from_secs(14 * 86_400 - 1)).await;
     (_, used) = pair(&world.refresh(&used).await);
     world.app.pass(Duration::from_secs(1)).await;
     world.refresh(&unused).await.refused(400, "invalid_grant");
@@ -148,7 +148,7 @@ async fn it_ends_unused_after_a_time_and_used_after_a_longer_one() {
     world.app.pass(13 * day).await;
     (_, used) = pair(&world.refresh(&used).await);
     assert_eq!(world.introspect(&used).await["exp"], world.app.now() + 3 * 86_400);
-    world.app.pass(3 * day - Duration::from_secs(1)).await;
+    world.app.pass(Duration::from_secs(3 * 86_400 - 1)).await;
     (_, used) = pair(&world.refresh(&used).await);
     world.app.pass(Duration::from_secs(1)).await;
     world.refresh(&used).await.refused(400, "invalid_grant");

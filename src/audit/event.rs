@@ -82,6 +82,14 @@ kinds! {
     SignInFailed = "sign_in.failed",
     /// A person was asked whether a client may, and said yes or no.
     ConsentGiven = "consent.given",
+    /// A person took back what a client was allowed.
+    ConsentWithdrawn = "consent.withdrawn",
+    /// A person's second factor came into use.
+    SecondFactorAdded = "second_factor.added",
+    /// A person's second factor was removed.
+    SecondFactorRemoved = "second_factor.removed",
+    /// A person was given new recovery codes.
+    RecoveryCodesRenewed = "recovery_codes.renewed",
     /// An API key was made.
     ApiKeyCreated = "api_key.created",
     /// An API key was revoked.

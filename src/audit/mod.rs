@@ -25,6 +25,7 @@
 mod chain;
 mod event;
 mod file;
+mod search;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 pub use chain::{Head, InvalidHead};
 pub use event::{Actor, Event, EventKind, Outcome};
+pub use search::{Entry, EntryActor, Found, Search};
 pub use verify::{Damage, Report, verify};
 
 use crate::clock::SharedClock;
@@ -45,6 +47,7 @@ use writer::{State, Writer};
 /// An audit log, open for writing. One process can have it open.
 #[derive(Debug)]
 pub struct AuditLog {
+    path: PathBuf,
     writer: Writer,
 }
 
@@ -66,7 +69,7 @@ impl AuditLog {
         });
         let mut state = State::new(Box::new(file), tail.head, clock);
         state.write(torn.iter()).map_err(AuditError::Unavailable)?;
-        Ok(Arc::new(Self { writer: Writer::start(state)? }))
+        Ok(Arc::new(Self { path: path.to_owned(), writer: Writer::start(state)? }))
     }
 
     /// Records `event`; it is on disk when this returns. An entry is written even if the caller stops
@@ -78,6 +81,16 @@ impl AuditLog {
     pub async fn record(&self, event: Event) -> Result<(), AuditError> {
         let written = self.writer.submit(event).await;
         written.unwrap_or_else(|_| Err(AuditError::stopped()))
+    }
+
+    /// Looks for entries, from the newest on. Reads a bounded part of the file, off the async threads.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub async fn search(&self, search: Search) -> Result<Found, AuditError> {
+        let path = self.path.clone();
+        let found = tokio::task::spawn_blocking(move || search::search(&path, &search)).await;
+        found.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
 
     /// The last entry on disk: note it elsewhere, and [`verify`] can tell whether the end was cut off.

@@ -366,7 +366,7 @@ async fn concurrent_events_share_flushes_and_none_is_lost() {
 async fn an_event_is_on_disk_before_the_caller_is_told() {
     let (log, disk) = (Log::new(), Disk::default());
     let state = State::new(Box::new(disk.clone()), Head::NONE, clock());
-    let open = AuditLog { writer: Writer::start(state).unwrap() };
+    let open = AuditLog { path: PathBuf::new(), writer: Writer::start(state).unwrap() };
     open.record(event(0)).await.unwrap();
     assert_eq!(disk.state.synced.load(Ordering::SeqCst), 1);
     drop(log);
@@ -418,7 +418,7 @@ impl Sink for Disk {
 
 fn on(disk: &Disk) -> AuditLog {
     let state = State::new(Box::new(disk.clone()), Head::NONE, clock());
-    AuditLog { writer: Writer::start(state).unwrap() }
+    AuditLog { path: PathBuf::new(), writer: Writer::start(state).unwrap() }
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 
 use super::cors::{self, Cors, Open};
 use super::observe::Observe;
-use super::{State, admin, body, limits, pages, publish, reply, token, userinfo, users};
+use super::pages::{console, portal};
+use super::{State, admin, apps, limits, pages, publish, reply, token, userinfo, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -33,7 +34,7 @@ const API_KEYS: Option<&str> = Some("signet:api-keys");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 60] = [
+static TABLE: &[Served] = &[
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -55,6 +56,38 @@ static TABLE: [Served; 60] = [
     post("/oauth2/logout", None, || web::post().to(pages::sign_out::logout_by_post)),
     post("/oauth2/sign-out", None, || web::post().to(pages::sign_out::sign_out)),
     get("/assets/{name}", None, || read().to(pages::asset)),
+    get("/account", None, || read().to(portal::profile::get)),
+    post("/account", None, || web::post().to(portal::profile::act)),
+    get("/account/password", None, || read().to(portal::password::get)),
+    post("/account/password", None, || web::post().to(portal::password::act)),
+    get("/account/second-factor", None, || read().to(portal::second_factor::get)),
+    post("/account/second-factor", None, || web::post().to(portal::second_factor::act)),
+    get("/account/sessions", None, || read().to(portal::sessions::get)),
+    post("/account/sessions", None, || web::post().to(portal::sessions::act)),
+    get("/account/consents", None, || read().to(portal::consents::get)),
+    post("/account/consents", None, || web::post().to(portal::consents::act)),
+    get("/account/applications", None, || read().to(portal::applications::list)),
+    post("/account/applications", None, || web::post().to(portal::applications::register)),
+    get("/account/applications/{client_id}", None, || read().to(portal::applications::one)),
+    post("/account/applications/{client_id}", None, || web::post().to(portal::applications::act)),
+    get("/console", None, || read().to(console::overview::get)),
+    get("/console/keys", None, || read().to(console::keys::list)),
+    get("/console/keys/rotate", None, || read().to(console::keys::ask_rotation)),
+    post("/console/keys/rotate", None, || web::post().to(console::keys::rotate)),
+    get("/console/keys/{kid}/compromise", None, || read().to(console::keys::ask_compromise)),
+    post("/console/keys/{kid}/compromise", None, || web::post().to(console::keys::compromise)),
+    get("/console/clients", None, || read().to(console::clients::list)),
+    get("/console/new-client", None, || read().to(console::clients::new)),
+    post("/console/new-client", None, || web::post().to(console::clients::register)),
+    get("/console/clients/{client_id}", None, || read().to(console::clients::one)),
+    post("/console/clients/{client_id}", None, || web::post().to(console::clients::act)),
+    get("/console/users", None, || read().to(console::users::list)),
+    get("/console/users/{id}", None, || read().to(console::users::one)),
+    post("/console/users/{id}", None, || web::post().to(console::users::act)),
+    get("/console/resources", None, || read().to(console::resources::get)),
+    get("/console/revocations", None, || read().to(console::revocations::get)),
+    post("/console/revocations", None, || web::post().to(console::revocations::act)),
+    get("/console/audit", None, || read().to(console::audit::get)),
     get("/oauth2/userinfo", None, || read().to(userinfo::standard)),
     post("/oauth2/userinfo", None, || web::post().to(userinfo::standard)),
     get("/api/userinfo.php", None, || read().to(userinfo::php)),
@@ -74,6 +107,8 @@ static TABLE: [Served; 60] = [
     get("/v1/users/{id}", None, || read().to(users::show)),
     put("/v1/users/{id}", None, || web::put().to(users::change)),
     delete("/v1/users/{id}", None, || web::delete().to(users::delete)),
+    post("/api/v1/apps", None, || web::post().to(apps::register)),
+    get("/api/v1/apps/verify_credentials", None, || read().to(apps::verify_credentials)),
     get("/admin/keys", KEYS, || web::get().to(admin::keys::list)),
     get("/admin/keys/plan", KEYS, || web::get().to(admin::keys::plan)),
     post("/admin/keys/rotate", KEYS, || web::post().to(admin::keys::rotate)),
@@ -99,7 +134,7 @@ static TABLE: [Served; 60] = [
 /// Every route of the public listener.
 #[must_use]
 pub fn served() -> &'static [Served] {
-    &TABLE
+    TABLE
 }
 
 /// The paths of the table, each once.
@@ -140,16 +175,18 @@ pub(super) fn admin_scope(method: &Method, path: &str) -> Option<&'static str> {
 }
 
 /// Registers every route of the table, and an answer for whatever is not in it.
-pub fn configure(config: &mut web::ServiceConfig) {
-    config.app_data(web::PayloadConfig::new(body::MAX_BODY));
-    for path in PATHS.iter() {
-        register(config, path);
+pub fn configure(state: web::Data<State>) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |config| {
+        for path in PATHS.iter() {
+            register(config, path, &state);
+        }
+        config.app_data(state);
+        config.default_service(web::to(not_found));
     }
-    config.default_service(web::to(not_found));
 }
 
 /// One path with all its methods.
-fn register(config: &mut web::ServiceConfig, path: &'static str) {
+fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Data<State>) {
     let routes = || TABLE.iter().filter(|each| each.path == path);
     let mut methods: Vec<&str> = routes().map(|each| each.method.as_str()).collect();
     if routes().any(|each| each.method == Method::GET && each.scope.is_none()) {
@@ -168,9 +205,11 @@ fn register(config: &mut web::ServiceConfig, path: &'static str) {
     for served in routes() {
         resource = resource.route((served.route)());
     }
-    let observe = Observe { route: path };
+    let observe = Observe { route: path, state: state.clone() };
     if path.starts_with("/admin") {
         config.service(resource.wrap(from_fn(admin::guard)).wrap(observe));
+    } else if path.starts_with("/account") || path.starts_with("/console") {
+        config.service(resource.wrap(from_fn(pages::guard)).wrap(observe));
     } else if limits::guards(path) {
         config.service(resource.wrap(from_fn(limits::guard)).wrap(observe));
     } else if path.starts_with("/users") || path.starts_with("/v1/users") {

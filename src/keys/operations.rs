@@ -69,27 +69,46 @@ impl KeyRing {
         algorithm: Option<Algorithm>,
         force: bool,
     ) -> Result<Changed<Rotations>, KeyRingError> {
-        let policy = &self.parts.policy;
-        let algorithms = algorithm.map_or_else(|| policy.algorithms().to_vec(), |algorithm| vec![algorithm]);
-        let ask = |ring: &KeyRingRecord, now| {
-            let mut steps = Vec::new();
-            let mut rotations = Vec::new();
-            for algorithm in &algorithms {
-                let rotation = intervene::rotate(ring, policy, now, (*algorithm, force))?;
-                steps.extend(rotation.steps);
-                rotations.push(Rotated {
-                    algorithm: *algorithm,
-                    kid: rotation.kid,
-                    previous: rotation.previous,
-                    sign_from: rotation.sign_from,
-                    wait: rotation.sign_from - now,
-                    breaks: rotation.breaks,
-                });
-            }
-            Ok((steps, Rotations { rotations }))
-        };
+        let ask = |ring: &KeyRingRecord, now| self.ask_rotation(ring, now, (algorithm, force));
         let (answer, events) = self.change(&Change::new(ask)).await?;
         Ok(Changed { answer, events })
+    }
+
+    /// What [`KeyRing::rotate`] would do and break if it were asked now. Changes nothing.
+    ///
+    /// # Errors
+    /// When the algorithm is not in use, or no key waits.
+    pub fn preview_rotation(
+        &self,
+        algorithm: Option<Algorithm>,
+        force: bool,
+    ) -> Result<Rotations, KeyRingError> {
+        let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
+        Ok(self.ask_rotation(&snapshot.ring, now, (algorithm, force))?.1)
+    }
+
+    fn ask_rotation(
+        &self,
+        ring: &KeyRingRecord,
+        now: i64,
+        (algorithm, force): (Option<Algorithm>, bool),
+    ) -> Result<(Vec<Step>, Rotations), Refusal> {
+        let policy = &self.parts.policy;
+        let algorithms = algorithm.map_or_else(|| policy.algorithms().to_vec(), |algorithm| vec![algorithm]);
+        let (mut steps, mut rotations) = (Vec::new(), Vec::new());
+        for algorithm in algorithms {
+            let rotation = intervene::rotate(ring, policy, now, (algorithm, force))?;
+            steps.extend(rotation.steps);
+            rotations.push(Rotated {
+                algorithm,
+                kid: rotation.kid,
+                previous: rotation.previous,
+                sign_from: rotation.sign_from,
+                wait: rotation.sign_from - now,
+                breaks: rotation.breaks,
+            });
+        }
+        Ok((steps, Rotations { rotations }))
     }
 
     /// Drops `kid` for good, in one commit: it leaves the JWKS, signs no more, and another key signs at once.
@@ -98,12 +117,7 @@ impl KeyRing {
     /// # Errors
     /// When the key is unknown or compromised already, and when store or vault fail.
     pub async fn compromise(&self, kid: &KeyId) -> Result<Changed<Compromised>, KeyRingError> {
-        let policy = &self.parts.policy;
-        let ask = |ring: &KeyRingRecord, now| {
-            let (steps, breaks) = intervene::compromise(ring, policy, now, kid)?;
-            let answer = Compromised { kid: kid.clone(), signs_now: None, named_until: None, breaks };
-            Ok((steps, answer))
-        };
+        let ask = |ring: &KeyRingRecord, now| self.ask_compromise(ring, now, kid);
         let change = Change { spare: Some(kid), ..Change::new(ask) };
         let (mut answer, events) = self.change(&change).await?;
         let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
@@ -113,6 +127,35 @@ impl KeyRing {
                 signer(&snapshot.ring.records, record.algorithm, now).map(|signer| signer.kid.clone());
         }
         Ok(Changed { answer, events })
+    }
+
+    /// What [`KeyRing::compromise`] would do and break if it were asked now. Changes nothing. `signs_now` is absent
+    /// where a key would have to be made first.
+    ///
+    /// # Errors
+    /// When the key is unknown or compromised already.
+    pub fn preview_compromise(&self, kid: &KeyId) -> Result<Compromised, KeyRingError> {
+        let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
+        let (steps, mut answer) = self.ask_compromise(&snapshot.ring, now, kid)?;
+        let mut after = snapshot.ring.clone();
+        for step in &steps {
+            after.apply(step);
+        }
+        if let Some(record) = after.find(kid) {
+            answer.named_until = record.forget_at();
+            answer.signs_now = signer(&after.records, record.algorithm, now).map(|signer| signer.kid.clone());
+        }
+        Ok(answer)
+    }
+
+    fn ask_compromise(
+        &self,
+        ring: &KeyRingRecord,
+        now: i64,
+        kid: &KeyId,
+    ) -> Result<(Vec<Step>, Compromised), Refusal> {
+        let (steps, breaks) = intervene::compromise(ring, &self.parts.policy, now, kid)?;
+        Ok((steps, Compromised { kid: kid.clone(), signs_now: None, named_until: None, breaks }))
     }
 
     /// Declares `kid` compromised on a ring that does not open because the key's private half is missing or

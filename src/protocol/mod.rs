@@ -3,6 +3,7 @@
 
 pub mod admin;
 mod api_key;
+mod apps;
 mod authenticate;
 pub mod authorize;
 mod claims;
@@ -15,6 +16,7 @@ mod introspect;
 mod logout;
 mod measure;
 mod params;
+pub mod portal;
 mod revoke;
 mod services;
 mod userinfo;
@@ -22,6 +24,7 @@ pub mod users;
 mod verified;
 
 pub use api_key::{API_KEY_PREFIX, PresentedKey, admit_api_key, present_api_key};
+pub use apps::{app_of_token, register_app};
 pub use authenticate::{Credentials, authenticate};
 pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};

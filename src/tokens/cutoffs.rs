@@ -13,6 +13,8 @@ pub(super) struct Cutoffs {
     published: usize,
     clients: HashMap<Arc<str>, Cutoff>,
     subjects: HashMap<Arc<str>, Cutoff>,
+    /// What subjects took back from clients, by both names.
+    granted: HashMap<(Arc<str>, Arc<str>), Cutoff>,
 }
 
 /// One cut-off, in seconds since the epoch.
@@ -28,11 +30,11 @@ pub(super) struct Cutoff {
 
 impl Cutoffs {
     pub(super) fn add(&mut self, whole: &Whole, new: Cutoff) {
-        let (cutoffs, id) = match whole {
-            Whole::Client(id) => (&mut self.clients, id.as_str()),
-            Whole::Subject(id) => (&mut self.subjects, id.as_str()),
+        let cutoff = match whole {
+            Whole::Client(id) => self.clients.entry(id.as_str().into()).or_insert(new),
+            Whole::Subject(id) => self.subjects.entry(id.as_str().into()).or_insert(new),
+            Whole::Granted(client_id, subject) => self.granted.entry(pair(client_id, subject)).or_insert(new),
         };
-        let cutoff = cutoffs.entry(id.into()).or_insert(new);
         cutoff.before = cutoff.before.max(new.before);
         cutoff.forget_at = cutoff.forget_at.max(new.forget_at);
         cutoff.grants_until = cutoff.grants_until.max(new.grants_until);
@@ -44,6 +46,7 @@ impl Cutoffs {
         match whole {
             Whole::Client(id) => self.clients.get(id.as_str()),
             Whole::Subject(id) => self.subjects.get(id.as_str()),
+            Whole::Granted(client_id, subject) => self.granted.get(&pair(client_id, subject)),
         }
         .copied()
     }
@@ -53,12 +56,13 @@ impl Cutoffs {
         let all = || self.clients.values().chain(self.subjects.values());
         let published = all().filter(|cutoff| now < cutoff.forget_at).count();
         let ended = |cutoff: &Cutoff| cutoff.forget_at.max(cutoff.grants_until) <= now;
-        if published == self.published && !all().any(ended) {
+        if published == self.published && !all().chain(self.granted.values()).any(ended) {
             return None;
         }
         let mut next = self.clone();
         next.clients.retain(|_, cutoff| !ended(cutoff));
         next.subjects.retain(|_, cutoff| !ended(cutoff));
+        next.granted.retain(|_, cutoff| !ended(cutoff));
         next.published = published;
         next.generation += 1;
         Some(next)
@@ -66,12 +70,18 @@ impl Cutoffs {
 
     /// The latest `iat` that is revoked for this client and subject.
     pub(super) fn of(&self, client_id: &ClientId, subject: &Subject) -> Option<i64> {
+        // Issuing asks this for every token: what is usually empty costs it nothing.
+        let granted = match self.granted.is_empty() {
+            true => None,
+            false => self.granted.get(&pair(client_id, subject)),
+        };
         let client = self.clients.get(client_id.as_str());
         let subject = self.subjects.get(subject.as_str());
-        client.into_iter().chain(subject).map(|cutoff| cutoff.before).max()
+        client.into_iter().chain(subject).chain(granted).map(|cutoff| cutoff.before).max()
     }
 
-    /// As status lists publish it at `now`.
+    /// As status lists publish it at `now`. What a subject took back from one client is not in it: who lets whom in
+    /// is nobody else's business, and the access tokens end soon.
     pub(super) fn published(&self, now: i64) -> RevokedBefore {
         let mut published = RevokedBefore::default();
         let has_tokens = |(_, cutoff): &(_, &Cutoff)| now < cutoff.forget_at;
@@ -87,4 +97,8 @@ impl Cutoffs {
         }
         published
     }
+}
+
+fn pair(client_id: &ClientId, subject: &Subject) -> (Arc<str>, Arc<str>) {
+    (client_id.as_str().into(), subject.as_str().into())
 }

@@ -35,6 +35,9 @@ pub enum Whole {
     Client(ClientId),
     /// All that speak for a subject.
     Subject(Subject),
+    /// All that a client holds for a subject: what it was granted is taken back. Introspection refuses the access
+    /// tokens and no grant can be refreshed, but status lists don't say so.
+    Granted(ClientId, Subject),
 }
 
 /// The token could not be revoked.
@@ -239,6 +242,7 @@ fn cutoff_key(whole: &Whole) -> String {
     match whole {
         Whole::Client(id) => format!("client:{id}"),
         Whole::Subject(id) => format!("subject:{id}"),
+        Whole::Granted(client_id, subject) => format!("granted:{client_id}/{subject}"),
     }
 }
 
@@ -247,6 +251,10 @@ fn whole(key: &[u8]) -> Option<Whole> {
     match kind {
         "client" => ClientId::parse(id).ok().map(Whole::Client),
         "subject" => Subject::parse(id).ok().map(Whole::Subject),
+        "granted" => {
+            let (client_id, subject) = id.split_once('/')?;
+            Some(Whole::Granted(ClientId::parse(client_id).ok()?, Subject::parse(subject).ok()?))
+        }
         _ => None,
     }
 }

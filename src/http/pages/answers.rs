@@ -96,7 +96,7 @@ pub(super) fn interrupted(state: &State, interrupted: &Interrupted) -> HttpRespo
 }
 
 /// A description as a sentence; a parameter's name stays as it is written.
-fn sentence(description: &str) -> String {
+pub(super) fn sentence(description: &str) -> String {
     let first_word = description.split(' ').next().unwrap_or_default();
     let mut letters = description.chars();
     match letters.next() {

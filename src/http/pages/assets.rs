@@ -33,6 +33,11 @@ pub(super) static STYLE_SHEET: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new(("style", "css"), "text/css; charset=utf-8", include_str!("assets/style.css"))
 });
 
+/// What the pages for people who are signed in look like besides.
+pub(super) static SHELL_SHEET: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new(("shell", "css"), "text/css; charset=utf-8", include_str!("assets/shell.css"))
+});
+
 /// Submits the page of `response_mode=form_post`.
 pub(super) static FORM_POST: LazyLock<Asset> = LazyLock::new(|| {
     let media_type = "text/javascript; charset=utf-8";
@@ -41,7 +46,7 @@ pub(super) static FORM_POST: LazyLock<Asset> = LazyLock::new(|| {
 
 /// An asset by its fingerprinted name; nothing else is there.
 pub(in crate::http) async fn asset(name: web::Path<String>) -> HttpResponse {
-    let known = [&*STYLE_SHEET, &*FORM_POST];
+    let known = [&*STYLE_SHEET, &*SHELL_SHEET, &*FORM_POST];
     let Some(asset) = known.into_iter().find(|asset| asset.name == *name) else {
         return reply::refusal(&ProtocolError::new(ErrorCode::NotFound, "there is nothing here"));
     };

@@ -17,6 +17,8 @@ pub(in crate::http) enum Cookie {
     Browser,
     /// A device that an account was signed in from before.
     Device,
+    /// What the next page shows once.
+    Notice,
 }
 
 impl Cookie {
@@ -26,6 +28,7 @@ impl Cookie {
             Self::Session => "signet-session",
             Self::Browser => "signet-browser",
             Self::Device => "signet-device",
+            Self::Notice => "signet-notice",
         }
     }
 }

@@ -11,8 +11,11 @@ use super::frame::{Allowed, page};
 use super::views;
 use crate::http::body::{self, Body};
 use crate::http::{State, reply};
+use crate::oauth::WebUri;
 use crate::protocol::ProtocolError;
-use crate::protocol::authorize::{self, Interrupted, Problem, SecondFactorForm, SignInForm, SignedIn};
+use crate::protocol::authorize::{
+    self, Interrupted, Problem, Requester, SecondFactorForm, SignInForm, SignedIn,
+};
 
 /// Takes name and password.
 pub(in crate::http) async fn sign_in(
@@ -72,7 +75,7 @@ fn outcome(state: &State, signed_in: Result<Result<SignedIn, Interrupted>, Proto
 }
 
 pub(super) fn sign_in_page(state: &State, form: &SignInForm) -> HttpResponse {
-    let client = views::ClientView::of(&form.client);
+    let client = form.requester.as_ref().map(|each| views::ClientView::of(&each.client));
     let template = views::SignIn {
         frame: &state.frame,
         state: &form.state,
@@ -82,13 +85,13 @@ pub(super) fn sign_in_page(state: &State, form: &SignInForm) -> HttpResponse {
             Problem::Wrong => "The name or the password is not right. Please check both and try again.",
             other => elsewise(other),
         }),
-        client: client.clone(),
+        client,
     };
-    again(form.problem, |status| page(status, &template, &Allowed::of(client.logo, Some(&form.redirect_uri))))
+    again(form.problem, |status| page(status, &template, &allowed(form.requester.as_ref())))
 }
 
 fn second_factor_page(state: &State, form: &SecondFactorForm) -> HttpResponse {
-    let client = views::ClientView::of(&form.client);
+    let client = form.requester.as_ref().map(|each| views::ClientView::of(&each.client));
     let template = views::SecondFactor {
         frame: &state.frame,
         state: &form.state,
@@ -96,9 +99,15 @@ fn second_factor_page(state: &State, form: &SecondFactorForm) -> HttpResponse {
             Problem::Wrong => "That code is not right, or was used before. Please wait for the next one.",
             other => elsewise(other),
         }),
-        client: client.clone(),
+        client,
     };
-    again(form.problem, |status| page(status, &template, &Allowed::of(client.logo, Some(&form.redirect_uri))))
+    again(form.problem, |status| page(status, &template, &allowed(form.requester.as_ref())))
+}
+
+/// What the pages on the way to a client may load, and where their forms lead in the end.
+fn allowed(requester: Option<&Requester>) -> Allowed {
+    let Some(Requester { client, redirect_uri, .. }) = requester else { return Allowed::default() };
+    Allowed::of(client.logo_uri.as_ref().map(WebUri::as_str), Some(redirect_uri))
 }
 
 fn elsewise(problem: Problem) -> &'static str {

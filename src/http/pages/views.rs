@@ -59,7 +59,8 @@ impl ScopeView<'_> {
 #[template(path = "sign_in.html")]
 pub(super) struct SignIn<'a> {
     pub(super) frame: &'a Frame,
-    pub(super) client: ClientView<'a>,
+    /// None where it is for a page of this service itself.
+    pub(super) client: Option<ClientView<'a>>,
     pub(super) state: &'a str,
     pub(super) username: &'a str,
     /// Who is signed in already, where one may go on as that.
@@ -71,7 +72,7 @@ pub(super) struct SignIn<'a> {
 #[template(path = "second_factor.html")]
 pub(super) struct SecondFactor<'a> {
     pub(super) frame: &'a Frame,
-    pub(super) client: ClientView<'a>,
+    pub(super) client: Option<ClientView<'a>>,
     pub(super) state: &'a str,
     pub(super) problem: Option<&'a str>,
 }

@@ -65,6 +65,20 @@ pub struct ClientWithSecret {
     client: ClientView,
 }
 
+impl ClientWithSecret {
+    /// Its identifier.
+    #[must_use]
+    pub fn client_id(&self) -> &ClientId {
+        &self.client.client_id
+    }
+
+    /// The secret that was just made; none for a public client.
+    #[must_use]
+    pub fn client_secret(&self) -> Option<&Secret> {
+        self.client_secret.as_ref().map(|Exposed(secret)| secret)
+    }
+}
+
 /// A page of clients.
 #[derive(Debug, Serialize)]
 pub struct ClientPage {

@@ -50,9 +50,9 @@ pub struct ImportRequest {
 pub struct AllKeys {
     /// Those that sign.
     #[serde(flatten)]
-    signing: KeyList,
+    pub signing: KeyList,
     /// Those that seal.
-    sealing: Vec<SealingKeyView>,
+    pub sealing: Vec<SealingKeyView>,
 }
 
 /// Every key and where it stands.
@@ -87,6 +87,14 @@ pub async fn rotate(
     Ok(changed.answer)
 }
 
+/// What [`rotate`] would do and break if it were asked now: nothing is changed.
+///
+/// # Errors
+/// As [`rotate`].
+pub fn preview_rotation(services: &Services, request: &RotationRequest) -> Result<Rotations, ProtocolError> {
+    Ok(services.keys.preview_rotation(request.algorithm, request.force)?)
+}
+
 /// Condemns a signing key or a sealing key.
 ///
 /// # Errors
@@ -111,16 +119,33 @@ pub async fn compromise(
     Ok(changed.answer)
 }
 
+/// What [`compromise`] would do and break if it were asked now: nothing is changed.
+///
+/// # Errors
+/// As [`compromise`], and `conflict` when the key is compromised already.
+pub fn preview_compromise(services: &Services, kid: &str) -> Result<Compromised, ProtocolError> {
+    let unknown = |_| ProtocolError::new(ErrorCode::NotFound, "there is no such key");
+    let kid = KeyId::parse(kid).map_err(unknown)?;
+    if services.sealing_keys.contains(kid.as_str()) {
+        return Ok(sealing_compromised(services, kid));
+    }
+    Ok(services.keys.preview_compromise(&kid)?)
+}
+
 async fn compromise_sealing(services: &Services, id: SealingKeyId) -> Result<Compromised, ProtocolError> {
-    let until = services.sealing_keys.opens_until(id.as_str());
+    let answer = sealing_compromised(services, id.clone());
     if !services.sealing_keys.compromise(&id).await? {
         return Err(ProtocolError::new(ErrorCode::NotFound, "there is no such key"));
     }
+    Ok(answer)
+}
+
+fn sealing_compromised(services: &Services, id: SealingKeyId) -> Compromised {
+    let until = services.sealing_keys.opens_until(id.as_str());
     let what = format!(
         "what {id} sealed does not open: its refresh tokens and forms are refused, people sign in anew"
     );
-    let breaks = vec![Breakage { what, until }];
-    Ok(Compromised { kid: id, signs_now: None, named_until: None, breaks })
+    Compromised { kid: id, signs_now: None, named_until: None, breaks: vec![Breakage { what, until }] }
 }
 
 /// Takes a key in; it waits like any other before it signs.

@@ -93,6 +93,7 @@ async fn revoke_whole(
     let event = match &whole {
         Whole::Client(client_id) => event.client(client_id),
         Whole::Subject(subject) => event.subject(subject),
+        Whole::Granted(client_id, subject) => event.client(client_id).subject(subject),
     };
     audited(services, event, async { Ok(services.revocations.revoke_before_now(&whole).await?) }).await
 }

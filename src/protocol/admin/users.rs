@@ -75,6 +75,14 @@ pub struct AccountChangeRequest {
     password: Option<Secret>,
 }
 
+impl AccountChangeRequest {
+    /// That the account can't be signed in to from now on, or can again.
+    #[must_use]
+    pub fn disabled(disabled: bool) -> Self {
+        Self { disabled: Some(disabled), ..Self::default() }
+    }
+}
+
 impl From<Account> for AccountView {
     fn from(account: Account) -> Self {
         Self {

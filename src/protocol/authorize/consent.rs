@@ -86,15 +86,15 @@ pub async fn decide(
     let holder = present.as_ref().map(|present| &present.cookie);
     let shown: Shown = match form::open(services, Purpose::Consent, holder, params.one("state")) {
         Opened::Good(shown) => shown,
-        Opened::Stale(shown) => return Err(Interrupted::stale(services, &shown.asked)),
+        Opened::Stale(shown) => return Err(Interrupted::stale(shown.asked.location(services))),
         Opened::Forged => return Err(Interrupted::forged()),
     };
     let Some(present) = present.filter(|present| present.account.id == shown.user) else {
-        return Err(Interrupted::stale(services, &shown.asked));
+        return Err(Interrupted::stale(shown.asked.location(services)));
     };
     let request = shown.asked.read(services)?;
     if request.scope != shown.scope {
-        return Err(Interrupted::stale(services, &shown.asked));
+        return Err(Interrupted::stale(shown.asked.location(services)));
     }
     let decided = decided(services, params.one("decision"), (&request, &present)).await;
     decided.map_err(|error| Refused::to_client(&request.reply_to, &error).into())

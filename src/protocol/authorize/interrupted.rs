@@ -1,7 +1,6 @@
 use super::redirect::{Reply, ReplyTo};
 use super::request::Refused;
-use super::step::Asked;
-use crate::protocol::{ProtocolError, Services};
+use crate::protocol::ProtocolError;
 
 /// A form that leads nowhere.
 #[derive(Debug)]
@@ -19,10 +18,10 @@ pub enum Interrupted {
 
 impl Interrupted {
     /// The form is too old, or another browser's or session's.
-    pub(super) fn stale(services: &Services, asked: &Asked) -> Self {
+    pub(super) fn stale(again: String) -> Self {
         let reason = "the form was open for too long, or belongs to another browser or session";
         let error = ProtocolError::invalid_request(reason);
-        Self::Form { error, again: Some(asked.location(services)) }
+        Self::Form { error, again: Some(again) }
     }
 
     /// The form was not made here.

@@ -7,6 +7,7 @@
 mod consent;
 mod door;
 pub(super) mod form;
+mod goal;
 mod interrupted;
 mod prompt;
 mod redirect;
@@ -20,13 +21,14 @@ mod throttle;
 
 pub use consent::{ConsentForm, decide};
 pub use door::Door;
+pub use goal::Requester;
 pub use interrupted::Interrupted;
 pub use prompt::Prompt;
 pub use redirect::{Reply, ReplyTo, ResponseMode};
 pub use request::{AuthorizationRequest, Refused};
 pub use second_factor::{SecondFactorForm, second_factor};
-pub use sign_in::{Problem, SignInForm, SignedIn, sign_in};
-pub use step::{Asked, Browser, Step, authorize};
+pub use sign_in::{Problem, SignInForm, SignedIn, sign_in, sign_in_for_page};
+pub use step::{Asked, Browser, Present, Step, authorize};
 
 pub(super) use redirect::with_query;
-pub(super) use step::Present;
+pub(super) use sign_in::check as check_password;

@@ -1,14 +1,11 @@
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::form::{self, Opened, Purpose};
-use super::request::AuthorizationRequest;
+use super::goal::{Goal, Requester};
 use super::sign_in::{Problem, SignedIn};
-use super::step::{Asked, Browser};
+use super::step::Browser;
 use super::{Interrupted, session, throttle};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::clients::Client;
 use crate::oauth::{Secret, UserId};
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::users::{Account, Factor};
@@ -18,10 +15,8 @@ use crate::users::{Account, Factor};
 pub struct SecondFactorForm {
     /// What it has to bring back.
     pub state: String,
-    /// Who asks.
-    pub client: Arc<Client>,
-    /// Where the answer goes in the end.
-    pub redirect_uri: String,
+    /// For which client, unless it is for a page of this service itself.
+    pub requester: Option<Requester>,
     /// Why it is shown again.
     pub problem: Option<Problem>,
 }
@@ -29,21 +24,20 @@ pub struct SecondFactorForm {
 /// What the form carries: whose password was right.
 #[derive(Serialize, Deserialize)]
 struct Halfway {
-    asked: Asked,
+    goal: Goal,
     user: UserId,
 }
 
 /// The form for a request of somebody whose password was right.
 pub(super) fn form(
     services: &Services,
-    (asked, request): (Asked, &AuthorizationRequest),
+    (goal, requester): (Goal, Option<Requester>),
     (account, holder): (&Account, &Secret),
 ) -> Result<SecondFactorForm, ProtocolError> {
-    let halfway = Halfway { asked, user: account.id.clone() };
+    let halfway = Halfway { goal, user: account.id.clone() };
     Ok(SecondFactorForm {
         state: form::seal(services, Purpose::SecondFactor, holder, halfway)?,
-        client: request.client.clone(),
-        redirect_uri: request.reply_to.redirect_uri.clone(),
+        requester,
         problem: None,
     })
 }
@@ -60,16 +54,16 @@ pub async fn second_factor(
     let opened = form::open(services, Purpose::SecondFactor, Some(&browser.holder), params.one("state"));
     let halfway: Halfway = match opened {
         Opened::Good(halfway) => halfway,
-        Opened::Stale(halfway) => return Err(Interrupted::stale(services, &halfway.asked)),
+        Opened::Stale(halfway) => return Err(Interrupted::stale(halfway.goal.location(services))),
         Opened::Forged => return Err(Interrupted::forged()),
     };
-    let request = halfway.asked.read(services)?;
+    let requester = halfway.goal.requester(services)?;
     let account = services.accounts.find(&halfway.user).await.map_err(ProtocolError::from)?;
     let Some(account) = account.filter(|account| !account.disabled) else {
-        return Err(Interrupted::stale(services, &halfway.asked));
+        return Err(Interrupted::stale(halfway.goal.location(services)));
     };
     let again = |problem| -> Result<SignedIn, Interrupted> {
-        let form = form(services, (halfway.asked.clone(), &request), (&account, &browser.holder))?;
+        let form = form(services, (halfway.goal.clone(), requester.clone()), (&account, &browser.holder))?;
         Ok(SignedIn::SecondFactor(Box::new(SecondFactorForm { problem: Some(problem), ..form })))
     };
     if let Some(problem) = throttle::check(services, &browser.attempt(account.id.as_str())).await? {
@@ -86,5 +80,5 @@ pub async fn second_factor(
                 return again(Problem::Wrong);
             }
         };
-    session::start(services, &halfway.asked, (&account, amr), browser).await.map_err(Interrupted::from)
+    session::start(services, &halfway.goal, (&account, amr), browser).await.map_err(Interrupted::from)
 }

@@ -1,5 +1,6 @@
+use super::goal::Goal;
 use super::sign_in::SignedIn;
-use super::step::{Asked, Browser, Present};
+use super::step::{Browser, Present};
 use crate::audit::{Actor, Event, EventKind};
 use crate::protocol::{ProtocolError, Services};
 use crate::users::{Account, Authentication, NewSession, StartedSession};
@@ -8,7 +9,7 @@ use crate::users::{Account, Authentication, NewSession, StartedSession};
 /// that one which was planted before is worth nothing; whoever was signed in by this browser is signed out.
 pub(super) async fn start(
     services: &Services,
-    asked: &Asked,
+    goal: &Goal,
     (account, amr): (&Account, &[&str]),
     browser: &Browser,
 ) -> Result<SignedIn, ProtocolError> {
@@ -38,5 +39,5 @@ pub(super) async fn start(
         services.sessions.start(new).await?
     };
     let device = services.login_throttle.succeeded(&browser.attempt(account.id.as_str())).await?;
-    Ok(SignedIn::Done { location: asked.signed_in(services), session: Some(cookie), device: Some(device) })
+    Ok(SignedIn::Done { location: goal.signed_in(services), session: Some(cookie), device: Some(device) })
 }

@@ -1,12 +1,9 @@
-use std::sync::Arc;
-
 use super::form::{self, Opened, Purpose};
-use super::request::AuthorizationRequest;
+use super::goal::{Goal, Requester};
 use super::second_factor::{self, SecondFactorForm};
-use super::step::{Asked, Browser, Present};
+use super::step::{Browser, Present};
 use super::{Interrupted, session, throttle};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::clients::Client;
 use crate::oauth::{Secret, UserId};
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::users::{Account, AuthenticateError, DeviceCookie};
@@ -16,10 +13,8 @@ use crate::users::{Account, AuthenticateError, DeviceCookie};
 pub struct SignInForm {
     /// What it has to bring back.
     pub state: String,
-    /// Who asks.
-    pub client: Arc<Client>,
-    /// Where the answer goes in the end.
-    pub redirect_uri: String,
+    /// For which client, unless it is for a page of this service itself.
+    pub requester: Option<Requester>,
     /// The name that stands in it already.
     pub username: String,
     /// Who is signed in already, where going on as that is offered.
@@ -63,18 +58,30 @@ pub enum SignedIn {
     },
 }
 
-/// The form for a request, for the browser whose cookie is `holder`.
+/// The form for a page of this service itself, named by path and query, for the browser whose cookie is `holder`.
+/// Whoever signs in comes back there.
+///
+/// # Errors
+/// When no key may seal now.
+pub fn sign_in_for_page(
+    services: &Services,
+    path: &str,
+    holder: &Secret,
+) -> Result<SignInForm, ProtocolError> {
+    form(services, (Goal::Page(path.to_owned()), None), holder, None)
+}
+
+/// The form for what somebody signs in for, for the browser whose cookie is `holder`.
 pub(super) fn form(
     services: &Services,
-    (asked, request): (Asked, &AuthorizationRequest),
+    (goal, requester): (Goal, Option<Requester>),
     holder: &Secret,
     current: Option<Account>,
 ) -> Result<SignInForm, ProtocolError> {
     Ok(SignInForm {
-        state: form::seal(services, Purpose::SignIn, holder, asked)?,
-        client: request.client.clone(),
-        redirect_uri: request.reply_to.redirect_uri.clone(),
-        username: request.login_hint.clone().unwrap_or_default(),
+        state: form::seal(services, Purpose::SignIn, holder, goal)?,
+        username: requester.as_ref().and_then(|each| each.login_hint.clone()).unwrap_or_default(),
+        requester,
         current,
         problem: None,
     })
@@ -89,19 +96,16 @@ pub async fn sign_in(
     params: &Params<'_>,
     browser: &Browser,
 ) -> Result<SignedIn, Interrupted> {
-    let asked: Asked = match form::open(services, Purpose::SignIn, Some(&browser.holder), params.one("state"))
-    {
-        Opened::Good(asked) => asked,
-        Opened::Stale(asked) => return Err(Interrupted::stale(services, &asked)),
+    let goal: Goal = match form::open(services, Purpose::SignIn, Some(&browser.holder), params.one("state")) {
+        Opened::Good(goal) => goal,
+        Opened::Stale(goal) => return Err(Interrupted::stale(goal.location(services))),
         Opened::Forged => return Err(Interrupted::forged()),
     };
-    let request = asked.read(services)?;
+    let requester = goal.requester(services)?;
     if params.one("account") == Some("current") {
         return match Present::find(services, browser.session.as_ref()).await? {
-            Some(_) => {
-                Ok(SignedIn::Done { location: asked.signed_in(services), session: None, device: None })
-            }
-            None => Err(Interrupted::stale(services, &asked)),
+            Some(_) => Ok(SignedIn::Done { location: goal.signed_in(services), session: None, device: None }),
+            None => Err(Interrupted::stale(goal.location(services))),
         };
     }
     let username = params.one("username").unwrap_or_default();
@@ -109,7 +113,7 @@ pub async fn sign_in(
     let account = match check(services, (username, &password), browser).await? {
         Ok(account) => account,
         Err(problem) => {
-            let form = form(services, (asked, &request), &browser.holder, None)?;
+            let form = form(services, (goal, requester), &browser.holder, None)?;
             return Ok(SignedIn::Again(Box::new(SignInForm {
                 username: username.to_owned(),
                 problem: Some(problem),
@@ -118,14 +122,14 @@ pub async fn sign_in(
         }
     };
     if services.second_factors.find(&account.id).await.map_err(ProtocolError::from)?.is_some() {
-        let form = second_factor::form(services, (asked, &request), (&account, &browser.holder))?;
+        let form = second_factor::form(services, (goal, requester), (&account, &browser.holder))?;
         return Ok(SignedIn::SecondFactor(Box::new(form)));
     }
-    session::start(services, &asked, (&account, &["pwd"]), browser).await.map_err(Interrupted::from)
+    session::start(services, &goal, (&account, &["pwd"]), browser).await.map_err(Interrupted::from)
 }
 
-/// Whose name and password these are.
-async fn check(
+/// Whose name and password these are, if the throttle lets the try be looked at.
+pub(in crate::protocol) async fn check(
     services: &Services,
     (username, password): (&str, &Secret),
     browser: &Browser,

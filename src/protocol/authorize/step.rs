@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
+use super::goal::{Goal, Requester};
 use super::request::{AuthorizationRequest, Refused};
 use super::{ConsentForm, Door, Prompt, Reply, SignInForm, consent, sign_in};
 use crate::limits::ClientAddress;
@@ -46,10 +47,13 @@ pub struct Asked {
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug)]
-pub(in crate::protocol) struct Present {
-    pub(in crate::protocol) account: Account,
-    pub(in crate::protocol) session: Session,
-    pub(in crate::protocol) cookie: Secret,
+pub struct Present {
+    /// Who.
+    pub account: Account,
+    /// In which session.
+    pub session: Session,
+    /// What opens it.
+    pub cookie: Secret,
 }
 
 /// Answers an authorization request as far as that goes without asking the person.
@@ -90,14 +94,14 @@ async fn next(
     let current = present.filter(|present| {
         prompt.wants_account() && !prompt.wants_login() && present.suits(services, &request)
     });
-    let form =
-        sign_in::form(services, (asked, &request), &browser.holder, current.map(|present| present.account))?;
+    let goal = (Goal::Request(asked), Some(Requester::of(&request)));
+    let form = sign_in::form(services, goal, &browser.holder, current.map(|present| present.account))?;
     Ok(Step::SignIn(Box::new(form)))
 }
 
 impl Browser {
     /// A try to sign in to `account` from this browser.
-    pub(super) fn attempt<'a>(&self, account: &'a str) -> Attempt<'a> {
+    pub(in crate::protocol) fn attempt<'a>(&self, account: &'a str) -> Attempt<'a> {
         Attempt {
             account,
             address: self.address,
@@ -147,11 +151,11 @@ impl Asked {
 }
 
 impl Present {
-    /// Who is signed in by the session that `cookie` opens.
-    pub(in crate::protocol) async fn find(
-        services: &Services,
-        cookie: Option<&Secret>,
-    ) -> Result<Option<Self>, ProtocolError> {
+    /// Who is signed in by the session that `cookie` opens; nobody whose account is disabled or gone.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(services: &Services, cookie: Option<&Secret>) -> Result<Option<Self>, ProtocolError> {
         let Some(cookie) = cookie else { return Ok(None) };
         let Some(session) = services.sessions.find(cookie).await? else { return Ok(None) };
         let account = services.accounts.find(&session.user).await?.filter(|account| !account.disabled);

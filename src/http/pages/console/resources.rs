@@ -1,0 +1,38 @@
+use actix_web::web;
+use askama::Template;
+
+use crate::http::State;
+use crate::http::pages::scopes;
+use crate::http::pages::shell::{Answered, Shell, Visitor, show};
+use crate::http::pages::views::ScopeView;
+
+#[derive(Template)]
+#[template(path = "console/resources.html")]
+struct Resources<'a> {
+    shell: Shell<'a>,
+    resources: Vec<ResourceRow<'a>>,
+}
+
+struct ResourceRow<'a> {
+    uri: &'a str,
+    lifetime: i64,
+    algorithm: &'static str,
+    scopes: Vec<ScopeView<'a>>,
+}
+
+/// The resources and what their scope tokens mean. They are settings: nothing can be changed here.
+pub(in crate::http) async fn get(state: web::Data<State>, visitor: Visitor) -> Answered {
+    let all = state.services.resources.all().iter();
+    let template = Resources {
+        shell: Shell::new(&state, &visitor, "/console/resources"),
+        resources: all
+            .map(|server| ResourceRow {
+                uri: server.uri.as_str(),
+                lifetime: server.lifetime,
+                algorithm: server.algorithm.as_str(),
+                scopes: server.scope.iter().map(|token| scopes::view(&state, token)).collect(),
+            })
+            .collect(),
+    };
+    Ok(show(None, &template))
+}

@@ -1,0 +1,68 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::request::{AuthorizationRequest, Refused};
+use super::step::Asked;
+use crate::clients::Client;
+use crate::protocol::Services;
+
+/// What somebody signs in for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Goal {
+    /// A client's authorization request.
+    Request(Asked),
+    /// A page of this service itself, by its path and query below the issuer.
+    Page(String),
+}
+
+/// The client that somebody signs in for.
+#[derive(Clone, Debug)]
+pub struct Requester {
+    /// Who asks.
+    pub client: Arc<Client>,
+    /// Where the answer goes in the end.
+    pub redirect_uri: String,
+    /// Whom it expects to sign in.
+    pub(super) login_hint: Option<String>,
+}
+
+impl Requester {
+    /// Who made `request`.
+    pub(super) fn of(request: &AuthorizationRequest) -> Self {
+        Self {
+            client: request.client.clone(),
+            redirect_uri: request.reply_to.redirect_uri.clone(),
+            login_hint: request.login_hint.clone(),
+        }
+    }
+}
+
+impl Goal {
+    /// Whose request it is, read anew; nobody's for a page.
+    ///
+    /// # Errors
+    /// When the request would be refused by now.
+    pub(super) fn requester(&self, services: &Services) -> Result<Option<Requester>, Refused> {
+        match self {
+            Self::Request(asked) => Ok(Some(Requester::of(&asked.read(services)?))),
+            Self::Page(_) => Ok(None),
+        }
+    }
+
+    /// Where it can be begun anew.
+    pub(super) fn location(&self, services: &Services) -> String {
+        match self {
+            Self::Request(asked) => asked.location(services),
+            Self::Page(path) => format!("{}{path}", services.issuer),
+        }
+    }
+
+    /// Where it goes on when the person has signed in.
+    pub(super) fn signed_in(&self, services: &Services) -> String {
+        match self {
+            Self::Request(asked) => asked.signed_in(services),
+            Self::Page(_) => self.location(services),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The applications that people register for themselves. They get what people allow them, and nothing of their own:
+//! no client credentials, nothing of the built-in resources, always a question.
+
+use std::sync::Arc;
+
+use super::actor;
+use crate::clients::{AuthMethod, Client, ClientChange, GrantType, Registration};
+use crate::oauth::{ErrorCode, RedirectUri, Resource, Scope};
+use crate::protocol::admin::Administrator;
+use crate::protocol::admin::clients::{self, ClientWithSecret, SecretRotation};
+use crate::protocol::authorize::Present;
+use crate::protocol::{ProtocolError, Services};
+
+/// How many applications a person may have.
+const MOST: usize = 20;
+
+/// What every application may ask for, whatever the resources.
+const OF_OPENID: &str = "openid profile email offline_access";
+
+/// An application to register.
+#[derive(Debug)]
+pub struct NewApplication {
+    /// What people call it.
+    pub client_name: String,
+    /// Whether it can't keep a secret.
+    pub public: bool,
+    /// Where people come back to.
+    pub redirect_uris: Vec<RedirectUri>,
+    /// What it may ask for; within [`offered_scope`].
+    pub scope: Scope,
+}
+
+/// What its owner may change of an application.
+#[derive(Debug)]
+pub struct ApplicationChange {
+    /// What people call it.
+    pub client_name: String,
+    /// Where people come back to.
+    pub redirect_uris: Vec<RedirectUri>,
+}
+
+/// What a person's application may ask for: what OpenID Connect has, and what the resources of the settings know.
+///
+/// # Errors
+/// `server_error` when the settings name more than a scope can hold.
+pub fn offered_scope(services: &Services) -> Result<Scope, ProtocolError> {
+    let openid = Scope::parse(OF_OPENID).map_err(ProtocolError::server_error)?;
+    let built_in = [&services.resources.users().uri, &services.resources.admin().uri];
+    let servers = services.resources.all().iter().filter(|server| !built_in.contains(&&server.uri));
+    servers
+        .map(|server| &server.scope)
+        .try_fold(openid, |scope, more| scope.union(more))
+        .map_err(ProtocolError::server_error)
+}
+
+/// The person's applications.
+#[must_use]
+pub fn applications(services: &Services, present: &Present) -> Vec<Arc<Client>> {
+    services.clients.of_owner(&present.account.id)
+}
+
+/// One of the person's applications.
+///
+/// # Errors
+/// `not_found`, for somebody else's too.
+pub fn find_application(
+    services: &Services,
+    present: &Present,
+    client_id: &str,
+) -> Result<Arc<Client>, ProtocolError> {
+    let own =
+        services.clients.find(client_id).filter(|client| client.owner.as_ref() == Some(&present.account.id));
+    own.ok_or_else(|| ProtocolError::new(ErrorCode::NotFound, "there is no such application"))
+}
+
+/// Registers an application of the person's; the answer holds its secret.
+///
+/// # Errors
+/// `invalid_request` with the reason, `invalid_scope` beyond [`offered_scope`], `conflict` when there are too many.
+pub async fn register_application(
+    services: &Services,
+    present: &Present,
+    new: NewApplication,
+) -> Result<ClientWithSecret, ProtocolError> {
+    if applications(services, present).len() >= MOST {
+        let reason = format!("you have {MOST} applications already, and may have no more");
+        return Err(ProtocolError::new(ErrorCode::Conflict, reason));
+    }
+    if !new.scope.is_subset(&offered_scope(services)?) {
+        return Err(ProtocolError::invalid_scope("scope names what an application may not have"));
+    }
+    let registration = Registration {
+        client_name: new.client_name,
+        grant_types: Some(vec![GrantType::AuthorizationCode, GrantType::RefreshToken]),
+        resources: resources(services, &new.scope),
+        scope: new.scope,
+        redirect_uris: new.redirect_uris,
+        token_endpoint_auth_method: if new.public { AuthMethod::None } else { AuthMethod::default() },
+        owner: Some(present.account.id.clone()),
+        ..Registration::default()
+    };
+    clients::register(services, &owner(present), registration).await
+}
+
+/// Those of the settings that the scope is for; without any, the first.
+fn resources(services: &Services, scope: &Scope) -> Vec<Resource> {
+    let built_in = [&services.resources.users().uri, &services.resources.admin().uri];
+    let all = || services.resources.all().iter().filter(|server| !built_in.contains(&&server.uri));
+    let meant = all().filter(|server| server.scope.iter().any(|token| scope.contains(token)));
+    let meant: Vec<Resource> = meant.map(|server| server.uri.clone()).collect();
+    if meant.is_empty() { all().take(1).map(|server| server.uri.clone()).collect() } else { meant }
+}
+
+/// Changes one of the person's applications.
+///
+/// # Errors
+/// `not_found`, or `invalid_request` with the reason.
+pub async fn change_application(
+    services: &Services,
+    present: &Present,
+    (client_id, change): (&str, ApplicationChange),
+) -> Result<(), ProtocolError> {
+    find_application(services, present, client_id)?;
+    let change = ClientChange {
+        client_name: Some(change.client_name),
+        redirect_uris: Some(change.redirect_uris),
+        ..ClientChange::default()
+    };
+    clients::change(services, &owner(present), client_id, change).await.map(drop)
+}
+
+/// Makes a new secret for one of the person's applications; the old one counts no more.
+///
+/// # Errors
+/// `not_found`, or `invalid_request` for one that has none.
+pub async fn rotate_application_secret(
+    services: &Services,
+    present: &Present,
+    client_id: &str,
+) -> Result<ClientWithSecret, ProtocolError> {
+    find_application(services, present, client_id)?;
+    clients::rotate_secret(services, &owner(present), client_id, &SecretRotation::default()).await
+}
+
+/// Deletes one of the person's applications, and revokes every token it holds.
+///
+/// # Errors
+/// `not_found`.
+pub async fn delete_application(
+    services: &Services,
+    present: &Present,
+    client_id: &str,
+) -> Result<(), ProtocolError> {
+    find_application(services, present, client_id)?;
+    clients::delete(services, &owner(present), client_id).await
+}
+
+/// The person as whom the admin API's functions know: without any admin scope, so that no application can have one.
+fn owner(present: &Present) -> Administrator {
+    Administrator { actor: actor(present), scope: Scope::default(), address: None }
+}

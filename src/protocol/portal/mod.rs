@@ -1,0 +1,98 @@
+//! What people do with their own accounts: every function acts for whoever is signed in, and on nobody else's things.
+//! Every change is audited before it takes effect.
+
+mod applications;
+mod password;
+mod second_factor;
+
+pub use applications::{
+    ApplicationChange, NewApplication, applications, change_application, delete_application,
+    find_application, offered_scope, register_application, rotate_application_secret,
+};
+pub use password::{PasswordChange, change_password};
+pub use second_factor::{confirm_second_factor, new_recovery_codes, remove_second_factor};
+
+use super::admin::audited;
+use super::authorize::Present;
+use super::users::{self, Keeper};
+use super::{ProtocolError, Services};
+use crate::audit::{Actor, Event, EventKind};
+use crate::oauth::{ClientId, ErrorCode, SessionId, Subject};
+use crate::tokens::Whole;
+use crate::users::AccountChange;
+
+/// Changes the person's own name.
+///
+/// # Errors
+/// `invalid_request` when it can't be a name.
+pub async fn rename(services: &Services, present: &Present, name: String) -> Result<(), ProtocolError> {
+    let change = AccountChange { name: Some(name), ..AccountChange::default() };
+    change_own(services, present, change).await.map(drop)
+}
+
+/// Ends one of the person's sessions. Refresh tokens without `offline_access` end with it.
+///
+/// # Errors
+/// `not_found` when the person has no such session.
+pub async fn end_session(services: &Services, present: &Present, sid: &str) -> Result<(), ProtocolError> {
+    let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such session");
+    let sid = SessionId::parse(sid).map_err(|_| unknown())?;
+    services.audit.record(event(EventKind::SessionEnded, present)).await?;
+    services.sessions.end(&present.account.id, &sid).await?.map(drop).ok_or_else(unknown)
+}
+
+/// Ends all of the person's sessions but the present one; says how many.
+///
+/// # Errors
+/// When the store fails: then some may have ended.
+pub async fn end_other_sessions(services: &Services, present: &Present) -> Result<usize, ProtocolError> {
+    let sessions = services.sessions.of_user(&present.account.id).await?;
+    let others: Vec<_> = sessions.iter().filter(|each| each.sid != present.session.sid).collect();
+    for other in &others {
+        services.audit.record(event(EventKind::SessionEnded, present)).await?;
+        services.sessions.end(&present.account.id, &other.sid).await?;
+    }
+    Ok(others.len())
+}
+
+/// Takes back what the person allowed a client: it is asked for anew the next time, nothing can be refreshed, and
+/// introspection refuses the access tokens. Verifiers that don't ask accept those until they expire.
+///
+/// # Errors
+/// `not_found` when nothing was allowed.
+pub async fn withdraw_consent(
+    services: &Services,
+    present: &Present,
+    client_id: &str,
+) -> Result<(), ProtocolError> {
+    let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such application");
+    let client_id = ClientId::parse(client_id).map_err(|_| unknown())?;
+    let event = event(EventKind::ConsentWithdrawn, present).client(&client_id);
+    audited(services, event, async {
+        // The consent first: whoever comes in between is asked again.
+        let known = services.consents.withdraw(&present.account.id, &client_id).await?;
+        let granted = Whole::Granted(client_id.clone(), Subject::from(&present.account.id));
+        services.revocations.revoke_before_now(&granted).await?;
+        if known { Ok(()) } else { Err(unknown()) }
+    })
+    .await
+}
+
+/// Changes the person's own account.
+async fn change_own(
+    services: &Services,
+    present: &Present,
+    change: AccountChange,
+) -> Result<crate::users::Account, ProtocolError> {
+    let keeper = Keeper { actor: actor(present), of_administrators: true };
+    users::change(services, &keeper, present.account.id.as_str(), change).await
+}
+
+fn actor(present: &Present) -> Actor {
+    Actor::User(present.account.id.clone())
+}
+
+/// Something the person does with their own account, for the record.
+fn event(kind: EventKind, present: &Present) -> Event {
+    Event::new(kind, actor(present)).subject(&Subject::from(&present.account.id))
+}

@@ -1,0 +1,45 @@
+use super::change_own;
+use crate::oauth::Secret;
+use crate::protocol::authorize::{Browser, Present, Problem, check_password};
+use crate::protocol::{ProtocolError, Services, users};
+use crate::users::{AccountChange, NewSession};
+
+/// What came of a new password.
+#[derive(Debug)]
+pub enum PasswordChange {
+    /// It is set. Everything the person was signed in to has ended; this cookie opens a new session.
+    Done(Secret),
+    /// The present password was not proved.
+    Unproved(Problem),
+}
+
+/// Sets a new password for whoever proves the present one. The tries count as those of the sign-in form do.
+///
+/// # Errors
+/// `invalid_request` with the reason when the new password is not good enough.
+pub async fn change_password(
+    services: &Services,
+    (present, browser): (&Present, &Browser),
+    (current, new): (&Secret, Secret),
+) -> Result<PasswordChange, ProtocolError> {
+    let account = &present.account;
+    match check_password(services, (account.email.as_str(), current), browser).await? {
+        Ok(proved) if proved.id == account.id => {}
+        Ok(_) => return Ok(PasswordChange::Unproved(Problem::Wrong)),
+        Err(problem) => return Ok(PasswordChange::Unproved(problem)),
+    }
+    let _known = services.login_throttle.succeeded(&browser.attempt(account.id.as_str())).await?;
+    let changed = change_own(services, present, AccountChange::password(new)).await?;
+    let new = NewSession {
+        user: account.id.clone(),
+        // When and how they signed in has not changed by this.
+        authentication: present.session.authentication.clone(),
+        user_agent: browser.user_agent.clone(),
+        address: Some(browser.address.ip()),
+    };
+    match users::sign_in(services, &changed, new).await? {
+        Some(started) => Ok(PasswordChange::Done(started.cookie)),
+        // Disabled, or the password changed once more, in the meantime.
+        None => Ok(PasswordChange::Unproved(Problem::Wrong)),
+    }
+}

@@ -95,7 +95,8 @@ impl Search {
         let event = contains(&entry.event, &self.event);
         let actor = contains(&entry.actor.kind, &self.actor)
             || entry.actor.id.as_deref().is_some_and(|id| contains(id, &self.actor));
-        let subject = self.subject.is_empty() || entry.targets().any(|target| contains(target, &self.subject));
+        let subject =
+            self.subject.is_empty() || entry.targets().any(|target| contains(target, &self.subject));
         event && actor && subject
     }
 }
@@ -128,7 +129,11 @@ fn read_backwards(path: &Path, search: &Search) -> io::Result<Found> {
         file.read_exact(&mut block)?;
         block.append(&mut rest);
         // The first piece may be the end of a line whose beginning was not read yet.
-        let whole = if start == 0 { 0 } else { block.iter().position(|byte| *byte == b'\n').map_or(block.len(), |at| at + 1) };
+        let whole = if start == 0 {
+            0
+        } else {
+            block.iter().position(|byte| *byte == b'\n').map_or(block.len(), |at| at + 1)
+        };
         let mut at = block.len();
         for line in block[whole..].split_inclusive(|byte| *byte == b'\n').rev() {
             at -= line.len();
@@ -162,7 +167,9 @@ mod tests {
             let client = ClientId::parse(&format!("client-{each}")).unwrap();
             let actor = if each % 2 == 0 { Actor::Operator("Ann".into()) } else { Actor::Service };
             let text = "x".repeat(500);
-            log.record(Event::new(EventKind::ClientChanged, actor).client(&client).detail("text", text)).await.unwrap();
+            log.record(Event::new(EventKind::ClientChanged, actor).client(&client).detail("text", text))
+                .await
+                .unwrap();
         }
         (dir, log)
     }

@@ -33,9 +33,7 @@ impl Cutoffs {
         let cutoff = match whole {
             Whole::Client(id) => self.clients.entry(id.as_str().into()).or_insert(new),
             Whole::Subject(id) => self.subjects.entry(id.as_str().into()).or_insert(new),
-            Whole::Granted(client_id, subject) => {
-                self.granted.entry(pair(client_id, subject)).or_insert(new)
-            }
+            Whole::Granted(client_id, subject) => self.granted.entry(pair(client_id, subject)).or_insert(new),
         };
         cutoff.before = cutoff.before.max(new.before);
         cutoff.forget_at = cutoff.forget_at.max(new.forget_at);

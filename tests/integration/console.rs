@@ -47,16 +47,24 @@ fn signing(app: &TestApp) -> String {
 #[actix_web::test]
 async fn only_administrators_see_it() {
     let app = app_with_two().await;
-    let (mut root, mut bob) = (signed_in(&app, ROOT, "/console").await, signed_in(&app, BOB, "/account").await);
+    let (mut root, mut bob) =
+        (signed_in(&app, ROOT, "/console").await, signed_in(&app, BOB, "/account").await);
     for path in READS {
         let page = Browser::default().get(&app, path).await;
         assert!(page.status == 200 && text(&page).contains("name=\"password\""), "{path}");
         assert_eq!(bob.get(&app, path).await.status, 403, "{path}");
         let page = root.get(&app, path).await;
-        assert!(page.status == 200 && text(&page).contains("aria-label=\"Console\""), "{path} {}", text(&page));
+        assert!(
+            page.status == 200 && text(&page).contains("aria-label=\"Console\""),
+            "{path} {}",
+            text(&page)
+        );
     }
     for path in ACTS {
-        assert!(location(&Browser::default().post(&app, path, &[("act", "delete")]).await).ends_with(path), "{path}");
+        assert!(
+            location(&Browser::default().post(&app, path, &[("act", "delete")]).await).ends_with(path),
+            "{path}"
+        );
         let answer = act(&mut bob, &app, path, &[("act", "delete"), ("confirm", "yes")]).await;
         assert_eq!(answer.status, 403, "{path}");
         let answer = root.post(&app, path, &[("act", "delete"), ("confirm", "yes")]).await;
@@ -152,7 +160,8 @@ async fn a_compromise_shows_what_it_breaks_and_then_condemns_the_key() {
     assert!(text(&shown).contains("This breaks:"), "{}", text(&shown));
     let page = done(&mut root, &app, &answer).await;
     assert!(text(&page).contains("is compromised") && text(&page).contains("class=\"bar compromised\""));
-    let key = app.app.state.services.keys.list().keys.into_iter().find(|key| key.kid.as_str() == kid).unwrap();
+    let key =
+        app.app.state.services.keys.list().keys.into_iter().find(|key| key.kid.as_str() == kid).unwrap();
     assert_eq!(key.phase, Phase::Compromised);
     assert_eq!(root.get(&app, &path).await.status, 409, "not twice");
     assert_eq!(root.get(&app, "/console/keys/no-such-key/compromise").await.status, 404);
@@ -166,13 +175,15 @@ async fn acts_on_keys_ask_for_a_recent_sign_in() {
     let mut root = signed_in(&app, ROOT, "/console/keys").await;
     let before = app.app.state.services.keys.list();
     let plan = hidden(&root.get(&app, "/console/keys/rotate?force=yes").await, "plan");
-    app.clock.advance(Duration::from_secs(15 * 60 + 1));
+    app.pass(Duration::from_secs(15 * 60 + 1)).await;
     let members = [("force", "yes"), ("plan", &*plan), ("confirm", "yes")];
     let answer = act(&mut root, &app, "/console/keys/rotate", &members).await;
     assert!(location(&answer).ends_with("/console/keys/rotate"), "one is sent to sign in");
     assert_eq!(app.app.state.services.keys.list().keys.len(), before.keys.len());
     assert!(!app.audit_log().contains("key.rotate_requested"));
-    for path in ["/console/keys/rotate?force=yes".to_owned(), format!("/console/keys/{}/compromise", signing(&app))] {
+    for path in
+        ["/console/keys/rotate?force=yes".to_owned(), format!("/console/keys/{}/compromise", signing(&app))]
+    {
         let asked = root.get(&app, &path).await;
         assert!(text(&asked).contains("name=\"password\""), "{path}");
     }
@@ -191,7 +202,12 @@ async fn a_client_is_registered_changed_renewed_and_deleted() {
     let bad = [("client_name", "<b>Shop"), ("resource", resource), ("scope", "no-such-scope")];
     let refused = act(&mut root, &app, "/console/new-client", &bad).await;
     assert!(refused.status == 400 && text(&refused).contains("&#60;b&#62;Shop"), "what was typed is kept");
-    let good = [("client_name", "<b>Shop"), ("resource", resource), ("scope", "read"), ("client_credentials", "yes")];
+    let good = [
+        ("client_name", "<b>Shop"),
+        ("resource", resource),
+        ("scope", "read"),
+        ("client_credentials", "yes"),
+    ];
     let answer = act(&mut root, &app, "/console/new-client", &good).await;
     let own = location(&answer).strip_prefix(crate::test_app::ISSUER).unwrap().to_owned();
     let client_id = own.rsplit('/').next().unwrap().to_owned();
@@ -199,15 +215,25 @@ async fn a_client_is_registered_changed_renewed_and_deleted() {
     assert!(!text(&root.get(&app, &own).await).contains(&secret), "shown once");
     assert!(!app.audit_log().contains(&secret));
     app.token((&client_id, &secret), "").await.access_token();
-    let change = [("act", "change"), ("client_name", "Store"), ("resource", resource), ("scope", "read write"),
-        ("default_scope", "read"), ("client_credentials", "yes")];
+    let change = [
+        ("act", "change"),
+        ("client_name", "Store"),
+        ("resource", resource),
+        ("scope", "read write"),
+        ("default_scope", "read"),
+        ("client_credentials", "yes"),
+    ];
     let answer = act(&mut root, &app, &own, &change).await;
     assert!(text(&done(&mut root, &app, &answer).await).contains("value=\"read write\""));
     let answer = act(&mut root, &app, &own, &[("act", "rotate_secret"), ("overlap_hours", "1")]).await;
     let new = shown_secrets(&done(&mut root, &app, &answer).await).remove(0);
     let token = app.token((&client_id, &new), "").await.access_token();
     app.token((&client_id, &secret), "").await.access_token();
-    assert_eq!(act(&mut root, &app, &own, &[("act", "delete")]).await.status, 400, "not without a confirmation");
+    assert_eq!(
+        act(&mut root, &app, &own, &[("act", "delete")]).await.status,
+        400,
+        "not without a confirmation"
+    );
     app.token((&client_id, &new), "").await.access_token();
     let answer = act(&mut root, &app, &own, &[("act", "delete"), ("confirm", "yes")]).await;
     assert!(text(&done(&mut root, &app, &answer).await).contains("is deleted"));
@@ -215,7 +241,9 @@ async fn a_client_is_registered_changed_renewed_and_deleted() {
     assert_eq!(root.get(&app, &own).await.status, 404);
     let log = app.audit_log();
     for event in ["client.registered", "client.changed", "client.secret_rotated", "client.deleted"] {
-        let of_root = |line: &str| line.contains(event) && line.contains("\"type\":\"user\"") && line.contains("192.0.2.1");
+        let of_root = |line: &str| {
+            line.contains(event) && line.contains("\"type\":\"user\"") && line.contains("192.0.2.1")
+        };
         assert!(log.lines().any(of_root), "{event}");
     }
 }
@@ -227,7 +255,8 @@ async fn an_account_is_disabled_and_enabled_but_not_ones_own() {
     let mut bob = signed_in(&app, BOB, "/account").await;
     let page = text(&root.get(&app, "/console/users").await);
     assert!(page.contains("Bob &#60;script&#62;") && !page.contains("<script"), "{page}");
-    let found = app.app.state.services.accounts.list(signet::users::Page { limit: 9, offset: 0 }).await.unwrap();
+    let found =
+        app.app.state.services.accounts.list(signet::users::Page { limit: 9, offset: 0 }).await.unwrap();
     let [mine, bobs] = [0, 1].map(|at: usize| format!("/console/users/{}", found[at].id));
     assert!(!text(&root.get(&app, &bobs).await).contains("<script"));
     let answer = act(&mut root, &app, &bobs, &[("act", "disable")]).await;
@@ -250,7 +279,11 @@ async fn everything_of_a_client_is_revoked() {
     let mut root = signed_in(&app, ROOT, "/console/revocations").await;
     let (token, client_id) = (app.demo_token().await, app.demo().0.to_owned());
     let path = "/console/revocations";
-    for members in [&[("client_id", &*client_id)][..], &[("confirm", "yes")], &[("client_id", "a b"), ("confirm", "yes")]] {
+    for members in [
+        &[("client_id", &*client_id)][..],
+        &[("confirm", "yes")],
+        &[("client_id", "a b"), ("confirm", "yes")],
+    ] {
         assert_eq!(act(&mut root, &app, path, members).await.status, 400, "{members:?}");
     }
     assert!(app.is_active(&token).await);
@@ -263,7 +296,12 @@ async fn everything_of_a_client_is_revoked() {
 async fn the_audit_trail_is_searched_and_paged() {
     let app = app_with_two().await;
     for _ in 0..60 {
-        app.administer(actix_web::http::Method::POST, "/admin/revocations", Some(serde_json::json!({ "sub": "nobody" }))).await;
+        app.administer(
+            actix_web::http::Method::POST,
+            "/admin/revocations",
+            Some(serde_json::json!({ "sub": "nobody" })),
+        )
+        .await;
     }
     let mut root = signed_in(&app, ROOT, "/console/audit").await;
     let rows = |page: &Answer| text(page).matches("<tr><td class=\"date\">").count();
@@ -276,6 +314,10 @@ async fn the_audit_trail_is_searched_and_paged() {
     assert_eq!(rows(&page), 10, "{next}");
     assert!(!text(&page).contains("Older entries"));
     let page = root.get(&app, "/console/audit?actor=%3Cscript%3E").await;
-    assert!(text(&page).contains("Nothing was found.") && !text(&page).contains("<script"), "{}", text(&page));
+    assert!(
+        text(&page).contains("Nothing was found.") && !text(&page).contains("<script"),
+        "{}",
+        text(&page)
+    );
     assert_eq!(root.get(&app, "/console/audit?before=x").await.status, 400);
 }

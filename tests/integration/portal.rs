@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use signet::oauth::Scope;
 
-use crate::browser::{Browser, CALLBACK, PASSWORD, encoded, location, parameter, register, request, shop, text};
+use crate::browser::{
+    Browser, CALLBACK, PASSWORD, encoded, location, parameter, register, request, shop, text,
+};
 use crate::shell::{account, act, done, form_token, hidden, shown_secrets, signed_in};
 use crate::test_app::{TestApp, basic, form};
 
@@ -50,7 +52,8 @@ async fn no_form_counts_without_the_sessions_own_token() {
     let others = form_token(&bob.get(&app, "/account").await);
     for path in PAGES {
         for token in ["", "x", &*others] {
-            let members = [("form_token", token), ("name", "Mallory"), ("act", "end_others"), ("client_id", "shop")];
+            let members =
+                [("form_token", token), ("name", "Mallory"), ("act", "end_others"), ("client_id", "shop")];
             let answer = ada.post(&app, path, &members).await;
             assert_eq!(answer.status, 400, "{path} {}", text(&answer));
         }
@@ -77,9 +80,12 @@ async fn a_name_is_changed_escaped_and_told_once() {
 #[actix_web::test]
 async fn a_new_password_asks_for_the_present_one_and_ends_everything_else() {
     let app = app_with_two().await;
-    let (mut here, mut there) = (signed_in(&app, ADA, "/account").await, signed_in(&app, ADA, "/account").await);
+    let (mut here, mut there) =
+        (signed_in(&app, ADA, "/account").await, signed_in(&app, ADA, "/account").await);
     let new = "an entirely new pass phrase";
-    let change = |current, new, again| [("current_password", current), ("new_password", new), ("repeated_password", again)];
+    let change = |current, new, again| {
+        [("current_password", current), ("new_password", new), ("repeated_password", again)]
+    };
     for (members, reason) in [
         (change("wrong password", new, new), "The present password is not right."),
         (change(PASSWORD, new, "another"), "not repeated"),
@@ -104,7 +110,8 @@ async fn a_new_password_asks_for_the_present_one_and_ends_everything_else() {
 
 fn code(app: &TestApp, secret: &str) -> String {
     let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
-    let totp = totp_rs::Builder::new().with_digits(6).with_step_duration(30).with_secret(secret).build().unwrap();
+    let totp =
+        totp_rs::Builder::new().with_digits(6).with_step_duration(30).with_secret(secret).build().unwrap();
     totp.generate(u64::try_from(app.now()).unwrap()).to_string()
 }
 
@@ -135,7 +142,11 @@ async fn a_second_factor_is_set_up_used_renewed_and_removed() {
     let answer = act(&mut ada, &app, path, &[("act", "new_recovery_codes")]).await;
     let second = shown_secrets(&done(&mut ada, &app, &answer).await);
     assert!(second.len() == 10 && !second.contains(&first[0]));
-    assert_eq!(act(&mut ada, &app, path, &[("act", "remove")]).await.status, 400, "not without a confirmation");
+    assert_eq!(
+        act(&mut ada, &app, path, &[("act", "remove")]).await.status,
+        400,
+        "not without a confirmation"
+    );
     let answer = act(&mut ada, &app, path, &[("act", "remove"), ("confirm", "yes")]).await;
     assert!(text(&done(&mut ada, &app, &answer).await).contains("Your password alone opens"));
     let log = app.audit_log();
@@ -160,7 +171,7 @@ async fn the_second_factor_asks_for_a_recent_sign_in() {
     let app = app_with_two().await;
     let path = "/account/second-factor";
     let mut ada = signed_in(&app, ADA, path).await;
-    app.clock.advance(Duration::from_secs(15 * 60 + 1));
+    app.pass(Duration::from_secs(15 * 60 + 1)).await;
     assert!(text(&ada.get(&app, path).await).contains("name=\"password\""));
     let answer = act(&mut ada, &app, path, &[("act", "remove"), ("confirm", "yes")]).await;
     assert!(location(&answer).ends_with(path), "nothing is done");
@@ -209,7 +220,8 @@ async fn access_that_was_taken_away_is_asked_for_anew_and_can_not_be_refreshed()
         ("code_verifier", verifier),
     ]);
     let tokens = app.send(form("/oauth2/token", &body).insert_header(basic(client))).await.json();
-    let (access, refresh) = (tokens["access_token"].as_str().unwrap(), tokens["refresh_token"].as_str().unwrap());
+    let (access, refresh) =
+        (tokens["access_token"].as_str().unwrap(), tokens["refresh_token"].as_str().unwrap());
     assert!(app.is_active(access).await);
     assert!(text(&ada.get(&app, path).await).contains("The Shop"));
     let mut bob = signed_in(&app, BOB, path).await;
@@ -233,21 +245,31 @@ async fn an_application_is_registered_changed_renewed_and_deleted_by_its_owner_o
     let app = app_with_two().await;
     let path = "/account/applications";
     let (mut ada, mut bob) = (signed_in(&app, ADA, path).await, signed_in(&app, BOB, path).await);
-    let members =
-        [("client_name", "<i>Notes"), ("redirect_uris", CALLBACK), ("scope:openid", "yes"), ("scope:read", "yes")];
+    let members = [
+        ("client_name", "<i>Notes"),
+        ("redirect_uris", CALLBACK),
+        ("scope:openid", "yes"),
+        ("scope:read", "yes"),
+    ];
     let answer = act(&mut ada, &app, path, &members).await;
     let own = location(&answer).strip_prefix(crate::test_app::ISSUER).unwrap().to_owned();
     let page = done(&mut ada, &app, &answer).await;
     let secret = shown_secrets(&page).remove(0);
     let client_id = own.rsplit('/').next().unwrap().to_owned();
-    assert!(text(&page).contains("&#60;i&#62;Notes") && text(&page).contains(&format!("client_id={client_id}")));
+    assert!(
+        text(&page).contains("&#60;i&#62;Notes") && text(&page).contains(&format!("client_id={client_id}"))
+    );
     let client = app.app.state.services.clients.find(&client_id).expect("a client");
     assert_eq!(client.scope, Scope::parse("openid read").unwrap());
     // It gets what people allow it, and nothing of its own.
     app.token((&client_id, &secret), "").await.refused(400, "unauthorized_client");
     for act_of_bob in ["change", "rotate_secret", "delete"] {
-        let members =
-            [("act", act_of_bob), ("confirm", "yes"), ("client_name", "Mine"), ("redirect_uris", "https://evil.example/")];
+        let members = [
+            ("act", act_of_bob),
+            ("confirm", "yes"),
+            ("client_name", "Mine"),
+            ("redirect_uris", "https://evil.example/"),
+        ];
         assert_eq!(act(&mut bob, &app, &own, &members).await.status, 404, "{act_of_bob}");
     }
     assert_eq!(bob.get(&app, &own).await.status, 404);
@@ -263,7 +285,10 @@ async fn an_application_is_registered_changed_renewed_and_deleted_by_its_owner_o
     let new = shown_secrets(&done(&mut ada, &app, &answer).await).remove(0);
     assert_ne!(new, secret);
     let clients = &app.app.state.services.clients;
-    assert!(clients.authenticate(&client_id, &new).is_some() && clients.authenticate(&client_id, &secret).is_none());
+    assert!(
+        clients.authenticate(&client_id, &new).is_some()
+            && clients.authenticate(&client_id, &secret).is_none()
+    );
     assert_eq!(act(&mut ada, &app, &own, &[("act", "delete")]).await.status, 400);
     let answer = act(&mut ada, &app, &own, &[("act", "delete"), ("confirm", "yes")]).await;
     assert!(text(&done(&mut ada, &app, &answer).await).contains("You have registered no application."));

@@ -56,7 +56,10 @@ mod tests {
     #[test]
     fn lines_are_read_one_by_one_and_named_when_they_are_wrong() {
         let read = |text| lines("resources", text, Resource::parse);
-        assert_eq!(joined(&read("https://a.example\r\n\n  https://b.example  ").unwrap()), "https://a.example\nhttps://b.example");
+        assert_eq!(
+            joined(&read("https://a.example\r\n\n  https://b.example  ").unwrap()),
+            "https://a.example\nhttps://b.example"
+        );
         assert!(read("").unwrap().is_empty());
         let error = read("https://a.example\nno uri").unwrap_err();
         assert!(error.description.starts_with("resources: "), "{}", error.description);

@@ -11,9 +11,11 @@ use super::frame::{Allowed, page};
 use super::views;
 use crate::http::body::{self, Body};
 use crate::http::{State, reply};
-use crate::protocol::ProtocolError;
 use crate::oauth::WebUri;
-use crate::protocol::authorize::{self, Interrupted, Problem, Requester, SecondFactorForm, SignInForm, SignedIn};
+use crate::protocol::ProtocolError;
+use crate::protocol::authorize::{
+    self, Interrupted, Problem, Requester, SecondFactorForm, SignInForm, SignedIn,
+};
 
 /// Takes name and password.
 pub(in crate::http) async fn sign_in(

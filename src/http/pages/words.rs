@@ -40,7 +40,16 @@ mod tests {
         assert_eq!(optional(None), "not yet known");
         assert_eq!(seconds(i64::MAX), "never");
         let waits = [-5, 0, 1, 90, 120, 7_200, 86_400, 172_800].map(wait);
-        let words = ["at once", "at once", "in 1 second", "in 90 seconds", "in 2 minutes", "in 2 hours", "in 24 hours", "in 2 days"];
+        let words = [
+            "at once",
+            "at once",
+            "in 1 second",
+            "in 90 seconds",
+            "in 2 minutes",
+            "in 2 hours",
+            "in 24 hours",
+            "in 2 days",
+        ];
         assert_eq!(waits, words);
     }
 }

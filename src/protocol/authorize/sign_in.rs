@@ -96,8 +96,7 @@ pub async fn sign_in(
     params: &Params<'_>,
     browser: &Browser,
 ) -> Result<SignedIn, Interrupted> {
-    let goal: Goal = match form::open(services, Purpose::SignIn, Some(&browser.holder), params.one("state"))
-    {
+    let goal: Goal = match form::open(services, Purpose::SignIn, Some(&browser.holder), params.one("state")) {
         Opened::Good(goal) => goal,
         Opened::Stale(goal) => return Err(Interrupted::stale(goal.location(services))),
         Opened::Forged => return Err(Interrupted::forged()),
@@ -105,9 +104,7 @@ pub async fn sign_in(
     let requester = goal.requester(services)?;
     if params.one("account") == Some("current") {
         return match Present::find(services, browser.session.as_ref()).await? {
-            Some(_) => {
-                Ok(SignedIn::Done { location: goal.signed_in(services), session: None, device: None })
-            }
+            Some(_) => Ok(SignedIn::Done { location: goal.signed_in(services), session: None, device: None }),
             None => Err(Interrupted::stale(goal.location(services))),
         };
     }

@@ -155,10 +155,7 @@ impl Present {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn find(
-        services: &Services,
-        cookie: Option<&Secret>,
-    ) -> Result<Option<Self>, ProtocolError> {
+    pub async fn find(services: &Services, cookie: Option<&Secret>) -> Result<Option<Self>, ProtocolError> {
         let Some(cookie) = cookie else { return Ok(None) };
         let Some(session) = services.sessions.find(cookie).await? else { return Ok(None) };
         let account = services.accounts.find(&session.user).await?.filter(|account| !account.disabled);

@@ -47,7 +47,10 @@ pub fn offered_scope(services: &Services) -> Result<Scope, ProtocolError> {
     let openid = Scope::parse(OF_OPENID).map_err(ProtocolError::server_error)?;
     let built_in = [&services.resources.users().uri, &services.resources.admin().uri];
     let servers = services.resources.all().iter().filter(|server| !built_in.contains(&&server.uri));
-    servers.map(|server| &server.scope).try_fold(openid, |scope, more| scope.union(more)).map_err(ProtocolError::server_error)
+    servers
+        .map(|server| &server.scope)
+        .try_fold(openid, |scope, more| scope.union(more))
+        .map_err(ProtocolError::server_error)
 }
 
 /// The person's applications.
@@ -65,7 +68,8 @@ pub fn find_application(
     present: &Present,
     client_id: &str,
 ) -> Result<Arc<Client>, ProtocolError> {
-    let own = services.clients.find(client_id).filter(|client| client.owner.as_ref() == Some(&present.account.id));
+    let own =
+        services.clients.find(client_id).filter(|client| client.owner.as_ref() == Some(&present.account.id));
     own.ok_or_else(|| ProtocolError::new(ErrorCode::NotFound, "there is no such application"))
 }
 

@@ -34,13 +34,8 @@ pub(in crate::http) async fn get(
     let (event, actor, subject) = (text(&params, "event"), text(&params, "actor"), text(&params, "subject"));
     let wrong = |_| ProtocolError::invalid_request("before must be a number");
     let before = params.one("before").map(str::parse).transpose().map_err(wrong)?;
-    let asked = Search {
-        event: event.clone(),
-        actor: actor.clone(),
-        subject: subject.clone(),
-        before,
-        limit: PAGE,
-    };
+    let asked =
+        Search { event: event.clone(), actor: actor.clone(), subject: subject.clone(), before, limit: PAGE };
     let (entries, older) = search(&state.services, asked).await?;
     let query = |before: u64| {
         form_urlencoded::Serializer::new(String::new())

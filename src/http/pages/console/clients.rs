@@ -104,9 +104,7 @@ pub(in crate::http) async fn register(state: web::Data<State>, visitor: Visitor,
     let services = &state.services;
     let brought = ClientForm::read(services, &form);
     let registered = match brought.registration() {
-        Ok(registration) => {
-            admin::clients::register(services, &administrator(&visitor), registration).await
-        }
+        Ok(registration) => admin::clients::register(services, &administrator(&visitor), registration).await,
         Err(error) => Err(error),
     };
     match registered {
@@ -166,9 +164,11 @@ pub(in crate::http) async fn act(
         }
         Some("rotate_secret") => {
             let overlap = form.one("overlap_hours").map_or(Ok(0), str::parse::<u64>);
-            let hours = overlap.map_err(|_| ProtocolError::invalid_request("overlap_hours must be a number"))?;
+            let hours =
+                overlap.map_err(|_| ProtocolError::invalid_request("overlap_hours must be a number"))?;
             let rotation = SecretRotation { overlap_seconds: hours.saturating_mul(3600) };
-            let rotated = admin::clients::rotate_secret(services, &administrator, &client_id, &rotation).await?;
+            let rotated =
+                admin::clients::rotate_secret(services, &administrator, &client_id, &rotation).await?;
             let notice = Notice::done("The client has a new secret.");
             let notice = match rotated.client_secret() {
                 Some(secret) => notice.with_secrets("This is the new secret.", [secret.clone()]),

@@ -31,7 +31,10 @@ impl From<Entry> for EntryView {
 }
 
 /// Searches the audit trail.
-pub(super) async fn search(services: &Services, search: Search) -> Result<(Vec<EntryView>, Option<u64>), ProtocolError> {
+pub(super) async fn search(
+    services: &Services,
+    search: Search,
+) -> Result<(Vec<EntryView>, Option<u64>), ProtocolError> {
     let Found { entries, before } = services.audit.search(search).await?;
     Ok((entries.into_iter().map(EntryView::from).collect(), before))
 }

@@ -167,7 +167,12 @@ pub(in crate::http) async fn rotate(state: web::Data<State>, visitor: Visitor, f
     }
     let done = admin::keys::rotate(&state.services, &administrator(&visitor), &request).await?;
     let when = |each: &crate::keys::Rotated| {
-        format!("The {} key {} signs {}.", each.algorithm, timeline::short(each.kid.as_str()), words::wait(each.wait))
+        format!(
+            "The {} key {} signs {}.",
+            each.algorithm,
+            timeline::short(each.kid.as_str()),
+            words::wait(each.wait)
+        )
     };
     let text = done.rotations.iter().map(when).collect::<Vec<_>>().join(" ");
     after(&state, &visitor, (PLACE, Notice::done(text)))
@@ -239,13 +244,18 @@ pub(in crate::http) async fn compromise(
     let seen = form.one("plan") == Some(&*compromise_plan(&preview));
     let reason = form.one("reason").map(str::to_owned);
     if !seen || form.one("confirm") != Some("yes") {
-        return compromise_page(&state, &visitor, (&kid, reason.as_deref().unwrap_or_default()), Some(CHANGED));
+        return compromise_page(
+            &state,
+            &visitor,
+            (&kid, reason.as_deref().unwrap_or_default()),
+            Some(CHANGED),
+        );
     }
     let request = CompromiseRequest { reason };
     let done = admin::keys::compromise(&state.services, &administrator(&visitor), &kid, &request).await?;
-    let signs = done.signs_now.map_or_else(String::new, |signs| {
-        format!(" {} signs now.", timeline::short(signs.as_str()))
-    });
+    let signs = done
+        .signs_now
+        .map_or_else(String::new, |signs| format!(" {} signs now.", timeline::short(signs.as_str())));
     let text = format!("The key {} is compromised.{signs}", timeline::short(&kid));
     after(&state, &visitor, (PLACE, Notice::done(text)))
 }
@@ -276,5 +286,8 @@ fn compromise_plan(preview: &Compromised) -> String {
 }
 
 fn breakages(breaks: &[crate::keys::intervene::Breakage]) -> Vec<BreakageRow> {
-    breaks.iter().map(|each| BreakageRow { what: each.what.clone(), until: words::seconds(each.until) }).collect()
+    breaks
+        .iter()
+        .map(|each| BreakageRow { what: each.what.clone(), until: words::seconds(each.until) })
+        .collect()
 }

@@ -8,8 +8,8 @@ use crate::http::State;
 use crate::http::pages::fields;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::oauth::{ClientId, Subject};
-use crate::protocol::admin::revocations::{RevocationRequest, revoke};
 use crate::protocol::ProtocolError;
+use crate::protocol::admin::revocations::{RevocationRequest, revoke};
 
 const PLACE: &str = "/console/revocations";
 
@@ -49,7 +49,9 @@ fn read(client_id: &str, sub: &str) -> Result<RevocationRequest, ProtocolError> 
         (client_id, "") if !client_id.is_empty() => {
             fields::value("client_id", client_id, ClientId::parse).map(RevocationRequest::client)
         }
-        ("", sub) if !sub.is_empty() => fields::value("sub", sub, Subject::parse).map(RevocationRequest::subject),
+        ("", sub) if !sub.is_empty() => {
+            fields::value("sub", sub, Subject::parse).map(RevocationRequest::subject)
+        }
         _ => Err(ProtocolError::invalid_request("name a client or a subject")),
     }
 }

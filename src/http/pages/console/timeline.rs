@@ -188,7 +188,8 @@ fn label(date: i64, step: i64) -> String {
 pub(super) fn draw(list: &KeyList) -> Timeline {
     let scale = Scale::of(list);
     let top = |index: usize| TOP + ROW * i64::try_from(index).unwrap_or_default();
-    let rows: Vec<Row> = list.keys.iter().enumerate().map(|(index, key)| row(key, scale, top(index))).collect();
+    let rows: Vec<Row> =
+        list.keys.iter().enumerate().map(|(index, key)| row(key, scale, top(index))).collect();
     let floor = top(rows.len());
     Timeline {
         width: WIDTH,

@@ -99,7 +99,11 @@ pub(in crate::http) async fn list(
 }
 
 /// One account.
-pub(in crate::http) async fn one(state: web::Data<State>, visitor: Visitor, id: web::Path<String>) -> Answered {
+pub(in crate::http) async fn one(
+    state: web::Data<State>,
+    visitor: Visitor,
+    id: web::Path<String>,
+) -> Answered {
     user_page(&state, &visitor, &id, None).await
 }
 

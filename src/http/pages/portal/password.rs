@@ -3,9 +3,9 @@ use askama::Template;
 
 use super::curable;
 use crate::http::State;
+use crate::http::pages::answers::see_other;
 use crate::http::pages::browser::with_cookie;
 use crate::http::pages::cookies::Cookie;
-use crate::http::pages::answers::see_other;
 use crate::http::pages::shell::{Answered, Form, Shell, Visitor, show};
 use crate::oauth::Secret;
 use crate::protocol::authorize::Problem;

@@ -17,7 +17,8 @@ impl Qr {
         let code = QrCode::with_error_correction_level(text, EcLevel::M).ok()?;
         let width = code.width();
         let dark = code.to_colors().into_iter().enumerate().filter(|(_, color)| *color == Color::Dark);
-        let square = |(at, _): (usize, Color)| format!("M{} {}h1v1h-1z", QUIET + at % width, QUIET + at / width);
+        let square =
+            |(at, _): (usize, Color)| format!("M{} {}h1v1h-1z", QUIET + at % width, QUIET + at / width);
         Some(Self { side: width + 2 * QUIET, path: dark.map(square).collect() })
     }
 }
@@ -28,7 +29,8 @@ mod tests {
 
     #[test]
     fn it_has_its_finder_patterns_and_a_quiet_zone() {
-        let qr = Qr::draw("otpauth://totp/Signet:ada@example.com?secret=JBSWY3DPEHPK3PXP&issuer=Signet").unwrap();
+        let qr =
+            Qr::draw("otpauth://totp/Signet:ada@example.com?secret=JBSWY3DPEHPK3PXP&issuer=Signet").unwrap();
         let dark = |x: usize, y: usize| qr.path.contains(&format!("M{x} {y}h"));
         let last = qr.side - QUIET - 1;
         for (x, y) in [(QUIET, QUIET), (last, QUIET), (QUIET, last)] {

@@ -10,8 +10,8 @@ use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError, web};
 use url::form_urlencoded;
 
-use super::notice::{self, Notice};
 use super::anti_forgery;
+use super::notice::{self, Notice};
 use crate::http::body::{self, Body};
 use crate::http::pages::answers::{failure, see_other, whole};
 use crate::http::pages::browser::{browser, hold};

@@ -2,8 +2,8 @@
 //! sealed, for the session that did the act; so an act is answered by a redirect, and loading the page again repeats
 //! nothing.
 
-use actix_web::http::header::HeaderValue;
 use actix_web::HttpRequest;
+use actix_web::http::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 
 use super::guard::{Answered, Visitor};

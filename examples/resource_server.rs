@@ -6,14 +6,22 @@
 //! ```
 //!
 //! `GET /products`, `/v1/users` and `/v1/data` want the scope `read`; `GET /whoami` any token for this audience.
+//! Instead of a token an API key will do: it is exchanged for one at the issuer, once in a quarter of an hour.
+
+#[path = "resource_server/exchange.rs"]
+mod exchange;
 
 use std::collections::HashMap;
 use std::error::Error;
 
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, Responder, get, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use signet::clock::SystemClock;
 use signet::verify::{AnyScope, Bearer, ErrorBody, RequiredScope, Verifier};
+
+use exchange::{KeyExchange, exchange_api_key};
 
 /// What most of this API demands.
 struct Read;
@@ -99,7 +107,9 @@ async fn whoami(token: Bearer<AnyScope>) -> impl Responder {
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::read()?;
-    let verifier = Verifier::builder(flags.named("issuer")?).audience(flags.named("audience")?).build()?;
+    let (issuer, audience) = (flags.named("issuer")?, flags.named("audience")?);
+    let verifier = Verifier::builder(issuer).audience(audience).build()?;
+    let exchange = web::Data::new(KeyExchange::new(issuer, audience, SystemClock::shared()));
     let listen = flags.named("listen")?.to_owned();
     announce(&listen);
     HttpServer::new(move || {
@@ -110,6 +120,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         App::new()
             .app_data(web::Data::new(verifier.clone()))
             .app_data(errors)
+            .app_data(exchange.clone())
+            .wrap(from_fn(exchange_api_key))
             .service(products)
             .service(users)
             .service(data)

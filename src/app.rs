@@ -2,6 +2,7 @@
 
 mod first_clients;
 mod issuing;
+mod people;
 mod start_error;
 
 use std::sync::Arc;
@@ -18,15 +19,15 @@ use crate::keys::{
     DataKey, DirectoryVault, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys,
     SealingParts,
 };
-use crate::limits::Limits;
 use crate::oauth::{Resource, Scope};
 use crate::protocol::{self, Services};
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
 
 pub use first_clients::{FirstClient, FirstClients};
 pub use start_error::StartError;
+
+use people::People;
 
 /// How many expired rows are removed in one pass.
 const SWEEP: usize = 10_000;
@@ -84,17 +85,7 @@ impl App {
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
                 .await?;
-        let hasher =
-            PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
-        let accounts = Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher);
-        let sessions = Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone());
-        let second_factors =
-            SecondFactors::new(config.issuer_host(), store.clone(), data_key, clock.clone(), entropy.clone());
-        let consents = Consents::new(store.clone(), clock.clone());
-        let limits = Arc::new(Limits::new(&config.limits, &clock));
-        let login_throttle =
-            LoginThrottle::new(store.clone(), clock.clone(), entropy.clone(), limits.clone());
-        let api_keys = ApiKeys::new(store.clone(), clock.clone(), entropy.clone());
+        let people = People::new(config, &ground, data_key);
         let issuing = issuing::open(config, &ground, (&keys, &sealing_keys)).await?;
         let services = Services {
             issuer: config.issuer.clone(),
@@ -104,13 +95,13 @@ impl App {
             keys,
             clients,
             resources,
-            accounts,
-            sessions,
-            second_factors,
-            consents,
-            login_throttle,
-            api_keys,
-            limits,
+            accounts: people.accounts,
+            sessions: people.sessions,
+            second_factors: people.second_factors,
+            consents: people.consents,
+            login_throttle: people.login_throttle,
+            api_keys: people.api_keys,
+            limits: people.limits,
             access_tokens: issuing.access_tokens,
             codes: issuing.codes,
             refresh_tokens: issuing.refresh_tokens,

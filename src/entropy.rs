@@ -106,3 +106,16 @@ impl Entropy for SeededEntropy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_identifiers_are_alike() {
+        let entropy = SystemEntropy::shared();
+        let drawn: std::collections::HashSet<_> =
+            (0..10 * IDENTIFIERS_AHEAD).map(|_| entropy.identifier()).collect();
+        assert_eq!(drawn.len(), 10 * IDENTIFIERS_AHEAD);
+    }
+}

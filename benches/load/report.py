@@ -4,10 +4,14 @@ import collections
 import statistics
 import sys
 
-rounds = collections.defaultdict(dict)
+measured = collections.defaultdict(lambda: collections.defaultdict(list))
 for line in open(sys.argv[1]):
     number, case, *figures = line.split()
-    rounds[number][case] = [float(figure) for figure in figures]
+    measured[number][case].append([float(figure) for figure in figures])
+rounds = {
+    number: {case: [statistics.mean(each) for each in zip(*runs)] for case, runs in cases.items()}
+    for number, cases in measured.items()
+}
 
 
 def spread(values, digits=0):

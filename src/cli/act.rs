@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{CliError, UserAct};
+use super::{ApiKeyAct, CliError, UserAct};
 use crate::oauth::{Algorithm, ClientId, KeyId, Secret, Subject};
 
 /// What acts of administration are done to: a running service through its admin API, or whatever else
@@ -62,6 +62,8 @@ pub enum Act {
     DeleteClient(ClientId),
     /// Something is done to accounts.
     User(UserAct),
+    /// Something is done to API keys.
+    ApiKey(ApiKeyAct),
     /// Something is revoked.
     Revoke(Revocation),
 }
@@ -134,6 +136,7 @@ impl Act {
                 body: None,
             },
             Self::User(act) => act.call(),
+            Self::ApiKey(act) => act.call(),
             Self::Revoke(what) => {
                 let body = match what {
                     Revocation::Client(client_id) => json!({"client_id": client_id}),
@@ -162,6 +165,7 @@ impl Act {
             Self::PlanKeys => &["at", "kid", "algorithm", "what"],
             Self::ListClients => &["client_id", "client_name", "scope", "resources"],
             Self::User(act) => act.columns(),
+            Self::ApiKey(act) => act.columns(),
             _ => &[],
         }
     }

@@ -7,6 +7,7 @@
 //! Exit codes: 0 done, 1 failed or found something wrong, 2 the settings or the command line are wrong.
 
 mod act;
+mod api_keys;
 mod args;
 mod audit;
 mod banner;
@@ -33,6 +34,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Sources};
 
 pub use act::{Act, Revocation, Target};
+pub use api_keys::ApiKeyAct;
 pub use args::Cli;
 pub use credentials::Credentials;
 pub use error::CliError;
@@ -83,6 +85,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Clients { command, admin } => perform(&config?, &admin, &command.act()?, &printer)?,
         Command::Users { command, admin } => {
             perform(&config?, &admin, &Act::User(command.act()?), &printer)?;
+        }
+        Command::ApiKeys { command, admin } => {
+            perform(&config?, &admin, &Act::ApiKey(command.act()), &printer)?;
         }
         Command::Tokens { command: TokensCommand::Introspect { .. }, admin } if admin.offline => {
             return Err(CliError::Usage("introspect asks a running service; leave out --offline".into()));

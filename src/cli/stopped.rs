@@ -86,6 +86,7 @@ async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
             value(admin::clients::delete(services, &admin, id.as_str()).await.map(|()| json!({})))
         }
         Act::User(act) => act.perform(services, &admin).await,
+        Act::ApiKey(act) => act.perform(services, &admin).await,
         Act::Revoke(what) => {
             let request: RevocationRequest = match what {
                 Revocation::Client(id) => RevocationRequest::client(id.clone()),

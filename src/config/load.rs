@@ -96,7 +96,10 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
             service_name: reader.read("pages.service_name", |leaf| leaf.text().map(str::to_owned)),
             scope_descriptions: reader.read_table("pages.scope_descriptions"),
         },
-        dialects: DialectsConfig { oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag) },
+        dialects: DialectsConfig {
+            oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag),
+            apps: reader.read("dialects.apps", Leaf::flag),
+        },
         trusted_proxies: reader.read_optional("trusted_proxies", networks).unwrap_or_default(),
         forwarded_header: reader.read("forwarded_header", |leaf| leaf.parsed("x-forwarded-for")),
         limits: read_limits(reader),

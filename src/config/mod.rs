@@ -208,6 +208,8 @@ pub struct PagesConfig {
 pub struct DialectsConfig {
     /// Whether `GET /oauth/token` issues, as one document's prose (not its code) has it.
     pub oauth_token_get: bool,
+    /// Whether anybody may register an application at `/api/v1/apps`.
+    pub apps: bool,
 }
 
 /// The header in which the trusted proxies say for whom they speak.

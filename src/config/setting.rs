@@ -150,6 +150,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Let `GET /oauth/token` issue tokens, as one old document's prose has it.",
     },
     Setting {
+        key: "dialects.apps",
+        default: Some("false"),
+        meaning: "Let anybody register an application at `/api/v1/apps`, which then gets tokens of its own for the first resource.",
+    },
+    Setting {
         key: "trusted_proxies",
         default: None,
         meaning: "Networks of the proxies in front of the service, such as `10.0.0.0/8`; only their forwarding header is believed.",

@@ -334,7 +334,7 @@ fn every_field_is_a_setting() {
     let PasswordsConfig { hashing_permits, cost: _no_setting } = passwords;
     let SessionsConfig { idle: session_idle, absolute } = sessions;
     let PagesConfig { service_name, scope_descriptions } = pages;
-    let DialectsConfig { oauth_token_get } = dialects;
+    let DialectsConfig { oauth_token_get, apps } = dialects;
     let LimitsConfig {
         token_per_client,
         token_per_address,
@@ -353,7 +353,7 @@ fn every_field_is_a_setting() {
     count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
     count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
-    count!(in_query);
+    count!(in_query apps);
     count!(sealing_period code_lifetime refresh_lifetime idle);
     count!(hashing_permits session_idle absolute);
     count!(service_name scope_descriptions);

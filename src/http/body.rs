@@ -23,7 +23,7 @@ use crate::oauth::Secret;
 use crate::protocol::{Credentials, Params, ProtocolError};
 
 /// The largest body that is read; no request of OAuth needs more.
-pub(super) const MAX_BODY: usize = 16 * 1024;
+const MAX_BODY: usize = 16 * 1024;
 
 /// How long a body may take: whoever drips it holds a connection, and no longer than this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -246,7 +246,47 @@ fn basic(value: &str) -> Option<Credentials> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::error::PayloadError;
+
     use super::*;
+
+    type BoxedPayloadStream = Pin<Box<dyn futures_core::Stream<Item = Result<Bytes, PayloadError>>>>;
+
+    /// A body that arrives in these parts, or never ends.
+    struct Parts {
+        parts: std::vec::IntoIter<&'static [u8]>,
+        ends: bool,
+    }
+
+    impl futures_core::Stream for Parts {
+        type Item = Result<Bytes, PayloadError>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            match self.parts.next() {
+                Some(part) => Poll::Ready(Some(Ok(Bytes::from_static(part)))),
+                None if self.ends => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    async fn read(parts: Vec<&'static [u8]>, ends: bool) -> Result<Bytes, BodyError> {
+        let stream: BoxedPayloadStream = Box::pin(Parts { parts: parts.into_iter(), ends });
+        let mut payload = Payload::from(stream);
+        let request = actix_web::test::TestRequest::default().to_http_request();
+        let Ok(Body(read)) = Body::from_request(&request, &mut payload).await;
+        read
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_read_whole_within_its_limits() {
+        static HALF: [u8; MAX_BODY / 2] = [b'x'; MAX_BODY / 2];
+        assert_eq!(read(vec![], true).await.unwrap(), "");
+        assert_eq!(read(vec![b"grant", b"", b"_ty", b"pe"], true).await.unwrap(), "grant_type");
+        assert_eq!(read(vec![&HALF, &HALF], true).await.unwrap().len(), MAX_BODY);
+        assert_eq!(read(vec![&HALF, &HALF, b"x"], true).await, Err(BodyError::TooLong));
+        assert_eq!(read(vec![b"grant_type="], false).await, Err(BodyError::TooSlow));
+    }
 
     #[test]
     fn basic_is_form_decoded() {

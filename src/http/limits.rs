@@ -61,8 +61,11 @@ pub(super) fn unauthenticated(
     Ok(())
 }
 
+/// One of the limits that go by address.
+type Which = fn(&Limits) -> &Limited<AddressPrefix>;
+
 /// The paths whose every request counts for its address.
-const PATHS: [(&str, fn(&Limits) -> &Limited<AddressPrefix>); 4] = [
+const PATHS: [(&str, Which); 4] = [
     ("/oauth2/authorize", |limits| &limits.authorize_per_address),
     ("/oauth/authorize", |limits| &limits.authorize_per_address),
     ("/api/authorize.php", |limits| &limits.authorize_per_address),

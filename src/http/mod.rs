@@ -3,6 +3,7 @@
 
 mod admin;
 mod api_key;
+mod apps;
 mod bearer;
 mod body;
 mod cors;

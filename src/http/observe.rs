@@ -17,11 +17,14 @@ use super::State;
 pub(super) struct Observe {
     /// Its path, with parameters in braces.
     pub(super) route: &'static str,
+    /// Whose clock and metrics.
+    pub(super) state: web::Data<State>,
 }
 
 /// The service around the route's own.
 pub(super) struct Observed<S> {
     route: &'static str,
+    state: web::Data<State>,
     inner: S,
 }
 
@@ -36,7 +39,7 @@ where
     type Future = Ready<Result<Observed<S>, ()>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
-        ready(Ok(Observed { route: self.route, inner }))
+        ready(Ok(Observed { route: self.route, state: self.state.clone(), inner }))
     }
 }
 
@@ -51,8 +54,9 @@ where
     forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let begun = state(&request).map(|state| state.services.clock.monotonic());
-        Answering { route: self.route, begun, answer: self.inner.call(request) }
+        let state = self.state.clone();
+        let begun = state.services.clock.monotonic();
+        Answering { route: self.route, state, begun, answer: self.inner.call(request) }
     }
 }
 
@@ -60,7 +64,8 @@ pin_project! {
     /// A request under way.
     pub(super) struct Answering<F> {
         route: &'static str,
-        begun: Option<Duration>,
+        state: web::Data<State>,
+        begun: Duration,
         #[pin]
         answer: F,
     }
@@ -75,17 +80,10 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answered = this.answer.poll(context);
-        if let Poll::Ready(Ok(response)) = &answered
-            && let Some(state) = response.request().app_data::<web::Data<State>>()
-            && let Some(begun) = this.begun.take()
-        {
-            let elapsed = state.services.clock.monotonic().saturating_sub(begun);
-            state.metrics.request(this.route, response.status().as_u16(), elapsed);
+        if let Poll::Ready(Ok(response)) = &answered {
+            let elapsed = this.state.services.clock.monotonic().saturating_sub(*this.begun);
+            this.state.metrics.request(this.route, response.status().as_u16(), elapsed);
         }
         answered
     }
-}
-
-fn state(request: &ServiceRequest) -> Option<&web::Data<State>> {
-    request.app_data::<web::Data<State>>()
 }

@@ -12,7 +12,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 use super::cors::{self, Cors, Open};
 use super::observe::Observe;
 use super::pages::{console, portal};
-use super::{State, admin, body, limits, pages, publish, reply, token, userinfo, users};
+use super::{State, admin, apps, limits, pages, publish, reply, token, userinfo, users};
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -34,7 +34,7 @@ const API_KEYS: Option<&str> = Some("signet:api-keys");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
-static TABLE: [Served; 92] = [
+static TABLE: &[Served] = &[
     post("/oauth2/token", None, || web::post().to(token::standard)),
     get("/.well-known/jwks.json", None, || read().to(publish::jwks)),
     post("/oauth/token", None, || web::post().to(token::oauth_token)),
@@ -107,6 +107,8 @@ static TABLE: [Served; 92] = [
     get("/v1/users/{id}", None, || read().to(users::show)),
     put("/v1/users/{id}", None, || web::put().to(users::change)),
     delete("/v1/users/{id}", None, || web::delete().to(users::delete)),
+    post("/api/v1/apps", None, || web::post().to(apps::register)),
+    get("/api/v1/apps/verify_credentials", None, || read().to(apps::verify_credentials)),
     get("/admin/keys", KEYS, || web::get().to(admin::keys::list)),
     get("/admin/keys/plan", KEYS, || web::get().to(admin::keys::plan)),
     post("/admin/keys/rotate", KEYS, || web::post().to(admin::keys::rotate)),
@@ -132,7 +134,7 @@ static TABLE: [Served; 92] = [
 /// Every route of the public listener.
 #[must_use]
 pub fn served() -> &'static [Served] {
-    &TABLE
+    TABLE
 }
 
 /// The paths of the table, each once.
@@ -173,16 +175,18 @@ pub(super) fn admin_scope(method: &Method, path: &str) -> Option<&'static str> {
 }
 
 /// Registers every route of the table, and an answer for whatever is not in it.
-pub fn configure(config: &mut web::ServiceConfig) {
-    config.app_data(web::PayloadConfig::new(body::MAX_BODY));
-    for path in PATHS.iter() {
-        register(config, path);
+pub fn configure(state: web::Data<State>) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |config| {
+        for path in PATHS.iter() {
+            register(config, path, &state);
+        }
+        config.app_data(state);
+        config.default_service(web::to(not_found));
     }
-    config.default_service(web::to(not_found));
 }
 
 /// One path with all its methods.
-fn register(config: &mut web::ServiceConfig, path: &'static str) {
+fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Data<State>) {
     let routes = || TABLE.iter().filter(|each| each.path == path);
     let mut methods: Vec<&str> = routes().map(|each| each.method.as_str()).collect();
     if routes().any(|each| each.method == Method::GET && each.scope.is_none()) {
@@ -201,7 +205,7 @@ fn register(config: &mut web::ServiceConfig, path: &'static str) {
     for served in routes() {
         resource = resource.route((served.route)());
     }
-    let observe = Observe { route: path };
+    let observe = Observe { route: path, state: state.clone() };
     if path.starts_with("/admin") {
         config.service(resource.wrap(from_fn(admin::guard)).wrap(observe));
     } else if path.starts_with("/account") || path.starts_with("/console") {

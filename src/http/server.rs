@@ -36,16 +36,15 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let public_state = state.clone();
-    let public = HttpServer::new(move || {
-        App::new().app_data(web::Data::from(public_state.clone())).configure(configure)
-    })
-    .workers(workers)
-    .client_request_timeout(HEAD_TIMEOUT)
-    .keep_alive(KEEP_ALIVE)
-    .shutdown_timeout(GRACE_SECONDS)
-    .disable_signals()
-    .listen(listeners.public)?
-    .run();
+    let public =
+        HttpServer::new(move || App::new().configure(configure(web::Data::from(public_state.clone()))))
+            .workers(workers)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .keep_alive(KEEP_ALIVE)
+            .shutdown_timeout(GRACE_SECONDS)
+            .disable_signals()
+            .listen(listeners.public)?
+            .run();
     let management_state = state.clone();
     let management = HttpServer::new(move || {
         App::new().app_data(web::Data::from(management_state.clone())).configure(configure_management)

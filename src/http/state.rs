@@ -26,6 +26,8 @@ pub struct State {
     pub(super) scope_descriptions: BTreeMap<String, String>,
     /// Whether API keys are taken in the query too.
     pub(super) api_keys_in_query: bool,
+    /// Whether anybody may register an application.
+    pub(super) apps: bool,
     /// Whether `GET /oauth/token` issues.
     pub(super) oauth_token_get: bool,
 }
@@ -44,6 +46,7 @@ impl State {
             frame: Frame::new(&config.issuer, &config.pages.service_name),
             scope_descriptions: config.pages.scope_descriptions.clone(),
             api_keys_in_query: config.api_keys.in_query,
+            apps: config.dialects.apps,
             oauth_token_get: config.dialects.oauth_token_get,
         }
     }

@@ -17,15 +17,15 @@ struct Fetched {
 }
 
 impl Fetchers {
-    pub(super) fn record(&self, fetcher: IpAddr, now: i64) {
+    pub(super) fn record(&self, address: IpAddr, now: i64) {
         let mut fetched = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if fetched.last.replace((fetcher, now)) == Some((fetcher, now)) {
+        if fetched.last.replace((address, now)) == Some((address, now)) {
             return;
         }
-        if let Some(date) = fetched.by.get_mut(&fetcher) {
+        if let Some(date) = fetched.by.get_mut(&address) {
             *date = now;
         } else if fetched.by.len() < MOST {
-            fetched.by.insert(fetcher, now);
+            fetched.by.insert(address, now);
         }
     }
 

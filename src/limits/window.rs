@@ -72,13 +72,11 @@ impl<K: Hash + Eq + Clone> SlidingWindow<K> {
         let now = millis(now);
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash);
-        let window = shard.window(key, hash, now, self.room);
-        window.forget(now);
-        let admitted = window.count < self.limit.requests.get();
-        if admitted {
-            window.push(leaves);
+        // Most keys are known: for them nothing else is looked up, and nothing is cloned.
+        match shard.keys.get_mut(key) {
+            Some(window) => window.spend(self.limit, now, leaves),
+            None => shard.window_of_unknown(key, hash, now, self.room).spend(self.limit, now, leaves),
         }
-        window.quota(self.limit, admitted, now)
     }
 
     /// What [`Self::spend`] would say, without taking anything.
@@ -134,19 +132,17 @@ impl<K: Hash + Eq + Clone> Shard<K> {
         Self { keys: HashMap::new(), shared: vec![Window::default(); SHARED], swept_until: 0 }
     }
 
-    /// The window that counts `key`: its own, or where there is no room for one, one that it shares. It stays there
-    /// until that one is empty, so that nothing it did is forgotten.
-    fn window(&mut self, key: &K, hash: u64, now: u64, room: usize) -> &mut Window {
-        if !self.keys.contains_key(key) {
-            let shared = &mut self.shared[slot(hash)];
-            shared.forget(now);
-            let busy = shared.count > 0;
-            if !busy && self.keys.len() >= room && now >= self.swept_until {
-                self.sweep(now);
-            }
-            if busy || self.keys.len() >= room {
-                return &mut self.shared[slot(hash)];
-            }
+    /// The window that counts a key without one: a new one, or where there is no room for it, one that is shared. The
+    /// key stays there until that one is empty, so that nothing it did is forgotten.
+    fn window_of_unknown(&mut self, key: &K, hash: u64, now: u64, room: usize) -> &mut Window {
+        let shared = &mut self.shared[slot(hash)];
+        shared.forget(now);
+        let busy = shared.count > 0;
+        if !busy && self.keys.len() >= room && now >= self.swept_until {
+            self.sweep(now);
+        }
+        if busy || self.keys.len() >= room {
+            return &mut self.shared[slot(hash)];
         }
         self.keys.entry(key.clone()).or_default()
     }
@@ -167,6 +163,15 @@ impl Window {
             self.count -= oldest.count;
             self.entries.pop_front();
         }
+    }
+
+    fn spend(&mut self, limit: Limit, now: u64, leaves: u64) -> Quota {
+        self.forget(now);
+        let admitted = self.count < limit.requests.get();
+        if admitted {
+            self.push(leaves);
+        }
+        self.quota(limit, admitted, now)
     }
 
     fn push(&mut self, leaves: u64) {

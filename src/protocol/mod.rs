@@ -3,6 +3,7 @@
 
 pub mod admin;
 mod api_key;
+mod apps;
 mod authenticate;
 pub mod authorize;
 mod claims;
@@ -23,6 +24,7 @@ pub mod users;
 mod verified;
 
 pub use api_key::{API_KEY_PREFIX, PresentedKey, admit_api_key, present_api_key};
+pub use apps::{app_of_token, register_app};
 pub use authenticate::{Credentials, authenticate};
 pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};

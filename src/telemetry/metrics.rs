@@ -1,12 +1,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Key, Label, Recorder};
+use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::family::{Family, METADATA};
+use super::family::Family;
 use super::latency::Latency;
 use crate::oauth::{Algorithm, ErrorCode};
+
+static METADATA: Metadata<'static> = Metadata::new("signet", Level::INFO, Some(module_path!()));
 
 /// The metrics of one running service, for Prometheus.
 ///
@@ -22,7 +24,6 @@ use crate::oauth::{Algorithm, ErrorCode};
 /// assert!(metrics.render().contains("signet_http_requests_total{route=\"/oauth2/token\",status=\"200\"} 1"));
 /// ```
 pub struct Metrics {
-    recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     requests: Family,
     latency: Latency,
@@ -140,6 +141,11 @@ const ERRORS: &[&str] = &[
     "temporarily_unavailable",
 ];
 
+const REQUESTS: (&str, &str) = ("signet_http_requests_total", "Answered requests, by route and status.");
+const TOKENS: (&str, &str) = ("signet_tokens_issued_total", "Issued access tokens, by grant and algorithm.");
+const TOKEN_ERRORS: (&str, &str) =
+    ("signet_token_errors_total", "Refused token requests, by grant and error.");
+
 impl Metrics {
     /// Metrics that count requests by these routes: templates such as `/admin/keys/{kid}`, never paths.
     #[must_use]
@@ -155,10 +161,10 @@ impl Metrics {
         recorder.register_gauge(&build, &METADATA).set(1);
         Self {
             handle: recorder.handle(),
-            requests: Family::new("signet_http_requests_total", ["route", "status"], routes, STATUS_NAMES),
+            requests: Family::new(REQUESTS, ["route", "status"], routes, STATUS_NAMES),
             latency: Latency::new("signet_http_request_seconds", "How long requests took, by route.", routes),
-            tokens: Family::new("signet_tokens_issued_total", ["grant", "alg"], GRANTS, ALGORITHMS),
-            token_errors: Family::new("signet_token_errors_total", ["grant", "error"], GRANTS, ERRORS),
+            tokens: Family::new(TOKENS, ["grant", "alg"], GRANTS, ALGORITHMS),
+            token_errors: Family::new(TOKEN_ERRORS, ["grant", "error"], GRANTS, ERRORS),
             keys: KeyPhase::ALL.map(|phase| {
                 let label = Label::from_static_parts("phase", phase.as_str());
                 recorder.register_gauge(&Key::from_parts("signet_keys", vec![label]), &METADATA)
@@ -177,25 +183,24 @@ impl Metrics {
             audit_flushes: counter("signet_audit_flushes_total"),
             audit_failures: counter("signet_audit_failures_total"),
             audit_head_seq: gauge("signet_audit_head_seq"),
-            recorder,
         }
     }
 
     /// Counts an answered request. `route` is one of those given to [`Metrics::new`].
     pub fn request(&self, route: &str, status: u16, elapsed: Duration) {
         let name = STATUSES.iter().find(|(code, _)| *code == status).map_or("other", |(_, name)| name);
-        self.requests.increment(&self.recorder, route, name);
+        self.requests.increment(route, name);
         self.latency.record(route, elapsed);
     }
 
     /// Counts an issued access token; `grant` is the grant type as the request names it.
     pub fn token_issued(&self, grant: &str, algorithm: Algorithm) {
-        self.tokens.increment(&self.recorder, grant, algorithm.as_str());
+        self.tokens.increment(grant, algorithm.as_str());
     }
 
     /// Counts a refused token request; `grant` is the grant type as the request names it, if it does.
     pub fn token_refused(&self, grant: &str, error: ErrorCode) {
-        self.token_errors.increment(&self.recorder, grant, error.as_str());
+        self.token_errors.increment(grant, error.as_str());
     }
 
     /// Says how many requests the limit called `policy` has refused by now.
@@ -220,6 +225,9 @@ impl Metrics {
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = self.handle.render();
+        for family in [&self.requests, &self.tokens, &self.token_errors] {
+            family.render(&mut text);
+        }
         self.latency.render(&mut text);
         text
     }
@@ -233,9 +241,6 @@ impl fmt::Debug for Metrics {
 
 fn describe(recorder: &PrometheusRecorder) {
     for (name, help) in [
-        ("signet_http_requests_total", "Answered requests, by route and status."),
-        ("signet_tokens_issued_total", "Issued access tokens, by grant and algorithm."),
-        ("signet_token_errors_total", "Refused token requests, by grant and error."),
         ("signet_ratelimited_total", "Requests that went beyond a limit, by its policy."),
         ("signet_revocations_total", "Accepted revocations."),
         ("signet_key_rotation_failures_total", "Rotations that were due and failed."),

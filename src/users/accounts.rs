@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use super::hasher::PasswordHash;
 use super::password;
 use super::record::{CREATED, EMAILS, Stored, USERNAMES, USERS, changed, created, listed, moved};
 use super::registration::check_name;
@@ -191,9 +190,9 @@ impl Accounts {
             created_at: self.clock.now(),
             updated_at: None,
         };
-        check(&account)?;
+        check(&account, new.password.as_ref())?;
         let password = match &new.password {
-            Some(password) => Some(self.hashed(&account, password).await?),
+            Some(password) => Some(self.hasher.hash(password).await?),
             None => None,
         };
         let id = account.id.clone();
@@ -221,10 +220,9 @@ impl Accounts {
         for _ in 0..ATTEMPTS {
             let Record { version, value: Stored { account: old, password: old_password }, .. } =
                 self.record(id).await?.ok_or(AccountError::Unknown)?;
-            let account = Account { updated_at: Some(self.clock.now()), ..changed(&old, change) };
-            check(&account)?;
+            let account = Account { updated_at: Some(self.clock.now()), ..old.with(change)? };
             if let (Some(new), None) = (&change.password, &password) {
-                password = Some(self.hashed(&account, new).await?);
+                password = Some(self.hasher.hash(new).await?);
             }
             let batch = moved((&old, &account))?;
             let stored = Stored { account, password: password.clone().or(old_password) };
@@ -312,11 +310,6 @@ impl Accounts {
         Ok(foreign(owner).then_some(AccountError::UsernameTaken))
     }
 
-    async fn hashed(&self, account: &Account, password: &Secret) -> Result<PasswordHash, AccountError> {
-        password::check(password, account)?;
-        Ok(self.hasher.hash(password).await?)
-    }
-
     /// Hashes the password anew at the cost of today. If somebody changes the account meanwhile, the next sign-in
     /// does it.
     async fn rehash(&self, record: Record<Stored>, password: &Secret) -> Result<(), AuthenticateError> {
@@ -329,9 +322,22 @@ impl Accounts {
     }
 }
 
-fn check(account: &Account) -> Result<(), ProfileRefusal> {
+impl Account {
+    /// The account as `change` makes it. Whether another one has the e-mail address or the user name is not asked.
+    ///
+    /// # Errors
+    /// When something about it can't be taken.
+    pub fn with(&self, change: &AccountChange) -> Result<Self, AccountError> {
+        let account = changed(self, change);
+        check(&account, change.password.as_ref())?;
+        Ok(account)
+    }
+}
+
+fn check(account: &Account, password: Option<&Secret>) -> Result<(), AccountError> {
     check_name(&account.name)?;
-    account.profile.check()
+    account.profile.check()?;
+    Ok(password.map_or(Ok(()), |password| password::check(password, account))?)
 }
 
 fn contended() -> AccountError {

@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 use signet::oauth::{ClientId, Scope, Secret, Subject, UserId};
-use signet::protocol::users::sign_in;
+use signet::protocol::users::{sign_in, sign_in_anew};
 use signet::users::{Account, Authentication, NewSession};
 
 use crate::test_app::{ISSUER, TestApp, bearer};
@@ -63,7 +63,7 @@ async fn an_account_is_made_shown_changed_and_deleted() {
     assert_eq!((made.status, made.json()), (201, account.clone()));
     let path = format!("/admin/users/{id}");
     assert_eq!(app.administer(Method::GET, &path, None).await.json(), account);
-    app.pass(Duration::from_secs(60)).await;
+    app.pass(Duration::from_mins(1)).await;
     let change = json!({ "preferred_username": null, "email": "al@example.com", "profile": {}, "administrator": false });
     let changed = app.administer(Method::PATCH, &path, Some(change)).await;
     account["preferred_username"] = Value::Null;
@@ -139,7 +139,11 @@ async fn a_new_password_disabling_and_deleting_end_all_that_the_person_is_signed
         assert!(cutoff >= app.now(), "{cutoff}");
         assert_eq!(services.consents.of_user(&id).await.unwrap().is_empty(), deletes);
         // Who had proved it before, and comes only now, does not get in any more.
-        assert!(sign_in(services, &account, session(&id, app.now())).await.unwrap().is_none());
+        let proof = session(&id, app.now());
+        assert!(sign_in(services, &account, proof.clone()).await.unwrap().is_none());
+        let meanwhile = services.sessions.start(proof.clone()).await.unwrap();
+        let anew = sign_in_anew(services, &account, &meanwhile.cookie, proof.authentication).await;
+        assert!(anew.unwrap().is_none());
         assert_eq!(services.sessions.of_user(&id).await.unwrap(), []);
         assert_eq!(authenticate(&app, "alice@example.com", PASSWORD).await, None);
         let anew = authenticate(&app, "alice@example.com", "another long password").await;
@@ -153,6 +157,20 @@ async fn a_new_password_disabling_and_deleting_end_all_that_the_person_is_signed
         assert_eq!(services.sessions.find(&started.cookie).await.unwrap(), None);
         assert_eq!(services.revocations.cutoff(&shop, &Subject::from(&id)), Some(cutoff));
     }
+}
+
+#[actix_web::test]
+async fn a_password_that_is_refused_signs_nobody_out() {
+    let app = TestApp::start().await;
+    let services = &app.app.state.services;
+    let id = alice(&app).await;
+    let account = authenticate(&app, "alice@example.com", PASSWORD).await.unwrap();
+    let started = sign_in(services, &account, session(&id, app.now())).await.unwrap().unwrap();
+    let weak = Some(json!({ "password": "password1" }));
+    app.administer(Method::PATCH, &format!("/admin/users/{id}"), weak).await.refused(400, "invalid_request");
+    let renewed = sign_in_anew(services, &account, &started.cookie, started.session.authentication).await;
+    let renewed = renewed.unwrap().expect("nothing has ended");
+    assert!(services.sessions.find(&renewed.cookie).await.unwrap().is_some());
 }
 
 #[actix_web::test]

@@ -270,6 +270,7 @@ async fn errors_go_to_the_client_once_its_redirect_uri_is_known() {
         ([("response_mode", "fragment")], "invalid_request"),
         ([("scope", "follow")], "invalid_scope"),
         ([("scope", "signet:keys")], "invalid_scope"),
+        ([("scope", "openid address")], "invalid_scope"),
         ([("scope", "a\"b")], "invalid_scope"),
         ([("resource", "https://elsewhere.example.com")], "invalid_target"),
         ([("resource", &*admin)], "invalid_target"),

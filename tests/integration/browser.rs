@@ -36,9 +36,10 @@ impl Browser {
     pub(crate) async fn send(&mut self, app: &TestApp, request: TestRequest) -> Answer {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = match cookies.is_empty() {
-            true => request,
-            false => request.insert_header((header::COOKIE, cookies.join("; "))),
+        let request = if cookies.is_empty() {
+            request
+        } else {
+            request.insert_header((header::COOKIE, cookies.join("; ")))
         };
         let answer = app.send(request.peer_addr("192.0.2.1:4711".parse().expect("an address"))).await;
         for cookie in answer.headers.get_all(header::SET_COOKIE) {

@@ -199,7 +199,6 @@ async fn auth_token_speaks_in_small_letters_and_messages() {
 #[actix_web::test]
 async fn token_php_answers_three_members_and_invalid_code() {
     let app = TestApp::start().await;
-    let (id, secret) = app.demo();
     let answer = app.send(form("/api/token.php", &credentials(&app))).await;
     answer.access_token();
     assert_eq!(members(&answer), ["access_token", "expires_in", "token_type"]);

@@ -8,7 +8,7 @@ use crate::test_app::{TestApp, basic, bearer, part};
 
 #[actix_web::test]
 async fn no_forgery_is_active_or_administers() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(|config| config.limits.refused_per_address = 0).await;
     let genuine = app.admin_token().await;
     let key = app.app.state.services.keys.signing_key(Algorithm::ES256).unwrap();
     let jwks = app.send(TestRequest::get().uri("/.well-known/jwks.json")).await.json();

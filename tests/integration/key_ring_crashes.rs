@@ -118,6 +118,28 @@ async fn rekeying_leaves_nothing_under_the_old_kek() {
 }
 
 #[tokio::test]
+async fn rekeying_moves_the_sealing_keys_too() {
+    let world = World::new();
+    let open = async |kek: Arc<signet::keys::Kek>| {
+        let parts = signet::keys::SealingParts {
+            store: world.store.clone(),
+            kek,
+            clock: world.clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(5)),
+        };
+        let day = std::time::Duration::from_hours(24);
+        signet::keys::SealingKeys::open(parts, &world.parts().policy, (day, day)).await
+    };
+    let (keys, _) = open(kek(1)).await.unwrap();
+    let text = keys.seal("form", b"hello").unwrap();
+    rekeyed(&world).await.unwrap();
+    assert!(open(kek(1)).await.is_err(), "nothing is left under the old one");
+    let (keys, made) = open(kek(2)).await.unwrap();
+    assert_eq!(made, [], "none was made anew");
+    assert_eq!(keys.open_sealed("form", &text).unwrap().as_slice(), b"hello");
+}
+
+#[tokio::test]
 async fn rekeying_goes_on_where_it_was_interrupted() {
     let mut world = World::new();
     let ring = world.open().await;

@@ -57,7 +57,7 @@ async fn wrong_secrets_use_up_the_address_and_never_the_client() {
         app.send(token_request(&app, app.demo().1, peer)).await.access_token();
     }
     too_many(&app.send(token_request(&app, app.demo().1, OTHER)).await, "token_per_client", &app);
-    app.pass(Duration::from_secs(60)).await;
+    app.pass(Duration::from_mins(1)).await;
     app.send(token_request(&app, app.demo().1, OTHER)).await.access_token();
     app.send(token_request(&app, "wrong", ATTACKER)).await.refused(401, "invalid_client");
 }

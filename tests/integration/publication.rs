@@ -137,7 +137,7 @@ async fn an_answer_to_head_has_no_body() {
     let state = web::Data::from(app.app.state.clone());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let service = move || App::new().app_data(state.clone()).configure(signet::http::configure);
+    let service = move || App::new().configure(signet::http::configure(state.clone()));
     let server =
         HttpServer::new(service).workers(1).disable_signals().listen(listener).expect("a socket").run();
     let handle = server.handle();

@@ -117,7 +117,7 @@ impl TestApp {
         let request = request.to_request();
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let state = web::Data::from(self.app.state.clone());
-        let service = init_service(ActixApp::new().app_data(state).configure(signet::http::configure)).await;
+        let service = init_service(ActixApp::new().configure(signet::http::configure(state))).await;
         let response = call_service(&service, request).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let answer = Answer { status, headers, body: read_body(response).await.to_vec() };

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod api_keys;
 mod clients;
 mod input;
 mod keys;
@@ -14,6 +15,7 @@ use crate::audit::Head;
 use crate::config::FlagOverrides;
 use crate::oauth::ClientId;
 
+pub(super) use api_keys::ApiKeysCommand;
 pub(super) use clients::ClientsCommand;
 pub(super) use input::token;
 pub(super) use keys::KeysCommand;
@@ -124,6 +126,13 @@ pub(super) enum Command {
     Users {
         #[command(subcommand)]
         command: UsersCommand,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// API keys.
+    ApiKeys {
+        #[command(subcommand)]
+        command: ApiKeysCommand,
         #[command(flatten)]
         admin: AdminArgs,
     },

@@ -14,8 +14,8 @@ pub(in crate::cli) enum UsersCommand {
     /// A page of the accounts, in the order in which they were made.
     List {
         /// How many at most, up to 100.
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=100))]
+        limit: u8,
         /// How many are skipped.
         #[arg(long, default_value_t = 0)]
         offset: usize,
@@ -98,7 +98,7 @@ impl UsersCommand {
     pub(in crate::cli) fn act(self) -> Result<UserAct, CliError> {
         Ok(match self {
             Self::List { limit, offset } => {
-                UserAct::List(PageRequest { limit: Some(limit), offset: Some(offset) })
+                UserAct::List(PageRequest { limit: Some(limit.into()), offset: Some(offset) })
             }
             Self::Show { id } => UserAct::Show(id),
             Self::Add { name, email, fields, admin, password_file } => {
@@ -198,7 +198,12 @@ mod tests {
 
     #[test]
     fn identifiers_are_typed() {
-        for line in ["signet users show alice", "signet users delete ../x", "signet users add --name Al"] {
+        for line in [
+            "signet users show alice",
+            "signet users delete ../x",
+            "signet users list --limit 101",
+            "signet users add --name Al",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

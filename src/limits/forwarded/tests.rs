@@ -107,7 +107,7 @@ fn where_every_hop_is_trusted_the_first_counts() {
 
 #[test]
 fn a_list_without_end_is_not_believed() {
-    let list = ["10.0.0.2"; 10_000].join(",");
+    let list = vec!["10.0.0.2"; 10_000].join(",");
     assert_eq!(client(ForwardedHeader::XForwardedFor, "10.0.0.1", &[&list]), "10.0.0.1");
     let lines = vec!["10.0.0.2"; 10_000];
     assert_eq!(client(ForwardedHeader::XForwardedFor, "10.0.0.1", &lines), "10.0.0.1");

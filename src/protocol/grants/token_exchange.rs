@@ -2,7 +2,7 @@
 
 use crate::clients::ResourceServer;
 use crate::limits::Standing;
-use crate::oauth::{ClientId, ErrorCode, Scope};
+use crate::oauth::{ClientId, ErrorCode, Resource, Scope};
 use crate::protocol::api_key::{self, PresentedKey, present_api_key};
 use crate::protocol::{Credentials, Params, ProtocolError, Services, authenticate};
 use crate::tokens::{Authorized, Issued};
@@ -107,7 +107,7 @@ fn server<'s>(
     let uri = match (asked.next(), asked.next()) {
         (Some(_), Some(_)) => return Err(refuse("name one resource")),
         (Some(uri), None) => uri,
-        (None, _) => key.resources.first().map(|uri| uri.as_str()).unwrap_or_default(),
+        (None, _) => key.resources.first().map(Resource::as_str).unwrap_or_default(),
     };
     let own = [services.resources.admin(), services.resources.users()];
     services

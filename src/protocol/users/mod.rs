@@ -16,7 +16,7 @@ use crate::users::{Account, AccountChange, ApiKeyOwner, NewAccount, Page};
 
 pub use admit::admit;
 pub use request::{NewUser, PageRequest, UserChange};
-pub use sign_in::{sign_in, sign_out_everywhere};
+pub use sign_in::{sign_in, sign_in_anew, sign_out_everywhere};
 pub use view::{UserView, optional_rfc3339, rfc3339};
 
 /// Who changes accounts, and how far.
@@ -88,11 +88,16 @@ pub async fn change(
     let event = Event::new(EventKind::UserChanged, keeper.actor.clone())
         .subject(&Subject::from(&account.id))
         .detail("members", change.members());
+    // Nobody is signed out by what is refused anyway.
+    account.with(&change)?;
     audited(services, event, async {
-        let changed = services.accounts.update(&account.id, &change).await?;
-        if change.signs_out() {
-            sign_out_everywhere(services, &account.id).await?;
+        if !change.signs_out() {
+            return Ok(services.accounts.update(&account.id, &change).await?);
         }
+        // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
+        sign_out_everywhere(services, &account.id).await?;
+        let changed = services.accounts.update(&account.id, &change).await?;
+        sign_out_everywhere(services, &account.id).await?;
         Ok(changed)
     })
     .await

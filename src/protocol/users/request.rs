@@ -30,8 +30,7 @@ pub struct UserChange {
 }
 
 /// Which page is asked for.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct PageRequest {
     /// How many at most; 20 if absent.
     pub limit: Option<usize>,

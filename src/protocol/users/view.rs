@@ -29,12 +29,6 @@ impl UserView {
         let Account { id, name, email, created_at, updated_at, .. } = account.clone();
         Self { id, name, email, created_at, updated_at }
     }
-
-    /// Its identifier.
-    #[must_use]
-    pub fn id(&self) -> &UserId {
-        &self.id
-    }
 }
 
 /// In whole seconds, with `Z`: `2023-10-27T10:00:00Z`.

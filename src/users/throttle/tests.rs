@@ -39,7 +39,7 @@ impl Fixture {
         while let Err(error) = self.throttle.check(attempt).await {
             self.clock.advance(retry_after(error));
         }
-        self.clock.monotonic() - begun
+        self.clock.monotonic().saturating_sub(begun)
     }
 
     async fn sign_in(&self, attempt: &Attempt<'_>) -> DeviceId {
@@ -72,7 +72,7 @@ async fn ten_thousand_addresses_get_a_hundred_guesses_at_one_account() {
         if fixture.throttle.check(&stranger("alice@example.com", number)).await.is_ok() {
             checked += 1;
         }
-        fixture.clock.advance(Duration::from_secs(600));
+        fixture.clock.advance(Duration::from_mins(10));
     }
     assert_eq!(checked, 100);
 }
@@ -90,7 +90,7 @@ async fn one_address_gets_sixty_checks_a_minute_at_any_number_of_accounts() {
     }
     assert!(checked.len() > 900);
     let minute = Duration::from_mins(1);
-    assert!(checked.windows(61).all(|span| span[60] - span[0] >= minute));
+    assert!(checked.windows(61).all(|span| span[0] + minute <= span[60]));
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn however_many_strangers_try_the_owner_is_let_in() {
     let device = fixture.sign_in(&stranger("alice@example.com", 1)).await;
     for number in 0..1000 {
         let _refused = fixture.throttle.check(&stranger("alice@example.com", number % 200)).await;
-        fixture.clock.advance(Duration::from_secs(60));
+        fixture.clock.advance(Duration::from_mins(1));
     }
     assert!(fixture.throttle.check(&stranger("alice@example.com", 5000)).await.is_err());
     // From the very address that is used up, too.

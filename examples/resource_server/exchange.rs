@@ -1,0 +1,162 @@
+//! API keys at a resource server that knows none: each is exchanged at the issuer for an access token (RFC 8693), which is
+//! kept until shortly before it ends. The issuer is asked once in a quarter of an hour and key; a key that was revoked is
+//! refused as soon as the status list says so.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpResponse, web};
+use ring::digest::{SHA256, digest};
+use serde::Deserialize;
+use serde_json::json;
+use signet::clock::SharedClock;
+
+/// How long before its end a token is not used any more.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// For how many keys tokens are kept; further ones are exchanged every time.
+const MOST: usize = 10_000;
+
+/// Exchanges API keys, and keeps what it gets.
+pub(crate) struct KeyExchange {
+    endpoint: String,
+    audience: String,
+    agent: ureq::Agent,
+    clock: SharedClock,
+    /// By the digest of the key, so that no key is kept.
+    tokens: Mutex<HashMap<Vec<u8>, Kept>>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    token: String,
+    until: Duration,
+}
+
+/// Why there is no token.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoToken {
+    /// The issuer does not know the key, or it permits nothing here.
+    Refused,
+    /// The key has been used too often; try again after so many seconds.
+    TooOften(String),
+    /// The issuer can't be asked.
+    Unavailable,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: String,
+    expires_in: u64,
+}
+
+impl KeyExchange {
+    /// Exchanges keys at `issuer` for tokens that are meant for `audience`.
+    pub(crate) fn new(issuer: &str, audience: &str, clock: SharedClock) -> Self {
+        let timeout = Some(Duration::from_secs(5));
+        let config =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(timeout).build();
+        Self {
+            endpoint: format!("{issuer}/oauth2/token"),
+            audience: audience.to_owned(),
+            agent: config.into(),
+            clock,
+            tokens: Mutex::default(),
+        }
+    }
+
+    /// An access token for the key; from memory, or from the issuer. Blocks.
+    pub(crate) fn token(&self, key: &str) -> Result<String, NoToken> {
+        let now = self.clock.monotonic();
+        let digest = digest(&SHA256, key.as_bytes()).as_ref().to_vec();
+        let kept = self.tokens().get(&digest).filter(|kept| now < kept.until).cloned();
+        if let Some(kept) = kept {
+            return Ok(kept.token);
+        }
+        let Answer { access_token, expires_in } = self.exchange(key)?;
+        let until = now + Duration::from_secs(expires_in).saturating_sub(MARGIN);
+        let mut tokens = self.tokens();
+        if tokens.len() >= MOST {
+            tokens.retain(|_, kept| now < kept.until);
+        }
+        if tokens.len() < MOST {
+            tokens.insert(digest, Kept { token: access_token.clone(), until });
+        }
+        Ok(access_token)
+    }
+
+    fn exchange(&self, key: &str) -> Result<Answer, NoToken> {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", key),
+            ("subject_token_type", "urn:signet:params:oauth:token-type:api_key"),
+            ("resource", &self.audience),
+        ];
+        let mut answer = self.agent.post(&self.endpoint).send_form(form).map_err(|_| NoToken::Unavailable)?;
+        let text = answer.body_mut().read_to_string().map_err(|_| NoToken::Unavailable)?;
+        match answer.status().as_u16() {
+            200 => serde_json::from_str(&text).map_err(|_| NoToken::Unavailable),
+            429 => {
+                let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
+                Err(NoToken::TooOften(after.unwrap_or("60").to_owned()))
+            }
+            400..=499 => Err(NoToken::Refused),
+            _ => Err(NoToken::Unavailable),
+        }
+    }
+
+    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, Kept>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts the access token in the place of the API key that a request came with; the handlers see nothing but tokens.
+pub(crate) async fn exchange_api_key<B: MessageBody>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let exchange = request.app_data::<web::Data<KeyExchange>>().cloned();
+    if let (Some(exchange), Some(key)) = (exchange, api_key(request.headers())) {
+        let token = web::block(move || exchange.token(&key)).await.unwrap_or(Err(NoToken::Unavailable));
+        let value = HeaderValue::try_from(format!("Bearer {}", token?)).map_err(|_| NoToken::Unavailable)?;
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    next.call(request).await
+}
+
+/// `X-API-Key`, or `Authorization: ApiKey …`, or `Bearer sk_…`.
+fn api_key(headers: &HeaderMap) -> Option<String> {
+    if let Some(key) = headers.get("x-api-key") {
+        return key.to_str().ok().map(str::to_owned);
+    }
+    let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let bearer = scheme.eq_ignore_ascii_case("Bearer") && key.starts_with("sk_");
+    (bearer || scheme.eq_ignore_ascii_case("ApiKey")).then(|| key.to_owned())
+}
+
+impl From<NoToken> for Error {
+    fn from(reason: NoToken) -> Self {
+        let (status, error, message) = match &reason {
+            NoToken::Refused => (StatusCode::UNAUTHORIZED, "invalid_token", "the API key is not valid here"),
+            NoToken::TooOften(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "there are too many requests")
+            }
+            NoToken::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "the issuer can not be asked")
+            }
+        };
+        let mut answer = HttpResponse::build(status);
+        if let NoToken::TooOften(seconds) = &reason {
+            answer.insert_header((RETRY_AFTER, seconds.as_str()));
+        }
+        let answer = answer.json(json!({ "error": error, "message": message }));
+        InternalError::from_response(error, answer).into()
+    }
+}

@@ -1,0 +1,43 @@
+use std::sync::Arc;
+
+use super::Ground;
+use crate::config::Config;
+use crate::keys::DataKey;
+use crate::limits::Limits;
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
+
+/// What keeps the people, and how often anybody may do what.
+pub(super) struct People {
+    pub(super) accounts: Accounts,
+    pub(super) sessions: Sessions,
+    pub(super) second_factors: SecondFactors,
+    pub(super) consents: Consents,
+    pub(super) api_keys: ApiKeys,
+    pub(super) login_throttle: LoginThrottle,
+    pub(super) limits: Arc<Limits>,
+}
+
+impl People {
+    /// What the settings make it of. The data key seals their second factors.
+    pub(super) fn new(config: &Config, ground: &Ground, data_key: DataKey) -> Self {
+        let Ground { store, clock, entropy } = ground.clone();
+        let hasher =
+            PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
+        let limits = Arc::new(Limits::new(&config.limits, &clock));
+        Self {
+            accounts: Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher),
+            sessions: Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone()),
+            second_factors: SecondFactors::new(
+                config.issuer_host(),
+                store.clone(),
+                data_key,
+                clock.clone(),
+                entropy.clone(),
+            ),
+            consents: Consents::new(store.clone(), clock.clone()),
+            api_keys: ApiKeys::new(store.clone(), clock.clone(), entropy.clone()),
+            login_throttle: LoginThrottle::new(store, clock, entropy, limits.clone()),
+            limits,
+        }
+    }
+}

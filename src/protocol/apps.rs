@@ -1,0 +1,68 @@
+//! Registration of applications by anybody, as one older document's clients expect it. Off unless the operator wants it.
+
+use std::net::IpAddr;
+
+use super::{Params, ProtocolError, Services};
+use crate::audit::{Actor, Event, EventKind};
+use crate::clients::{Client, Registered, Registration};
+use crate::oauth::{ErrorCode, RedirectUri, Scope, WebUri};
+
+/// What an application gets that names no scope.
+const DEFAULT_SCOPE: &str = "read";
+
+/// Registers an application for the first resource of the settings. It is confidential, people are asked before it gets
+/// anything of theirs, and it need not use PKCE, which its kind does not know.
+///
+/// # Errors
+/// `invalid_request` with the reason.
+pub async fn register_app(
+    services: &Services,
+    params: &Params<'_>,
+    address: Option<IpAddr>,
+) -> Result<Registered, ProtocolError> {
+    let registration = read(services, params)?;
+    let mut event = Event::new(EventKind::ClientRegistered, Actor::Anonymous);
+    if let Some(client_id) = &registration.client_id {
+        event = event.client(client_id);
+    }
+    if let Some(address) = address {
+        event = event.source_ip(address);
+    }
+    super::admin::audited(services, event, async { Ok(services.clients.register(registration).await?) }).await
+}
+
+fn read(services: &Services, params: &Params<'_>) -> Result<Registration, ProtocolError> {
+    let invalid = |reason: &'static str| move || ProtocolError::invalid_request(reason);
+    let uris = params.required("redirect_uris")?.split(['\n', '\r', ' ']).filter(|uri| !uri.is_empty());
+    let redirect_uris: Result<Vec<RedirectUri>, _> = uris.map(RedirectUri::parse).collect();
+    let redirect_uris = redirect_uris.map_err(|error| ProtocolError::invalid_request(error.to_string()))?;
+    let website = params.one("website").map(WebUri::parse).transpose();
+    let own = [services.resources.admin(), services.resources.users()];
+    let mut servers = services.resources.all().iter();
+    let server = servers.find(|server| own.iter().all(|own| own.uri != server.uri));
+    let server = server.ok_or_else(invalid("there is no resource that an application could be for"))?;
+    let scope = Scope::parse(params.one("scopes").unwrap_or(DEFAULT_SCOPE)).ok();
+    Ok(Registration {
+        client_id: Some(services.clients.new_id()),
+        client_name: params.required("client_name")?.to_owned(),
+        scope: scope.ok_or_else(invalid("scopes is malformed"))?,
+        resources: vec![server.uri.clone()],
+        redirect_uris,
+        require_pkce: Some(false),
+        client_uri: website.map_err(|_| invalid("website must be a web address")())?,
+        ..Registration::default()
+    })
+}
+
+/// The application that a token was issued to. The token may be one of the application itself or of a person.
+///
+/// # Errors
+/// `invalid_token`.
+pub fn app_of_token(services: &Services, token: &str) -> Result<std::sync::Arc<Client>, ProtocolError> {
+    let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "The access token is invalid");
+    let claims = services.verified_token(token).ok_or_else(invalid)?.claims;
+    if services.revocations.is_revoked(&claims) {
+        return Err(invalid());
+    }
+    services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)
+}

@@ -1,0 +1,96 @@
+//! Applications that register themselves, as one older document's clients do.
+
+use std::net::SocketAddr;
+
+use actix_web::test::TestRequest;
+use serde_json::json;
+
+use crate::test_app::{TestApp, bearer, form};
+
+const OOB: &str = "urn:ietf:wg:oauth:2.0:oob";
+
+async fn open() -> TestApp {
+    TestApp::start_with(|config| config.dialects.apps = true).await
+}
+
+fn registration(more: &str) -> TestRequest {
+    form("/api/v1/apps", &format!("client_name=Test+Application{more}"))
+}
+
+#[actix_web::test]
+async fn nobody_registers_anything_unless_the_operator_wants_it() {
+    let app = TestApp::start().await;
+    app.send(registration(&format!("&redirect_uris={OOB}"))).await.refused(404, "not_found");
+    let request = TestRequest::get().uri("/api/v1/apps/verify_credentials");
+    app.send(request.insert_header(bearer(&app.demo_token().await))).await.refused(404, "not_found");
+}
+
+#[actix_web::test]
+async fn an_application_registers_and_says_who_it_is() {
+    let app = open().await;
+    let two = format!(
+        "&redirect_uris={OOB}%0Ahttps%3A%2F%2Fapp.example%2Fback&scopes=read+write&website=https%3A%2F%2Fapp.example%2F"
+    );
+    let answer = app.send(registration(&two)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let registered = answer.json();
+    assert_eq!(registered["name"], "Test Application");
+    assert_eq!(registered["redirect_uri"], format!("{OOB}\nhttps://app.example/back"));
+    assert_eq!(registered["website"], "https://app.example/");
+    let text = |name: &str| registered[name].as_str().unwrap().to_owned();
+    let client = (text("client_id"), text("client_secret"));
+    let found = app.app.state.services.clients.find(&client.0).unwrap();
+    assert!(!found.require_pkce);
+    assert_eq!(found.consent, signet::clients::ConsentRule::Required);
+    let token = app.token((&client.0, &client.1), "scope=read").await.access_token();
+    let request = TestRequest::get().uri("/api/v1/apps/verify_credentials").insert_header(bearer(&token));
+    let expected = json!({ "name": "Test Application", "website": "https://app.example/" });
+    assert_eq!(app.send(request).await.json(), expected);
+    assert!(app.audit_log().contains(r#""actor":{"type":"anonymous"}"#));
+}
+
+#[actix_web::test]
+async fn json_is_taken_too_and_read_is_the_default() {
+    let app = open().await;
+    let body = json!({ "client_name": "J", "redirect_uris": OOB });
+    let answer = app.send(TestRequest::post().uri("/api/v1/apps").set_json(body)).await.json();
+    let found = app.app.state.services.clients.find(answer["client_id"].as_str().unwrap()).unwrap();
+    assert_eq!((found.scope.as_str(), &answer["website"]), ("read", &json!(null)));
+}
+
+#[actix_web::test]
+async fn an_application_gets_nothing_beyond_the_first_resource() {
+    let app = open().await;
+    for more in [
+        "",
+        "&redirect_uris=javascript:alert(1)",
+        "&redirect_uris=http://app.example/back",
+        &format!("&redirect_uris={OOB}&scopes=signet:keys"),
+        &format!("&redirect_uris={OOB}&scopes=users:read"),
+        &format!("&redirect_uris={OOB}&scopes=unheard-of"),
+        &format!("&redirect_uris={OOB}&website=javascript:alert(1)"),
+    ] {
+        app.send(registration(more)).await.refused(400, "invalid_request");
+    }
+    app.send(form("/api/v1/apps", &format!("redirect_uris={OOB}"))).await.refused(400, "invalid_request");
+    for request in [
+        TestRequest::get().uri("/api/v1/apps/verify_credentials"),
+        TestRequest::get().uri("/api/v1/apps/verify_credentials").insert_header(bearer("x")),
+    ] {
+        app.send(request).await.refused(401, "invalid_token");
+    }
+}
+
+#[actix_web::test]
+async fn an_address_registers_so_many_and_no_more() {
+    let app = open().await;
+    let peer = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let register = |from: &str| registration(&format!("&redirect_uris={OOB}")).peer_addr(peer(from));
+    for _ in 0..10 {
+        assert_eq!(app.send(register("198.51.100.9:1")).await.status, 200);
+    }
+    let answer = app.send(register("198.51.100.9:2")).await;
+    answer.refused(429, "temporarily_unavailable");
+    assert_eq!(answer.header("retry-after"), Some("60"));
+    assert_eq!(app.send(register("192.0.2.1:1")).await.status, 200);
+}

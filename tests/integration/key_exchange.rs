@@ -1,0 +1,103 @@
+//! The example resource server's way with API keys, against the service over HTTP.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::middleware::from_fn;
+use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
+use actix_web::{App, HttpRequest, HttpServer, web};
+use serde_json::json;
+
+use crate::exchange::{KeyExchange, NoToken, exchange_api_key};
+use crate::test_app::{RESOURCE, TestApp, part};
+
+/// The service on a port of its own.
+fn listen(app: &TestApp) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let state = web::Data::from(app.app.state.clone());
+    let server = HttpServer::new(move || App::new().configure(signet::http::configure(state.clone())));
+    actix_web::rt::spawn(server.workers(1).disable_signals().listen(listener).unwrap().run());
+    url
+}
+
+async fn make_key(app: &TestApp) -> (String, String) {
+    let request = json!({ "name": "k", "client_id": app.demo().0, "scope": "read", "resources": [RESOURCE] });
+    let answer = app.administer(Method::POST, "/admin/api-keys", Some(request)).await.json();
+    (answer["id"].as_str().unwrap().to_owned(), answer["api_key"].as_str().unwrap().to_owned())
+}
+
+async fn token(exchange: &Arc<KeyExchange>, key: &str) -> Result<String, NoToken> {
+    let (exchange, key) = (exchange.clone(), key.to_owned());
+    web::block(move || exchange.token(&key)).await.unwrap()
+}
+
+#[actix_web::test]
+async fn a_key_is_exchanged_once_and_again_shortly_before_its_token_ends() {
+    let app = TestApp::start().await;
+    let (id, key) = make_key(&app).await;
+    let exchange = Arc::new(KeyExchange::new(&listen(&app), RESOURCE, app.clock.clone()));
+    let first = token(&exchange, &key).await.unwrap();
+    assert_eq!((&part(&first, 1)["client_id"], &part(&first, 1)["aud"]), (&json!(id), &json!(RESOURCE)));
+    for _ in 0..300 {
+        assert_eq!(token(&exchange, &key).await.unwrap(), first, "nobody is asked, and no limit spent");
+    }
+    app.pass(Duration::from_secs(15 * 60 - 30)).await;
+    let second = token(&exchange, &key).await.unwrap();
+    assert_ne!(second, first);
+
+    assert_eq!(token(&exchange, "sk_wrong").await, Err(NoToken::Refused));
+    app.administer(Method::DELETE, &format!("/admin/api-keys/{id}"), None).await;
+    assert!(!app.is_active(&second).await, "the status list tells the resource server");
+    app.pass(Duration::from_mins(15)).await;
+    assert_eq!(token(&exchange, &key).await, Err(NoToken::Refused));
+    let nobody = Arc::new(KeyExchange::new("http://127.0.0.1:1", RESOURCE, app.clock.clone()));
+    assert_eq!(token(&nobody, &key).await, Err(NoToken::Unavailable));
+}
+
+async fn authorization(request: HttpRequest) -> String {
+    request.headers().get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned()
+}
+
+#[actix_web::test]
+async fn handlers_see_a_token_wherever_a_key_was_sent() {
+    let app = TestApp::start_with(|config| config.limits.api_key = 1).await;
+    let (_, key) = make_key(&app).await;
+    let exchange = web::Data::new(KeyExchange::new(&listen(&app), RESOURCE, app.clock.clone()));
+    let service = init_service(
+        App::new()
+            .app_data(exchange)
+            .wrap(from_fn(exchange_api_key))
+            .route("/", web::get().to(authorization)),
+    )
+    .await;
+    for header in [
+        ("X-API-Key", key.clone()),
+        ("Authorization", format!("ApiKey {key}")),
+        ("Authorization", format!("Bearer {key}")),
+    ] {
+        let response =
+            try_call_service(&service, TestRequest::get().insert_header(header).to_request()).await;
+        let seen = String::from_utf8(read_body(response.unwrap()).await.to_vec()).unwrap();
+        assert!(seen.starts_with("Bearer eyJ"), "{seen}");
+    }
+    let other = TestRequest::get().insert_header(("Authorization", "Bearer eyJ")).to_request();
+    let response = try_call_service(&service, other).await.unwrap();
+    assert_eq!(read_body(response).await, "Bearer eyJ", "tokens are left alone");
+    let wrong = TestRequest::get().insert_header(("X-API-Key", "sk_wrong")).to_request();
+    let refused = try_call_service(&service, wrong).await.unwrap_err().error_response();
+    assert_eq!(refused.status(), 401);
+    // Its one exchange a minute is spent.
+    app.pass(Duration::from_secs(59)).await;
+    let fresh = web::Data::new(KeyExchange::new(&listen(&app), RESOURCE, app.clock.clone()));
+    let service = init_service(
+        App::new().app_data(fresh).wrap(from_fn(exchange_api_key)).route("/", web::get().to(authorization)),
+    )
+    .await;
+    let request = TestRequest::get().insert_header(("X-API-Key", key)).to_request();
+    let refused = try_call_service(&service, request).await.unwrap_err().error_response();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers().get("retry-after").unwrap(), "1");
+}

@@ -45,8 +45,10 @@ const ROOMS: [(&str, &[&str]); 17] = [
 ];
 
 /// What a room may import beyond [`ROOMS`], and why.
-const EXCEPTIONS: [(&str, &str, &str); 11] = [
+const EXCEPTIONS: [(&str, &str, &str); 13] = [
     ("http", "clients", "what a page shows of a client"),
+    ("http", "keys", "what the console shows of the keys"),
+    ("http", "users", "what a page shows of a person"),
     ("http", "tokens", "the types that the protocol answers with"),
     ("http", "audit", "who administers, and the refusal of the one who does not"),
     ("http", "limits", "who a request counts for, and the headers that say how a limit stands"),

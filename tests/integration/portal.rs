@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use signet::oauth::{ClientId, Scope};
-use totp_rs::{Algorithm, TOTP};
+use signet::oauth::Scope;
 
-use crate::browser::{Browser, CALLBACK, PASSWORD, location, text};
+use crate::browser::{
+    Browser, CALLBACK, PASSWORD, encoded, location, parameter, register, request, shop, text,
+};
 use crate::shell::{account, act, done, form_token, hidden, shown_secrets, signed_in};
-use crate::test_app::TestApp;
+use crate::test_app::{TestApp, basic, form};
 
 const ADA: &str = "ada@example.com";
 const BOB: &str = "bob@example.com";
@@ -51,7 +52,8 @@ async fn no_form_counts_without_the_sessions_own_token() {
     let others = form_token(&bob.get(&app, "/account").await);
     for path in PAGES {
         for token in ["", "x", &*others] {
-            let members = [("form_token", token), ("name", "Mallory"), ("act", "end_others"), ("client_id", "shop")];
+            let members =
+                [("form_token", token), ("name", "Mallory"), ("act", "end_others"), ("client_id", "shop")];
             let answer = ada.post(&app, path, &members).await;
             assert_eq!(answer.status, 400, "{path} {}", text(&answer));
         }
@@ -78,9 +80,12 @@ async fn a_name_is_changed_escaped_and_told_once() {
 #[actix_web::test]
 async fn a_new_password_asks_for_the_present_one_and_ends_everything_else() {
     let app = app_with_two().await;
-    let (mut here, mut there) = (signed_in(&app, ADA, "/account").await, signed_in(&app, ADA, "/account").await);
+    let (mut here, mut there) =
+        (signed_in(&app, ADA, "/account").await, signed_in(&app, ADA, "/account").await);
     let new = "an entirely new pass phrase";
-    let change = |current, new, again| [("current_password", current), ("new_password", new), ("repeated_password", again)];
+    let change = |current, new, again| {
+        [("current_password", current), ("new_password", new), ("repeated_password", again)]
+    };
     for (members, reason) in [
         (change("wrong password", new, new), "The present password is not right."),
         (change(PASSWORD, new, "another"), "not repeated"),
@@ -103,8 +108,221 @@ async fn a_new_password_asks_for_the_present_one_and_ends_everything_else() {
     assert_eq!(there.sign_in(&app, &asked, (ADA, new)).await.status, 303);
 }
 
-fn code(secret: &str, now: i64) -> String {
-    let secret = totp_rs::Secret::Encoded(secret.to_owned()).to_bytes().expect("base32");
-    let totp = TOTP::new(Algorithm::SHA1, 6, 1, 30, secret).expect("a secret");
-    totp.generate(u64::try_from(now).expect("a date"))
+fn code(app: &TestApp, secret: &str) -> String {
+    let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
+    let totp =
+        totp_rs::Builder::new().with_digits(6).with_step_duration(30).with_secret(secret).build().unwrap();
+    totp.generate(u64::try_from(app.now()).unwrap()).to_string()
+}
+
+#[actix_web::test]
+async fn a_second_factor_is_set_up_used_renewed_and_removed() {
+    let app = app_with_two().await;
+    let path = "/account/second-factor";
+    let mut ada = signed_in(&app, ADA, path).await;
+    let page = act(&mut ada, &app, path, &[("act", "enroll")]).await;
+    let shown = text(&page);
+    assert!(shown.contains("class=\"qr\"") && shown.contains("otpauth://totp/"), "{shown}");
+    let secret = shown.split("<code class=\"secret\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let enrollment = hidden(&page, "enrollment");
+    let wrong = [("act", "confirm"), ("code", "000000"), ("enrollment", &*enrollment)];
+    let again = act(&mut ada, &app, path, &wrong).await;
+    assert!(again.status == 400 && text(&again).contains(&secret), "it can be scanned once more");
+    let right = code(&app, &secret);
+    let answer = act(&mut ada, &app, path, &[("act", "confirm"), ("code", &right)]).await;
+    let page = done(&mut ada, &app, &answer).await;
+    let first = shown_secrets(&page);
+    assert_eq!(first.len(), 10, "{}", text(&page));
+    assert!(!text(&ada.get(&app, path).await).contains(&first[0]), "only once");
+    // The next sign-in asks for it.
+    let mut other = Browser::default();
+    let asked = other.get(&app, "/account").await;
+    let halfway = other.sign_in(&app, &asked, (ADA, PASSWORD)).await;
+    assert!(halfway.status == 200 && text(&halfway).contains("One more step"), "{}", text(&halfway));
+    let answer = act(&mut ada, &app, path, &[("act", "new_recovery_codes")]).await;
+    let second = shown_secrets(&done(&mut ada, &app, &answer).await);
+    assert!(second.len() == 10 && !second.contains(&first[0]));
+    assert_eq!(
+        act(&mut ada, &app, path, &[("act", "remove")]).await.status,
+        400,
+        "not without a confirmation"
+    );
+    let answer = act(&mut ada, &app, path, &[("act", "remove"), ("confirm", "yes")]).await;
+    assert!(text(&done(&mut ada, &app, &answer).await).contains("Your password alone opens"));
+    let log = app.audit_log();
+    for event in ["second_factor.added", "recovery_codes.renewed", "second_factor.removed"] {
+        assert!(log.contains(event), "{event}");
+    }
+}
+
+#[actix_web::test]
+async fn an_enrolment_of_another_session_is_not_shown() {
+    let app = app_with_two().await;
+    let path = "/account/second-factor";
+    let (mut ada, mut bob) = (signed_in(&app, ADA, path).await, signed_in(&app, BOB, path).await);
+    let page = act(&mut ada, &app, path, &[("act", "enroll")]).await;
+    let enrollment = hidden(&page, "enrollment");
+    let members = [("act", "confirm"), ("code", "000000"), ("enrollment", &*enrollment)];
+    assert!(!text(&act(&mut bob, &app, path, &members).await).contains("otpauth"));
+}
+
+#[actix_web::test]
+async fn the_second_factor_asks_for_a_recent_sign_in() {
+    let app = app_with_two().await;
+    let path = "/account/second-factor";
+    let mut ada = signed_in(&app, ADA, path).await;
+    app.pass(Duration::from_secs(15 * 60 + 1)).await;
+    assert!(text(&ada.get(&app, path).await).contains("name=\"password\""));
+    let answer = act(&mut ada, &app, path, &[("act", "remove"), ("confirm", "yes")]).await;
+    assert!(location(&answer).ends_with(path), "nothing is done");
+    assert!(!app.audit_log().contains("second_factor.removed"));
+    let asked = ada.get(&app, path).await;
+    let answer = ada.sign_in(&app, &asked, (ADA, PASSWORD)).await;
+    assert!(text(&done(&mut ada, &app, &answer).await).contains("Set up an authenticator app"));
+}
+
+#[actix_web::test]
+async fn sessions_are_ended_by_their_own_person_only() {
+    let app = app_with_two().await;
+    let path = "/account/sessions";
+    let (mut here, mut there) = (signed_in(&app, ADA, path).await, signed_in(&app, ADA, path).await);
+    let mut bob = signed_in(&app, BOB, path).await;
+    let sid = hidden(&here.get(&app, path).await, "sid");
+    let foreign = act(&mut bob, &app, path, &[("act", "end"), ("sid", &sid)]).await;
+    assert_eq!(foreign.status, 404);
+    assert!(text(&there.get(&app, "/account").await).contains("Your profile"), "it goes on");
+    let answer = act(&mut here, &app, path, &[("act", "end"), ("sid", &sid)]).await;
+    assert!(text(&done(&mut here, &app, &answer).await).contains("The session has ended."));
+    assert!(text(&there.get(&app, "/account").await).contains("name=\"password\""));
+    let mut again = signed_in(&app, ADA, path).await;
+    let answer = act(&mut here, &app, path, &[("act", "end_others")]).await;
+    assert!(text(&done(&mut here, &app, &answer).await).contains("One other session has ended."));
+    assert!(text(&again.get(&app, "/account").await).contains("name=\"password\""));
+    assert!(text(&here.get(&app, "/account").await).contains("Your profile"), "but not this one");
+    assert!(text(&bob.get(&app, "/account").await).contains("Your profile"), "nor anybody else's");
+}
+
+#[actix_web::test]
+async fn access_that_was_taken_away_is_asked_for_anew_and_can_not_be_refreshed() {
+    let app = app_with_two().await;
+    let registered = register(&app, shop()).await;
+    let client = ("shop", registered.client_secret.as_ref().unwrap().expose());
+    let path = "/account/consents";
+    let mut ada = signed_in(&app, ADA, path).await;
+    let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    let asked = request(&[("scope", "openid read offline_access"), ("prompt", "consent")]);
+    let answer = ada.allow(&app, &asked).await;
+    let code = parameter(&answer, "code").expect("a code");
+    let body = encoded(&[
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", verifier),
+    ]);
+    let tokens = app.send(form("/oauth2/token", &body).insert_header(basic(client))).await.json();
+    let (access, refresh) =
+        (tokens["access_token"].as_str().unwrap(), tokens["refresh_token"].as_str().unwrap());
+    assert!(app.is_active(access).await);
+    assert!(text(&ada.get(&app, path).await).contains("The Shop"));
+    let mut bob = signed_in(&app, BOB, path).await;
+    assert_eq!(act(&mut bob, &app, path, &[("client_id", "shop")]).await.status, 404, "it is not Bob's");
+    assert!(app.is_active(access).await);
+    app.clock.advance(Duration::from_secs(1));
+    let answer = act(&mut ada, &app, path, &[("client_id", "shop")]).await;
+    assert!(text(&done(&mut ada, &app, &answer).await).contains("You have let no application in."));
+    assert!(!app.is_active(access).await);
+    let body = encoded(&[("grant_type", "refresh_token"), ("refresh_token", refresh)]);
+    app.send(form("/oauth2/token", &body).insert_header(basic(client))).await.refused(400, "invalid_grant");
+    let app = app.restart(|_| {}).await;
+    assert!(!app.is_active(access).await, "it is remembered");
+    app.send(form("/oauth2/token", &body).insert_header(basic(client))).await.refused(400, "invalid_grant");
+    let asked = ada.get(&app, &request(&[])).await;
+    assert!(text(&asked).contains("name=\"decision\""), "the person is asked again");
+}
+
+#[actix_web::test]
+async fn an_application_is_registered_changed_renewed_and_deleted_by_its_owner_only() {
+    let app = app_with_two().await;
+    let path = "/account/applications";
+    let (mut ada, mut bob) = (signed_in(&app, ADA, path).await, signed_in(&app, BOB, path).await);
+    let members = [
+        ("client_name", "<i>Notes"),
+        ("redirect_uris", CALLBACK),
+        ("scope:openid", "yes"),
+        ("scope:read", "yes"),
+    ];
+    let answer = act(&mut ada, &app, path, &members).await;
+    let own = location(&answer).strip_prefix(crate::test_app::ISSUER).unwrap().to_owned();
+    let page = done(&mut ada, &app, &answer).await;
+    let secret = shown_secrets(&page).remove(0);
+    let client_id = own.rsplit('/').next().unwrap().to_owned();
+    assert!(
+        text(&page).contains("&#60;i&#62;Notes") && text(&page).contains(&format!("client_id={client_id}"))
+    );
+    let client = app.app.state.services.clients.find(&client_id).expect("a client");
+    assert_eq!(client.scope, Scope::parse("openid read").unwrap());
+    // It gets what people allow it, and nothing of its own.
+    app.token((&client_id, &secret), "").await.refused(400, "unauthorized_client");
+    for act_of_bob in ["change", "rotate_secret", "delete"] {
+        let members = [
+            ("act", act_of_bob),
+            ("confirm", "yes"),
+            ("client_name", "Mine"),
+            ("redirect_uris", "https://evil.example/"),
+        ];
+        assert_eq!(act(&mut bob, &app, &own, &members).await.status, 404, "{act_of_bob}");
+    }
+    assert_eq!(bob.get(&app, &own).await.status, 404);
+    assert_eq!(bob.get(&app, &format!("{path}/{}", app.demo().0)).await.status, 404, "nor one of nobody");
+    let bad = [("act", "change"), ("client_name", "Notes"), ("redirect_uris", "javascript:alert(1)")];
+    let refused = act(&mut ada, &app, &own, &bad).await;
+    assert!(refused.status == 400 && text(&refused).contains("redirect_uris"), "{}", text(&refused));
+    let other = "https://notes.example/callback";
+    let good = [("act", "change"), ("client_name", "Notes"), ("redirect_uris", other)];
+    let answer = act(&mut ada, &app, &own, &good).await;
+    assert!(text(&done(&mut ada, &app, &answer).await).contains(other));
+    let answer = act(&mut ada, &app, &own, &[("act", "rotate_secret")]).await;
+    let new = shown_secrets(&done(&mut ada, &app, &answer).await).remove(0);
+    assert_ne!(new, secret);
+    let clients = &app.app.state.services.clients;
+    assert!(
+        clients.authenticate(&client_id, &new).is_some()
+            && clients.authenticate(&client_id, &secret).is_none()
+    );
+    assert_eq!(act(&mut ada, &app, &own, &[("act", "delete")]).await.status, 400);
+    let answer = act(&mut ada, &app, &own, &[("act", "delete"), ("confirm", "yes")]).await;
+    assert!(text(&done(&mut ada, &app, &answer).await).contains("You have registered no application."));
+    assert!(app.app.state.services.clients.find(&client_id).is_none());
+}
+
+#[actix_web::test]
+async fn an_application_never_gets_what_is_not_offered() {
+    let app = app_with_two().await;
+    let path = "/account/applications";
+    let mut ada = signed_in(&app, ADA, path).await;
+    let page = text(&ada.get(&app, path).await);
+    assert!(page.contains("scope:read") && !page.contains("signet:") && !page.contains("users:"), "{page}");
+    let members = [
+        ("client_name", "Notes"),
+        ("redirect_uris", CALLBACK),
+        ("scope:openid", "yes"),
+        ("scope:signet:clients", "yes"),
+        ("scope:users:write", "yes"),
+        ("implied", "yes"),
+        ("client_credentials", "yes"),
+    ];
+    let answer = act(&mut ada, &app, path, &members).await;
+    let client_id = location(&answer).rsplit('/').next().unwrap().to_owned();
+    let client = app.app.state.services.clients.find(&client_id).expect("a client");
+    assert_eq!(client.scope, Scope::parse("openid").unwrap());
+    assert_eq!(client.consent, signet::clients::ConsentRule::Required);
+    assert!(!client.may(signet::clients::GrantType::ClientCredentials) && client.require_pkce);
+    for number in 1..20 {
+        let name = format!("Notes {number}");
+        let members = [("client_name", &*name), ("redirect_uris", CALLBACK), ("scope:openid", "yes")];
+        assert_eq!(act(&mut ada, &app, path, &members).await.status, 303);
+    }
+    let members = [("client_name", "One more"), ("redirect_uris", CALLBACK), ("scope:openid", "yes")];
+    let refused = act(&mut ada, &app, path, &members).await;
+    assert!(refused.status == 400 && text(&refused).contains("may have no more"), "{}", text(&refused));
 }

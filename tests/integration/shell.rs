@@ -41,7 +41,12 @@ pub(crate) fn hidden(page: &Answer, name: &str) -> String {
 }
 
 /// Sends a form as the page at `path` would, with its token.
-pub(crate) async fn act(browser: &mut Browser, app: &TestApp, path: &str, members: &[(&str, &str)]) -> Answer {
+pub(crate) async fn act(
+    browser: &mut Browser,
+    app: &TestApp,
+    path: &str,
+    members: &[(&str, &str)],
+) -> Answer {
     let page = browser.get(app, "/account").await;
     let token = form_token(&page);
     let members = [&[("form_token", &*token)], members].concat();

@@ -1,0 +1,323 @@
+//! The console through its routes: who may see what, what every act does, and that keys change only as was shown.
+
+use std::time::Duration;
+
+use signet::keys::Phase;
+
+use crate::browser::{Browser, PASSWORD, location, text};
+use crate::shell::{account, act, done, form_token, hidden, shown_secrets, signed_in};
+use crate::test_app::{Answer, TestApp};
+
+const ROOT: &str = "root@example.com";
+const BOB: &str = "bob@example.com";
+
+const READS: [&str; 9] = [
+    "/console",
+    "/console/keys",
+    "/console/keys/rotate",
+    "/console/clients",
+    "/console/new-client",
+    "/console/users",
+    "/console/resources",
+    "/console/revocations",
+    "/console/audit",
+];
+
+const ACTS: [&str; 6] = [
+    "/console/keys/rotate",
+    "/console/keys/some-key/compromise",
+    "/console/new-client",
+    "/console/clients/some-client",
+    "/console/users/user_x",
+    "/console/revocations",
+];
+
+async fn app_with_two() -> TestApp {
+    let app = TestApp::start().await;
+    account(&app, ("Root", ROOT), true).await;
+    account(&app, ("Bob <script>alert(1)</script>", BOB), false).await;
+    app
+}
+
+fn signing(app: &TestApp) -> String {
+    let list = app.app.state.services.keys.list();
+    list.keys.iter().find(|key| key.signs).expect("a key that signs").kid.to_string()
+}
+
+#[actix_web::test]
+async fn only_administrators_see_it() {
+    let app = app_with_two().await;
+    let (mut root, mut bob) =
+        (signed_in(&app, ROOT, "/console").await, signed_in(&app, BOB, "/account").await);
+    for path in READS {
+        let page = Browser::default().get(&app, path).await;
+        assert!(page.status == 200 && text(&page).contains("name=\"password\""), "{path}");
+        assert_eq!(bob.get(&app, path).await.status, 403, "{path}");
+        let page = root.get(&app, path).await;
+        assert!(
+            page.status == 200 && text(&page).contains("aria-label=\"Console\""),
+            "{path} {}",
+            text(&page)
+        );
+    }
+    for path in ACTS {
+        assert!(
+            location(&Browser::default().post(&app, path, &[("act", "delete")]).await).ends_with(path),
+            "{path}"
+        );
+        let answer = act(&mut bob, &app, path, &[("act", "delete"), ("confirm", "yes")]).await;
+        assert_eq!(answer.status, 403, "{path}");
+        let answer = root.post(&app, path, &[("act", "delete"), ("confirm", "yes")]).await;
+        assert_eq!(answer.status, 400, "{path}: no token {}", text(&answer));
+        let others = form_token(&bob.get(&app, "/account").await);
+        let answer = root.post(&app, path, &[("form_token", &others), ("act", "delete")]).await;
+        assert_eq!(answer.status, 400, "{path}: another session's token");
+    }
+}
+
+#[actix_web::test]
+async fn whoever_is_no_administrator_any_more_is_out_at_once() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console").await;
+    let services = &app.app.state.services;
+    let found = services.accounts.list(signet::users::Page { limit: 1, offset: 0 }).await.unwrap();
+    let change = signet::users::AccountChange { administrator: Some(false), ..Default::default() };
+    services.accounts.update(&found[0].id, &change).await.unwrap();
+    assert_eq!(root.get(&app, "/console").await.status, 403);
+}
+
+#[actix_web::test]
+async fn the_key_page_draws_every_key_and_tells_its_dates() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/keys").await;
+    let page = text(&root.get(&app, "/console/keys").await);
+    for key in app.app.state.services.keys.list().keys {
+        assert_eq!(page.matches(&format!("<title>{}</title>", key.kid)).count(), 1, "in the drawing");
+        assert!(page.contains(&format!("<code>{}</code>", key.kid)), "and in the table");
+    }
+    assert!(page.contains("class=\"bar signing\"") && page.contains("class=\"bar published\""));
+    assert!(page.contains(">now</text>") && page.contains(">next change</text>"));
+    assert!(!page.contains(" style=") && !page.contains("<script"), "the policy would refuse it");
+}
+
+/// The plan that the page at `path` shows, and the answer to its confirmation.
+async fn confirm(root: &mut Browser, app: &TestApp, path: &str, more: &[(&str, &str)]) -> (Answer, Answer) {
+    let shown = root.get(app, path).await;
+    let plan = hidden(&shown, "plan");
+    let bare = path.split('?').next().expect("a path");
+    let members = [&[("plan", &*plan), ("confirm", "yes")], more].concat();
+    let answer = act(root, app, bare, &members).await;
+    (shown, answer)
+}
+
+#[actix_web::test]
+async fn a_rotation_shows_its_plan_first_and_changes_nothing_until_it_is_confirmed() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/keys").await;
+    let before = app.app.state.services.keys.list();
+    let shown = root.get(&app, "/console/keys/rotate?force=yes").await;
+    assert!(text(&shown).contains("Nothing has been changed yet."));
+    let plan = hidden(&shown, "plan");
+    for members in [
+        &[("force", "yes"), ("plan", &*plan)][..],
+        &[("force", "yes"), ("confirm", "yes")],
+        &[("force", "yes"), ("plan", "another plan"), ("confirm", "yes")],
+    ] {
+        let answer = act(&mut root, &app, "/console/keys/rotate", members).await;
+        assert!(answer.status == 400 && text(&answer).contains("Please read it again"), "{members:?}");
+    }
+    assert_eq!(app.app.state.services.keys.list(), before, "looking changes nothing");
+    assert!(!app.audit_log().contains("key.rotate_requested"));
+    let (_, answer) = confirm(&mut root, &app, "/console/keys/rotate", &[]).await;
+    assert!(location(&answer).ends_with("/console/keys"));
+    assert_ne!(app.app.state.services.keys.list(), before);
+    assert!(app.audit_log().contains("key.rotate_requested"));
+    assert!(text(&done(&mut root, &app, &answer).await).contains("signs"));
+}
+
+#[actix_web::test]
+async fn a_plan_that_is_not_what_would_happen_any_more_is_shown_again() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/keys").await;
+    let plan = hidden(&root.get(&app, "/console/keys/rotate?force=yes").await, "plan");
+    let members = [("force", "yes"), ("plan", &*plan), ("confirm", "yes")];
+    assert_eq!(act(&mut root, &app, "/console/keys/rotate", &members).await.status, 303);
+    let after = app.app.state.services.keys.list();
+    assert_eq!(act(&mut root, &app, "/console/keys/rotate", &members).await.status, 400, "sent twice");
+    assert_eq!(app.app.state.services.keys.list(), after);
+}
+
+#[actix_web::test]
+async fn a_compromise_shows_what_it_breaks_and_then_condemns_the_key() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/keys").await;
+    let kid = signing(&app);
+    let path = format!("/console/keys/{kid}/compromise");
+    let unconfirmed = act(&mut root, &app, &path, &[("confirm", "yes")]).await;
+    assert_eq!(unconfirmed.status, 400, "the plan was not shown");
+    assert_eq!(signing(&app), kid);
+    let (shown, answer) = confirm(&mut root, &app, &path, &[("reason", "<b>lost</b>")]).await;
+    assert!(text(&shown).contains("This breaks:"), "{}", text(&shown));
+    let page = done(&mut root, &app, &answer).await;
+    assert!(text(&page).contains("is compromised") && text(&page).contains("class=\"bar compromised\""));
+    let key =
+        app.app.state.services.keys.list().keys.into_iter().find(|key| key.kid.as_str() == kid).unwrap();
+    assert_eq!(key.phase, Phase::Compromised);
+    assert_eq!(root.get(&app, &path).await.status, 409, "not twice");
+    assert_eq!(root.get(&app, "/console/keys/no-such-key/compromise").await.status, 404);
+    let trail = text(&root.get(&app, "/console/audit?event=compromised").await);
+    assert!(trail.contains("key.compromised") && trail.contains("&#60;b&#62;lost"), "{trail}");
+}
+
+#[actix_web::test]
+async fn acts_on_keys_ask_for_a_recent_sign_in() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/keys").await;
+    let before = app.app.state.services.keys.list();
+    let plan = hidden(&root.get(&app, "/console/keys/rotate?force=yes").await, "plan");
+    app.pass(Duration::from_secs(15 * 60 + 1)).await;
+    let members = [("force", "yes"), ("plan", &*plan), ("confirm", "yes")];
+    let answer = act(&mut root, &app, "/console/keys/rotate", &members).await;
+    assert!(location(&answer).ends_with("/console/keys/rotate"), "one is sent to sign in");
+    assert_eq!(app.app.state.services.keys.list().keys.len(), before.keys.len());
+    assert!(!app.audit_log().contains("key.rotate_requested"));
+    for path in
+        ["/console/keys/rotate?force=yes".to_owned(), format!("/console/keys/{}/compromise", signing(&app))]
+    {
+        let asked = root.get(&app, &path).await;
+        assert!(text(&asked).contains("name=\"password\""), "{path}");
+    }
+    let asked = root.get(&app, "/console/keys/rotate?force=yes").await;
+    let answer = root.sign_in(&app, &asked, (ROOT, PASSWORD)).await;
+    assert!(location(&answer).ends_with("/console/keys/rotate?force=yes"), "query and all");
+    assert!(text(&done(&mut root, &app, &answer).await).contains("Nothing has been changed yet."));
+    assert_eq!(root.get(&app, "/console/users").await.status, 200);
+}
+
+#[actix_web::test]
+async fn a_client_is_registered_changed_renewed_and_deleted() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/clients").await;
+    let resource = crate::test_app::RESOURCE;
+    let bad = [("client_name", "<b>Shop"), ("resource", resource), ("scope", "no-such-scope")];
+    let refused = act(&mut root, &app, "/console/new-client", &bad).await;
+    assert!(refused.status == 400 && text(&refused).contains("&#60;b&#62;Shop"), "what was typed is kept");
+    let good = [
+        ("client_name", "<b>Shop"),
+        ("resource", resource),
+        ("scope", "read"),
+        ("client_credentials", "yes"),
+    ];
+    let answer = act(&mut root, &app, "/console/new-client", &good).await;
+    let own = location(&answer).strip_prefix(crate::test_app::ISSUER).unwrap().to_owned();
+    let client_id = own.rsplit('/').next().unwrap().to_owned();
+    let secret = shown_secrets(&done(&mut root, &app, &answer).await).remove(0);
+    assert!(!text(&root.get(&app, &own).await).contains(&secret), "shown once");
+    assert!(!app.audit_log().contains(&secret));
+    app.token((&client_id, &secret), "").await.access_token();
+    let change = [
+        ("act", "change"),
+        ("client_name", "Store"),
+        ("resource", resource),
+        ("scope", "read write"),
+        ("default_scope", "read"),
+        ("client_credentials", "yes"),
+    ];
+    let answer = act(&mut root, &app, &own, &change).await;
+    assert!(text(&done(&mut root, &app, &answer).await).contains("value=\"read write\""));
+    let answer = act(&mut root, &app, &own, &[("act", "rotate_secret"), ("overlap_hours", "1")]).await;
+    let new = shown_secrets(&done(&mut root, &app, &answer).await).remove(0);
+    let token = app.token((&client_id, &new), "").await.access_token();
+    app.token((&client_id, &secret), "").await.access_token();
+    assert_eq!(
+        act(&mut root, &app, &own, &[("act", "delete")]).await.status,
+        400,
+        "not without a confirmation"
+    );
+    app.token((&client_id, &new), "").await.access_token();
+    let answer = act(&mut root, &app, &own, &[("act", "delete"), ("confirm", "yes")]).await;
+    assert!(text(&done(&mut root, &app, &answer).await).contains("is deleted"));
+    assert!(!app.is_active(&token).await);
+    assert_eq!(root.get(&app, &own).await.status, 404);
+    let log = app.audit_log();
+    for event in ["client.registered", "client.changed", "client.secret_rotated", "client.deleted"] {
+        let of_root = |line: &str| {
+            line.contains(event) && line.contains("\"type\":\"user\"") && line.contains("192.0.2.1")
+        };
+        assert!(log.lines().any(of_root), "{event}");
+    }
+}
+
+#[actix_web::test]
+async fn an_account_is_disabled_and_enabled_but_not_ones_own() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/users").await;
+    let mut bob = signed_in(&app, BOB, "/account").await;
+    let page = text(&root.get(&app, "/console/users").await);
+    assert!(page.contains("Bob &#60;script&#62;") && !page.contains("<script"), "{page}");
+    let found =
+        app.app.state.services.accounts.list(signet::users::Page { limit: 9, offset: 0 }).await.unwrap();
+    let [mine, bobs] = [0, 1].map(|at: usize| format!("/console/users/{}", found[at].id));
+    assert!(!text(&root.get(&app, &bobs).await).contains("<script"));
+    let answer = act(&mut root, &app, &bobs, &[("act", "disable")]).await;
+    assert!(text(&done(&mut root, &app, &answer).await).contains("disabled"));
+    assert!(text(&bob.get(&app, "/account").await).contains("name=\"password\""), "signed out at once");
+    let asked = bob.get(&app, "/account").await;
+    assert_eq!(bob.sign_in(&app, &asked, (BOB, PASSWORD)).await.status, 400);
+    let answer = act(&mut root, &app, &bobs, &[("act", "enable")]).await;
+    assert_eq!(answer.status, 303);
+    let asked = bob.get(&app, "/account").await;
+    assert_eq!(bob.sign_in(&app, &asked, (BOB, PASSWORD)).await.status, 303);
+    assert_eq!(act(&mut root, &app, &mine, &[("act", "disable")]).await.status, 400);
+    assert_eq!(root.get(&app, &mine).await.status, 200);
+    assert_eq!(root.get(&app, "/console/users/user_nobody").await.status, 404);
+}
+
+#[actix_web::test]
+async fn everything_of_a_client_is_revoked() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/revocations").await;
+    let (token, client_id) = (app.demo_token().await, app.demo().0.to_owned());
+    let path = "/console/revocations";
+    for members in [
+        &[("client_id", &*client_id)][..],
+        &[("confirm", "yes")],
+        &[("client_id", "a b"), ("confirm", "yes")],
+    ] {
+        assert_eq!(act(&mut root, &app, path, members).await.status, 400, "{members:?}");
+    }
+    assert!(app.is_active(&token).await);
+    let answer = act(&mut root, &app, path, &[("client_id", &client_id), ("confirm", "yes")]).await;
+    assert!(text(&done(&mut root, &app, &answer).await).contains("is revoked"));
+    assert!(!app.is_active(&token).await);
+}
+
+#[actix_web::test]
+async fn the_audit_trail_is_searched_and_paged() {
+    let app = app_with_two().await;
+    for _ in 0..60 {
+        app.administer(
+            actix_web::http::Method::POST,
+            "/admin/revocations",
+            Some(serde_json::json!({ "sub": "nobody" })),
+        )
+        .await;
+    }
+    let mut root = signed_in(&app, ROOT, "/console/audit").await;
+    let rows = |page: &Answer| text(page).matches("<tr><td class=\"date\">").count();
+    let page = root.get(&app, "/console/audit?event=REVOKED_BEFORE&subject=nobody").await;
+    assert_eq!(rows(&page), 50);
+    let all = text(&page);
+    let next = all.split("href=\"/console/audit?").nth(1).expect("a next page").split('"').next().unwrap();
+    let next = format!("/console/audit?{}", next.replace("&#38;", "&").replace("&amp;", "&"));
+    let page = root.get(&app, &next).await;
+    assert_eq!(rows(&page), 10, "{next}");
+    assert!(!text(&page).contains("Older entries"));
+    let page = root.get(&app, "/console/audit?actor=%3Cscript%3E").await;
+    assert!(
+        text(&page).contains("Nothing was found.") && !text(&page).contains("<script"),
+        "{}",
+        text(&page)
+    );
+    assert_eq!(root.get(&app, "/console/audit?before=x").await.status, 400);
+}

@@ -71,10 +71,8 @@ impl Cutoffs {
     /// The latest `iat` that is revoked for this client and subject.
     pub(super) fn of(&self, client_id: &ClientId, subject: &Subject) -> Option<i64> {
         // Issuing asks this for every token: what is usually empty costs it nothing.
-        let granted = match self.granted.is_empty() {
-            true => None,
-            false => self.granted.get(&pair(client_id, subject)),
-        };
+        let granted =
+            if self.granted.is_empty() { None } else { self.granted.get(&pair(client_id, subject)) };
         let client = self.clients.get(client_id.as_str());
         let subject = self.subjects.get(subject.as_str());
         client.into_iter().chain(subject).chain(granted).map(|cutoff| cutoff.before).max()

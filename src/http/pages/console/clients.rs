@@ -19,7 +19,7 @@ const PAGE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "console/clients.html")]
-struct Clients<'a> {
+struct ClientsPage<'a> {
     shell: Shell<'a>,
     clients: Vec<ClientRow>,
     next: Option<String>,
@@ -84,7 +84,7 @@ pub(in crate::http) async fn list(
         scope: client.scope.to_string(),
         created: words::date(client.created_at),
     };
-    let template = Clients {
+    let template = ClientsPage {
         shell: Shell::new(&state, &visitor, PLACE),
         next: clients.last().filter(|_| more).map(|client| client.client_id.to_string()),
         clients: clients.iter().map(row).collect(),

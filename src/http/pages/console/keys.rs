@@ -20,7 +20,7 @@ const CHANGED: &str = "The plan has changed since it was shown, or was not confi
 
 #[derive(Template)]
 #[template(path = "console/keys.html")]
-struct Keys<'a> {
+struct KeysPage<'a> {
     shell: Shell<'a>,
     timeline: Timeline,
     keys: Vec<KeyRow>,
@@ -135,7 +135,7 @@ impl From<&SealingKeyView> for SealingRow {
 pub(in crate::http) async fn list(state: web::Data<State>, visitor: Visitor) -> Answered {
     let AllKeys { signing: list, sealing } = admin::keys::list(&state.services);
     let events = admin::keys::plan(&state.services).events.into_iter();
-    let template = Keys {
+    let template = KeysPage {
         shell: Shell::new(&state, &visitor, PLACE),
         timeline: timeline::draw(&list),
         keys: list.keys.iter().map(KeyRow::from).collect(),

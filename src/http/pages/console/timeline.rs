@@ -133,11 +133,11 @@ impl Scale {
     /// All dates of the keys, and a little more on both sides.
     fn of(list: &KeyList) -> Self {
         let dates = || list.keys.iter().flat_map(dates).chain([list.now]).chain(list.next_change);
-        let (first, last) = (dates().min().unwrap_or(list.now), dates().max().unwrap_or(list.now));
+        let (first, end) = (dates().min().unwrap_or(list.now), dates().max().unwrap_or(list.now));
         // A lead ahead, so that what has no end yet can be seen to go on.
-        let last = last.max(list.now.saturating_add(list.lead.max(HOUR)));
-        let rim = (last.saturating_sub(first) / 20).max(60);
-        Self { from: first.saturating_sub(rim), to: last.saturating_add(rim) }
+        let end = end.max(list.now.saturating_add(list.lead.max(HOUR)));
+        let rim = (end.saturating_sub(first) / 20).max(60);
+        Self { from: first.saturating_sub(rim), to: end.saturating_add(rim) }
     }
 
     fn x(self, date: i64) -> i64 {

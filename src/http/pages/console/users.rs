@@ -18,7 +18,7 @@ const PAGE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "console/users.html")]
-struct Users<'a> {
+struct UsersPage<'a> {
     shell: Shell<'a>,
     users: Vec<UserRow>,
     /// How many are skipped on the page before, and on the next.
@@ -37,7 +37,7 @@ struct UserRow {
 
 #[derive(Template)]
 #[template(path = "console/user.html")]
-struct User<'a> {
+struct UserPage<'a> {
     shell: Shell<'a>,
     user: UserRow,
     username: Option<String>,
@@ -89,7 +89,7 @@ pub(in crate::http) async fn list(
     let mut accounts = users::list(&state.services, page).await?;
     let more = accounts.len() > PAGE;
     accounts.truncate(PAGE);
-    let template = Users {
+    let template = UsersPage {
         shell: Shell::new(&state, &visitor, PLACE),
         users: accounts.iter().map(UserRow::from).collect(),
         before: (offset > 0).then(|| offset.saturating_sub(PAGE)),
@@ -140,7 +140,7 @@ async fn user_page(state: &State, visitor: &Visitor, id: &str, problem: Option<&
     let consents = services.consents.of_user(&account.id).await?;
     let sessions = services.sessions.of_user(&account.id).await?;
     let second_factor = services.second_factors.find(&account.id).await?;
-    let template = User {
+    let template = UserPage {
         shell: Shell::new(state, visitor, PLACE).with_problem(problem),
         user: UserRow::from(&account),
         username: account.preferred_username.as_ref().map(ToString::to_string),

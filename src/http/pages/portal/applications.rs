@@ -18,7 +18,7 @@ const PLACE: &str = "/account/applications";
 
 #[derive(Template)]
 #[template(path = "portal/applications.html")]
-struct Applications<'a> {
+struct ApplicationsPage<'a> {
     shell: Shell<'a>,
     applications: Vec<(String, String)>,
     client_name: String,
@@ -93,7 +93,7 @@ fn with_secret(words: &str, made: &ClientWithSecret) -> Notice {
 fn list_page(state: &State, visitor: &Visitor, form: &Params<'_>, problem: Option<&str>) -> Answered {
     let offered = portal::offered_scope(&state.services)?;
     let own = portal::applications(&state.services, &visitor.present);
-    let template = Applications {
+    let template = ApplicationsPage {
         shell: Shell::new(state, visitor, PLACE).with_problem(problem),
         applications: own.iter().map(|each| (each.client_id.to_string(), each.client_name.clone())).collect(),
         client_name: text(form, "client_name"),

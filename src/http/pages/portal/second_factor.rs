@@ -63,18 +63,14 @@ pub(in crate::http) async fn act(state: web::Data<State>, visitor: Visitor, form
         }
         Some("confirm") => {
             let code = form.one("code").unwrap_or_default();
-            match portal::confirm_second_factor(services, present, code).await? {
-                Some(codes) => {
-                    let notice = Notice::done("Your authenticator app is in use from now on.");
-                    after(&state, &visitor, (PLACE, notice.with_secrets(ONLY_NOW, codes)))
-                }
-                None => {
-                    let again = carried(&state, &visitor, form.one("enrollment"));
-                    let again = again.map(|carried| shown(&state, carried)).transpose()?;
-                    let problem = "That code is not right. Please wait for the next one and try again.";
-                    page(&state, &visitor, again, Some(problem)).await
-                }
+            if let Some(codes) = portal::confirm_second_factor(services, present, code).await? {
+                let notice = Notice::done("Your authenticator app is in use from now on.");
+                return after(&state, &visitor, (PLACE, notice.with_secrets(ONLY_NOW, codes)));
             }
+            let again = carried(&state, &visitor, form.one("enrollment"));
+            let again = again.map(|carried| shown(&state, carried)).transpose()?;
+            let problem = "That code is not right. Please wait for the next one and try again.";
+            page(&state, &visitor, again, Some(problem)).await
         }
         Some("new_recovery_codes") => match portal::new_recovery_codes(services, present).await? {
             Some(codes) => {

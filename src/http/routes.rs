@@ -66,6 +66,8 @@ static TABLE: &[Served] = &[
     post("/account/sessions", None, || web::post().to(portal::sessions::act)),
     get("/account/consents", None, || read().to(portal::consents::get)),
     post("/account/consents", None, || web::post().to(portal::consents::act)),
+    get("/account/api-keys", None, || read().to(portal::api_keys::get)),
+    post("/account/api-keys", None, || web::post().to(portal::api_keys::act)),
     get("/account/applications", None, || read().to(portal::applications::list)),
     post("/account/applications", None, || web::post().to(portal::applications::register)),
     get("/account/applications/{client_id}", None, || read().to(portal::applications::one)),

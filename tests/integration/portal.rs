@@ -13,12 +13,13 @@ use crate::test_app::{TestApp, basic, form};
 const ADA: &str = "ada@example.com";
 const BOB: &str = "bob@example.com";
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "/account",
     "/account/password",
     "/account/second-factor",
     "/account/sessions",
     "/account/consents",
+    "/account/api-keys",
     "/account/applications",
 ];
 
@@ -325,4 +326,39 @@ async fn an_application_never_gets_what_is_not_offered() {
     let members = [("client_name", "One more"), ("redirect_uris", CALLBACK), ("scope:openid", "yes")];
     let refused = act(&mut ada, &app, path, &members).await;
     assert!(refused.status == 400 && text(&refused).contains("may have no more"), "{}", text(&refused));
+}
+
+#[actix_web::test]
+async fn an_api_key_is_made_shown_once_and_revoked_by_its_owner_only() {
+    let app = app_with_two().await;
+    let path = "/account/api-keys";
+    let (mut ada, mut bob) = (signed_in(&app, ADA, path).await, signed_in(&app, BOB, path).await);
+    let page = text(&ada.get(&app, path).await);
+    assert!(page.contains("scope:read") && !page.contains("signet:") && !page.contains("users:"), "{page}");
+    for bad in [
+        &[("name", "backup")][..],
+        &[("name", ""), ("scope:read", "yes")],
+        &[("name", "backup"), ("scope:users:write", "yes")],
+        &[("name", "backup"), ("scope:read", "yes"), ("days", "0")],
+        &[("name", "backup"), ("scope:read", "yes"), ("days", "many")],
+    ] {
+        let refused = act(&mut ada, &app, path, bad).await;
+        assert_eq!(refused.status, 400, "{bad:?} {}", text(&refused));
+    }
+    let good = [("name", "<b>backup"), ("scope:read", "yes"), ("days", "90")];
+    let answer = act(&mut ada, &app, path, &good).await;
+    let page = done(&mut ada, &app, &answer).await;
+    let secret = shown_secrets(&page).remove(0);
+    let keys = &app.app.state.services.api_keys;
+    let key = keys.authenticate(&secret).await.unwrap().expect("a key");
+    assert_eq!(key.scope, Scope::parse("read").unwrap());
+    assert_eq!(key.expires_at.unwrap().timestamp(), app.now() + 90 * 24 * 3600);
+    assert!(text(&page).contains("&#60;b&#62;backup") && !text(&ada.get(&app, path).await).contains(&secret));
+    assert_eq!(act(&mut bob, &app, path, &[("revoke", key.id.as_str())]).await.status, 404);
+    assert!(!text(&bob.get(&app, path).await).contains("backup"));
+    assert!(keys.authenticate(&secret).await.unwrap().is_some(), "it is Ada's");
+    let answer = act(&mut ada, &app, path, &[("revoke", key.id.as_str())]).await;
+    assert!(text(&done(&mut ada, &app, &answer).await).contains("You have no API key."));
+    assert!(keys.authenticate(&secret).await.unwrap().is_none());
+    assert!(app.audit_log().contains("api_key.created") && app.audit_log().contains("api_key.revoked"));
 }

@@ -39,6 +39,14 @@ pub struct ApiKeyWithSecret {
     key: ApiKeyView,
 }
 
+impl ApiKeyWithSecret {
+    /// The key itself.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.api_key
+    }
+}
+
 /// A page of API keys.
 #[derive(Debug, Serialize)]
 pub struct ApiKeyPage {
@@ -52,15 +60,21 @@ pub struct ApiKeyPage {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKeyRequest {
-    name: String,
+    /// What it is called.
+    pub(in crate::protocol) name: String,
+    /// Whose it is to be, if a person's.
     #[serde(default)]
-    user_id: Option<UserId>,
+    pub(in crate::protocol) user_id: Option<UserId>,
+    /// Whose, if a client's.
     #[serde(default)]
-    client_id: Option<ClientId>,
-    scope: Scope,
-    resources: Vec<Resource>,
+    pub(in crate::protocol) client_id: Option<ClientId>,
+    /// What it permits.
+    pub(in crate::protocol) scope: Scope,
+    /// Where.
+    pub(in crate::protocol) resources: Vec<Resource>,
+    /// When it ends; never if absent.
     #[serde(default)]
-    expires_at: Option<DateTime<Utc>>,
+    pub(in crate::protocol) expires_at: Option<DateTime<Utc>>,
 }
 
 impl From<ApiKey> for ApiKeyView {

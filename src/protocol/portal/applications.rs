@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::actor;
+use super::{actor, offered_to_keys, own_resources};
 use crate::clients::{AuthMethod, Client, ClientChange, GrantType, Registration};
 use crate::oauth::{ErrorCode, RedirectUri, Resource, Scope};
 use crate::protocol::admin::Administrator;
@@ -45,12 +45,7 @@ pub struct ApplicationChange {
 /// `server_error` when the settings name more than a scope can hold.
 pub fn offered_scope(services: &Services) -> Result<Scope, ProtocolError> {
     let openid = Scope::parse(OF_OPENID).map_err(ProtocolError::server_error)?;
-    let built_in = [&services.resources.users().uri, &services.resources.admin().uri];
-    let servers = services.resources.all().iter().filter(|server| !built_in.contains(&&server.uri));
-    servers
-        .map(|server| &server.scope)
-        .try_fold(openid, |scope, more| scope.union(more))
-        .map_err(ProtocolError::server_error)
+    openid.union(&offered_to_keys(services)?).map_err(ProtocolError::server_error)
 }
 
 /// The person's applications.
@@ -104,8 +99,7 @@ pub async fn register_application(
 
 /// Those of the settings that the scope is for; without any, the first.
 fn resources(services: &Services, scope: &Scope) -> Vec<Resource> {
-    let built_in = [&services.resources.users().uri, &services.resources.admin().uri];
-    let all = || services.resources.all().iter().filter(|server| !built_in.contains(&&server.uri));
+    let all = || own_resources(services);
     let meant = all().filter(|server| server.scope.iter().any(|token| scope.contains(token)));
     let meant: Vec<Resource> = meant.map(|server| server.uri.clone()).collect();
     if meant.is_empty() { all().take(1).map(|server| server.uri.clone()).collect() } else { meant }

@@ -1,10 +1,12 @@
 //! What people do with their own accounts: every function acts for whoever is signed in, and on nobody else's things.
 //! Every change is audited before it takes effect.
 
+mod api_keys;
 mod applications;
 mod password;
 mod second_factor;
 
+pub use api_keys::{create_api_key, own_api_keys, revoke_api_key};
 pub use applications::{
     ApplicationChange, NewApplication, applications, change_application, delete_application,
     find_application, offered_scope, register_application, rotate_application_secret,
@@ -17,7 +19,8 @@ use super::authorize::Present;
 use super::users::{self, Keeper};
 use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind};
-use crate::oauth::{ClientId, ErrorCode, SessionId, Subject};
+use crate::clients::ResourceServer;
+use crate::oauth::{ClientId, ErrorCode, Scope, SessionId, Subject};
 use crate::tokens::Whole;
 use crate::users::AccountChange;
 
@@ -76,6 +79,21 @@ pub async fn withdraw_consent(
         if known { Ok(()) } else { Err(unknown()) }
     })
     .await
+}
+
+/// What a person's API key may permit: what the resources of the settings know.
+///
+/// # Errors
+/// `server_error` when the settings name more than a scope can hold.
+pub fn offered_to_keys(services: &Services) -> Result<Scope, ProtocolError> {
+    let mut scopes = own_resources(services).map(|server| &server.scope);
+    scopes.try_fold(Scope::default(), |all, more| all.union(more)).map_err(ProtocolError::server_error)
+}
+
+/// The resources that people may open to programs of their own: those of the settings, not the built-in ones.
+fn own_resources(services: &Services) -> impl Iterator<Item = &ResourceServer> {
+    let built_in = [&services.resources.users().uri, &services.resources.admin().uri];
+    services.resources.all().iter().filter(move |server| !built_in.contains(&&server.uri))
 }
 
 /// Changes the person's own account.

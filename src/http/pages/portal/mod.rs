@@ -1,5 +1,6 @@
 //! The portal: what people see and change of their own accounts. One file a page.
 
+pub(in crate::http) mod api_keys;
 pub(in crate::http) mod applications;
 pub(in crate::http) mod consents;
 pub(in crate::http) mod password;

@@ -65,12 +65,13 @@ impl<'a> Shell<'a> {
     }
 }
 
-const PORTAL: [(&str, &str); 6] = [
+const PORTAL: [(&str, &str); 7] = [
     ("/account", "Profile"),
     ("/account/password", "Password"),
     ("/account/second-factor", "Second factor"),
     ("/account/sessions", "Sessions"),
     ("/account/consents", "Access"),
+    ("/account/api-keys", "API keys"),
     ("/account/applications", "My applications"),
 ];
 

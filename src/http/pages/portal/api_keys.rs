@@ -1,0 +1,101 @@
+use actix_web::web;
+use askama::Template;
+use chrono::TimeDelta;
+
+use super::{curable, words};
+use crate::http::State;
+use crate::http::pages::fields::{text, value};
+use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
+use crate::oauth::Scope;
+use crate::protocol::{Params, ProtocolError, portal};
+
+const PLACE: &str = "/account/api-keys";
+
+/// The longest life that the form offers, in days.
+const LONGEST: i64 = 3650;
+
+#[derive(Template)]
+#[template(path = "portal/api_keys.html")]
+struct ApiKeysPage<'a> {
+    shell: Shell<'a>,
+    keys: Vec<KeyRow>,
+    name: String,
+    days: String,
+    /// What may be chosen, and whether it is.
+    scopes: Vec<(String, bool)>,
+}
+
+struct KeyRow {
+    id: String,
+    name: String,
+    scope: String,
+    made: String,
+    ends: String,
+    used: String,
+}
+
+/// The person's API keys, and the form of a new one.
+pub(in crate::http) async fn get(state: web::Data<State>, visitor: Visitor) -> Answered {
+    page(&state, &visitor, &Params::default(), None).await
+}
+
+/// Makes a key, or revokes one.
+pub(in crate::http) async fn act(state: web::Data<State>, visitor: Visitor, form: Form) -> Answered {
+    let (services, present) = (&state.services, &visitor.present);
+    if let Some(id) = form.one("revoke") {
+        portal::revoke_api_key(services, present, id).await?;
+        return after(&state, &visitor, (PLACE, Notice::done("The API key is revoked.")));
+    }
+    let created = match read(&state, &form) {
+        Ok(new) => portal::create_api_key(services, present, new).await,
+        Err(error) => Err(error),
+    };
+    match created {
+        Ok(created) => {
+            let notice = Notice::done("You have a new API key.");
+            let notice = notice.with_secrets("This is the key.", [created.secret().clone()]);
+            after(&state, &visitor, (PLACE, notice))
+        }
+        Err(error) => page(&state, &visitor, &form, Some(&curable(error)?)).await,
+    }
+}
+
+type New = (String, Scope, Option<chrono::DateTime<chrono::Utc>>);
+
+fn read(state: &State, form: &Params<'_>) -> Result<New, ProtocolError> {
+    let offered = portal::offered_to_keys(&state.services)?;
+    let chosen: Vec<&str> = offered.iter().filter(|token| is_chosen(form, token)).collect();
+    let days = form.one("days").map(str::parse::<i64>).transpose().ok().flatten();
+    let wrong = || ProtocolError::invalid_request(format!("days must be a number from 1 to {LONGEST}"));
+    let days = match form.one("days") {
+        None => None,
+        Some(_) => Some(days.filter(|days| (1..=LONGEST).contains(days)).ok_or_else(wrong)?),
+    };
+    let ends = days.map(|days| state.services.clock.now() + TimeDelta::days(days));
+    Ok((text(form, "name"), value("scope", &chosen.join(" "), Scope::parse)?, ends))
+}
+
+fn is_chosen(form: &Params<'_>, token: &str) -> bool {
+    form.one(&format!("scope:{token}")) == Some("yes")
+}
+
+async fn page(state: &State, visitor: &Visitor, form: &Params<'_>, problem: Option<&str>) -> Answered {
+    let keys = portal::own_api_keys(&state.services, &visitor.present).await?;
+    let offered = portal::offered_to_keys(&state.services)?;
+    let rows = keys.into_iter().map(|key| KeyRow {
+        id: key.id.to_string(),
+        name: key.name,
+        scope: key.scope.to_string(),
+        made: words::date(key.created_at),
+        ends: key.expires_at.map_or_else(|| "never".to_owned(), words::date),
+        used: key.last_used_at.map_or_else(|| "never".to_owned(), words::date),
+    });
+    let template = ApiKeysPage {
+        shell: Shell::new(state, visitor, PLACE).with_problem(problem),
+        keys: rows.collect(),
+        name: text(form, "name"),
+        days: text(form, "days"),
+        scopes: offered.iter().map(|token| (token.to_owned(), is_chosen(form, token))).collect(),
+    };
+    Ok(show(problem, &template))
+}

@@ -1,5 +1,6 @@
 //! Signing in: passwords, second factors, tries.
 
+use signet::oauth::Secret;
 use signet::users::Enrollment;
 
 use crate::browser::{Browser, PASSWORD, ada, location, parameter, register, request, shop, state, text};
@@ -83,6 +84,27 @@ fn totp(app: &TestApp, enrollment: &Enrollment) -> String {
         .build()
         .unwrap();
     totp.generate(u64::try_from(app.now()).unwrap()).to_string()
+}
+
+#[actix_web::test]
+async fn a_password_that_was_changed_meanwhile_lets_nobody_in_by_a_second_factor() {
+    let app = TestApp::start().await;
+    let account = ada(&app).await;
+    register(&app, shop()).await;
+    let services = &app.app.state.services;
+    let enrollment = services.second_factors.enroll(&account.id, "ada@example.com").await.unwrap();
+    services.second_factors.confirm(&account.id, &totp(&app, &enrollment)).await.unwrap().unwrap();
+    app.pass(std::time::Duration::from_secs(60)).await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    let halfway = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    let changed = Secret::new("another sentence that nobody guesses".to_owned());
+    services.accounts.set_password(&account.id, &changed).await.unwrap();
+    let code = totp(&app, &enrollment);
+    let members = [("state", &*state(&halfway)), ("code", &*code)];
+    let refused = browser.post(&app, "/oauth2/second-factor", &members).await;
+    assert_eq!(refused.status, 400);
+    assert!(!browser.cookies.contains_key("signet-session"));
 }
 
 #[actix_web::test]

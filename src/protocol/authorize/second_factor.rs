@@ -26,6 +26,8 @@ pub struct SecondFactorForm {
 struct Halfway {
     goal: Goal,
     user: UserId,
+    /// As it was when the password was right: a password that was changed since lets nobody in.
+    sign_in_generation: u64,
 }
 
 /// The form for a request of somebody whose password was right.
@@ -34,7 +36,7 @@ pub(super) fn form(
     (goal, requester): (Goal, Option<Requester>),
     (account, holder): (&Account, &Secret),
 ) -> Result<SecondFactorForm, ProtocolError> {
-    let halfway = Halfway { goal, user: account.id.clone() };
+    let halfway = Halfway { goal, user: account.id.clone(), sign_in_generation: account.sign_in_generation };
     Ok(SecondFactorForm {
         state: form::seal(services, Purpose::SecondFactor, holder, halfway)?,
         requester,
@@ -59,7 +61,9 @@ pub async fn second_factor(
     };
     let requester = halfway.goal.requester(services)?;
     let account = services.accounts.find(&halfway.user).await.map_err(ProtocolError::from)?;
-    let Some(account) = account.filter(|account| !account.disabled) else {
+    let unchanged =
+        |account: &Account| !account.disabled && account.sign_in_generation == halfway.sign_in_generation;
+    let Some(account) = account.filter(unchanged) else {
         return Err(Interrupted::stale(halfway.goal.location(services)));
     };
     let again = |problem| -> Result<SignedIn, Interrupted> {
@@ -80,5 +84,5 @@ pub async fn second_factor(
                 return again(Problem::Wrong);
             }
         };
-    session::start(services, &halfway.goal, (&account, amr), browser).await.map_err(Interrupted::from)
+    session::start(services, &halfway.goal, (&account, amr), browser).await
 }

@@ -125,7 +125,7 @@ pub async fn sign_in(
         let form = second_factor::form(services, (goal, requester), (&account, &browser.holder))?;
         return Ok(SignedIn::SecondFactor(Box::new(form)));
     }
-    session::start(services, &goal, (&account, &["pwd"]), browser).await.map_err(Interrupted::from)
+    session::start(services, &goal, (&account, &["pwd"]), browser).await
 }
 
 /// Whose name and password these are, if the throttle lets the try be looked at.

@@ -284,11 +284,23 @@ fn the_sample_in_the_documentation_names_every_setting_and_loads() {
     let sample = DOCUMENT.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     given(sample, &[]).unwrap();
     for setting in SETTINGS {
-        let name = setting.key.rsplit('.').next().unwrap();
-        let named =
-            sample.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{name} =")));
+        // A table whose keys are not settings is named by its section.
+        let line_of = match setting.key.strip_suffix(".*") {
+            Some(section) => format!("[{section}]"),
+            None => format!("{} =", setting.key.rsplit('.').next().unwrap()),
+        };
+        let named = sample.lines().any(|line| line.trim_start_matches("# ").starts_with(&line_of));
         assert!(named, "the sample does not name {}", setting.key);
     }
+}
+
+#[test]
+fn scopes_are_described_by_name() {
+    let toml = "[pages.scope_descriptions]\nread = \"See\"\n\"orders.read\" = \"See orders\"";
+    let described = given(toml, &[]).unwrap().pages.scope_descriptions;
+    assert_eq!(described["read"], "See");
+    assert_eq!(described["orders.read"], "See orders");
+    assert!(given("[pages.scope_descriptions]\nread = 1", &[]).is_err());
 }
 
 #[test]

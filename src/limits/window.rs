@@ -293,6 +293,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_key_did_without_room_is_not_forgotten_when_there_is_some() {
+        let (windows, clock) = windows(2, 2000, 1);
+        windows.spend(&0);
+        // Another key of the same part: it adds no window of its own.
+        let shares = |key: &u32| {
+            let before = windows.keys();
+            windows.spend(key);
+            windows.keys() == before
+        };
+        let key = (1..10_000).find(shares).unwrap();
+        clock.advance(Duration::from_millis(900));
+        assert!(windows.spend(&key).admitted);
+        clock.advance(Duration::from_millis(1200));
+        assert!(windows.spend(&key).admitted);
+        assert!(!windows.spend(&key).admitted, "a window of its own would let this through");
+        clock.advance(Duration::from_millis(800));
+        assert!(windows.spend(&key).admitted);
+    }
+
+    #[test]
     fn keys_are_forgotten_and_their_number_is_bounded() {
         let (windows, clock) = windows(3, 1000, 10);
         for key in 0..100_000 {

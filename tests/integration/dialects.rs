@@ -42,7 +42,7 @@ fn bare(token: &str) -> (Value, serde_json::Map<String, Value>) {
 #[actix_web::test]
 async fn a_persons_grant_is_the_same_in_every_dialect() {
     let world = World::start().await;
-    let (id, secret) = world.client().clone();
+    let (id, secret) = world.client();
     let mut tokens = Vec::new();
     for path in ["/oauth2/token", "/oauth/token", "/auth/token", "/api/token.php"] {
         let body = code_body(&world.code().await);
@@ -62,7 +62,7 @@ async fn a_persons_grant_is_the_same_in_every_dialect() {
 #[actix_web::test]
 async fn no_dialect_grants_what_the_standard_path_refuses() {
     let world = World::start().await;
-    let (id, secret) = world.client().clone();
+    let (id, secret) = world.client();
     let client = format!("&client_id={id}&client_secret={secret}");
     for path in ["/oauth2/token", "/oauth/token", "/auth/token", "/api/token.php"] {
         let code = world.code().await;
@@ -84,7 +84,7 @@ async fn no_dialect_grants_what_the_standard_path_refuses() {
 #[actix_web::test]
 async fn token_php_takes_a_code_as_its_document_shows() {
     let world = World::start_with(json!({ "require_pkce": false }), |_| {}).await;
-    let (id, secret) = world.client().clone();
+    let (id, secret) = world.client();
     let new = signet::tokens::NewCode {
         grant: world.grant(),
         redirect_uri: Some(CALLBACK.into()),

@@ -183,7 +183,7 @@ async fn a_form_belongs_to_one_browser_and_ends() {
     let answer = theirs.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
     assert_eq!(answer.status, 400);
     assert!(text(&answer).contains("Start again") && !theirs.cookies.contains_key("signet-session"));
-    app.pass(std::time::Duration::from_secs(600)).await;
+    app.pass(std::time::Duration::from_mins(10)).await;
     assert_eq!(mine.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await.status, 400);
     let page = mine.get(&app, &request(&[])).await;
     app.pass(std::time::Duration::from_secs(599)).await;

@@ -115,7 +115,7 @@ async fn the_second_factor_is_asked_for_where_there_is_one() {
     let factors = &app.app.state.services.second_factors;
     let enrollment = factors.enroll(&account.id, "ada@example.com").await.unwrap();
     let codes = factors.confirm(&account.id, &totp(&app, &enrollment)).await.unwrap().unwrap();
-    app.pass(std::time::Duration::from_secs(60)).await;
+    app.pass(std::time::Duration::from_mins(1)).await;
     let mut browser = Browser::default();
     let page = browser.get(&app, &request(&[])).await;
     let halfway = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;

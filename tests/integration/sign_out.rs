@@ -48,7 +48,7 @@ async fn a_hint_signs_its_own_person_out_at_once() {
     let hint = tokens["id_token"].as_str().unwrap();
     let query = encoded(&[("id_token_hint", hint), ("post_logout_redirect_uri", AFTER), ("state", "x y")]);
     // After the token has ended it is still a hint.
-    app.pass(std::time::Duration::from_secs(2 * 3600)).await;
+    app.pass(std::time::Duration::from_hours(2)).await;
     let answer = browser.get(&app, &format!("/oauth2/logout?{query}")).await;
     assert_eq!(location(&answer), format!("{AFTER}?state=x+y"));
     assert!(!is_signed_in(&app, &mut browser).await);

@@ -94,7 +94,7 @@ async fn a_password_that_was_changed_meanwhile_lets_nobody_in_by_a_second_factor
     let services = &app.app.state.services;
     let enrollment = services.second_factors.enroll(&account.id, "ada@example.com").await.unwrap();
     services.second_factors.confirm(&account.id, &totp(&app, &enrollment)).await.unwrap().unwrap();
-    app.pass(std::time::Duration::from_secs(60)).await;
+    app.pass(std::time::Duration::from_mins(1)).await;
     let mut browser = Browser::default();
     let page = browser.get(&app, &request(&[])).await;
     let halfway = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;

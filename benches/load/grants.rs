@@ -34,9 +34,9 @@ struct Target {
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [issuer, client_id, client_secret, redirect_uri, name, password, seconds] = args.try_into().map_err(|_| {
-        "usage: grants ISSUER CLIENT_ID CLIENT_SECRET REDIRECT_URI SIGN_IN_NAME PASSWORD SECONDS"
-    })?;
+    let [issuer, client_id, client_secret, redirect_uri, name, password, seconds] = args.try_into().map_err(
+        |_| "usage: grants ISSUER CLIENT_ID CLIENT_SECRET REDIRECT_URI SIGN_IN_NAME PASSWORD SECONDS",
+    )?;
     let mut target = Target { issuer, client_id, client_secret, redirect_uri, cookies: String::new() };
     target.cookies = sign_in(&target, &name, &password)?;
     let (target, time) = (Arc::new(target), Duration::from_secs(seconds.parse()?));
@@ -111,7 +111,8 @@ fn rotate(target: &Target, time: Duration) -> Outcome<Vec<Duration>> {
 
 fn code(agent: &Agent, target: &Target) -> Outcome<String> {
     let answer = agent.get(authorize(target)?.as_str()).header("Cookie", &target.cookies).call()?;
-    let location = answer.headers().get("Location").ok_or("the browser was not sent back: is it signed in?")?;
+    let location =
+        answer.headers().get("Location").ok_or("the browser was not sent back: is it signed in?")?;
     let url = Url::parse(location.to_str()?)?;
     let code = url.query_pairs().find(|(name, _)| name == "code").map(|(_, code)| code.into_owned());
     Ok(code.ok_or_else(|| format!("no code in {url}"))?)
@@ -172,7 +173,8 @@ fn sign_in(target: &Target, name: &str, password: &str) -> Outcome<String> {
         let action = between(&html, "action=\"", "\"").ok_or("a page without a form")?;
         let mut form: Vec<(&str, &str)> = html.split("<input").skip(1).filter_map(hidden).collect();
         form.extend([("username", name), ("password", password)]);
-        let answer = agent.post(url.join(action)?.as_str()).header("Cookie", joined(&cookies)).send_form(form)?;
+        let answer =
+            agent.post(url.join(action)?.as_str()).header("Cookie", joined(&cookies)).send_form(form)?;
         keep(&mut cookies, &answer);
         let location = answer.headers().get("Location").ok_or("signing in failed")?;
         url = url.join(location.to_str()?)?;

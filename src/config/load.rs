@@ -175,6 +175,7 @@ fn read_limits(reader: &mut Reader) -> LimitsConfig {
         authorize_per_address: per_minute("limits.authorize_per_address"),
         login_per_address: per_minute("limits.login_per_address"),
         registration_per_address: per_minute("limits.registration_per_address"),
+        acts_per_person: per_minute("limits.acts_per_person"),
         api_key: per_minute("limits.api_key"),
     }
 }

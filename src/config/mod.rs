@@ -261,6 +261,8 @@ pub struct LimitsConfig {
     pub login_per_address: u32,
     /// Registrations from one address.
     pub registration_per_address: u32,
+    /// What one person changes on the pages of the portal and the console.
+    pub acts_per_person: u32,
     /// Requests with one API key.
     pub api_key: u32,
 }

@@ -199,6 +199,11 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("10"),
         meaning: "Registrations from one address.",
     },
+    Setting {
+        key: "limits.acts_per_person",
+        default: Some("60"),
+        meaning: "What one person changes on the pages of the portal and the console.",
+    },
     Setting { key: "limits.api_key", default: Some("100"), meaning: "Requests with one API key." },
     Setting {
         key: "api_keys.in_query",

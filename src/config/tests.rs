@@ -355,6 +355,7 @@ fn every_field_is_a_setting() {
         authorize_per_address,
         login_per_address,
         registration_per_address,
+        acts_per_person,
         api_key,
     } = limits;
     let ApiKeysConfig { in_query } = api_keys;
@@ -365,7 +366,7 @@ fn every_field_is_a_setting() {
     count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
     count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
-    count!(in_query apps);
+    count!(in_query apps acts_per_person);
     count!(sealing_period code_lifetime refresh_lifetime idle);
     count!(hashing_permits session_idle absolute);
     count!(service_name scope_descriptions);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{AddressPrefix, Limit, Quota, SlidingWindow};
 use crate::clock::SharedClock;
 use crate::config::LimitsConfig;
-use crate::oauth::{ApiKeyId, ClientId};
+use crate::oauth::{ApiKeyId, ClientId, UserId};
 
 /// A limit by its name, as the headers and the metrics have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,15 @@ pub enum Policy {
     LoginPerAddress,
     /// Registrations from one address.
     RegistrationPerAddress,
+    /// What one person changes on the pages of the portal and the console.
+    ActsPerPerson,
     /// Requests with one API key.
     ApiKey,
 }
 
 impl Policy {
     /// Every policy.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::TokenPerClient,
         Self::TokenPerAddress,
         Self::RevocationPerClient,
@@ -37,6 +39,7 @@ impl Policy {
         Self::AuthorizePerAddress,
         Self::LoginPerAddress,
         Self::RegistrationPerAddress,
+        Self::ActsPerPerson,
         Self::ApiKey,
     ];
 
@@ -51,6 +54,7 @@ impl Policy {
             Self::AuthorizePerAddress => "authorize_per_address",
             Self::LoginPerAddress => "login_per_address",
             Self::RegistrationPerAddress => "registration_per_address",
+            Self::ActsPerPerson => "acts_per_person",
             Self::ApiKey => "apikey",
         }
     }
@@ -96,6 +100,8 @@ pub struct Limits {
     pub login_per_address: Limited<AddressPrefix>,
     /// See [`Policy::RegistrationPerAddress`].
     pub registration_per_address: Limited<AddressPrefix>,
+    /// See [`Policy::ActsPerPerson`].
+    pub acts_per_person: Limited<UserId>,
     /// See [`Policy::ApiKey`].
     pub api_key: Limited<ApiKeyId>,
 }
@@ -124,6 +130,7 @@ impl Limits {
                 config.registration_per_address,
                 clock,
             ),
+            acts_per_person: Limited::new(Policy::ActsPerPerson, config.acts_per_person, clock),
             api_key: Limited::new(Policy::ApiKey, config.api_key, clock),
         }
     }
@@ -137,6 +144,7 @@ impl Limits {
         self.authorize_per_address.sweep();
         self.login_per_address.sweep();
         self.registration_per_address.sweep();
+        self.acts_per_person.sweep();
         self.api_key.sweep();
     }
 
@@ -151,6 +159,7 @@ impl Limits {
             self.authorize_per_address.refused(),
             self.login_per_address.refused(),
             self.registration_per_address.refused(),
+            self.acts_per_person.refused(),
             self.api_key.refused(),
         ]
     }

@@ -119,7 +119,7 @@ const GRANTS: &[&str] = &[
     "urn:ietf:params:oauth:grant-type:token-exchange",
 ];
 const ALGORITHMS: &[&str] = &["ES256", "ES384", "EdDSA", "RS256", "PS256"];
-const POLICIES: [&str; 8] = [
+const POLICIES: [&str; 9] = [
     "token_per_client",
     "token_per_address",
     "revocation_per_client",
@@ -127,6 +127,7 @@ const POLICIES: [&str; 8] = [
     "authorize_per_address",
     "login_per_address",
     "registration_per_address",
+    "acts_per_person",
     "apikey",
 ];
 const ERRORS: &[&str] = &[

@@ -227,6 +227,7 @@ async fn access_that_was_taken_away_is_asked_for_anew_and_can_not_be_refreshed()
     assert!(text(&ada.get(&app, path).await).contains("The Shop"));
     let mut bob = signed_in(&app, BOB, path).await;
     assert_eq!(act(&mut bob, &app, path, &[("client_id", "shop")]).await.status, 404, "it is not Bob's");
+    assert!(!app.audit_log().contains("consent.withdrawn"), "what was never allowed leaves nothing behind");
     assert!(app.is_active(access).await);
     app.clock.advance(Duration::from_secs(1));
     let answer = act(&mut ada, &app, path, &[("client_id", "shop")]).await;
@@ -239,6 +240,25 @@ async fn access_that_was_taken_away_is_asked_for_anew_and_can_not_be_refreshed()
     app.send(form("/oauth2/token", &body).insert_header(basic(client))).await.refused(400, "invalid_grant");
     let asked = ada.get(&app, &request(&[])).await;
     assert!(text(&asked).contains("name=\"decision\""), "the person is asked again");
+}
+
+#[actix_web::test]
+async fn one_person_can_not_change_things_without_end() {
+    let app = app_with_two().await;
+    let (mut ada, mut bob) = (signed_in(&app, ADA, "/account").await, signed_in(&app, BOB, "/account").await);
+    for _ in 0..60 {
+        act(&mut ada, &app, "/account", &[("name", "Ada")]).await;
+    }
+    let refused = act(&mut ada, &app, "/account", &[("name", "Too many")]).await;
+    assert!(refused.status == 429 && refused.header("retry-after").is_some());
+    assert!(!text(&ada.get(&app, "/account").await).contains("Too many"));
+    assert_eq!(
+        act(&mut bob, &app, "/account", &[("name", "Bob")]).await.status,
+        303,
+        "nobody else is held up"
+    );
+    app.pass(Duration::from_mins(1)).await;
+    assert_eq!(act(&mut ada, &app, "/account", &[("name", "Ada")]).await.status, 303);
 }
 
 #[actix_web::test]

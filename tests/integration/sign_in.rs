@@ -1,5 +1,6 @@
 //! Signing in: passwords, second factors, tries.
 
+use actix_web::http::Method;
 use signet::oauth::Secret;
 use signet::users::Enrollment;
 
@@ -71,6 +72,24 @@ async fn tries_are_counted_and_a_known_device_is_let_in() {
     assert_eq!(refused, 5);
     let page = owner.get(&app, &request(&[("prompt", "login")])).await;
     assert_eq!(owner.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await.status, 303);
+}
+
+#[actix_web::test]
+async fn an_administrator_who_sets_a_password_forgets_strangers_tries() {
+    let app = TestApp::start().await;
+    let account = ada(&app).await;
+    register(&app, shop()).await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    for _ in 0..10 {
+        browser.sign_in(&app, &page, ("ada@example.com", "guess")).await;
+    }
+    let new = "another sentence that nobody guesses";
+    assert_eq!(browser.sign_in(&app, &page, ("ada@example.com", new)).await.status, 429);
+    let change = serde_json::json!({ "password": new });
+    let path = format!("/admin/users/{}", account.id);
+    assert_eq!(app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
+    assert_eq!(browser.sign_in(&app, &page, ("ada@example.com", new)).await.status, 303);
 }
 
 /// What the authenticator app shows now.

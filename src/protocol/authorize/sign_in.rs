@@ -134,6 +134,8 @@ pub(in crate::protocol) async fn check(
     (username, password): (&str, &Secret),
     browser: &Browser,
 ) -> Result<Result<Account, Problem>, ProtocolError> {
+    // Before it is counted: what names the same account counts as the same name.
+    let username = username.trim();
     if username.is_empty() || password.expose().is_empty() {
         return Ok(Err(Problem::Wrong));
     }

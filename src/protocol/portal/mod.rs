@@ -40,6 +40,9 @@ pub async fn rename(services: &Services, present: &Present, name: String) -> Res
 pub async fn end_session(services: &Services, present: &Present, sid: &str) -> Result<(), ProtocolError> {
     let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such session");
     let sid = SessionId::parse(sid).map_err(|_| unknown())?;
+    if !services.sessions.of_user(&present.account.id).await?.iter().any(|session| session.sid == sid) {
+        return Err(unknown());
+    }
     services.audit.record(event(EventKind::SessionEnded, present)).await?;
     services.sessions.end(&present.account.id, &sid).await?.map(drop).ok_or_else(unknown)
 }
@@ -70,13 +73,18 @@ pub async fn withdraw_consent(
 ) -> Result<(), ProtocolError> {
     let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such application");
     let client_id = ClientId::parse(client_id).map_err(|_| unknown())?;
+    let consents = services.consents.of_user(&present.account.id).await?;
+    if !consents.iter().any(|consent| consent.client_id == client_id) {
+        return Err(unknown());
+    }
     let event = event(EventKind::ConsentWithdrawn, present).client(&client_id);
     audited(services, event, async {
-        // The consent first: whoever comes in between is asked again.
-        let known = services.consents.withdraw(&present.account.id, &client_id).await?;
         let granted = Whole::Granted(client_id.clone(), Subject::from(&present.account.id));
+        // Before, so that a crash in between leaves nothing valid behind; after, for what was granted meanwhile.
         services.revocations.revoke_before_now(&granted).await?;
-        if known { Ok(()) } else { Err(unknown()) }
+        services.consents.withdraw(&present.account.id, &client_id).await?;
+        services.revocations.revoke_before_now(&granted).await?;
+        Ok(())
     })
     .await
 }

@@ -91,6 +91,10 @@ pub async fn change(
     // Nobody is signed out by what is refused anyway.
     account.with(&change)?;
     audited(services, event, async {
+        // Who sets a password or lets somebody in again vouches for the owner: strangers' tries are forgotten.
+        if change.password.is_some() || change.disabled == Some(false) {
+            services.login_throttle.recovered(account.id.as_str()).await?;
+        }
         if !change.signs_out() {
             return Ok(services.accounts.update(&account.id, &change).await?);
         }

@@ -25,8 +25,15 @@ use crate::protocol::{Params, ProtocolError};
 const RECENT: i64 = 15 * 60;
 
 /// The paths that ask for that.
-const NEED_RECENT: [&str; 3] =
-    ["/console/keys/rotate", "/console/keys/{kid}/compromise", "/account/second-factor"];
+const NEED_RECENT: [&str; 7] = [
+    "/console/keys/rotate",
+    "/console/keys/{kid}/compromise",
+    "/console/new-client",
+    "/console/clients/{client_id}",
+    "/console/users/{id}",
+    "/account/second-factor",
+    "/account/api-keys",
+];
 
 /// Who looks at a page: present in every handler of the portal and the console, put there by [`guard`].
 #[derive(Clone)]
@@ -114,6 +121,9 @@ pub(in crate::http) async fn guard(
     }
     let is_act = *request.method() == Method::POST;
     if is_act {
+        if let Err(exceeded) = state.services.limits.acts_per_person.spend(&seen.present.account.id) {
+            return Ok(request.into_response(failure(&state, &exceeded.into(), None)));
+        }
         match form(&mut request, &seen.present.cookie).await {
             Ok(form) => _ = request.extensions_mut().insert(form),
             Err(error) => {

@@ -221,6 +221,33 @@ async fn nobody_gives_takes_or_reveals_an_admin_scope_they_do_not_hold() {
 }
 
 #[actix_web::test]
+async fn who_does_not_keep_the_users_reaches_them_by_no_key_and_no_client() {
+    let app = TestApp::start().await;
+    let person = json!({ "name": "Alice", "email": "alice@example.com" });
+    let person = app.administer(Method::POST, "/admin/users", Some(person)).await.json();
+    let keeper = json!({
+        "client_id": "keeper", "client_name": "Keeper", "scope": "users:read users:write",
+        "resources": [format!("{ISSUER}/users")],
+    });
+    let token = app.token(app.admin(), "scope=signet:clients signet:api-keys").await.access_token();
+    let act = |path: &str, body: &Value| {
+        app.send(TestRequest::post().uri(path).insert_header(bearer(&token)).set_json(body))
+    };
+    act("/admin/clients", &keeper).await.refused(403, "insufficient_scope");
+    assert_eq!(app.administer(Method::POST, "/admin/clients", Some(keeper)).await.status, 201);
+    act("/admin/clients/keeper/secret", &json!({})).await.refused(403, "insufficient_scope");
+    let by_client = json!({
+        "name": "k", "client_id": "keeper", "scope": "users:write", "resources": [format!("{ISSUER}/users")],
+    });
+    act("/admin/api-keys", &by_client).await.refused(403, "insufficient_scope");
+    let as_person = json!({
+        "name": "k", "user_id": person["id"], "scope": "read", "resources": ["http://127.0.0.1:9000"],
+    });
+    act("/admin/api-keys", &as_person).await.refused(403, "insufficient_scope");
+    assert_eq!(app.administer(Method::POST, "/admin/api-keys", Some(as_person)).await.status, 201);
+}
+
+#[actix_web::test]
 async fn a_demoted_administrator_loses_what_its_tokens_still_say() {
     let app = TestApp::start().await;
     let second = json!({

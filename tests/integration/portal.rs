@@ -317,6 +317,22 @@ async fn an_application_is_registered_changed_renewed_and_deleted_by_its_owner_o
 }
 
 #[actix_web::test]
+async fn an_account_that_is_deleted_takes_its_applications_along() {
+    let app = app_with_two().await;
+    let path = "/account/applications";
+    let mut ada = signed_in(&app, ADA, path).await;
+    let members = [("client_name", "Notes"), ("redirect_uris", CALLBACK), ("scope:read", "yes")];
+    let own = location(&act(&mut ada, &app, path, &members).await);
+    let client_id = own.rsplit('/').next().unwrap();
+    let owner = app.app.state.services.clients.find(client_id).unwrap().owner.clone().unwrap();
+    let deleted =
+        app.administer(actix_web::http::Method::DELETE, &format!("/admin/users/{owner}"), None).await;
+    assert_eq!(deleted.status, 204);
+    assert!(app.app.state.services.clients.find(client_id).is_none());
+    assert!(app.audit_log().contains("client.deleted"));
+}
+
+#[actix_web::test]
 async fn an_application_never_gets_what_is_not_offered() {
     let app = app_with_two().await;
     let path = "/account/applications";

@@ -134,7 +134,8 @@ pub async fn list(
 /// Makes an API key; the answer holds its secret.
 ///
 /// # Errors
-/// `invalid_request` with the reason, `conflict` when its owner has too many.
+/// `invalid_request` with the reason, `insufficient_scope` when it would do more than the administrator may, `conflict`
+/// when its owner has too many.
 pub async fn create(
     services: &Services,
     administrator: &Administrator,
@@ -145,6 +146,10 @@ pub async fn create(
         (None, Some(client)) => ApiKeyOwner::Client(client),
         _ => return Err(ProtocolError::invalid_request("name one of user_id and client_id")),
     };
+    administrator.may_touch(&request.scope)?;
+    if let ApiKeyOwner::User(user) = &owner {
+        administrator.may_speak_for(user)?;
+    }
     let ApiKeyRequest { name, scope, resources, expires_at, .. } = request;
     let new = NewApiKey { name, owner, scope, resources, expires_at };
     check(services, &new).await?;

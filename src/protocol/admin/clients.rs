@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Administrator, api_keys, audited};
-use crate::audit::EventKind;
+use crate::audit::{Event, EventKind};
 use crate::clients::{AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registration};
 use crate::oauth::{
     Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, UserId, WebUri,
@@ -247,12 +247,20 @@ pub async fn delete(
 ) -> Result<(), ProtocolError> {
     let client = find(services, client_id)?;
     administrator.may_touch(&client.scope)?;
-    let event = administrator.event(EventKind::ClientDeleted).client(&client.client_id);
-    audited(services, event, async {
+    remove(services, administrator.event(EventKind::ClientDeleted), &client).await
+}
+
+/// Deletes a client with all that it was given. Who may do so is not checked.
+pub(in crate::protocol) async fn remove(
+    services: &Services,
+    event: Event,
+    client: &Client,
+) -> Result<(), ProtocolError> {
+    audited(services, event.client(&client.client_id), async {
         // Before, so that a crash in between leaves nothing valid behind; after, for what was issued meanwhile.
         let whole = Whole::Client(client.client_id.clone());
         services.revocations.revoke_before_now(&whole).await?;
-        services.clients.delete(client_id).await?;
+        services.clients.delete(client.client_id.as_str()).await?;
         api_keys::revoke_of(services, &ApiKeyOwner::Client(client.client_id.clone())).await?;
         services.revocations.revoke_before_now(&whole).await?;
         Ok(())

@@ -13,8 +13,15 @@ use std::net::IpAddr;
 
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::ADMIN_SCOPE;
-use crate::oauth::{ErrorCode, Scope};
+use crate::oauth::{ErrorCode, Scope, UserId};
 use crate::protocol::{ProtocolError, Services};
+
+/// What it takes to keep the users.
+const USERS: &str = "signet:users";
+
+fn exceeds() -> ProtocolError {
+    ProtocolError::new(ErrorCode::InsufficientScope, "what is asked for exceeds your own admin scope")
+}
 
 /// Who administers, and how far.
 #[derive(Clone, Debug)]
@@ -47,16 +54,20 @@ impl Administrator {
         }
     }
 
-    /// Nobody gives, takes or reveals an admin scope that they do not hold.
+    /// Nobody gives, takes or reveals an admin scope that they do not hold, nor a scope of the users API without
+    /// keeping the users themselves.
     fn may_touch(&self, scope: &Scope) -> Result<(), ProtocolError> {
-        let foreign = |token: &&str| Scope::is_admin(token) && !self.scope.contains(token);
-        match scope.iter().find(foreign) {
-            None => Ok(()),
-            Some(_) => Err(ProtocolError::new(
-                ErrorCode::InsufficientScope,
-                "the client's admin scope exceeds your own",
-            )),
-        }
+        let needed = |token: &str| match token.starts_with("users:") {
+            true => !self.scope.contains(USERS),
+            false => Scope::is_admin(token) && !self.scope.contains(token),
+        };
+        if scope.iter().any(needed) { Err(exceeds()) } else { Ok(()) }
+    }
+
+    /// Nobody makes anything that speaks for another person without keeping the users.
+    fn may_speak_for(&self, user: &UserId) -> Result<(), ProtocolError> {
+        let themselves = matches!(&self.actor, Actor::User(actor) if actor == user);
+        if themselves || self.scope.contains(USERS) { Ok(()) } else { Err(exceeds()) }
     }
 }
 

@@ -8,7 +8,7 @@ mod sign_in;
 mod view;
 
 use super::admin::api_keys::revoke_of;
-use super::admin::audited;
+use super::admin::{audited, clients};
 use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind};
 use crate::oauth::{ErrorCode, Subject, UserId};
@@ -123,6 +123,11 @@ pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<()
         services.second_factors.remove(&account.id).await?;
         services.accounts.delete(&account.id).await?;
         revoke_of(services, &ApiKeyOwner::User(account.id.clone())).await?;
+        // Nobody would be left who answers for them.
+        for client in services.clients.of_owner(&account.id) {
+            let event = Event::new(EventKind::ClientDeleted, keeper.actor.clone());
+            clients::remove(services, event, &client).await?;
+        }
         sign_out_everywhere(services, &account.id).await?;
         Ok(())
     })

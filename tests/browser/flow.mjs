@@ -96,7 +96,7 @@ try {
 
     await page.goto(authorize({ client_id: OOB_CLIENT_ID, redirect_uri: 'urn:ietf:wg:oauth:2.0:oob', prompt: 'consent' }));
     await page.click('button[name=decision][value=allow]');
-    await page.waitForSelector('input.code');
+    await page.waitForSelector('code#code');
     await picture(page, look, 'out-of-band');
 
     await page.goto(authorize({ redirect_uri: 'https://elsewhere.example/' }));

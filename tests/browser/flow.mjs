@@ -72,7 +72,7 @@ try {
 
     await page.goto(authorize({ prompt: 'consent' }));
     await picture(page, look, 'sign-in');
-    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('name')), 'username');
+    await page.waitForSelector('input[name=username]:focus');
     await signIn(page, 'not the password');
     await page.waitForSelector('[role=alert]');
     await picture(page, look, 'wrong-password');
@@ -121,6 +121,8 @@ try {
   const context = await browser.newContext({ javaScriptEnabled: false });
   const page = await context.newPage();
   await page.goto(authorize({ prompt: 'consent' }));
+  // The page gives it the focus once it is drawn; what is typed before that goes nowhere.
+  await page.waitForSelector('input[name=username]:focus');
   await page.keyboard.type(SIGN_IN_NAME);
   await page.keyboard.press('Tab');
   await page.keyboard.type(PASSWORD);

@@ -57,11 +57,11 @@ impl Administrator {
     /// Nobody gives, takes or reveals an admin scope that they do not hold, nor a scope of the users API without
     /// keeping the users themselves.
     fn may_touch(&self, scope: &Scope) -> Result<(), ProtocolError> {
-        let needed = |token: &str| match token.starts_with("users:") {
-            true => !self.scope.contains(USERS),
-            false => Scope::is_admin(token) && !self.scope.contains(token),
+        let foreign = |token: &str| {
+            let needed = if token.starts_with("users:") { USERS } else { token };
+            Scope::is_admin(needed) && !self.scope.contains(needed)
         };
-        if scope.iter().any(needed) { Err(exceeds()) } else { Ok(()) }
+        if scope.iter().any(foreign) { Err(exceeds()) } else { Ok(()) }
     }
 
     /// Nobody makes anything that speaks for another person without keeping the users.

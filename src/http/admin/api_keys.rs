@@ -1,21 +1,15 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{Admitted, act};
+use super::{Admitted, act, limit};
 use crate::http::body::{self, Body};
 use crate::http::{State, reply, to_the_end};
-use crate::protocol::ProtocolError;
 use crate::protocol::admin::api_keys;
 
 pub(in crate::http) async fn list(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
     let listed = async {
         let params = body::form(request.query_string().as_bytes())?;
-        let number = |text: &str| {
-            let limit = text.parse().ok().filter(|limit| (1..=1000).contains(limit));
-            limit.ok_or_else(|| ProtocolError::invalid_request("limit must be a number from 1 to 1000"))
-        };
-        let limit = params.one("limit").map(number).transpose()?;
-        api_keys::list(&state.services, params.one("after"), limit).await
+        api_keys::list(&state.services, params.one("after"), limit(&params)?).await
     };
     match listed.await {
         Ok(page) => reply::json(StatusCode::OK, &page),

@@ -1,7 +1,7 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{Admitted, act};
+use super::{Admitted, act, limit};
 use crate::http::body::{self, Body};
 use crate::http::{State, reply, to_the_end};
 use crate::protocol::admin::clients::{self, PageRequest};
@@ -15,14 +15,7 @@ pub(in crate::http) async fn list(state: web::Data<State>, request: HttpRequest)
 }
 
 fn page(params: &Params<'_>) -> Result<PageRequest, ProtocolError> {
-    let number = |text: &str| {
-        let limit = text.parse().ok().filter(|limit| (1..=1000).contains(limit));
-        limit.ok_or_else(|| ProtocolError::invalid_request("limit must be a number from 1 to 1000"))
-    };
-    Ok(PageRequest {
-        after: params.one("after").map(str::to_owned),
-        limit: params.one("limit").map(number).transpose()?,
-    })
+    Ok(PageRequest { after: params.one("after").map(str::to_owned), limit: limit(params)? })
 }
 
 pub(in crate::http) async fn show(state: web::Data<State>, client_id: web::Path<String>) -> HttpResponse {

@@ -1,4 +1,4 @@
-//! What a bare signature costs, by the library that Signet signs with, over a token's worth of bytes: one
+//! What a bare signature costs, by the library that Signet signs with, over as many bytes as the argument says: one
 //! line an algorithm, `sign_ALG MICROSECONDS`, the median of 41 batches.
 
 use std::time::Instant;
@@ -28,8 +28,9 @@ fn measure(name: &str, batch: u32, mut sign: impl FnMut()) {
     println!("sign_{name} {:.2}", micros[BATCHES / 2]);
 }
 
-fn main() -> Result<(), aws_lc_rs::error::Unspecified> {
-    let message = [b'x'; 620];
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let length: usize = std::env::args().nth(1).ok_or("how many bytes are signed?")?.parse()?;
+    let message = vec![b'x'; length];
     let random = SystemRandom::new();
     let es256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
     measure("ES256", 200, || {

@@ -72,11 +72,14 @@ pub(super) fn preflight(open: Open, state: &State, request: &HttpRequest) -> Opt
 /// Lets scripts read the answers of a path.
 pub(super) struct Cors {
     pub(super) open: Open,
+    /// Whose clients' origins.
+    pub(super) state: web::Data<State>,
 }
 
 /// The service around the path's own. Like `observe`, it stands on the hot path and boxes nothing.
 pub(super) struct Crossing<S> {
     open: Open,
+    state: web::Data<State>,
     inner: S,
 }
 
@@ -91,7 +94,7 @@ where
     type Future = Ready<Result<Crossing<S>, ()>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
-        ready(Ok(Crossing { open: self.open, inner }))
+        ready(Ok(Crossing { open: self.open, state: self.state.clone(), inner }))
     }
 }
 
@@ -106,9 +109,8 @@ where
     forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let state = request.app_data::<web::Data<State>>();
         let asked = request.headers().get(header::ORIGIN);
-        let origin = state.zip(asked).and_then(|(state, origin)| self.open.allowed(state, Some(origin)));
+        let origin = asked.and_then(|origin| self.open.allowed(&self.state, Some(origin)));
         Answering { origin, answer: self.inner.call(request) }
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::bearer;
 use super::body::{Body, BodyError};
 use super::limits;
-use crate::oauth::ErrorCode;
+use crate::oauth::{ErrorCode, SignedToken};
 use crate::protocol::ProtocolError;
 
 /// The one table of statuses.
@@ -46,16 +46,36 @@ const USUAL_BODY: usize = 1024;
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     let mut text = Vec::with_capacity(USUAL_BODY);
     match serde_json::to_writer(&mut text, body) {
+        Ok(()) => unstored(status, text),
+        Err(error) => refusal(&ProtocolError::server_error(error)),
+    }
+}
+
+/// A token answer (RFC 6749, section 5.1): `access_token`, and the members of `rest`, of which there is one at least.
+///
+/// A signed token has nothing in it that JSON would escape: it is copied, not searched for such characters.
+pub(super) fn token(access_token: &SignedToken, rest: &impl Serialize) -> HttpResponse {
+    let mut text = Vec::with_capacity(USUAL_BODY);
+    text.extend_from_slice(br#"{"access_token":""#);
+    text.extend_from_slice(access_token.expose().as_bytes());
+    text.push(b'"');
+    let brace = text.len();
+    match serde_json::to_writer(&mut text, rest) {
         Ok(()) => {
-            let mut response = HttpResponse::with_body(status, BoxBody::new(text));
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-            response
+            text[brace] = b',';
+            unstored(StatusCode::OK, text)
         }
         Err(error) => refusal(&ProtocolError::server_error(error)),
     }
+}
+
+fn unstored(status: StatusCode, text: Vec<u8>) -> HttpResponse {
+    let mut response = HttpResponse::with_body(status, BoxBody::new(text));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    response
 }
 
 /// The members of an error answer (RFC 6749, section 5.2).

@@ -217,7 +217,7 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
     } else if path.starts_with("/users") || path.starts_with("/v1/users") {
         config.service(resource.wrap(from_fn(users::guard)).wrap(observe));
     } else if open != Open::No {
-        config.service(resource.wrap(Cors { open }).wrap(observe));
+        config.service(resource.wrap(Cors { open, state: state.clone() }).wrap(observe));
     } else {
         config.service(resource.wrap(observe));
     }

@@ -1,7 +1,7 @@
 //! Changing the ring: read, plan, make what is needed, commit on the condition that nobody else did, and
 //! take the result into use. A crash at any point leaves the old ring or the new one, and both readable.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::draft::{Dates, new_record};
 use super::error::KeyRingError;
 use super::intervene::Refusal;
+use super::making::{Made, generate};
 use super::record::{KeyRingRecord, Origin, PrivateHalf};
 use super::ring::KeyRing;
 use super::schedule::{Step, bootstrap, make_up_for_delay, plan};
@@ -174,7 +175,7 @@ impl KeyRing {
             let mut algorithm =
                 kid.as_ref().and_then(|kid| work.ring.find(kid)).map(|record| record.algorithm);
             if let Step::Create { algorithm: wanted, publish_at, sign_from } = step {
-                let Some(signer) = made.pop_front() else { continue };
+                let Some(signer) = made.take(wanted) else { continue };
                 let lifetime = self.parts.policy.longest_lifetime();
                 let public = signer.public_jwk().key.clone();
                 let mut record = new_record(public, wanted, Dates { publish_at, sign_from, lifetime });
@@ -189,37 +190,30 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Makes, or takes in, the keys that `steps` create, in their order. All at once: at a first start there are two
-    /// RSA keys to be made, each of which takes a tenth of a second.
+    /// Makes, or takes in, the keys that `steps` create. Whatever is made on the way counts as created, also when
+    /// another one fails.
     async fn make(
         &self,
         work: &mut Work,
         steps: &[Step],
         import: Option<&Arc<SoftwareSigner>>,
-    ) -> Result<VecDeque<Arc<dyn Signer>>, KeyRingError> {
+    ) -> Result<Made, KeyRingError> {
         let wanted = steps.iter().filter_map(|step| match step {
             Step::Create { algorithm, .. } => Some(*algorithm),
             _ => None,
         });
-        let under_way: Vec<_> = wanted
-            .map(|algorithm| {
-                let (vault, brought) = (Arc::clone(&self.parts.vault), import.cloned());
-                tokio::task::spawn_blocking(move || match brought {
-                    Some(key) => vault.import(&key),
-                    None => vault.generate(algorithm),
-                })
-            })
-            .collect();
-        let mut made = VecDeque::with_capacity(under_way.len());
-        let mut failed = None;
-        for task in under_way {
-            match task.await.map_err(|_| KeyRingError::Stopping).and_then(|made| Ok(made?)) {
-                Ok(signer) => {
-                    work.created.insert(signer.kid().clone(), Arc::clone(&signer));
-                    made.push_back(signer);
-                }
-                Err(error) => failed = failed.or(Some(error)),
-            }
+        let wanted: Vec<Algorithm> = wanted.collect();
+        if wanted.is_empty() {
+            return Ok(Made::default());
+        }
+        if let Some(key) = import.cloned() {
+            let signer = self.in_vault(move |vault| vault.import(&key)).await?;
+            work.created.insert(signer.kid().clone(), Arc::clone(&signer));
+            return Ok(Made::from_iter([signer]));
+        }
+        let (made, failed) = generate(&self.parts.vault, wanted).await;
+        for signer in made.iter() {
+            work.created.insert(signer.kid().clone(), Arc::clone(signer));
         }
         failed.map_or(Ok(made), Err)
     }

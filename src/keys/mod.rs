@@ -20,6 +20,7 @@ pub mod forecast;
 mod import;
 pub mod intervene;
 mod kek;
+mod making;
 mod operations;
 mod policy;
 mod record;

@@ -97,28 +97,16 @@ struct Claims<'a> {
     iat: i64,
     exp: i64,
     jti: Simple,
-    #[serde(flatten)]
-    person: Option<PersonClaims<'a>>,
-    status: Status<'a>,
-}
-
-/// What is said of a person's authentication (RFC 9068, section 2.2.1).
-#[derive(Serialize)]
-struct PersonClaims<'a> {
-    auth_time: i64,
+    // What is said of a person's authentication: RFC 9068, section 2.2.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acr: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     amr: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<&'a SessionId>,
-}
-
-impl<'a> From<&'a Grant> for PersonClaims<'a> {
-    fn from(grant: &'a Grant) -> Self {
-        let Grant { auth_time, acr, amr, sid, .. } = grant;
-        Self { auth_time: *auth_time, acr: acr.as_deref(), amr, sid: sid.as_ref() }
-    }
+    status: Status<'a>,
 }
 
 #[derive(Serialize)]
@@ -184,7 +172,7 @@ impl AccessTokens {
     /// When the key fails.
     pub fn sign(&self, authorized: &Authorized<'_>, prepared: &Prepared) -> Result<Issued, IssueError> {
         let Prepared { key, place, iat, exp } = prepared;
-        let (iat, exp) = (*iat, *exp);
+        let (iat, exp, person) = (*iat, *exp, authorized.grant);
         let claims = Claims {
             iss: &self.issuer,
             sub: authorized.subject.as_str(),
@@ -197,7 +185,10 @@ impl AccessTokens {
             iat,
             exp,
             jti: uuid::Builder::from_random_bytes(self.entropy.identifier()).into_uuid().simple(),
-            person: authorized.grant.map(PersonClaims::from),
+            auth_time: person.map(|grant| grant.auth_time),
+            acr: person.and_then(|grant| grant.acr.as_deref()),
+            amr: person.map_or(&[], |grant| &grant.amr),
+            sid: person.and_then(|grant| grant.sid.as_ref()),
             status: Status { status_list: Reference { idx: place.idx, uri: place.uri() } },
         };
         Ok(Issued {

@@ -1,5 +1,4 @@
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use serde::Serialize;
 
 use super::{Dialect, standard};
@@ -17,7 +16,6 @@ pub(in crate::http) static OAUTH_TOKEN_JSON: Dialect =
 
 #[derive(Serialize)]
 struct Answer<'a> {
-    access_token: &'a str,
     token_type: &'static str,
     scope: &'a str,
     created_at: i64,
@@ -31,7 +29,6 @@ struct Answer<'a> {
 fn success(granted: &Granted) -> HttpResponse {
     let issued = &granted.issued;
     let answer = Answer {
-        access_token: issued.access_token.expose(),
         token_type: "Bearer",
         scope: issued.scope.as_str(),
         created_at: issued.issued_at,
@@ -39,7 +36,7 @@ fn success(granted: &Granted) -> HttpResponse {
         refresh_token: granted.refresh_token.as_ref().map(Secret::expose),
         id_token: granted.id_token.as_ref().map(SignedToken::expose),
     };
-    reply::json(StatusCode::OK, &answer)
+    reply::token(&issued.access_token, &answer)
 }
 
 #[derive(Serialize)]

@@ -1,5 +1,4 @@
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use serde::Serialize;
 
 use super::Dialect;
@@ -20,8 +19,7 @@ pub(in crate::http) static PHP: Dialect = Dialect {
 };
 
 #[derive(Serialize)]
-struct Answer<'a> {
-    access_token: &'a str,
+struct Answer {
     token_type: &'static str,
     expires_in: i64,
 }
@@ -29,11 +27,10 @@ struct Answer<'a> {
 fn success(granted: &Granted) -> HttpResponse {
     let issued = &granted.issued;
     let answer = Answer {
-        access_token: issued.access_token.expose(),
         token_type: "Bearer",
         expires_in: issued.expires_in,
     };
-    reply::json(StatusCode::OK, &answer)
+    reply::token(&issued.access_token, &answer)
 }
 
 #[derive(Serialize)]

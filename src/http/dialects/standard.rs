@@ -1,5 +1,4 @@
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use serde::Serialize;
 
 use super::Dialect;
@@ -14,7 +13,6 @@ pub(in crate::http) static STANDARD: Dialect =
 /// RFC 6749, section 5.1.
 #[derive(Serialize)]
 struct Answer<'a> {
-    access_token: &'a str,
     token_type: &'static str,
     expires_in: i64,
     scope: &'a str,
@@ -27,12 +25,11 @@ struct Answer<'a> {
 pub(super) fn success(granted: &Granted) -> HttpResponse {
     let issued = &granted.issued;
     let answer = Answer {
-        access_token: issued.access_token.expose(),
         token_type: "Bearer",
         expires_in: issued.expires_in,
         scope: issued.scope.as_str(),
         refresh_token: granted.refresh_token.as_ref().map(Secret::expose),
         id_token: granted.id_token.as_ref().map(SignedToken::expose),
     };
-    reply::json(StatusCode::OK, &answer)
+    reply::token(&issued.access_token, &answer)
 }

@@ -3,6 +3,8 @@
 
 mod accounts;
 mod administration;
+#[path = "../../examples/resource_server/api.rs"]
+mod api;
 mod api_keys;
 mod apps;
 mod architecture;
@@ -14,7 +16,11 @@ mod console;
 mod contract;
 mod crash;
 mod dialects;
+mod document_000;
+mod document_001;
 mod document_002;
+mod document_003;
+mod document_004;
 #[path = "../../examples/resource_server/exchange.rs"]
 mod exchange;
 mod first_start;
@@ -36,6 +42,7 @@ mod portal;
 mod process;
 mod publication;
 mod refresh_tokens;
+mod resource_server_fixture;
 mod revocation;
 mod rotation;
 mod shell;

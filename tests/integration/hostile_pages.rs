@@ -1,14 +1,13 @@
 //! What somebody hostile sends to the pages: nothing of it gets through.
 
 use actix_web::test::TestRequest;
-use signet::clients::Registration;
-use signet::oauth::{RedirectUri, Secret, WebUri};
+use signet::oauth::Secret;
 use signet::users::{Email, NewAccount};
 
 use crate::browser::{
     Browser, CALLBACK, PASSWORD, ada, location, parameter, register, request, shop, state, text,
 };
-use crate::test_app::{ISSUER, TestApp};
+use crate::test_app::TestApp;
 
 async fn service() -> TestApp {
     let app = TestApp::start().await;
@@ -254,75 +253,6 @@ async fn a_planted_or_copied_cookie_is_worth_nothing() {
 }
 
 #[actix_web::test]
-async fn markup_in_any_name_stays_text() {
-    const MARKUP: &str = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>&amp;";
-    let app = TestApp::start().await;
-    let email = Email::parse("ada@example.com").unwrap();
-    let ada = NewAccount { password: Some(Secret::new(PASSWORD.into())), ..NewAccount::new(MARKUP, email) };
-    app.app.state.services.accounts.register(ada).await.unwrap();
-    let link = "https://shop.example.com/?a='<b>\"".replace('"', "%22");
-    let hostile = Registration {
-        client_name: MARKUP.into(),
-        client_uri: WebUri::parse(&link).ok(),
-        logo_uri: WebUri::parse(&link).ok(),
-        ..shop()
-    };
-    register(&app, hostile).await;
-    let mut browser = Browser::default();
-    let harmless = |page: &crate::test_app::Answer| {
-        let text = text(page);
-        for tag in ["<script>", "<img src=x", "onerror=alert(1)>", "<b>"] {
-            assert!(!text.contains(tag), "{tag} in {text}");
-        }
-        text
-    };
-    let page = browser.get(&app, &request(&[("login_hint", MARKUP), ("prompt", "select_account")])).await;
-    assert!(harmless(&page).contains("&#60;script&#62;"));
-    harmless(&browser.sign_in(&app, &page, (MARKUP, MARKUP)).await);
-    let page = browser.get(&app, &request(&[("state", MARKUP), ("response_mode", "form_post")])).await;
-    let next = location(&browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await);
-    let page = browser.get(&app, &next).await;
-    assert!(harmless(&page).contains("You are signed in as"));
-    harmless(&browser.decide(&app, &page, "allow").await);
-    harmless(&browser.get(&app, "/oauth2/logout").await);
-    harmless(&browser.get(&app, &request(&[("client_id", MARKUP)])).await);
-    harmless(&browser.get(&app, &request(&[("redirect_uri", MARKUP)])).await);
-}
-
-#[actix_web::test]
-async fn no_header_of_a_request_changes_where_it_leads() {
-    let app = service().await;
-    let spoofed = [
-        ("Host", "evil.example"),
-        ("X-Forwarded-Host", "evil.example"),
-        ("X-Forwarded-Proto", "https"),
-        ("X-Forwarded-Prefix", "/evil"),
-        ("Forwarded", "host=evil.example;proto=https"),
-        ("X-Original-URL", "/evil"),
-        ("Origin", "https://evil.example"),
-        ("Referer", "https://evil.example/"),
-    ];
-    let mut browser = Browser::default();
-    browser.allow(&app, &request(&[])).await;
-    for header in spoofed {
-        let get = TestRequest::get().uri("/oauth2/authorize").insert_header(header);
-        assert!(!text(&browser.send(&app, get).await).contains("evil"), "{header:?}");
-        let asking = request(&[]);
-        let get = TestRequest::get().uri(&asking).insert_header(header);
-        assert_eq!(parameter(&browser.send(&app, get).await, "iss").as_deref(), Some(ISSUER), "{header:?}");
-        let page = browser.get(&app, &request(&[("prompt", "login")])).await;
-        let body = crate::browser::encoded(&[
-            ("state", &state(&page)),
-            ("username", "ada@example.com"),
-            ("password", PASSWORD),
-        ]);
-        let post = crate::test_app::form("/oauth2/sign-in", &body).insert_header(header);
-        let answer = browser.send(&app, post).await;
-        assert!(location(&answer).starts_with(&format!("{ISSUER}/")), "{header:?}");
-    }
-}
-
-#[actix_web::test]
 async fn every_page_is_locked_down() {
     let app = service().await;
     let mut browser = Browser::default();
@@ -372,18 +302,4 @@ async fn cookies_are_out_of_reach() {
         }
         assert!(!cookie.contains("Domain"), "{cookie}");
     }
-}
-
-#[actix_web::test]
-async fn a_redirect_uri_keeps_its_own_query_and_takes_no_headers() {
-    let app = TestApp::start().await;
-    ada(&app).await;
-    let uri = "https://shop.example.com/callback?tenant=1";
-    register(&app, Registration { redirect_uris: vec![RedirectUri::parse(uri).unwrap()], ..shop() }).await;
-    let injected = "a\r\nSet-Cookie: stolen=1\r\n\r\n<html>";
-    let mut browser = Browser::default();
-    let answer = browser.allow(&app, &request(&[("redirect_uri", uri), ("state", injected)])).await;
-    assert!(location(&answer).starts_with(&format!("{uri}&code=")));
-    assert_eq!(parameter(&answer, "state").as_deref(), Some(injected));
-    assert!(!answer.headers.get_all("set-cookie").any(|c| c.to_str().unwrap().contains("stolen")));
 }

@@ -284,5 +284,5 @@ async fn nothing_comes_of_the_shorter_words_that_the_standard_would_refuse() {
     let token = site.exchange(&code).await.access_token();
     // The token is one for Signet's own person, whom no resource server was asked to let in.
     let api = ResourceServer::beside(&site.app);
-    assert_eq!(api.send(TestRequest::get().uri("/products").insert_header(bearer(&token))).await.status, 403);
+    assert_eq!(api.products(&token).await.status, 403);
 }

@@ -8,7 +8,7 @@ use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 
 use crate::resource_server_fixture::ResourceServer;
-use crate::test_app::{Answer, TestApp, bearer};
+use crate::test_app::{Answer, TestApp};
 
 /// A POST of a JSON text to the document's one path.
 fn post(body: impl Into<String>) -> TestRequest {
@@ -64,14 +64,13 @@ async fn the_curl_sample_runs() {
 async fn the_token_opens_the_remaining_apis_until_it_expires_and_then_one_simply_asks_again() {
     let app = TestApp::start().await;
     let api = ResourceServer::beside(&app);
-    let products = |token: &str| api.send(TestRequest::get().uri("/products").insert_header(bearer(token)));
     let (token, expires_in) = printed(&app.send(post(payload(&app).to_string())).await);
-    assert_eq!(products(&token).await.status, 200);
+    assert_eq!(api.products(&token).await.status, 200);
     // A minute more: a resource server makes allowance for clocks that differ.
     app.pass(Duration::from_secs(60 + u64::try_from(expires_in).unwrap())).await;
-    assert_eq!(products(&token).await.status, 401);
+    assert_eq!(api.products(&token).await.status, 401);
     let (token, _) = printed(&app.send(post(payload(&app).to_string())).await);
-    assert_eq!(products(&token).await.status, 200);
+    assert_eq!(api.products(&token).await.status, 200);
 }
 
 #[actix_web::test]

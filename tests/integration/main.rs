@@ -28,6 +28,7 @@ mod forged_introspection;
 mod forged_tokens;
 mod forgeries;
 mod grants_fixture;
+mod hostile_forms;
 mod hostile_pages;
 mod key_exchange;
 mod key_ring;

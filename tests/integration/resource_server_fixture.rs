@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::api;
 use crate::exchange::{KeyExchange, exchange_api_key};
-use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp};
+use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, bearer};
 
 /// Serves the service's public routes on a port of its own; gives their address.
 pub(crate) fn listen(app: &TestApp) -> String {
@@ -52,6 +52,11 @@ impl ResourceServer {
         let verifier = Verifier::builder(ISSUER).audience(RESOURCE).clock(app.clock.clone());
         let verifier = verifier.fetch(At { url, http }).build().unwrap();
         Self { verifier, exchange: web::Data::new(exchange) }
+    }
+
+    /// Asks it for what a token with the scope `read` opens.
+    pub(crate) async fn products(&self, token: &str) -> Answer {
+        self.send(TestRequest::get().uri("/products").insert_header(bearer(token))).await
     }
 
     /// Sends it a request.

@@ -88,11 +88,20 @@ impl TestApp {
 
     /// A service with other settings.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_from(42, change).await
+    }
+
+    /// Another installation with the default settings: nothing that it makes is the same.
+    pub(crate) async fn start_elsewhere() -> Self {
+        Self::start_from(7, |_| {}).await
+    }
+
+    async fn start_from(seed: u64, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config::for_tests(dir.path());
         change(&mut config);
         let clock = Arc::new(ManualClock::at(1_800_000_000));
-        let app = open(&config, &clock, 42).await;
+        let app = open(&config, &clock, seed).await;
         let clients = app.first_clients().await.expect("clients").expect("a first start");
         Self { app, clock, clients, config, dir }
     }

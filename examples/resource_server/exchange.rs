@@ -10,7 +10,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 use ring::digest::{SHA256, digest};
@@ -30,6 +30,7 @@ pub(crate) struct KeyExchange {
     audience: String,
     agent: ureq::Agent,
     clock: SharedClock,
+    in_query: bool,
     /// By the digest of the key, so that no key is kept.
     tokens: Mutex<HashMap<Vec<u8>, Kept>>,
 }
@@ -68,8 +69,14 @@ impl KeyExchange {
             audience: audience.to_owned(),
             agent: config.into(),
             clock,
+            in_query: false,
             tokens: Mutex::default(),
         }
+    }
+
+    /// Takes keys in the query parameter `api_key` too, as some older clients send them. They end up in logs there.
+    pub(crate) fn with_keys_in_query(self) -> Self {
+        Self { in_query: true, ..self }
     }
 
     /// An access token for the key; from memory, or from the issuer. Blocks.
@@ -123,7 +130,8 @@ pub(crate) async fn exchange_api_key<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let exchange = request.app_data::<web::Data<KeyExchange>>().cloned();
-    if let (Some(exchange), Some(key)) = (exchange, api_key(request.headers())) {
+    let key = exchange.as_ref().and_then(|exchange| api_key(exchange, &request));
+    if let (Some(exchange), Some(key)) = (exchange, key) {
         let token = web::block(move || exchange.token(&key)).await.unwrap_or(Err(NoToken::Unavailable));
         let value = HeaderValue::try_from(format!("Bearer {}", token?)).map_err(|_| NoToken::Unavailable)?;
         request.headers_mut().insert(AUTHORIZATION, value);
@@ -131,12 +139,17 @@ pub(crate) async fn exchange_api_key<B: MessageBody>(
     next.call(request).await
 }
 
-/// `X-API-Key`, or `Authorization: ApiKey …`, or `Bearer sk_…`.
-fn api_key(headers: &HeaderMap) -> Option<String> {
-    if let Some(key) = headers.get("x-api-key") {
+/// `X-API-Key`, or `Authorization: ApiKey …`, or `Bearer sk_…`; or in the query, where that is wanted.
+fn api_key(exchange: &KeyExchange, request: &ServiceRequest) -> Option<String> {
+    if let Some(key) = request.headers().get("x-api-key") {
         return key.to_str().ok().map(str::to_owned);
     }
-    let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let Some(authorization) = request.headers().get(AUTHORIZATION) else {
+        let mut pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
+        let key = pairs.find(|(name, _)| exchange.in_query && name == "api_key");
+        return key.map(|(_, key)| key.into_owned());
+    };
+    let (scheme, key) = authorization.to_str().ok()?.split_once(' ')?;
     let bearer = scheme.eq_ignore_ascii_case("Bearer") && key.starts_with("sk_");
     (bearer || scheme.eq_ignore_ascii_case("ApiKey")).then(|| key.to_owned())
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::bearer::{self, Unadmitted};
 use super::body::{self, Body, Encoding};
-use super::{State, limits, reply, to_the_end};
+use super::{State, limits, multipart, reply, to_the_end};
 use crate::limits::ClientAddress;
 use crate::oauth::{ErrorCode, RedirectUri, WebUri};
 use crate::protocol::{self, Params, ProtocolError};
@@ -32,7 +32,7 @@ pub(super) async fn register(state: web::Data<State>, request: HttpRequest, body
         return not_served();
     }
     let address = limits::address(&state, &request).map(ClientAddress::ip);
-    let registered = match parameters(&request, &body) {
+    let registered = match parameters(&request, &body).await {
         Ok(params) => {
             let services = state.services.clone();
             to_the_end(async move { protocol::register_app(&services, &params, address).await }).await
@@ -57,9 +57,12 @@ pub(super) async fn register(state: web::Data<State>, request: HttpRequest, body
     }
 }
 
-/// A form or a JSON object, taken out of the body: the registration goes on even if the client hangs up.
-fn parameters(request: &HttpRequest, body: &Body) -> Result<Params<'static>, ProtocolError> {
+/// A form in either encoding or a JSON object, taken out of the body: the registration goes on even if the client hangs up.
+async fn parameters(request: &HttpRequest, body: &Body) -> Result<Params<'static>, ProtocolError> {
     let bytes = body.bytes()?;
+    if let Some(boundary) = multipart::boundary(request) {
+        return multipart::params(body, boundary).await;
+    }
     match body::encoding(request) {
         Some(Encoding::Json) => body::json(bytes),
         Some(Encoding::Form) => {

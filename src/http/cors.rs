@@ -30,7 +30,10 @@ impl Open {
     /// Which origins `path` is open to.
     pub(super) fn of(path: &str) -> Self {
         match path {
-            "/oauth2/token" | "/oauth2/userinfo" | "/oauth2/revoke" => Self::ToClients,
+            // The last two: as older documents' samples ask, from a page.
+            "/oauth2/token" | "/oauth2/userinfo" | "/oauth2/revoke" | "/auth/token" | "/api/userinfo.php" => {
+                Self::ToClients
+            }
             "/.well-known/jwks.json" | "/.well-known/openid-configuration" => Self::ToAll,
             path if path.starts_with("/.well-known/oauth-authorization-server") => Self::ToAll,
             _ => Self::No,

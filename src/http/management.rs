@@ -2,18 +2,34 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, Route, web};
 
+use super::routes::{method_not_allowed, not_found, read};
 use super::{State, reply};
 use crate::protocol;
 
+/// A path and what answers there.
+type Managed = (&'static str, fn() -> Route);
+
+/// Every path, each for GET and HEAD. What is not here is not served.
+static TABLE: [Managed; 3] = [
+    ("/metrics", || read().to(metrics)),
+    ("/health/live", || read().to(live)),
+    ("/health/ready", || read().to(ready)),
+];
+
+/// Every path of the management listener.
+pub fn managed() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(path, _)| *path)
+}
+
 /// Registers the management routes.
 pub fn configure(config: &mut web::ServiceConfig) {
-    config
-        .route("/metrics", web::get().to(metrics))
-        .route("/health/live", web::get().to(live))
-        .route("/health/ready", web::get().to(ready))
-        .default_service(web::to(HttpResponse::NotFound));
+    for (path, route) in &TABLE {
+        let others = web::to(async || method_not_allowed("GET, HEAD"));
+        config.service(web::resource(*path).route(route()).default_service(others));
+    }
+    config.default_service(web::to(not_found));
 }
 
 /// The text format of Prometheus.

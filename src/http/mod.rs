@@ -11,6 +11,7 @@ mod dialects;
 mod exchange;
 mod limits;
 mod management;
+mod multipart;
 mod observe;
 mod pages;
 mod publish;
@@ -22,7 +23,7 @@ mod token;
 mod userinfo;
 mod users;
 
-pub use management::configure as configure_management;
+pub use management::{configure as configure_management, managed};
 pub(crate) use routes::PATHS;
 pub use routes::{Served, configure, served};
 pub use server::{Listeners, run};

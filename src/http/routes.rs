@@ -147,7 +147,7 @@ pub(crate) static PATHS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 });
 
 /// GET and HEAD; the server leaves out the body of an answer to HEAD.
-fn read() -> Route {
+pub(super) fn read() -> Route {
     web::route().guard(guard::fn_guard(|context| matches!(context.head().method, Method::GET | Method::HEAD)))
 }
 
@@ -224,7 +224,7 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
 }
 
 /// RFC 9110, section 15.5.6.
-fn method_not_allowed(allow: &str) -> HttpResponse {
+pub(super) fn method_not_allowed(allow: &str) -> HttpResponse {
     let mut response = reply::refusal(&ProtocolError::invalid_request("the method is not allowed here"));
     *response.status_mut() = actix_web::http::StatusCode::METHOD_NOT_ALLOWED;
     if let Ok(allow) = header::HeaderValue::from_str(allow) {
@@ -233,6 +233,6 @@ fn method_not_allowed(allow: &str) -> HttpResponse {
     response
 }
 
-async fn not_found() -> HttpResponse {
+pub(super) async fn not_found() -> HttpResponse {
     reply::refusal(&ProtocolError::new(ErrorCode::NotFound, "there is nothing here"))
 }

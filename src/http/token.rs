@@ -1,12 +1,12 @@
 //! The token, revocation and introspection endpoints.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::body::{self, Body, Encoding};
 use super::dialects::{AUTH_TOKEN, Dialect, OAUTH_TOKEN, OAUTH_TOKEN_JSON, PHP, STANDARD};
-use super::{State, exchange, limits, reply, to_the_end};
+use super::{State, exchange, limits, multipart, reply, to_the_end};
 use crate::oauth::ErrorCode;
 use crate::protocol::{self, Asked, Credentials, Granted, Params, ProtocolError, RevocationOutcome};
 
@@ -31,15 +31,17 @@ pub(super) async fn php(state: web::Data<State>, request: HttpRequest, body: Bod
 /// Two documents share this path: the body's encoding tells which one the client was written for.
 pub(super) async fn oauth_token(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
     if body::encoding(&request) != Some(Encoding::Json) {
-        return form_token(&OAUTH_TOKEN, &state, &request, &body).await;
+        let params = either_form(&request, &body).await;
+        return answer(&OAUTH_TOKEN, &state, &request, (params, &body)).await;
     }
     let params = body.bytes().map_err(Into::into).and_then(|bytes| body::json(bytes));
     answer(&OAUTH_TOKEN_JSON, &state, &request, (params, &body)).await
 }
 
-/// One document's prose says GET, which would leave the secret in logs: only where the operator wants it.
+/// One document's prose says GET, which would leave the secret in logs: only where the operator wants it. HEAD never
+/// is: it would issue a token that nobody sees.
 pub(super) async fn oauth_token_get(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    if !state.oauth_token_get {
+    if !state.oauth_token_get || request.method() == Method::HEAD {
         let reason = "use POST with the same parameters in the body: a query string ends up in logs";
         let mut response = reply::refusal(&ProtocolError::invalid_request(reason));
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
@@ -61,6 +63,14 @@ fn form_params<'b>(request: &HttpRequest, body: &'b Body) -> Result<Params<'b>, 
         _ => Err(ProtocolError::invalid_request(
             "the body must be application/x-www-form-urlencoded, and Content-Type must say so",
         )),
+    }
+}
+
+/// A form in either encoding that HTML has: some clients of the document at `/oauth` send the one, some the other.
+async fn either_form<'b>(request: &HttpRequest, body: &'b Body) -> Result<Params<'b>, ProtocolError> {
+    match multipart::boundary(request) {
+        Some(boundary) => multipart::params(body, boundary).await,
+        None => form_params(request, body),
     }
 }
 
@@ -124,7 +134,7 @@ fn refused(response: HttpResponse, error: &ProtocolError, body: &Body) -> HttpRe
 /// RFC 7009, section 2.
 pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
     let credentials = body::credentials(&request);
-    let outcome = revocation(&state, &request, &credentials, &body).await;
+    let outcome = revocation(&state, &request, &credentials, form_params(&request, &body)).await;
     match outcome.map_err(|error| limits::refused(&state, &request, error)) {
         Ok(RevocationOutcome::NoToken) => reply::refusal(&ProtocolError::invalid_request("token is missing")),
         Ok(RevocationOutcome::Done | RevocationOutcome::NotYours) => {
@@ -137,7 +147,8 @@ pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, body: 
 /// `/oauth/revoke`: answers `{}`, or 403 for a token that is not the client's own, or none at all.
 pub(super) async fn oauth_revoke(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
     let credentials = body::credentials(&request);
-    let outcome = revocation(&state, &request, &credentials, &body).await;
+    let params = either_form(&request, &body).await;
+    let outcome = revocation(&state, &request, &credentials, params).await;
     let outcome = outcome.map_err(|error| limits::refused(&state, &request, error));
     let not_yours =
         || ProtocolError::new(ErrorCode::UnauthorizedClient, "You are not authorized to revoke this token");
@@ -156,9 +167,9 @@ async fn revocation(
     state: &State,
     request: &HttpRequest,
     credentials: &Credentials,
-    body: &Body,
+    params: Result<Params<'_>, ProtocolError>,
 ) -> Result<RevocationOutcome, ProtocolError> {
-    let params = form_params(request, body)?;
+    let params = params?;
     limits::unauthenticated(state, request, credentials, &params)?;
     let asked = protocol::asked_to_revoke(&state.services, credentials, &params)?;
     let services = state.services.clone();

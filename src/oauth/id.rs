@@ -103,8 +103,13 @@ fn is_origin(text: &str) -> bool {
 }
 
 fn is_web_uri(text: &str) -> bool {
+    // A host stands in a page's Content-Security-Policy, where `;` and `,` would end more than the host.
+    let is_host = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
     let is_web = |url: &url::Url| {
-        matches!(url.scheme(), "https" | "http") && url.username().is_empty() && url.password().is_none()
+        matches!(url.scheme(), "https" | "http")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.host_str().is_some_and(is_host)
     };
     is_visible(text) && url::Url::parse(text).as_ref().is_ok_and(is_web)
 }

@@ -50,12 +50,21 @@ async fn an_application_registers_and_says_who_it_is() {
 }
 
 #[actix_web::test]
-async fn json_is_taken_too_and_read_is_the_default() {
+async fn json_and_parts_are_taken_too_and_read_is_the_default() {
     let app = open().await;
     let body = json!({ "client_name": "J", "redirect_uris": OOB });
-    let answer = app.send(TestRequest::post().uri("/api/v1/apps").set_json(body)).await.json();
-    let found = app.app.state.services.clients.find(answer["client_id"].as_str().unwrap()).unwrap();
-    assert_eq!((found.scope.as_str(), &answer["website"]), ("read", &json!(null)));
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let parts = format!("{}{}--b--\r\n", part("client_name", "J"), part("redirect_uris", OOB));
+    let post = || TestRequest::post().uri("/api/v1/apps");
+    let in_parts =
+        post().insert_header(("Content-Type", "multipart/form-data; boundary=b")).set_payload(parts);
+    for request in [post().set_json(body), in_parts] {
+        let answer = app.send(request).await.json();
+        let found = app.app.state.services.clients.find(answer["client_id"].as_str().unwrap()).unwrap();
+        assert_eq!((found.scope.as_str(), &answer["website"]), ("read", &json!(null)));
+    }
 }
 
 #[actix_web::test]

@@ -8,6 +8,7 @@ use signet::oauth::{CodeChallenge, Resource};
 use signet::tokens::{Grant, NewCode};
 
 use crate::grants_fixture::{CHALLENGE, VERIFIER, World, code_body, pair, register};
+use crate::resource_server_fixture::ResourceServer;
 use crate::test_app::{ISSUER, basic, form, part};
 
 #[actix_web::test]
@@ -162,9 +163,12 @@ async fn of_two_hundred_at_once_one_wins() {
         }
     }
     assert_eq!(winners.len(), 1);
-    // The others were second requests.
-    assert!(!world.is_active(&winners[0].0).await);
-    assert!(!world.is_active(&winners[0].1).await);
+    // The others were second requests: the winner's tokens are over, for whoever asks and for whoever does not.
+    let (access_token, refresh_token) = &winners[0];
+    assert!(!world.is_active(access_token).await && !world.is_active(refresh_token).await);
+    world.refresh(refresh_token).await.refused(400, "invalid_grant");
+    let api = ResourceServer::beside(&world.app);
+    assert_eq!(api.products(access_token).await.json()["message"], "the access token was revoked");
 }
 
 #[actix_web::test]

@@ -230,10 +230,10 @@ fn fits(pattern: &str, path: &str) -> bool {
     }
 }
 
-/// Whether anyone may GET the path on the public listener.
+/// Whether anyone who reaches the listener may GET the path.
 fn reads(item: &Value) -> bool {
     let administers = |operation: &Value| operation["security"][0].get("admin").is_some();
-    item.get("servers").is_none() && item.get("get").is_some_and(|operation| !administers(operation))
+    item.get("get").is_some_and(|operation| !administers(operation))
 }
 
 fn check_allow(item: &Value, answer: &Answer<'_>) -> Result<(), String> {

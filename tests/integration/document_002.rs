@@ -1,5 +1,5 @@
-//! The older document that speaks of `/auth/token` and `/users`: its own examples as requests, word for word but for
-//! host, id and secret.
+//! The older document that speaks of `/auth/token`, `/users` and `/products`: its own examples as requests, word for word
+//! but for host, id and secret. What it says of API keys and their limit is in `api_keys`.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use signet::oauth::{ClientId, Subject};
 use signet::tokens::Authorized;
 
+use crate::resource_server_fixture::ResourceServer;
 use crate::test_app::{Answer, ISSUER, TestApp, bearer, form};
 
 /// Where the accounts are served.
@@ -33,6 +34,72 @@ async fn token(app: &TestApp, (client_id, client_secret): &(String, String)) -> 
     let answer = app.send(form("/auth/token", &body)).await;
     assert_eq!(answer.json()["token_type"], "bearer");
     answer.access_token()
+}
+
+/// Both samples send the same form.
+#[actix_web::test]
+async fn a_token_is_obtained_as_documented() {
+    let app = TestApp::start().await;
+    let (client_id, client_secret) = app.demo();
+    let body = format!("grant_type=client_credentials&client_id={client_id}&client_secret={client_secret}");
+    let answer = app.send(form("/auth/token", &body)).await;
+    let token = answer.access_token();
+    assert_eq!(
+        answer.json(),
+        json!({ "access_token": token, "token_type": "bearer", "expires_in": 3600, "scope": "read write" })
+    );
+    // "The request was invalid or malformed" and "Authentication failed", each "with an error and message field".
+    for (body, status, error) in [
+        (body.replace("grant_type=client_credentials&", ""), 400, "invalid_request"),
+        (body.replace("client_credentials", "password"), 400, "unsupported_grant_type"),
+        (format!("{body}&scope=admin"), 400, "invalid_scope"),
+        (format!("{body}x"), 401, "invalid_client"),
+        ("grant_type=client_credentials".to_owned(), 401, "invalid_client"),
+    ] {
+        let answer = app.send(form("/auth/token", &body)).await;
+        answer.refused(status, error);
+        let Value::Object(members) = answer.json() else { panic!("{answer:?}") };
+        assert_eq!(members.keys().collect::<Vec<_>>(), ["error", "message"]);
+    }
+}
+
+/// `/products` is a resource: the example resource server serves it, and verifies offline.
+#[actix_web::test]
+async fn products_are_listed_by_category_and_by_what_is_searched_for() {
+    let app = TestApp::start().await;
+    let api = ResourceServer::beside(&app);
+    let demo = (app.demo().0.to_owned(), app.demo().1.to_owned());
+    let token = token(&app, &demo).await;
+    let products = |query: &str| {
+        api.send(TestRequest::get().uri(&format!("/products{query}")).insert_header(bearer(&token)))
+    };
+    let gadget = json!({
+        "id": "prod_xyz789",
+        "name": "Gadget Pro",
+        "description": "The latest and greatest gadget.",
+        "price": 99.99,
+        "category": "Electronics",
+    });
+    let shirt = json!({
+        "id": "prod_abc111",
+        "name": "Stylish T-Shirt",
+        "description": "Comfortable cotton t-shirt.",
+        "price": 19.99,
+        "category": "Apparel",
+    });
+    for (query, expected) in [
+        ("", json!([gadget, shirt])),
+        ("?category=Apparel", json!([shirt])),
+        ("?search=gadget", json!([gadget])),
+        ("?search=cotton", json!([shirt])),
+        ("?category=Electronics&search=cotton", json!([])),
+    ] {
+        let answer = products(query).await;
+        assert_eq!((answer.status, answer.json()), (200, expected), "{query}");
+    }
+    let answer = api.send(TestRequest::get().uri("/products")).await;
+    assert_eq!(answer.status, 401);
+    assert!(answer.json()["error"].is_string() && answer.json()["message"].is_string());
 }
 
 struct Directory {

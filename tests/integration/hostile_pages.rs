@@ -1,17 +1,18 @@
 //! What somebody hostile sends to the pages: nothing of it gets through.
 
+use actix_web::http::Method;
 use actix_web::test::TestRequest;
-use signet::clients::Registration;
-use signet::oauth::{RedirectUri, Secret, WebUri};
-use signet::users::{Email, NewAccount};
+use serde_json::json;
 
 use crate::browser::{
     Browser, CALLBACK, PASSWORD, ada, location, parameter, register, request, shop, state, text,
 };
-use crate::test_app::{ISSUER, TestApp};
+use crate::grants_fixture::VERIFIER;
+use crate::hostile_forms::near;
+use crate::test_app::{TestApp, basic, bearer, form};
 
-async fn service() -> TestApp {
-    let app = TestApp::start().await;
+pub(crate) async fn service() -> TestApp {
+    let app = TestApp::start_with(|config| config.limits.authorize_per_address = 0).await;
     ada(&app).await;
     register(&app, shop()).await;
     app
@@ -125,88 +126,57 @@ async fn no_near_miss_of_a_redirect_uri_is_taken() {
 }
 
 #[actix_web::test]
-async fn a_tampered_or_foreign_form_does_nothing() {
-    let app = service().await;
-    let mut browser = Browser::default();
-    let sign_in_page = browser.get(&app, &request(&[])).await;
-    let before = browser.clone();
-    let next = location(&browser.sign_in(&app, &sign_in_page, ("ada@example.com", PASSWORD)).await);
-    let page = browser.get(&app, &next).await;
-    let good = state(&page);
-    let mut forged: Vec<String> = (0..40)
-        .map(|n| {
-            let at = n * good.len() / 40;
-            let other = if good.as_bytes()[at] == b'A' { "B" } else { "A" };
-            format!("{}{other}{}", &good[..at], &good[at + 1..])
-        })
-        .collect();
-    forged.extend(["", "x", "null", &good[1..], &good[..good.len() - 1]].map(str::to_owned));
-    forged.extend([format!("{good}A"), format!("{good}="), good.to_lowercase()]);
-    // A form of another purpose, sealed by the same service for the same person.
-    forged.push(state(&sign_in_page));
-    forged.push(state(&browser.get(&app, "/oauth2/logout").await));
-    assert!(forged.len() >= 50, "{}", forged.len());
-    for state in &forged {
-        let members = [("state", &**state), ("decision", "allow")];
-        let answer = browser.post(&app, "/oauth2/consent", &members).await;
-        assert_eq!((answer.status, answer.header("location")), (400, None), "{state}");
+async fn what_another_installation_made_opens_nothing_here() {
+    let (here, elsewhere) = (service().await, TestApp::start_elsewhere().await);
+    ada(&elsewhere).await;
+    let registered = register(&elsewhere, shop()).await;
+    let mut theirs = Browser::default();
+    let sign_in = theirs.get(&elsewhere, &request(&[])).await;
+    let unknown = theirs.clone();
+    let next = location(&theirs.sign_in(&elsewhere, &sign_in, ("ada@example.com", PASSWORD)).await);
+    let consent = theirs.get(&elsewhere, &next).await;
+    let logout = theirs.get(&elsewhere, "/oauth2/logout").await;
+    // Their cookies: nobody is signed in by them.
+    let answer = theirs.clone().get(&here, &request(&[("prompt", "none")])).await;
+    assert_eq!(parameter(&answer, "error").as_deref(), Some("login_required"));
+    for page in ["/account", "/console"] {
+        assert!(text(&theirs.clone().get(&here, page).await).contains("name=\"password\""), "{page}");
     }
-    // Another scope beside the state changes nothing: what is granted is what was shown.
-    let members = [
-        ("state", &*good),
-        ("decision", "allow"),
-        ("scope", "write"),
-        ("redirect_uri", "https://evil.example/"),
-    ];
-    let answer = browser.post(&app, "/oauth2/consent", &members).await;
-    assert!(location(&answer).starts_with(CALLBACK));
-    let services = &app.app.state.services;
-    let client = services.clients.find("shop").unwrap();
-    let user = services.accounts.named("ada@example.com").await.unwrap().unwrap();
-    let consent =
-        services.consents.granted(&user, &client.client_id, client.created_at).await.unwrap().unwrap();
-    assert_eq!(consent.scope.as_str(), "openid email read");
-    // Nobody's browser, and the browser as it was before the sign-in.
-    for mut other in [Browser::default(), before] {
-        let answer = other.decide(&app, &page, "allow").await;
-        assert_eq!((answer.status, answer.header("location")), (400, None));
+    // Their forms, with their cookies and with ours.
+    let mut ours = Browser::default();
+    ours.allow(&here, &request(&[])).await;
+    for browser in [&theirs, &ours, &unknown] {
+        for (path, page) in
+            [("/oauth2/sign-in", &sign_in), ("/oauth2/consent", &consent), ("/oauth2/sign-out", &logout)]
+        {
+            let members = [
+                ("state", &*state(page)),
+                ("username", "ada@example.com"),
+                ("password", PASSWORD),
+                ("decision", "allow"),
+            ];
+            let answer = browser.clone().post(&here, path, &members).await;
+            assert_eq!((answer.status, answer.header("location")), (400, None), "{path}");
+        }
     }
-}
-
-#[actix_web::test]
-async fn a_form_belongs_to_one_browser_and_ends() {
-    let app = service().await;
-    let (mut mine, mut theirs) = (Browser::default(), Browser::default());
-    let page = mine.get(&app, &request(&[])).await;
-    theirs.get(&app, &request(&[])).await;
-    // Somebody else's form, put before a person to have them sign in to it.
-    let answer = theirs.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
-    assert_eq!(answer.status, 400);
-    assert!(text(&answer).contains("Start again") && !theirs.cookies.contains_key("signet-session"));
-    app.pass(std::time::Duration::from_mins(10)).await;
-    assert_eq!(mine.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await.status, 400);
-    let page = mine.get(&app, &request(&[])).await;
-    app.pass(std::time::Duration::from_secs(599)).await;
-    assert_eq!(mine.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await.status, 303);
-}
-
-#[actix_web::test]
-async fn a_session_belongs_to_one_form_of_consent() {
-    let app = service().await;
-    let email = Email::parse("eve@example.com").unwrap();
-    let eve = NewAccount { password: Some(Secret::new(PASSWORD.into())), ..NewAccount::new("Eve", email) };
-    app.app.state.services.accounts.register(eve).await.unwrap();
-    let mut pages = Vec::new();
-    for who in ["ada@example.com", "eve@example.com"] {
-        let mut browser = Browser::default();
-        let page = browser.get(&app, &request(&[])).await;
-        let next = location(&browser.sign_in(&app, &page, (who, PASSWORD)).await);
-        pages.push((browser.get(&app, &next).await, browser));
+    // Their codes and refresh tokens.
+    let code = parameter(&theirs.decide(&elsewhere, &consent, "allow").await, "code").unwrap();
+    let usual = ("scope", "openid offline_access read");
+    let other = parameter(&theirs.allow(&elsewhere, &request(&[usual])).await, "code").unwrap();
+    let tokens = crate::browser::redeem(&elsewhere, &registered, &other).await;
+    assert!(tokens["refresh_token"].is_string());
+    let rotated = here.administer(Method::POST, "/admin/clients/shop/secret", Some(json!({}))).await.json();
+    let client = ("shop", rotated["client_secret"].as_str().unwrap());
+    for body in [
+        format!("grant_type=authorization_code&code={code}&redirect_uri={CALLBACK}&code_verifier={VERIFIER}"),
+        format!("grant_type=refresh_token&refresh_token={}", tokens["refresh_token"].as_str().unwrap()),
+    ] {
+        let answer = here.send(form("/oauth2/token", &body).insert_header(basic(client))).await;
+        answer.refused(400, "invalid_grant");
     }
-    let (page_of_eve, _) = pages.pop().unwrap();
-    let (_, mut browser_of_ada) = pages.pop().unwrap();
-    let answer = browser_of_ada.decide(&app, &page_of_eve, "allow").await;
-    assert_eq!((answer.status, answer.header("location")), (400, None));
+    let userinfo = TestRequest::get().uri("/oauth2/userinfo");
+    let userinfo = userinfo.insert_header(bearer(tokens["access_token"].as_str().unwrap()));
+    here.send(userinfo).await.refused(401, "invalid_token");
 }
 
 #[actix_web::test]
@@ -239,6 +209,16 @@ async fn a_planted_or_copied_cookie_is_worth_nothing() {
         forged.cookies.insert("signet-session".into(), value.to_owned());
         assert_eq!(who(forged.get(&app, &silent).await).as_deref(), Some("login_required"), "{value}");
     }
+    // Cut off, changed or longer.
+    let mut again = Browser::default();
+    again.allow(&app, &request(&[])).await;
+    let genuine = again.cookies["signet-session"].clone();
+    assert!(parameter(&again.get(&app, &silent).await, "code").is_some());
+    for value in near(&genuine) {
+        let mut forged = again.clone();
+        forged.cookies.insert("signet-session".into(), value.clone());
+        assert_eq!(who(forged.get(&app, &silent).await).as_deref(), Some("login_required"), "{value}");
+    }
     // Two of a name: one of them is somebody else's, and who knows which.
     let page = browser.get(&app, &request(&[])).await;
     browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
@@ -250,76 +230,7 @@ async fn a_planted_or_copied_cookie_is_worth_nothing() {
         let twice = TestRequest::get().uri(&silent).insert_header(("Cookie", cookies));
         assert_eq!(who(app.send(twice).await).as_deref(), Some("login_required"));
     }
-    assert_eq!(who(browser.get(&app, &silent).await).as_deref(), Some("consent_required"));
-}
-
-#[actix_web::test]
-async fn markup_in_any_name_stays_text() {
-    const MARKUP: &str = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>&amp;";
-    let app = TestApp::start().await;
-    let email = Email::parse("ada@example.com").unwrap();
-    let ada = NewAccount { password: Some(Secret::new(PASSWORD.into())), ..NewAccount::new(MARKUP, email) };
-    app.app.state.services.accounts.register(ada).await.unwrap();
-    let link = "https://shop.example.com/?a='<b>\"".replace('"', "%22");
-    let hostile = Registration {
-        client_name: MARKUP.into(),
-        client_uri: WebUri::parse(&link).ok(),
-        logo_uri: WebUri::parse(&link).ok(),
-        ..shop()
-    };
-    register(&app, hostile).await;
-    let mut browser = Browser::default();
-    let harmless = |page: &crate::test_app::Answer| {
-        let text = text(page);
-        for tag in ["<script>", "<img src=x", "onerror=alert(1)>", "<b>"] {
-            assert!(!text.contains(tag), "{tag} in {text}");
-        }
-        text
-    };
-    let page = browser.get(&app, &request(&[("login_hint", MARKUP), ("prompt", "select_account")])).await;
-    assert!(harmless(&page).contains("&#60;script&#62;"));
-    harmless(&browser.sign_in(&app, &page, (MARKUP, MARKUP)).await);
-    let page = browser.get(&app, &request(&[("state", MARKUP), ("response_mode", "form_post")])).await;
-    let next = location(&browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await);
-    let page = browser.get(&app, &next).await;
-    assert!(harmless(&page).contains("You are signed in as"));
-    harmless(&browser.decide(&app, &page, "allow").await);
-    harmless(&browser.get(&app, "/oauth2/logout").await);
-    harmless(&browser.get(&app, &request(&[("client_id", MARKUP)])).await);
-    harmless(&browser.get(&app, &request(&[("redirect_uri", MARKUP)])).await);
-}
-
-#[actix_web::test]
-async fn no_header_of_a_request_changes_where_it_leads() {
-    let app = service().await;
-    let spoofed = [
-        ("Host", "evil.example"),
-        ("X-Forwarded-Host", "evil.example"),
-        ("X-Forwarded-Proto", "https"),
-        ("X-Forwarded-Prefix", "/evil"),
-        ("Forwarded", "host=evil.example;proto=https"),
-        ("X-Original-URL", "/evil"),
-        ("Origin", "https://evil.example"),
-        ("Referer", "https://evil.example/"),
-    ];
-    let mut browser = Browser::default();
-    browser.allow(&app, &request(&[])).await;
-    for header in spoofed {
-        let get = TestRequest::get().uri("/oauth2/authorize").insert_header(header);
-        assert!(!text(&browser.send(&app, get).await).contains("evil"), "{header:?}");
-        let asking = request(&[]);
-        let get = TestRequest::get().uri(&asking).insert_header(header);
-        assert_eq!(parameter(&browser.send(&app, get).await, "iss").as_deref(), Some(ISSUER), "{header:?}");
-        let page = browser.get(&app, &request(&[("prompt", "login")])).await;
-        let body = crate::browser::encoded(&[
-            ("state", &state(&page)),
-            ("username", "ada@example.com"),
-            ("password", PASSWORD),
-        ]);
-        let post = crate::test_app::form("/oauth2/sign-in", &body).insert_header(header);
-        let answer = browser.send(&app, post).await;
-        assert!(location(&answer).starts_with(&format!("{ISSUER}/")), "{header:?}");
-    }
+    assert!(parameter(&browser.get(&app, &silent).await, "code").is_some());
 }
 
 #[actix_web::test]
@@ -372,18 +283,4 @@ async fn cookies_are_out_of_reach() {
         }
         assert!(!cookie.contains("Domain"), "{cookie}");
     }
-}
-
-#[actix_web::test]
-async fn a_redirect_uri_keeps_its_own_query_and_takes_no_headers() {
-    let app = TestApp::start().await;
-    ada(&app).await;
-    let uri = "https://shop.example.com/callback?tenant=1";
-    register(&app, Registration { redirect_uris: vec![RedirectUri::parse(uri).unwrap()], ..shop() }).await;
-    let injected = "a\r\nSet-Cookie: stolen=1\r\n\r\n<html>";
-    let mut browser = Browser::default();
-    let answer = browser.allow(&app, &request(&[("redirect_uri", uri), ("state", injected)])).await;
-    assert!(location(&answer).starts_with(&format!("{uri}&code=")));
-    assert_eq!(parameter(&answer, "state").as_deref(), Some(injected));
-    assert!(!answer.headers.get_all("set-cookie").any(|c| c.to_str().unwrap().contains("stolen")));
 }

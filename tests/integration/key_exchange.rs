@@ -1,27 +1,17 @@
 //! The example resource server's way with API keys, against the service over HTTP.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
-use actix_web::{App, HttpRequest, HttpServer, web};
+use actix_web::{App, HttpRequest, web};
 use serde_json::json;
 
 use crate::exchange::{KeyExchange, NoToken, exchange_api_key};
+use crate::resource_server_fixture::listen;
 use crate::test_app::{RESOURCE, TestApp, part};
-
-/// The service on a port of its own.
-fn listen(app: &TestApp) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let state = web::Data::from(app.app.state.clone());
-    let server = HttpServer::new(move || App::new().configure(signet::http::configure(state.clone())));
-    actix_web::rt::spawn(server.workers(1).disable_signals().listen(listener).unwrap().run());
-    url
-}
 
 async fn make_key(app: &TestApp) -> (String, String) {
     let request = json!({ "name": "k", "client_id": app.demo().0, "scope": "read", "resources": [RESOURCE] });

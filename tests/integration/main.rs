@@ -3,6 +3,8 @@
 
 mod accounts;
 mod administration;
+#[path = "../../examples/resource_server/api.rs"]
+mod api;
 mod api_keys;
 mod apps;
 mod architecture;
@@ -14,7 +16,11 @@ mod console;
 mod contract;
 mod crash;
 mod dialects;
+mod document_000;
+mod document_001;
 mod document_002;
+mod document_003;
+mod document_004;
 #[path = "../../examples/resource_server/exchange.rs"]
 mod exchange;
 mod first_start;
@@ -22,6 +28,7 @@ mod forged_introspection;
 mod forged_tokens;
 mod forgeries;
 mod grants_fixture;
+mod hostile_forms;
 mod hostile_pages;
 mod key_exchange;
 mod key_ring;
@@ -29,19 +36,23 @@ mod key_ring_crashes;
 mod key_ring_fixture;
 mod kill;
 mod limits;
+mod markup;
 mod openapi;
 mod over_http;
 mod people_clients;
+mod pkce;
 mod portal;
 mod process;
 mod publication;
 mod refresh_tokens;
+mod resource_server_fixture;
 mod revocation;
 mod rotation;
 mod shell;
 mod sign_in;
 mod sign_out;
 mod signer_contract;
+mod spoofing;
 mod store_contract;
 mod storms;
 #[path = "../support/mod.rs"]

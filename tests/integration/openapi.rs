@@ -23,14 +23,16 @@ fn it_lists_what_is_served_and_nothing_else() {
         .map(|route| (route.method.to_string(), route.path.to_owned(), route.scope.map(str::to_owned)))
         .collect();
     let contract = &*CONTRACT;
-    let public =
-        |operation: &Operation<'_>| contract.document()["paths"][operation.path].get("servers").is_none();
-    let documented: BTreeSet<_> = contract
+    let (managed, public): (Vec<_>, Vec<_>) = contract
         .operations()
-        .filter(public)
-        .map(|operation| (operation.method.clone(), operation.path.to_owned(), admin_scope(&operation)))
+        .partition(|operation| contract.document()["paths"][operation.path].get("servers").is_some());
+    let documented: BTreeSet<_> = public
+        .iter()
+        .map(|operation| (operation.method.clone(), operation.path.to_owned(), admin_scope(operation)))
         .collect();
     assert!(!served.is_empty());
+    let managed: BTreeSet<_> = managed.iter().map(|each| (each.method.as_str(), each.path)).collect();
+    assert_eq!(managed, signet::http::managed().map(|path| ("GET", path)).collect());
     assert_eq!(documented.difference(&served).collect::<Vec<_>>(), [] as [&_; 0], "documented, not served");
     assert_eq!(served.difference(&documented).collect::<Vec<_>>(), [] as [&_; 0], "served, not documented");
 }

@@ -227,7 +227,12 @@ async fn management_answers_health_and_metrics() {
     assert_eq!(app.manage("/health/ready").await.status, 503);
     for path in ["/metrics", "/health/ready", "/health/live"] {
         assert_eq!(app.send(TestRequest::get().uri(path)).await.status, 404, "not on the public listener");
+        let head = app.send_to_management(TestRequest::with_uri(path).method(Method::HEAD)).await;
+        assert_eq!(head.status, app.manage(path).await.status);
+        let post = app.send_to_management(TestRequest::post().uri(path)).await;
+        assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
     }
+    app.manage("/nowhere").await.refused(404, "not_found");
 }
 
 #[actix_web::test]

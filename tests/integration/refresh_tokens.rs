@@ -9,6 +9,7 @@ use signet::oauth::Scope;
 use signet::tokens::Grant;
 
 use crate::grants_fixture::{World, pair, register};
+use crate::resource_server_fixture::ResourceServer;
 use crate::test_app::{basic, form, part};
 
 #[actix_web::test]
@@ -80,11 +81,17 @@ async fn of_two_hundred_at_once_all_get_the_one_child() {
         pairs.push(racer.await.unwrap());
     }
     assert!(pairs.iter().all(|(_, child)| *child == pairs[0].1));
-    // All their access tokens are known to the family.
+    // All their access tokens are known to the family, and end with it: for whoever asks, and for whoever reads the
+    // status list instead.
+    let api = ResourceServer::beside(&world.app);
+    for (access_token, _) in &pairs {
+        assert_eq!(api.products(access_token).await.status, 200);
+    }
     world.app.clock.advance(Duration::from_secs(11));
     world.refresh(&first).await.refused(400, "invalid_grant");
-    for (access_token, _) in &pairs {
-        assert!(!world.is_active(access_token).await);
+    for (access_token, refresh_token) in &pairs {
+        assert!(!world.is_active(access_token).await && !world.is_active(refresh_token).await);
+        assert_eq!(api.products(access_token).await.json()["message"], "the access token was revoked");
     }
 }
 

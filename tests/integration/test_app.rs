@@ -4,10 +4,12 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use actix_web::body::{MessageBody, to_bytes};
+use actix_web::dev::ServiceResponse;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
-use actix_web::test::{TestRequest, call_service, init_service, read_body};
-use actix_web::{App as ActixApp, web};
+use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::{App as ActixApp, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -46,6 +48,16 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    pub(crate) async fn read(response: ServiceResponse<impl MessageBody>) -> Self {
+        Self::of(response.into_parts().1).await
+    }
+
+    pub(crate) async fn of(response: HttpResponse<impl MessageBody>) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = to_bytes(response.into_body()).await.unwrap_or_else(|_| panic!("no body"));
+        Self { status, headers, body: body.to_vec() }
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
@@ -76,11 +88,20 @@ impl TestApp {
 
     /// A service with other settings.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_from(42, change).await
+    }
+
+    /// Another installation with the default settings: nothing that it makes is the same.
+    pub(crate) async fn start_elsewhere() -> Self {
+        Self::start_from(7, |_| {}).await
+    }
+
+    async fn start_from(seed: u64, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config::for_tests(dir.path());
         change(&mut config);
         let clock = Arc::new(ManualClock::at(1_800_000_000));
-        let app = open(&config, &clock, 42).await;
+        let app = open(&config, &clock, seed).await;
         let clients = app.first_clients().await.expect("clients").expect("a first start");
         Self { app, clock, clients, config, dir }
     }
@@ -118,24 +139,29 @@ impl TestApp {
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let state = web::Data::from(self.app.state.clone());
         let service = init_service(ActixApp::new().configure(signet::http::configure(state))).await;
-        let response = call_service(&service, request).await;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let answer = Answer { status, headers, body: read_body(response).await.to_vec() };
+        let answer = Answer::read(call_service(&service, request).await).await;
         check(&method, &path, &answer);
         answer
     }
 
-    /// Sends a request to the management listener's routes.
+    /// Asks the management listener's routes for a path.
     pub(crate) async fn manage(&self, path: &str) -> Answer {
+        self.send_to_management(TestRequest::get().uri(path)).await
+    }
+
+    /// Sends a request to the management listener's routes and holds the answer against the document.
+    pub(crate) async fn send_to_management(&self, request: TestRequest) -> Answer {
+        let request = request.to_request();
+        let (method, path) = (request.method().clone(), request.path().to_owned());
         let service = init_service(
             ActixApp::new()
                 .app_data(web::Data::from(self.app.state.clone()))
                 .configure(signet::http::configure_management),
         )
         .await;
-        let response = call_service(&service, TestRequest::get().uri(path).to_request()).await;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, body: read_body(response).await.to_vec() }
+        let answer = Answer::read(call_service(&service, request).await).await;
+        hold(&method, &path, &answer, &path);
+        answer
     }
 
     /// A token request in the standard form, by HTTP Basic.
@@ -204,10 +230,14 @@ fn check(method: &Method, path: &str, answer: &Answer) {
         );
         return;
     };
+    hold(method, path, answer, route.path);
+}
+
+/// Holds an answer against the document's words about `pattern`.
+fn hold(method: &Method, path: &str, answer: &Answer, pattern: &str) {
     let content_type = answer.header("content-type");
     let header = |name: &str| answer.header(name).map(str::to_owned);
-    let checked =
-        CONTRACT.check(method.as_str(), route.path, answer.status, content_type, header, &answer.body);
+    let checked = CONTRACT.check(method.as_str(), pattern, answer.status, content_type, header, &answer.body);
     if let Err(difference) = checked {
         panic!("{method} {path}: {difference}\n{}", String::from_utf8_lossy(&answer.body));
     }

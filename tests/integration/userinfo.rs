@@ -6,7 +6,7 @@ use serde_json::json;
 use signet::clients::Registration;
 use signet::oauth::Origin;
 
-use crate::browser::{Browser, CALLBACK, ada, encoded, parameter, redeem, register, request, shop};
+use crate::browser::{Browser, ada, parameter, redeem, register, request, shop};
 use crate::test_app::{TestApp, bearer, form};
 
 const SHOP: &str = "https://shop.example.com";
@@ -96,23 +96,6 @@ async fn a_revoked_token_says_nothing() {
 }
 
 #[actix_web::test]
-async fn the_older_document_has_its_own_words() {
-    let app = TestApp::start().await;
-    ada(&app).await;
-    let exempt = Registration { require_pkce: Some(false), ..shop() };
-    let shop = register(&app, exempt).await;
-    let query = encoded(&[("client_id", "shop"), ("redirect_uri", CALLBACK), ("response_type", "code")]);
-    let answer = Browser::default().allow(&app, &format!("/api/authorize.php?{query}")).await;
-    let code = parameter(&answer, "code").unwrap();
-    let secret = shop.client_secret.as_ref().unwrap().expose().to_owned();
-    let body = encoded(&[("code", &code), ("client_id", "shop"), ("client_secret", &secret)]);
-    let token = app.send(form("/api/token.php", &body)).await.access_token();
-    let expected =
-        json!({ "username": "ada@example.com", "email": "ada@example.com", "full_name": "Ada Lovelace" });
-    assert_eq!(app.send(get("/api/userinfo.php", &token)).await.json(), expected);
-}
-
-#[actix_web::test]
 async fn scripts_of_registered_origins_may_ask_and_no_others() {
     let app = TestApp::start().await;
     ada(&app).await;
@@ -123,7 +106,7 @@ async fn scripts_of_registered_origins_may_ask_and_no_others() {
             .insert_header(("Origin", origin.to_owned()))
             .insert_header(("Access-Control-Request-Method", "POST"))
     };
-    for path in ["/oauth2/token", "/oauth2/userinfo", "/oauth2/revoke"] {
+    for path in ["/oauth2/token", "/oauth2/userinfo", "/oauth2/revoke", "/auth/token", "/api/userinfo.php"] {
         let answer = app.send(preflight(path, SHOP)).await;
         assert_eq!(
             (answer.status, answer.header("access-control-allow-origin")),
@@ -148,9 +131,14 @@ async fn scripts_of_registered_origins_may_ask_and_no_others() {
         let answer = app.send(preflight(path, "https://any.example")).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")), "{path}");
     }
-    for path in
-        ["/oauth2/authorize", "/oauth2/sign-in", "/oauth2/consent", "/oauth2/introspect", "/admin/keys"]
-    {
+    for path in [
+        "/oauth2/authorize",
+        "/oauth2/sign-in",
+        "/oauth2/consent",
+        "/oauth2/introspect",
+        "/api/token.php",
+        "/admin/keys",
+    ] {
         let answer = app.send(preflight(path, SHOP)).await;
         assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
     }

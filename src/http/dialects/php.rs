@@ -12,6 +12,7 @@ pub(in crate::http) static PHP: Dialect = Dialect {
     defaults: Defaults {
         grant_type: Some("authorization_code"),
         without_redirect_uri: true,
+        credentials_are_parameters: true,
         ..Defaults::NONE
     },
     success,

@@ -28,11 +28,19 @@ pub struct Defaults {
     pub grant_type: Option<&'static str>,
     /// Whether `redirect_uri` may be absent though the authorization request named one: the older document has none.
     pub without_redirect_uri: bool,
+    /// Whether an absent `client_id` or `client_secret` is `invalid_request`, like any other absent parameter, and not
+    /// `invalid_client`.
+    pub credentials_are_parameters: bool,
 }
 
 impl Defaults {
     /// The standard: what is absent is absent.
-    pub const NONE: Self = Self { scope: None, grant_type: None, without_redirect_uri: false };
+    pub const NONE: Self = Self {
+        scope: None,
+        grant_type: None,
+        without_redirect_uri: false,
+        credentials_are_parameters: false,
+    };
 }
 
 /// The answer to a token request (RFC 6749, section 5.1; OpenID Connect Core, section 3.1.3.3).
@@ -78,7 +86,11 @@ pub fn asked_for_token(
     params: &Params<'_>,
     defaults: &Defaults,
 ) -> Result<Asked, ProtocolError> {
-    let client = authenticate(services, credentials, params)?;
+    let client = authenticate(services, credentials, params).map_err(|refused| {
+        let missing = defaults.credentials_are_parameters && matches!(credentials, Credentials::Absent);
+        let named = ["client_id", "client_secret"].into_iter().filter(|_| missing);
+        named.map(|name| params.required(name)).find_map(Result::err).unwrap_or(refused)
+    })?;
     // Anybody can say that they are a public client: their requests count for their address, at the surface.
     if !client.is_public() {
         services.limits.token_per_client.spend(&client.client_id)?;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod consents;
+mod logouts;
 mod passwords;
 mod second_factors;
 mod sessions;
@@ -83,7 +84,12 @@ impl Ground {
 
     fn sessions(&self) -> Sessions {
         let config = SessionsConfig { idle: Duration::from_hours(8), absolute: Duration::from_hours(168) };
-        Sessions::new(&config, self.store.clone(), self.clock(), self.entropy.clone())
+        let chance = (self.clock(), self.entropy.clone());
+        Sessions::new(&config, self.store.clone(), chance, Arc::new(self.logouts()))
+    }
+
+    fn logouts(&self) -> LogoutQueue {
+        LogoutQueue::new(self.store.clone(), self.clock(), self.entropy.clone())
     }
 
     fn pass(&self, seconds: u64) {

@@ -1,6 +1,8 @@
 """A browser without scripts: opens URL, signs in, allows what is asked, and prints the last answer's headers and body.
 
-visit.py URL NAME PASSWORD
+visit.py URL NAME PASSWORD [COOKIES]
+
+The cookies are left in the file COOKIES, in Netscape's format.
 """
 
 import html.parser
@@ -31,8 +33,10 @@ class Form(html.parser.HTMLParser):
             self.inside = False
 
 
-def main(url, name, password):
-    jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(secure_protocols=("https", "http")))
+def main(url, name, password, cookies=None):
+    jar = http.cookiejar.MozillaCookieJar(
+        cookies, policy=http.cookiejar.DefaultCookiePolicy(secure_protocols=("https", "http"))
+    )
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
     browser.addheaders = [("Accept", "text/html")]
     answer = browser.open(url, timeout=10)
@@ -42,6 +46,8 @@ def main(url, name, password):
         form.feed(body)
         if form.action is None:
             print(answer.headers, body, sep="")
+            if cookies:
+                jar.save(ignore_discard=True)
             return
         fields = form.fields
         if "password" in form.names:

@@ -2,7 +2,7 @@
 
 visit.py URL NAME PASSWORD [COOKIES]
 
-The cookies are left in the file COOKIES, in Netscape's format.
+The cookies are left in the file COOKIES, as a header has them.
 """
 
 import html.parser
@@ -34,9 +34,7 @@ class Form(html.parser.HTMLParser):
 
 
 def main(url, name, password, cookies=None):
-    jar = http.cookiejar.MozillaCookieJar(
-        cookies, policy=http.cookiejar.DefaultCookiePolicy(secure_protocols=("https", "http"))
-    )
+    jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(secure_protocols=("https", "http")))
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
     browser.addheaders = [("Accept", "text/html")]
     answer = browser.open(url, timeout=10)
@@ -47,7 +45,8 @@ def main(url, name, password, cookies=None):
         if form.action is None:
             print(answer.headers, body, sep="")
             if cookies:
-                jar.save(ignore_discard=True)
+                with open(cookies, "w") as file:
+                    file.write("; ".join(f"{cookie.name}={cookie.value}" for cookie in jar))
             return
         fields = form.fields
         if "password" in form.names:

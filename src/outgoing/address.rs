@@ -25,7 +25,7 @@ const NOT_PUBLIC_V4: [([u8; 4], u32); 17] = [
     ([240, 0, 0, 0], 4),
 ];
 
-/// Within 2000::/3, the only part of IPv6 that is assigned to public hosts, what is none: protocol assignments
+/// Within `2000::/3`, the only part of IPv6 that is assigned to public hosts, what is none: protocol assignments
 /// with Teredo, documentation, 6to4, and the direct delegation of AS112.
 const NOT_PUBLIC_V6: [([u16; 3], u32); 5] = [
     ([0x2001, 0, 0], 23),
@@ -38,7 +38,7 @@ const NOT_PUBLIC_V6: [([u16; 3], u32); 5] = [
 /// The translation of IPv4 addresses for networks that have IPv6 alone (RFC 6052, section 2.1).
 const NAT64: ([u16; 6], u32) = ([0x64, 0xff9b, 0, 0, 0, 0], 96);
 
-/// Whether `address` is one of a public host. What is not known to be public is not: of IPv6 all outside 2000::/3,
+/// Whether `address` is one of a public host. What is not known to be public is not: of IPv6 all outside `2000::/3`,
 /// IPv4-mapped addresses with it. A NAT64 address is as public as the IPv4 address that it stands for.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {

@@ -106,7 +106,7 @@ impl<R: Resolver> Resolver for Guarded<R> {
         let found = self.inner.resolve(uri, config, timeout)?;
         let scheme = uri.scheme_str().unwrap_or_default();
         let (mut open, mut refused) = (self.inner.empty(), None);
-        for address in found.iter() {
+        for address in &found {
             match self.reach.check_address(scheme, address.ip()) {
                 Ok(()) => open.push(*address),
                 Err(reason) => refused = Some(reason),

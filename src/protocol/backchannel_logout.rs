@@ -77,16 +77,15 @@ async fn settle(services: &Services, claimed: ClaimedLogout) -> Result<(), Proto
             give_up(services, claimed, &reason).await?;
             LogoutOutcome::Refused
         }
-        Told::Failed(reason) => match queue.postpone(claimed).await? {
-            Some(claimed) => {
+        Told::Failed(reason) => {
+            if let Some(claimed) = queue.postpone(claimed).await? {
                 give_up(services, claimed, &reason).await?;
                 LogoutOutcome::GivenUp
-            }
-            None => {
+            } else {
                 tracing::debug!(%client_id, %sid, reason, "a logout token was not taken; it is sent again later");
                 LogoutOutcome::Postponed
             }
-        },
+        }
     };
     deliveries.count(outcome);
     Ok(())

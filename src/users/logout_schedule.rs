@@ -25,7 +25,9 @@ pub(super) fn wait(failures: u32, age: Duration, chance: u8) -> Option<Duration>
     }
     let grown = FACTOR.checked_pow(failures.saturating_sub(1)).and_then(|factor| FIRST.checked_mul(factor));
     let longest = grown.unwrap_or(LONGEST).min(LONGEST);
-    Some(longest - longest / 2 * u32::from(chance) / u32::from(u8::MAX))
+    let half = longest / 2;
+    // Of the other half so much is left.
+    Some(half + longest.saturating_sub(half) * u32::from(u8::MAX - chance) / u32::from(u8::MAX))
 }
 
 #[cfg(test)]
@@ -46,7 +48,7 @@ mod tests {
 
     #[test]
     fn what_is_a_day_old_is_not_tried_again() {
-        assert!(wait(1, LONGEST_AGE - Duration::from_millis(1), 0).is_some());
+        assert!(wait(1, Duration::from_secs(86_399), 0).is_some());
         assert_eq!(wait(1, LONGEST_AGE, 0), None);
     }
 
@@ -57,7 +59,7 @@ mod tests {
             let waits: Vec<_> =
                 (0..=u8::MAX).map(|chance| wait(failures, Duration::ZERO, chance).unwrap()).collect();
             assert!(waits.is_sorted_by(|a, b| a > b), "{failures}");
-            assert_eq!(waits.last(), Some(&(longest - longest / 2)));
+            assert_eq!(waits.last(), Some(&(longest / 2)));
         }
     }
 }

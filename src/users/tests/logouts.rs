@@ -55,6 +55,16 @@ async fn whoever_took_part_is_due_once_when_the_session_is_ended_and_nobody_when
 }
 
 #[tokio::test]
+async fn the_session_and_whom_to_tell_are_one_commit() {
+    let ground = Ground::new();
+    let sid = session_of(&ground, &["shop", "blog"]).await;
+    let before = ground.store.flushes();
+    end(&ground, &sid).await;
+    assert_eq!(ground.store.flushes() - before, 1, "a crash in between would lose them");
+    assert_eq!(ground.logouts().count().await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn nobody_joins_a_session_that_has_ended_and_whoever_has_joined_is_told() {
     for head_start in 0..8 {
         let ground = Ground::new();

@@ -428,7 +428,12 @@ async fn no_client_learns_of_a_session_that_it_would_not_be_told_the_end_of() {
 
 #[actix_web::test]
 async fn a_client_that_does_not_answer_keeps_nobody_waiting() {
-    let (app, _) = service().await;
+    let app = TestApp::start_with(|config| {
+        open_loopback(config);
+        config.outgoing.timeout = Duration::from_mins(1);
+    })
+    .await;
+    ada(&app).await;
     let (party, silent) = (RelyingParty::start(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let mute = client(&app, "a-mute-one", Some(&format!("http://{}/", silent.local_addr().unwrap()))).await;
     let shop = client(&app, "shop", Some(&party.uri("/"))).await;
@@ -449,7 +454,9 @@ async fn a_client_that_does_not_answer_keeps_nobody_waiting() {
         waiting.extend(app.app.send_logouts().await.unwrap());
     }
     assert!(metric(&app, "signet_backchannel_logouts_total{outcome=\"postponed\"} 0").await);
+    // Now they are hung up on.
+    drop(silent);
     for task in waiting {
-        task.abort();
+        task.await.unwrap();
     }
 }

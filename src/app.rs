@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
 use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
@@ -20,7 +22,8 @@ use crate::keys::{
     SealingParts,
 };
 use crate::oauth::{Resource, Scope};
-use crate::protocol::{self, Services};
+use crate::outgoing::Outgoing;
+use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -97,6 +100,7 @@ impl App {
             resources,
             accounts: people.accounts,
             sessions: people.sessions,
+            logouts: people.logouts,
             second_factors: people.second_factors,
             consents: people.consents,
             login_throttle: people.login_throttle,
@@ -107,6 +111,8 @@ impl App {
             refresh_tokens: issuing.refresh_tokens,
             families: issuing.families,
             id_tokens: issuing.id_tokens,
+            logout_tokens: issuing.logout_tokens,
+            logout_deliveries: LogoutDeliveries::new(Outgoing::new(&config.outgoing)?),
             revocations: issuing.revocations,
             status_indexes: issuing.status_indexes,
             status_lists: issuing.status_lists,
@@ -154,6 +160,14 @@ impl App {
         Ok(())
     }
 
+    /// Tells clients that sessions have ended, as far as that is due; see [`protocol::send_logouts`].
+    ///
+    /// # Errors
+    /// When the store fails; what is due stays so.
+    pub async fn send_logouts(&self) -> Result<Vec<JoinHandle<()>>, ProtocolError> {
+        protocol::send_logouts(&self.state.services).await
+    }
+
     /// One round of housekeeping: keeps a spare status list, removes what has ended.
     ///
     /// # Errors
@@ -165,6 +179,7 @@ impl App {
         services.status.drop_ended();
         services.revocations.drop_ended().await;
         services.limits.sweep();
+        services.logout_deliveries.note_waiting(services.logouts.count().await?);
         while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
         Ok(())
     }

@@ -11,6 +11,7 @@
 //! - [`oauth`]: the vocabulary, plain data without I/O.
 //! - [`verify`]: the resource server's half. With `default-features = false` the crate is these rooms only.
 //! - `store`: the contract for what must be remembered, and its backends.
+//! - `outgoing`: requests that the service itself makes, and where they may go.
 //! - `audit`: the hash-chained log of security-relevant acts.
 //! - `limits`: who asks how often, and whether that is too often.
 //! - `keys`, `clients`, `users`, `tokens`: the signing keys and their rotation, the registered clients, the
@@ -45,6 +46,8 @@ pub mod http;
 pub mod keys;
 #[cfg(feature = "server")]
 pub mod limits;
+#[cfg(feature = "server")]
+pub mod outgoing;
 #[cfg(feature = "server")]
 pub mod protocol;
 #[cfg(feature = "server")]

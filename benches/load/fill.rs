@@ -84,6 +84,7 @@ fn client(number: usize, now: chrono::DateTime<Utc>) -> Result<Client, StoreErro
         tos_uri: None,
         post_logout_redirect_uris: Vec::new(),
         backchannel_logout_uri: None,
+        backchannel_logout_session_required: false,
         id_token_signed_response_alg: None,
         allowed_origins: Vec::new(),
         owner: None,

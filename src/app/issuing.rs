@@ -8,8 +8,8 @@ use crate::config::Config;
 use crate::keys::{KeyRing, SealingKeys};
 use crate::oauth::Algorithm;
 use crate::tokens::{
-    AccessTokens, Codes, Families, IdTokens, ListDates, Publication, RefreshTokens, Revocations, Sealer,
-    StatusIndexes, StatusLists, StatusPublisher,
+    AccessTokens, Codes, Families, IdTokens, ListDates, LogoutTokens, Publication, RefreshTokens,
+    Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher,
 };
 
 /// For how long a status list takes tokens.
@@ -25,6 +25,7 @@ pub(super) struct Issuing {
     pub(super) refresh_tokens: RefreshTokens,
     pub(super) families: Arc<Families>,
     pub(super) id_tokens: IdTokens,
+    pub(super) logout_tokens: LogoutTokens,
     pub(super) revocations: Arc<Revocations>,
     pub(super) status_indexes: Arc<StatusIndexes>,
     pub(super) status_lists: Arc<StatusLists>,
@@ -78,6 +79,12 @@ pub(super) async fn open(
         refresh_tokens: RefreshTokens::new(sealer.clone(), families.clone(), clock.clone(), lifetimes),
         families,
         id_tokens: IdTokens::new(issuer.clone(), keys.clone(), seconds(config.tokens.lifetime)),
+        logout_tokens: LogoutTokens::new(
+            issuer.clone(),
+            keys.clone(),
+            entropy.clone(),
+            seconds(config.tokens.longest_lifetime),
+        ),
         revocations,
         status_indexes,
         status_lists,

@@ -4,12 +4,15 @@ use super::Ground;
 use crate::config::Config;
 use crate::keys::DataKey;
 use crate::limits::Limits;
-use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, PasswordHasher, SecondFactors, Sessions};
+use crate::users::{
+    Accounts, ApiKeys, Consents, LoginThrottle, LogoutQueue, PasswordHasher, SecondFactors, Sessions,
+};
 
 /// What keeps the people, and how often anybody may do what.
 pub(super) struct People {
     pub(super) accounts: Accounts,
     pub(super) sessions: Sessions,
+    pub(super) logouts: Arc<LogoutQueue>,
     pub(super) second_factors: SecondFactors,
     pub(super) consents: Consents,
     pub(super) api_keys: ApiKeys,
@@ -24,9 +27,12 @@ impl People {
         let hasher =
             PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
         let limits = Arc::new(Limits::new(&config.limits, &clock));
+        let logouts = Arc::new(LogoutQueue::new(store.clone(), clock.clone(), entropy.clone()));
+        let chance = (clock.clone(), entropy.clone());
         Self {
             accounts: Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher),
-            sessions: Sessions::new(&config.sessions, store.clone(), clock.clone(), entropy.clone()),
+            sessions: Sessions::new(&config.sessions, store.clone(), chance, logouts.clone()),
+            logouts,
             second_factors: SecondFactors::new(
                 config.issuer_host(),
                 store.clone(),

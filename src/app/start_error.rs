@@ -2,6 +2,7 @@ use crate::audit::AuditError;
 use crate::clients::ClientError;
 use crate::keys::{DataKeyError, KekError, KeyRingError, UnsafePolicy, VaultError};
 use crate::oauth::InvalidId;
+use crate::outgoing::OutgoingError;
 use crate::store::StoreError;
 
 /// The service can't be put together.
@@ -25,6 +26,9 @@ pub enum StartError {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Outgoing requests can't be made.
+    #[error(transparent)]
+    Outgoing(#[from] OutgoingError),
     /// The audit log can't be used.
     #[error(transparent)]
     Audit(#[from] AuditError),

@@ -78,6 +78,8 @@ kinds! {
     SessionStarted = "session.started",
     /// A person signed out.
     SessionEnded = "session.ended",
+    /// A client could not be told that a session it took part in has ended, and is not told any more.
+    LogoutUndelivered = "logout.undelivered",
     /// Somebody failed to sign in.
     SignInFailed = "sign_in.failed",
     /// A person was asked whether a client may, and said yes or no.

@@ -17,6 +17,9 @@ use crate::telemetry;
 /// No housekeeping waits longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether a logout token is due again.
+const LOGOUT_PAUSE: Duration = Duration::from_secs(2);
+
 /// The service could not start, or failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServeError {
@@ -68,6 +71,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         served = http::run(state, listeners, config.workers, end) => served,
         () = rotate(&app, config.keys.propagation) => Ok(()),
         () = tidy(&app) => Ok(()),
+        () = send_logouts(&app) => Ok(()),
     };
     record(&app, EventKind::ServiceStopped).await?;
     Ok(served?)
@@ -103,6 +107,21 @@ async fn tidy(app: &App) {
         }
         if let Err(error) = app.tidy().await {
             tracing::error!(%error, "housekeeping failed; it is tried again");
+        }
+    }
+}
+
+/// Tells clients that sessions have ended, for as long as the service runs: at once, and again when that is due.
+async fn send_logouts(app: &App) {
+    let mut ticks = interval(LOGOUT_PAUSE);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = app.state.services.logouts.wanted() => {}
+        }
+        // The tasks go on by themselves; what they don't get done comes due again.
+        if let Err(error) = app.send_logouts().await {
+            tracing::error!(error = ?error, "logout tokens could not be sent; they are tried again");
         }
     }
 }

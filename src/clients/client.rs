@@ -130,6 +130,9 @@ pub struct Client {
     /// Where it is told that a session has ended (OpenID Connect Back-Channel Logout 1.0, section 2.2).
     #[serde(default)]
     pub backchannel_logout_uri: Option<WebUri>,
+    /// Whether it can't do without the `sid` claim there (section 2.2); every logout token has it anyway.
+    #[serde(default)]
+    pub backchannel_logout_session_required: bool,
     /// With which algorithm its ID tokens are signed (OpenID Connect Registration, section 2); absent is RS256, or
     /// the first algorithm in use where RS256 is not.
     #[serde(default)]

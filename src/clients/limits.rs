@@ -1,5 +1,8 @@
+use url::Url;
+
 use super::{Client, GrantType, Resources};
-use crate::oauth::{Algorithm, ApiKeyId, Resource, Scope, UserId};
+use crate::oauth::{Algorithm, ApiKeyId, Resource, Scope, UserId, WebUri};
+use crate::outgoing::{Reach, Unreachable};
 
 /// The registration can't be honoured.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +40,12 @@ pub enum RegistrationError {
     /// A grant that could not be used.
     #[error("grant_types: {0}")]
     UnusableGrant(&'static str),
+    /// A place that this service will not call.
+    #[error("backchannel_logout_uri {0}")]
+    LogoutUri(#[from] Unreachable),
+    /// Whoever registers for themselves does not make this service call anybody.
+    #[error("backchannel_logout_uri is not for applications that people registered for themselves")]
+    OwnedLogoutUri,
     /// What only a client with a secret may do.
     #[error("a client with token_endpoint_auth_method none {0}")]
     Public(&'static str),
@@ -55,6 +64,7 @@ pub(super) struct Limits {
     pub(super) resources: Resources,
     pub(super) longest_lifetime: u64,
     pub(super) algorithms: Vec<Algorithm>,
+    pub(super) reach: Reach,
 }
 
 impl Limits {
@@ -103,7 +113,18 @@ impl Limits {
             }
         }
         check_grants(client)?;
-        check_lists(client)
+        check_lists(client)?;
+        self.check_logout_uri(client)
+    }
+
+    /// What a name leads to is checked when it is called.
+    fn check_logout_uri(&self, client: &Client) -> Result<(), RegistrationError> {
+        let uri = client.backchannel_logout_uri.as_ref().map(WebUri::as_str).map(Url::parse);
+        let Some(Ok(url)) = uri else { return Ok(()) };
+        if client.owner.is_some() {
+            return Err(RegistrationError::OwnedLogoutUri);
+        }
+        Ok(self.reach.check_url(&url)?)
     }
 }
 

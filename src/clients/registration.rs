@@ -61,6 +61,9 @@ pub struct Registration {
     /// Where it is told that a session has ended.
     #[serde(default)]
     pub backchannel_logout_uri: Option<WebUri>,
+    /// Whether it can't do without the `sid` claim there.
+    #[serde(default)]
+    pub backchannel_logout_session_required: bool,
     /// One of the algorithms in use.
     #[serde(default)]
     pub id_token_signed_response_alg: Option<Algorithm>,
@@ -146,6 +149,9 @@ pub struct ClientChange {
     /// A new place for logout tokens.
     #[serde(default, deserialize_with = "present")]
     pub backchannel_logout_uri: Option<Option<WebUri>>,
+    /// Whether it can't do without the `sid` claim there.
+    #[serde(default)]
+    pub backchannel_logout_session_required: Option<bool>,
     /// A new algorithm for ID tokens.
     #[serde(default, deserialize_with = "present")]
     pub id_token_signed_response_alg: Option<Option<Algorithm>>,
@@ -177,6 +183,7 @@ impl ClientChange {
             ("tos_uri", self.tos_uri.is_some()),
             ("post_logout_redirect_uris", self.post_logout_redirect_uris.is_some()),
             ("backchannel_logout_uri", self.backchannel_logout_uri.is_some()),
+            ("backchannel_logout_session_required", self.backchannel_logout_session_required.is_some()),
             ("id_token_signed_response_alg", self.id_token_signed_response_alg.is_some()),
             ("allowed_origins", self.allowed_origins.is_some()),
         ];
@@ -203,6 +210,7 @@ impl ClientChange {
         replace(&mut client.tos_uri, self.tos_uri);
         replace(&mut client.post_logout_redirect_uris, self.post_logout_redirect_uris);
         replace(&mut client.backchannel_logout_uri, self.backchannel_logout_uri);
+        replace(&mut client.backchannel_logout_session_required, self.backchannel_logout_session_required);
         replace(&mut client.id_token_signed_response_alg, self.id_token_signed_response_alg);
         replace(&mut client.allowed_origins, self.allowed_origins);
         if client.is_public() {

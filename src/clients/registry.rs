@@ -12,6 +12,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::oauth::{ClientId, Secret, SecretHash, UserId};
+use crate::outgoing::Reach;
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
@@ -90,6 +91,7 @@ impl ClientRegistry {
             resources,
             longest_lifetime: config.tokens.longest_lifetime.as_secs(),
             algorithms: config.keys.algorithms.clone(),
+            reach: Reach::new(&config.outgoing),
         };
         let nobody = SecretHash::of(&entropy.token::<32>());
         let clients = load(store.as_ref()).await?;
@@ -195,6 +197,7 @@ impl ClientRegistry {
             tos_uri: registration.tos_uri,
             post_logout_redirect_uris: registration.post_logout_redirect_uris,
             backchannel_logout_uri: registration.backchannel_logout_uri,
+            backchannel_logout_session_required: registration.backchannel_logout_session_required,
             id_token_signed_response_alg: registration.id_token_signed_response_alg,
             allowed_origins: registration.allowed_origins,
             owner: registration.owner,

@@ -72,6 +72,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// API keys.
     pub api_keys: ApiKeysConfig,
+    /// Requests that the service itself makes.
+    pub outgoing: OutgoingConfig,
 }
 
 /// How the service logs.
@@ -272,6 +274,17 @@ pub struct LimitsConfig {
 pub struct ApiKeysConfig {
     /// Whether they are taken in the query too, where they end up in logs.
     pub in_query: bool,
+}
+
+/// Requests that the service itself makes.
+#[derive(Clone, Debug)]
+pub struct OutgoingConfig {
+    /// Networks that they may reach although they are not public.
+    pub allowed_networks: Vec<IpNet>,
+    /// Certificates in PEM to trust instead of Mozilla's list.
+    pub ca_bundle: Option<PathBuf>,
+    /// How long one may take in all.
+    pub timeout: Duration,
 }
 
 impl Config {

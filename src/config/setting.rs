@@ -211,6 +211,21 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Take API keys in the query parameter `api_key` too, where they end up in logs.",
     },
     Setting {
+        key: "outgoing.allowed_networks",
+        default: None,
+        meaning: "Networks that outgoing requests may reach although they are not public, such as `10.0.0.0/8`; loopback ones by plain `http` too.",
+    },
+    Setting {
+        key: "outgoing.ca_bundle",
+        default: None,
+        meaning: "A file of certificates in PEM that outgoing requests trust instead of Mozilla's list.",
+    },
+    Setting {
+        key: "outgoing.timeout",
+        default: Some("5s"),
+        meaning: "How long an outgoing request may take in all; at most 1 minute.",
+    },
+    Setting {
         key: "resources[].uri",
         default: None,
         meaning: "The resource server's identifier: the value of `resource` and `aud`.",

@@ -22,6 +22,7 @@ pub struct SigningKey {
     access_token_header: String,
     id_token_header: String,
     status_list_header: String,
+    logout_token_header: String,
     bound: ExpBound,
 }
 
@@ -32,6 +33,7 @@ impl SigningKey {
             access_token_header: header(record, TokenType::AccessToken),
             id_token_header: header(record, TokenType::IdToken),
             status_list_header: header(record, TokenType::StatusList),
+            logout_token_header: header(record, TokenType::LogoutToken),
             bound: ExpBound::of(record, policy),
         }
     }
@@ -55,6 +57,7 @@ impl SigningKey {
             TokenType::AccessToken => &self.access_token_header,
             TokenType::IdToken => &self.id_token_header,
             TokenType::StatusList => &self.status_list_header,
+            TokenType::LogoutToken => &self.logout_token_header,
         }
     }
 

@@ -12,6 +12,8 @@ pub enum TokenType {
     IdToken,
     /// `statuslist+jwt`: a status list (draft-ietf-oauth-status-list, section 5.1).
     StatusList,
+    /// `logout+jwt`: a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.4).
+    LogoutToken,
 }
 
 impl TokenType {
@@ -22,6 +24,7 @@ impl TokenType {
             Self::AccessToken => "at+jwt",
             Self::IdToken => "JWT",
             Self::StatusList => "statuslist+jwt",
+            Self::LogoutToken => "logout+jwt",
         }
     }
 

@@ -26,6 +26,12 @@ pub struct ServerMetadata {
     /// Where a client has somebody signed out (OpenID Connect RP-Initiated Logout 1.0, section 2.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_session_endpoint: Option<String>,
+    /// Whether clients are told that a session has ended (OpenID Connect Back-Channel Logout 1.0, section 2.1).
+    #[serde(default)]
+    pub backchannel_logout_supported: bool,
+    /// Whether they are told which session, by `sid`.
+    #[serde(default)]
+    pub backchannel_logout_session_supported: bool,
     /// How the authorization endpoint answers.
     #[serde(default)]
     pub response_modes_supported: Vec<String>,

@@ -20,6 +20,8 @@ pub fn metadata(services: &Services) -> ServerMetadata {
         authorization_endpoint: Some(at("/oauth2/authorize")),
         userinfo_endpoint: Some(at("/oauth2/userinfo")),
         end_session_endpoint: Some(at("/oauth2/logout")),
+        backchannel_logout_supported: true,
+        backchannel_logout_session_supported: true,
         response_types_supported: names(["code"]),
         response_modes_supported: names(["query", "form_post"]),
         code_challenge_methods_supported: names(["S256"]),

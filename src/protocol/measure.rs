@@ -28,6 +28,10 @@ pub fn measure(services: &Services, metrics: &Metrics) {
     for (policy, count) in services.limits.refused() {
         metrics.rate_limited(policy.as_str(), count);
     }
+    for (outcome, count) in services.logout_deliveries.outcomes() {
+        metrics.logouts(outcome.as_str(), count);
+    }
+    metrics.logouts_waiting.set(gauge(services.logout_deliveries.waiting()));
     metrics.store_flushes.absolute(services.store.flushes());
     metrics.audit_flushes.absolute(services.audit.flushes());
     metrics.audit_failures.absolute(services.audit.failures());

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::LogoutDeliveries;
 use crate::audit::AuditLog;
 use crate::clients::{Client, ClientRegistry, Resources};
 use crate::clock::SharedClock;
@@ -9,9 +10,11 @@ use crate::keys::{KeyRing, SealingKeys};
 use crate::limits::Limits;
 use crate::oauth::{Algorithm, Secret};
 use crate::store::Store;
-use crate::tokens::{AccessTokens, Codes, Families, IdTokens, RefreshTokens, Revocations, Sealer};
+use crate::tokens::{
+    AccessTokens, Codes, Families, IdTokens, LogoutTokens, RefreshTokens, Revocations, Sealer,
+};
 use crate::tokens::{StatusIndexes, StatusLists, StatusPublisher};
-use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, SecondFactors, Sessions};
+use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, LogoutQueue, SecondFactors, Sessions};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -33,6 +36,8 @@ pub struct Services {
     pub accounts: Accounts,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// Who is still to be told that a session has ended.
+    pub logouts: Arc<LogoutQueue>,
     /// How people sign in besides their passwords.
     pub second_factors: SecondFactors,
     /// What people let clients do.
@@ -53,6 +58,10 @@ pub struct Services {
     pub families: Arc<Families>,
     /// Issues ID tokens.
     pub id_tokens: IdTokens,
+    /// Issues logout tokens.
+    pub logout_tokens: LogoutTokens,
+    /// Sends them.
+    pub logout_deliveries: LogoutDeliveries,
     /// Revokes tokens.
     pub revocations: Arc<Revocations>,
     /// Where tokens take their place for revocation.

@@ -31,6 +31,9 @@ pub struct Metrics {
     token_errors: Family,
     keys: [Gauge; KeyPhase::ALL.len()],
     rate_limited: [Counter; POLICIES.len()],
+    logouts: [Counter; LOGOUTS.len()],
+    /// Logout tokens that wait to be taken by their clients.
+    pub logouts_waiting: Gauge,
     /// Revocations that were accepted.
     pub revocations: Counter,
     /// Tokens that stand revoked in the status lists.
@@ -130,6 +133,7 @@ const POLICIES: [&str; 9] = [
     "acts_per_person",
     "apikey",
 ];
+const LOGOUTS: [&str; 5] = ["delivered", "postponed", "refused", "given_up", "dropped"];
 const ERRORS: &[&str] = &[
     "invalid_request",
     "invalid_client",
@@ -175,6 +179,12 @@ impl Metrics {
                 recorder
                     .register_counter(&Key::from_parts("signet_ratelimited_total", vec![label]), &METADATA)
             }),
+            logouts: LOGOUTS.map(|outcome| {
+                let label = Label::from_static_parts("outcome", outcome);
+                let key = Key::from_parts("signet_backchannel_logouts_total", vec![label]);
+                recorder.register_counter(&key, &METADATA)
+            }),
+            logouts_waiting: gauge("signet_backchannel_logouts_waiting"),
             revocations: counter("signet_revocations_total"),
             status_list_entries: gauge("signet_status_list_entries"),
             key_next_ready: gauge("signet_key_next_ready"),
@@ -213,6 +223,15 @@ impl Metrics {
         }
     }
 
+    /// Says how many logout tokens had this outcome by now.
+    pub fn logouts(&self, outcome: &str, count: u64) {
+        for (counter, each) in self.logouts.iter().zip(LOGOUTS) {
+            if each == outcome {
+                counter.absolute(count);
+            }
+        }
+    }
+
     /// Says how many keys are in `phase` now.
     pub fn keys(&self, phase: KeyPhase, count: u32) {
         for (gauge, each) in self.keys.iter().zip(KeyPhase::ALL) {
@@ -243,6 +262,7 @@ impl fmt::Debug for Metrics {
 fn describe(recorder: &PrometheusRecorder) {
     for (name, help) in [
         ("signet_ratelimited_total", "Requests that went beyond a limit, by its policy."),
+        ("signet_backchannel_logouts_total", "Logout tokens, by what became of them."),
         ("signet_revocations_total", "Accepted revocations."),
         ("signet_key_rotation_failures_total", "Rotations that were due and failed."),
         ("signet_store_flushes_total", "Flushes of the store to disk."),
@@ -253,6 +273,7 @@ fn describe(recorder: &PrometheusRecorder) {
     }
     for (name, help) in [
         ("signet_keys", "Keys, by phase."),
+        ("signet_backchannel_logouts_waiting", "Logout tokens that wait to be taken by their clients."),
         ("signet_key_next_ready", "1 while every algorithm has a published key that waits."),
         ("signet_key_ring_version", "Version of the key ring in use."),
         ("signet_status_list_entries", "Tokens that stand revoked in the status lists."),
@@ -282,6 +303,8 @@ mod tests {
         metrics.key_next_ready.set(1);
         metrics.store_flushes.absolute(7);
         metrics.rate_limited("apikey", 5);
+        metrics.logouts("given_up", 6);
+        metrics.logouts_waiting.set(8);
         let text = metrics.render();
         for line in [
             "signet_http_requests_total{route=\"/oauth2/token\",status=\"200\"} 2",
@@ -290,6 +313,8 @@ mod tests {
             "signet_token_errors_total{grant=\"client_credentials\",error=\"invalid_scope\"} 1",
             "signet_revocations_total 3",
             "signet_ratelimited_total{policy=\"apikey\"} 5",
+            "signet_backchannel_logouts_total{outcome=\"given_up\"} 6",
+            "signet_backchannel_logouts_waiting 8",
             "signet_keys{phase=\"signing\"} 2",
             "signet_keys{phase=\"retired\"} 0",
             "signet_key_next_ready 1",

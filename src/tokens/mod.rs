@@ -1,4 +1,4 @@
-//! What is issued: codes, access tokens, refresh tokens and ID tokens; the status lists in which the revocation of
+//! What is issued: codes, access tokens, refresh tokens, ID tokens and logout tokens; the status lists in which the revocation of
 //! access tokens stands, and revocation itself.
 //!
 //! Issuing an access token writes nothing: it takes the next index of an open status list by an atomic counter.
@@ -12,6 +12,7 @@ mod family;
 mod grant;
 mod id_token;
 mod jws;
+mod logout_token;
 mod refresh;
 mod revocation;
 mod sealer;
@@ -24,6 +25,7 @@ pub use code::{Codes, FoundCode, FreshCode, NewCode, Presented, PresentedRedirec
 pub use family::Families;
 pub use grant::Grant;
 pub use id_token::{IdTokens, NewIdToken};
+pub use logout_token::{LogoutTokens, NewLogoutToken};
 pub use refresh::{RefreshError, RefreshToken, RefreshTokens, Rotation};
 pub use revocation::{LiveToken, RevocationError, Revocations, Whole};
 pub use sealer::Sealer;

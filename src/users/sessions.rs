@@ -4,11 +4,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::index;
+use super::{LogoutQueue, index};
 use crate::clock::SharedClock;
 use crate::config::SessionsConfig;
 use crate::entropy::SharedEntropy;
-use crate::oauth::{Secret, SecretHash, SessionId, UserId};
+use crate::oauth::{ClientId, Secret, SecretHash, SessionId, UserId};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
@@ -22,6 +22,9 @@ const LAST_SEEN_STEP: i64 = 60;
 
 /// How often a write is tried again when another one came first.
 const ATTEMPTS: usize = 5;
+
+/// The same for those who join: a person may open many applications at once.
+const JOIN_ATTEMPTS: usize = 100;
 
 /// The longest part of a `User-Agent` that is kept, in characters.
 const LONGEST_USER_AGENT: usize = 256;
@@ -54,6 +57,18 @@ pub struct Session {
     pub user_agent: Option<String>,
     /// Where it signed in from.
     pub address: Option<IpAddr>,
+    /// Who is to be told when it is ended.
+    #[serde(default)]
+    pub parties: Vec<Party>,
+}
+
+/// A client that takes part in a session: it was told who signed in, and wants to know when that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party {
+    /// Which client.
+    pub client_id: ClientId,
+    /// Since when.
+    pub joined_at: DateTime<Utc>,
 }
 
 /// What a session is made of.
@@ -79,11 +94,12 @@ pub struct StartedSession {
 }
 
 /// The sessions. One that was not used for the idle lifetime, or is as old as the absolute one, does not exist any
-/// more.
+/// more; nobody is told of that. Of one that is ended its parties are told, by way of the queue.
 pub struct Sessions {
     store: Arc<dyn Store>,
     clock: SharedClock,
     entropy: SharedEntropy,
+    logouts: Arc<LogoutQueue>,
     idle: Duration,
     absolute: Duration,
 }
@@ -94,12 +110,12 @@ impl Sessions {
     pub fn new(
         config: &SessionsConfig,
         store: Arc<dyn Store>,
-        clock: SharedClock,
-        entropy: SharedEntropy,
+        (clock, entropy): (SharedClock, SharedEntropy),
+        logouts: Arc<LogoutQueue>,
     ) -> Self {
         let lifetime = |setting| Duration::from_std(setting).unwrap_or(Duration::MAX);
         let (idle, absolute) = (lifetime(config.idle), lifetime(config.absolute));
-        Self { store, clock, entropy, idle, absolute }
+        Self { store, clock, entropy, logouts, idle, absolute }
     }
 
     /// Starts a session.
@@ -116,6 +132,7 @@ impl Sessions {
             last_seen: now,
             user_agent: new.user_agent.map(|text| text.chars().take(LONGEST_USER_AGENT).collect()),
             address: new.address,
+            parties: Vec::new(),
         };
         let cookie = Secret::new(self.entropy.token::<32>());
         let batch = self.put(Batch::new(), (&session, &cookie.hash()), Condition::Absent)?;
@@ -159,6 +176,40 @@ impl Sessions {
         Ok(self.row(&hash.value).await?.map(|record| record.value))
     }
 
+    /// Notes that a client takes part in the session called `sid`, so that it is told when that is ended; `false` if it
+    /// has ended. A client of the same name that took part before this one was registered was another one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn join(
+        &self,
+        user: &UserId,
+        sid: &SessionId,
+        (client_id, registered_at): (&ClientId, DateTime<Utc>),
+    ) -> Result<bool, StoreError> {
+        for _ in 0..JOIN_ATTEMPTS {
+            let Some(pointer) = OF_USER.get(self.store.as_ref(), &index::key(user, sid.as_str())).await?
+            else {
+                return Ok(false);
+            };
+            // None: it was ended, or its cookie renewed, in between.
+            let Some(Record { version, value: mut session, .. }) = self.row(&pointer.value).await? else {
+                continue;
+            };
+            let is_known = |party: &Party| party.client_id == *client_id && registered_at <= party.joined_at;
+            if session.parties.iter().any(is_known) {
+                return Ok(true);
+            }
+            session.parties.retain(|party| party.client_id != *client_id);
+            session.parties.push(Party { client_id: client_id.clone(), joined_at: self.clock.now() });
+            let batch = self.put(Batch::new(), (&session, &pointer.value), Condition::VersionIs(version))?;
+            if self.store.commit(batch).await? == Committed::Applied {
+                return Ok(true);
+            }
+        }
+        Err(contended())
+    }
+
     /// Notes that the person proved anew who they are. The cookie changes with it, so that one that was planted or
     /// copied before is worth nothing; `sid` and the age stay. `None` if the session has ended.
     ///
@@ -199,7 +250,7 @@ impl Sessions {
         Ok(sessions)
     }
 
-    /// Ends one session; answers with it if there was one.
+    /// Ends one session; answers with it if there was one. In the same commit its parties are put into the queue.
     ///
     /// # Errors
     /// When the store fails.
@@ -212,7 +263,12 @@ impl Sessions {
             let batch = Batch::new()
                 .delete(OF_USER.table(), index.clone(), Condition::VersionIs(pointer.version))
                 .delete(SESSIONS.table(), key(&pointer.value), Condition::Always);
+            let batch = match &session {
+                Some(session) => self.logouts.add(batch, &session.value)?,
+                None => batch,
+            };
             if self.store.commit(batch).await? == Committed::Applied {
+                self.logouts.wake();
                 return Ok(session.map(|record| record.value));
             }
         }

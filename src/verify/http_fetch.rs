@@ -1,5 +1,5 @@
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,18 +53,7 @@ impl HttpFetch {
     /// # Errors
     /// When the CA bundle can't be read or holds no certificate.
     pub fn new(settings: HttpFetchSettings) -> Result<Self, FetchError> {
-        let roots = match &settings.ca_bundle {
-            None => RootCerts::WebPki,
-            Some(path) => {
-                let wrong = |reason: String| FetchError::Settings(format!("{}: {reason}", path.display()));
-                let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-                let certificates = certificates(&pem).map_err(|error| wrong(error.to_string()))?;
-                if certificates.is_empty() {
-                    return Err(wrong("it holds no certificate".into()));
-                }
-                RootCerts::new_with_certs(&certificates)
-            }
-        };
+        let roots = root_certs(settings.ca_bundle.as_deref())?;
         let agent = Agent::config_builder()
             .timeout_global(Some(settings.timeout))
             .tls_config(TlsConfig::builder().root_certs(roots).build())
@@ -143,6 +132,21 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// The certificates to trust: those of the bundle in PEM, or Mozilla's list.
+///
+/// # Errors
+/// When the bundle can't be read or holds no certificate.
+pub(crate) fn root_certs(ca_bundle: Option<&Path>) -> Result<RootCerts, FetchError> {
+    let Some(path) = ca_bundle else { return Ok(RootCerts::WebPki) };
+    let wrong = |reason: String| FetchError::Settings(format!("{}: {reason}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let certificates = certificates(&pem).map_err(|error| wrong(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(wrong("it holds no certificate".into()));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<ureq::tls::Certificate<'static>>, ureq::Error> {

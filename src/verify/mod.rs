@@ -27,6 +27,8 @@ pub use challenge::{Challenge, ErrorBody};
 #[cfg(feature = "actix")]
 pub use extractor::{AnyScope, Bearer, RequiredScope};
 pub use fetch::{Fetch, FetchError, FetchRequest, Fetched, freshness};
+#[cfg(feature = "server")]
+pub(crate) use http_fetch::root_certs;
 pub use http_fetch::{HttpFetch, HttpFetchSettings};
 pub use key::{KeySet, UnusableKey, VerificationKey};
 pub use refusal::Refusal;

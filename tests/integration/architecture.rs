@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each room may import, besides itself and [`GROUND`].
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     (
         "app",
         &[
@@ -20,6 +20,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "users",
             "limits",
             "audit",
+            "outgoing",
             "store",
             "verify",
             "config",
@@ -28,13 +29,14 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ),
     ("cli", &["app", "config", "audit", "protocol", "telemetry"]),
     ("http", &["protocol", "telemetry", "config"]),
-    ("protocol", &["tokens", "keys", "clients", "users", "limits", "audit", "verify"]),
+    ("protocol", &["tokens", "keys", "clients", "users", "limits", "audit", "outgoing", "verify"]),
     ("tokens", &["keys", "store", "verify"]),
-    ("clients", &["store", "config"]),
+    ("clients", &["outgoing", "store", "config"]),
     ("users", &["keys", "limits", "store", "config"]),
     ("limits", &["config"]),
     ("keys", &["store", "config"]),
     ("audit", &[]),
+    ("outgoing", &["verify", "config"]),
     ("store", &[]),
     ("telemetry", &["config"]),
     ("config", &[]),

@@ -222,9 +222,21 @@ async fn a_client_is_registered_changed_renewed_and_deleted() {
         ("scope", "read write"),
         ("default_scope", "read"),
         ("client_credentials", "yes"),
+        ("backchannel_logout_uri", "https://shop.example/logout"),
+        ("backchannel_logout_session_required", "yes"),
     ];
     let answer = act(&mut root, &app, &own, &change).await;
-    assert!(text(&done(&mut root, &app, &answer).await).contains("value=\"read write\""));
+    let page = text(&done(&mut root, &app, &answer).await);
+    for shown in [
+        "value=\"read write\"",
+        "value=\"https://shop.example/logout\"",
+        "name=\"backchannel_logout_session_required\" value=\"yes\" checked",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let inside = [&change[..6], &[("backchannel_logout_uri", "https://10.0.0.1/")]].concat();
+    let refused = act(&mut root, &app, &own, &inside).await;
+    assert!(refused.status == 400 && text(&refused).contains("10.0.0.1, which is not public"));
     let answer = act(&mut root, &app, &own, &[("act", "rotate_secret"), ("overlap_hours", "1")]).await;
     let new = shown_secrets(&done(&mut root, &app, &answer).await).remove(0);
     let token = app.token((&client_id, &new), "").await.access_token();

@@ -69,6 +69,8 @@ async fn discovery_says_what_works_and_both_documents_are_the_same() {
         ("authorization_endpoint", json!(format!("{ISSUER}/oauth2/authorize"))),
         ("userinfo_endpoint", json!(format!("{ISSUER}/oauth2/userinfo"))),
         ("end_session_endpoint", json!(format!("{ISSUER}/oauth2/logout"))),
+        ("backchannel_logout_supported", json!(true)),
+        ("backchannel_logout_session_supported", json!(true)),
         (
             "token_endpoint_auth_methods_supported",
             json!(["client_secret_basic", "client_secret_post", "none"]),
@@ -78,7 +80,7 @@ async fn discovery_says_what_works_and_both_documents_are_the_same() {
     }
     assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("openid")));
     // What is not built is not promised.
-    assert!(document.get("backchannel_logout_supported").is_none());
+    assert!(document.get("frontchannel_logout_supported").is_none());
     // Whatever it names is served.
     let table = signet::http::served();
     for (name, value) in document.as_object().expect("an object") {

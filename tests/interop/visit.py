@@ -1,6 +1,8 @@
 """A browser without scripts: opens URL, signs in, allows what is asked, and prints the last answer's headers and body.
 
-visit.py URL NAME PASSWORD
+visit.py URL NAME PASSWORD [COOKIES]
+
+The cookies are left in the file COOKIES, as a header has them.
 """
 
 import html.parser
@@ -31,7 +33,7 @@ class Form(html.parser.HTMLParser):
             self.inside = False
 
 
-def main(url, name, password):
+def main(url, name, password, cookies=None):
     jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(secure_protocols=("https", "http")))
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
     browser.addheaders = [("Accept", "text/html")]
@@ -42,6 +44,9 @@ def main(url, name, password):
         form.feed(body)
         if form.action is None:
             print(answer.headers, body, sep="")
+            if cookies:
+                with open(cookies, "w") as file:
+                    file.write("; ".join(f"{cookie.name}={cookie.value}" for cookie in jar))
             return
         fields = form.fields
         if "password" in form.names:

@@ -1,10 +1,11 @@
 use super::person::{Plan, Wish, invalid_grant, is_refreshable, not_revoked, standing};
 use super::{Defaults, Granted};
 use crate::audit::{Actor, Event, EventKind};
-use crate::clients::{AuthenticatedClient, GrantType};
+use crate::clients::{AuthenticatedClient, Client, GrantType};
 use crate::oauth::{CodeVerifier, FamilyId, Secret};
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::tokens::{FoundCode, FreshCode, Grant, Presented, PresentedRedirectUri};
+use crate::users::Account;
 
 /// A request to redeem a code (RFC 6749, section 4.1.3).
 #[derive(Debug)]
@@ -60,6 +61,9 @@ pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<
     let account = standing(services, &fresh.grant, bad_code).await?;
     let wish = Wish { scope: None, resources: request.resources.clone() };
     let plan = Plan::new(services, client, &fresh.grant, &wish)?;
+    if plan.names_the_person() {
+        join(services, client, (&fresh.grant, &account)).await?;
+    }
     let prepared = plan.prepare(services)?;
     let family = services.codes.new_family();
     let refresh = is_refreshable(client, &fresh.grant).then(|| {
@@ -77,6 +81,18 @@ pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<
     // Whatever was revoked meanwhile ends what it was too late to see.
     not_revoked(services, &fresh.grant, bad_code)?;
     plan.issue(services, &prepared, (GrantType::AuthorizationCode, refresh_token), &account)
+}
+
+/// A client that wants to be told when the session is ended takes part in it before it learns who signed in. Where it
+/// has ended already, be it that the grant would outlive it, there would be nothing left to tell.
+async fn join(
+    services: &Services,
+    client: &Client,
+    (grant, account): (&Grant, &Account),
+) -> Result<(), ProtocolError> {
+    let (Some(sid), Some(_)) = (&grant.sid, &client.backchannel_logout_uri) else { return Ok(()) };
+    let party = (&client.client_id, client.created_at);
+    if services.sessions.join(&account.id, sid, party).await? { Ok(()) } else { Err(bad_code()) }
 }
 
 /// The code, if it can be redeemed. A spent one ends its family.

@@ -112,6 +112,11 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether an ID token is issued.
+    pub(super) fn names_the_person(&self) -> bool {
+        self.id_token_algorithm.is_some()
+    }
+
     /// Takes the access token's place.
     pub(super) fn prepare(&self, services: &Services) -> Result<Prepared, ProtocolError> {
         Ok(services.access_tokens.prepare(&self.authorized())?)

@@ -2,11 +2,13 @@
 
 mod accounts;
 mod consents;
+mod logouts;
 mod passwords;
 mod second_factors;
 mod sessions;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,8 +21,9 @@ use crate::entropy::{SeededEntropy, SharedEntropy};
 use crate::oauth::{Secret, UserId};
 use crate::store::{Batch, Changes, Committed, Cursor, MemoryStore, Row, Store, StoreError, Table};
 
-/// A store that lets others run after each read, so that what is read may be old when it is acted on.
-struct Yielding(Arc<MemoryStore>);
+/// A store that lets others run after each read, so that what is read may be old when it is acted on; it counts its
+/// commits.
+struct Yielding(Arc<MemoryStore>, AtomicU64);
 
 #[async_trait]
 impl Store for Yielding {
@@ -42,6 +45,7 @@ impl Store for Yielding {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        self.1.fetch_add(1, Relaxed);
         self.0.commit(batch).await
     }
 
@@ -51,6 +55,10 @@ impl Store for Yielding {
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
         self.0.sweep(now, limit).await
+    }
+
+    fn flushes(&self) -> u64 {
+        self.1.load(Relaxed)
     }
 }
 
@@ -65,7 +73,7 @@ impl Ground {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::at(1_800_000_000));
         let entropy = Arc::new(SeededEntropy::new(7));
-        Self { store: Arc::new(Yielding(MemoryStore::new(clock.clone()))), clock, entropy }
+        Self { store: Arc::new(Yielding(MemoryStore::new(clock.clone()), AtomicU64::new(0))), clock, entropy }
     }
 
     fn clock(&self) -> SharedClock {
@@ -83,7 +91,12 @@ impl Ground {
 
     fn sessions(&self) -> Sessions {
         let config = SessionsConfig { idle: Duration::from_hours(8), absolute: Duration::from_hours(168) };
-        Sessions::new(&config, self.store.clone(), self.clock(), self.entropy.clone())
+        let chance = (self.clock(), self.entropy.clone());
+        Sessions::new(&config, self.store.clone(), chance, Arc::new(self.logouts()))
+    }
+
+    fn logouts(&self) -> LogoutQueue {
+        LogoutQueue::new(self.store.clone(), self.clock(), self.entropy.clone())
     }
 
     fn pass(&self, seconds: u64) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
-use signet::clients::{AuthMethod, Client, ClientSecret, ConsentRule, GrantType};
+use signet::clients::{AuthMethod, Client, ClientSecret, ConsentRule, GrantType, Registrant};
 use signet::clock::SystemClock;
 use signet::entropy::SystemEntropy;
 use signet::oauth::{
@@ -86,7 +86,7 @@ fn client(number: usize, now: chrono::DateTime<Utc>) -> Result<Client, StoreErro
         backchannel_logout_uri: None,
         id_token_signed_response_alg: None,
         allowed_origins: Vec::new(),
-        owner: None,
+        registrant: Registrant::Administrator,
         created_at: now,
         updated_at: now,
     })

@@ -1,4 +1,4 @@
-use super::{Client, GrantType, Resources};
+use super::{Client, GrantType, Registrant, Resources};
 use crate::oauth::{Algorithm, ApiKeyId, Resource, Scope, UserId};
 
 /// The registration can't be honoured.
@@ -37,6 +37,9 @@ pub enum RegistrationError {
     /// A grant that could not be used.
     #[error("grant_types: {0}")]
     UnusableGrant(&'static str),
+    /// More than nobody answers for.
+    #[error("scope token {0:?} is not one that an application may register itself for (dialects.apps_scope)")]
+    NotOpen(String),
     /// What only a client with a secret may do.
     #[error("a client with token_endpoint_auth_method none {0}")]
     Public(&'static str),
@@ -44,6 +47,9 @@ pub enum RegistrationError {
 
 /// More resources, URIs or origins than any client has reason to name.
 const MOST: usize = 32;
+
+/// How many applications a person may have.
+const MOST_OF_A_PERSON: usize = 20;
 
 /// How the identifiers of people and of API keys begin; a token's `sub` must tell a person from a client (RFC 9068,
 /// section 5), and its `client_id` a client from an API key.
@@ -55,9 +61,31 @@ pub(super) struct Limits {
     pub(super) resources: Resources,
     pub(super) longest_lifetime: u64,
     pub(super) algorithms: Vec<Algorithm>,
+    /// What may be registered for by anybody.
+    pub(super) apps_scope: Scope,
+    /// How many clients may be registered by anybody.
+    pub(super) most_apps: usize,
 }
 
 impl Limits {
+    /// How many clients there may be that were registered by the same; without end for administrators.
+    pub(super) fn most(&self, registrant: &Registrant) -> usize {
+        match registrant {
+            Registrant::Administrator => usize::MAX,
+            Registrant::Person(_) => MOST_OF_A_PERSON,
+            Registrant::Anybody => self.most_apps,
+        }
+    }
+
+    /// Whether whoever registers the client may ask for its scope. An administrator may change it afterwards.
+    pub(super) fn check_new(&self, client: &Client) -> Result<(), RegistrationError> {
+        let too_much = client.scope.iter().find(|token| !self.apps_scope.contains(token));
+        match too_much.filter(|_| client.registrant == Registrant::Anybody) {
+            Some(token) => Err(RegistrationError::NotOpen(token.to_owned())),
+            None => self.check(client),
+        }
+    }
+
     pub(super) fn check(&self, client: &Client) -> Result<(), RegistrationError> {
         if NOT_CLIENTS.iter().any(|prefix| client.client_id.as_str().starts_with(prefix)) {
             return Err(RegistrationError::ClientId);

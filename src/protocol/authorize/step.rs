@@ -69,7 +69,7 @@ pub async fn authorize(
     let asked = Asked::new(door, query)?;
     let request = asked.read(services)?;
     let reply_to = request.reply_to.clone();
-    next(services, asked, request, browser).await.map_err(|error| Refused::to_client(&reply_to, &error))
+    next(services, asked, request, browser).await.map_err(|error| Refused::unasked(&reply_to, &error))
 }
 
 async fn next(

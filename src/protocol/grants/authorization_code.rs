@@ -1,4 +1,4 @@
-use super::person::{Plan, Wish, invalid_grant, is_refreshable, not_revoked, standing};
+use super::person::{Plan, Wish, in_session, invalid_grant, is_refreshable, not_revoked, standing};
 use super::{Defaults, Granted};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, GrantType};
@@ -58,6 +58,7 @@ pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<
         return Err(bad_code());
     }
     let account = standing(services, &fresh.grant, bad_code).await?;
+    in_session(services, &fresh.grant, bad_code).await?;
     let wish = Wish { scope: None, resources: request.resources.clone() };
     let plan = Plan::new(services, client, &fresh.grant, &wish)?;
     let prepared = plan.prepare(services)?;

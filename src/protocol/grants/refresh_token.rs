@@ -1,5 +1,5 @@
 use super::Granted;
-use super::person::{Plan, Wish, invalid_grant, not_revoked, standing};
+use super::person::{Plan, Wish, invalid_grant, not_revoked, refreshable};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::oauth::Secret;
@@ -33,7 +33,7 @@ pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Res
     let opened = services.refresh_tokens.open(request.refresh_token.expose());
     // Another client's is left alone: to present it proves nothing about who has it.
     let token = opened.filter(|token| token.grant.client_id == client.client_id).ok_or_else(bad_token)?;
-    let account = standing(services, &token.grant, bad_token).await?;
+    let account = refreshable(services, &token.grant, bad_token).await?;
     let plan = Plan::new(services, client, &token.grant, &request.wish)?;
     let prepared = plan.prepare(services)?;
     let successor = match services.refresh_tokens.rotate(&token, &prepared.live()).await? {

@@ -89,12 +89,12 @@ pub async fn withdraw_consent(
     .await
 }
 
-/// What a person's API key may permit: what the resources of the settings know.
+/// What a person's API key may permit: what the resources of the settings let people open.
 ///
 /// # Errors
 /// `server_error` when the settings name more than a scope can hold.
 pub fn offered_to_keys(services: &Services) -> Result<Scope, ProtocolError> {
-    let mut scopes = own_resources(services).map(|server| &server.scope);
+    let mut scopes = own_resources(services).map(|server| &server.people_scope);
     scopes.try_fold(Scope::default(), |all, more| all.union(more)).map_err(ProtocolError::server_error)
 }
 

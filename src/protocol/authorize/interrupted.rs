@@ -28,7 +28,7 @@ impl Interrupted {
 
     /// What the person decided, after they saw where it leads, comes to nothing.
     pub(super) fn decided(reply_to: &ReplyTo, error: &ProtocolError) -> Self {
-        Self::ToClient(refusal(reply_to, error))
+        Self::ToClient(Box::new(refusal(reply_to, error)))
     }
 
     /// The form was not made here.
@@ -47,17 +47,17 @@ impl Refused {
     /// The refusal of a request whose redirect URI is known to be the client's, before the person was asked. What lies behind
     /// it is logged: the client is not told.
     pub(super) fn unasked(reply_to: &ReplyTo, error: &ProtocolError) -> Self {
-        let reply = refusal(reply_to, error);
+        let reply = Box::new(refusal(reply_to, error));
         if reply_to.is_vouched_for { Self::ToClient(reply) } else { Self::ByLink(reply) }
     }
 }
 
 /// What the client is told; what lies behind it is logged.
-fn refusal(reply_to: &ReplyTo, error: &ProtocolError) -> Box<Reply> {
+fn refusal(reply_to: &ReplyTo, error: &ProtocolError) -> Reply {
     if let Some(cause) = &error.cause {
         tracing::error!(error = error.code.as_str(), cause = %cause, "an authorization request failed");
     }
-    Box::new(reply_to.refuse(error))
+    reply_to.refuse(error)
 }
 
 impl From<Refused> for Interrupted {

@@ -61,8 +61,8 @@ pub async fn end_other_sessions(services: &Services, present: &Present) -> Resul
     Ok(others.len())
 }
 
-/// Takes back what the person allowed a client: it is asked for anew the next time, nothing can be refreshed, and
-/// introspection refuses the access tokens. Verifiers that don't ask accept those until they expire.
+/// Takes back what the person allowed a client: it is asked for anew the next time, nothing can be refreshed, and the access
+/// tokens are revoked.
 ///
 /// # Errors
 /// `not_found` when nothing was allowed.

@@ -69,11 +69,9 @@ async fn what_is_allowed_at_one_resource_is_not_allowed_at_another() {
     let consents = Consents::new(ground.store.clone(), ground.clock());
     let (alice, shop, now) = (user("alice"), ClientId::parse("shop").unwrap(), ground.clock.now());
     let scope = |text| Scope::parse(text).unwrap();
-    let [here, there] = [API, "https://other.example.com"].map(|uri| Resource::parse(uri).unwrap());
-    consents.allow(&alice, (&shop, now), (&[here.clone()], &scope("read"))).await.unwrap();
-    let consent =
-        consents.allow(&alice, (&shop, now), (&[there.clone()], &scope("write openid"))).await.unwrap();
-    let both = [here.clone(), there.clone()];
+    let both = [API, "https://other.example.com"].map(|uri| Resource::parse(uri).unwrap());
+    consents.allow(&alice, (&shop, now), (&both[..1], &scope("read"))).await.unwrap();
+    let consent = consents.allow(&alice, (&shop, now), (&both[1..], &scope("write openid"))).await.unwrap();
     let covers = |resources: &[Resource], text| consent.covers(resources, &scope(text));
     assert!(covers(&both[..1], "read") && covers(&both[1..], "openid write"));
     for (resources, text) in [(&both[..1], "write"), (&both[1..], "read"), (&both[..], "read")] {

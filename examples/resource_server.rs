@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `GET /products`, `/v1/users` and `/v1/data` want the scope `read`; `GET /whoami` any token for this audience.
-//! Instead of a token an API key will do: it is exchanged for one at the issuer, once in a quarter of an hour.
+//! Instead of a token an API key will do: it is exchanged for one at the issuer, once in a quarter of an hour. With
+//! `--client-id ID`, and `CLIENT_SECRET` in the environment, this API says at the issuer who it is.
 
 #[path = "resource_server/exchange.rs"]
 mod exchange;
@@ -109,7 +110,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::read()?;
     let (issuer, audience) = (flags.named("issuer")?, flags.named("audience")?);
     let verifier = Verifier::builder(issuer).audience(audience).build()?;
-    let exchange = web::Data::new(KeyExchange::new(issuer, audience, SystemClock::shared()));
+    let mut exchange = KeyExchange::new(issuer, audience, SystemClock::shared());
+    if let Ok(client_id) = flags.named("client-id") {
+        let client_secret = std::env::var("CLIENT_SECRET").map_err(|_| "CLIENT_SECRET is missing")?;
+        exchange = exchange.authenticated(client_id, &client_secret);
+    }
+    let exchange = web::Data::new(exchange);
     let listen = flags.named("listen")?.to_owned();
     announce(&listen);
     HttpServer::new(move || {

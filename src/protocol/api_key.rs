@@ -1,6 +1,7 @@
 //! API keys where they are used: who stands behind one, and what it permits there.
 
 use super::users::Keeper;
+use super::welcome::is_welcome;
 use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::ResourceServer;
@@ -40,7 +41,10 @@ async fn owner_is_welcome(services: &Services, key: &ApiKey) -> Result<bool, Pro
         ApiKeyOwner::User(user) => {
             Ok(services.accounts.find(user).await?.is_some_and(|account| !account.disabled))
         }
-        ApiKeyOwner::Client(client_id) => Ok(services.clients.find(client_id.as_str()).is_some()),
+        ApiKeyOwner::Client(client_id) => match services.clients.find(client_id.as_str()) {
+            Some(client) => is_welcome(services, &client).await,
+            None => Ok(false),
+        },
     }
 }
 

@@ -6,8 +6,11 @@ use serde_json::json;
 use signet::clients::{GrantType, Registrant, Registration};
 use signet::oauth::{ClientId, Scope};
 
-use crate::browser::{Browser, CALLBACK, PASSWORD, ada, location, parameter, register, request, shop, text};
-use crate::test_app::{Answer, TestApp, form};
+use crate::browser::{
+    Browser, CALLBACK, PASSWORD, ada, encoded, location, parameter, redeem, register, request, shop, text,
+};
+use crate::shell::{account, signed_in};
+use crate::test_app::{Answer, RESOURCE, TestApp, basic, form};
 
 const OOB: &str = "urn:ietf:wg:oauth:2.0:oob";
 
@@ -88,6 +91,63 @@ async fn a_form_that_is_late_sends_nobody_there_either() {
     assert_eq!(app.administer(Method::PATCH, "/admin/clients/notes", Some(change)).await.status, 200);
     let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
     is_told_to_the_person(&answer, "invalid_scope");
+}
+
+#[actix_web::test]
+async fn the_applications_of_a_disabled_person_get_nothing() {
+    let app = TestApp::start().await;
+    let owner = ada(&app).await.id;
+    account(&app, ("Bob", "bob@example.com"), false).await;
+    // An administrator has let it act on its own behalf, too.
+    let notes = Registration { registrant: Registrant::Person(owner.clone()), ..shop() };
+    let client = register(&app, notes).await;
+    let credentials = ("shop", client.client_secret.as_ref().unwrap().expose());
+    let key = json!({ "name": "k", "client_id": "shop", "scope": "read", "resources": [RESOURCE] });
+    let key = app.administer(Method::POST, "/admin/api-keys", Some(key)).await.json();
+    let key = key["api_key"].as_str().unwrap();
+    let mut bob = signed_in(&app, "bob@example.com", "/account").await;
+    let asked = request(&[("scope", "openid offline_access read")]);
+    let code = async |bob: &mut Browser| parameter(&bob.allow(&app, &asked).await, "code").expect("a code");
+    let first = code(&mut bob).await;
+    let tokens = redeem(&app, &client, &first).await;
+    let later = code(&mut bob).await;
+    let page = bob.get(&app, &request(&[("prompt", "consent")])).await;
+    let present = |body: String| app.send(form("/oauth2/token", &body).insert_header(basic(credentials)));
+    let refresh =
+        format!("grant_type=refresh_token&refresh_token={}", tokens["refresh_token"].as_str().unwrap());
+    let redeem_later = encoded(&[
+        ("grant_type", "authorization_code"),
+        ("code", &later),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+    ]);
+    let exchange = format!(
+        "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={key}\
+         &subject_token_type=urn:signet:params:oauth:token-type:api_key"
+    );
+    app.token(credentials, "scope=read").await.access_token();
+    let disable = async |disabled: bool| {
+        let path = format!("/admin/users/{owner}");
+        let change = Some(json!({ "disabled": disabled }));
+        assert_eq!(app.administer(Method::PATCH, &path, change).await.status, 200);
+    };
+    disable(true).await;
+    app.token(credentials, "scope=read").await.refused(401, "invalid_client");
+    present(refresh.clone()).await.refused(401, "invalid_client");
+    present(redeem_later).await.refused(401, "invalid_client");
+    app.send(form("/oauth2/token", &exchange)).await.refused(400, "invalid_request");
+    assert!(!app.is_active(tokens["access_token"].as_str().unwrap()).await);
+    for answer in [bob.get(&app, &asked).await, bob.decide(&app, &page, "allow").await] {
+        assert_eq!((answer.status, answer.header("location")), (400, None), "{}", text(&answer));
+        assert!(text(&answer).contains("not in use at present"));
+    }
+    disable(false).await;
+    app.token(credentials, "scope=read").await.access_token();
+    app.send(form("/oauth2/token", &exchange)).await.access_token();
+    present(refresh).await.refused(400, "invalid_grant");
+    app.pass(std::time::Duration::from_secs(2)).await;
+    let again = code(&mut bob).await;
+    redeem(&app, &client, &again).await;
 }
 
 #[actix_web::test]

@@ -100,6 +100,7 @@ pub async fn decide(
         return Err(Interrupted::stale(shown.asked.location(services)));
     };
     let request = shown.asked.read(services)?;
+    request.is_welcome(services).await?;
     if request.scope != shown.scope || request.resources != shown.resources {
         return Err(Interrupted::stale(shown.asked.location(services)));
     }

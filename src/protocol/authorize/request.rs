@@ -6,6 +6,7 @@ use super::redirect::{Reply, ReplyTo, ResponseMode};
 use super::{Door, Prompt, target};
 use crate::clients::{Client, GrantType};
 use crate::oauth::{CodeChallenge, ErrorCode, RedirectUri, Resource, Scope, Subject};
+use crate::protocol::welcome::is_welcome;
 use crate::protocol::{Params, ProtocolError, Services};
 
 /// The longest `nonce` and `login_hint` that are taken, in bytes.
@@ -122,6 +123,16 @@ impl AuthorizationRequest {
             scope,
             resources,
         })
+    }
+
+    /// Whether its client may ask people at all, now.
+    ///
+    /// # Errors
+    /// When it may not, or the store fails: both are the person's to know.
+    pub(super) async fn is_welcome(&self, services: &Services) -> Result<(), ProtocolError> {
+        let reason = "the application is not in use at present";
+        let closed = || ProtocolError::new(ErrorCode::UnauthorizedClient, reason);
+        if is_welcome(services, &self.client).await? { Ok(()) } else { Err(closed()) }
     }
 
     /// Whether an ID token is asked for.

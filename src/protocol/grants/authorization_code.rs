@@ -3,6 +3,7 @@ use super::{Defaults, Granted};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::oauth::{CodeVerifier, FamilyId, Secret};
+use crate::protocol::welcome::welcome;
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::tokens::{FoundCode, FreshCode, Grant, Presented, PresentedRedirectUri};
 
@@ -53,6 +54,7 @@ impl CodeRequest {
 /// bound to, ends what it produced (RFC 6749, section 4.1.2); whoever lacks any of that changes nothing.
 pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<Granted, ProtocolError> {
     let client = &request.client;
+    welcome(services, client).await?;
     let fresh = find(services, &request).await?;
     if client.require_pkce && !fresh.has_challenge {
         return Err(bad_code());

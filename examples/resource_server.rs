@@ -7,7 +7,8 @@
 //!
 //! `GET /products`, `/v1/users` and `/v1/data` want the scope `read`; `GET /whoami` any token for this audience.
 //! Instead of a token an API key will do: it is exchanged for one at the issuer, once in a quarter of an hour. With
-//! `--api-keys-in-query yes` it may also come as the query parameter `api_key`.
+//! `--api-keys-in-query yes` it may also come as the query parameter `api_key`; with `--client-id ID`, and `CLIENT_SECRET`
+//! in the environment, this API says at the issuer who it is.
 
 #[path = "resource_server/api.rs"]
 mod api;
@@ -32,6 +33,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut exchange = KeyExchange::new(issuer, audience, SystemClock::shared());
     if flags.named("api-keys-in-query").is_ok_and(|value| value == "yes") {
         exchange = exchange.with_keys_in_query();
+    }
+    if let Ok(client_id) = flags.named("client-id") {
+        let client_secret = std::env::var("CLIENT_SECRET").map_err(|_| "CLIENT_SECRET is missing")?;
+        exchange = exchange.authenticated(client_id, &client_secret);
     }
     let exchange = web::Data::new(exchange);
     let listen = flags.named("listen")?.to_owned();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
-use signet::clients::{AuthMethod, Client, ClientSecret, ConsentRule, GrantType};
+use signet::clients::{AuthMethod, Client, ClientSecret, ConsentRule, GrantType, Registrant};
 use signet::clock::SystemClock;
 use signet::entropy::SystemEntropy;
 use signet::oauth::{
@@ -87,7 +87,7 @@ fn client(number: usize, now: chrono::DateTime<Utc>) -> Result<Client, StoreErro
         backchannel_logout_session_required: false,
         id_token_signed_response_alg: None,
         allowed_origins: Vec::new(),
-        owner: None,
+        registrant: Registrant::Administrator,
         created_at: now,
         updated_at: now,
     })

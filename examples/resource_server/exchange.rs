@@ -13,6 +13,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::json;
@@ -20,6 +22,10 @@ use signet::clock::SharedClock;
 
 /// How long before its end a token is not used any more.
 const MARGIN: Duration = Duration::from_secs(30);
+
+/// What every API key looks like, so that the issuer is not asked about what can be none.
+const PREFIX: &str = "sk_";
+const LENGTH: usize = 46;
 
 /// For how many keys tokens are kept; further ones are exchanged every time.
 const MOST: usize = 10_000;
@@ -29,6 +35,8 @@ pub(crate) struct KeyExchange {
     endpoint: String,
     audience: String,
     agent: ureq::Agent,
+    /// `Authorization` of this API's own client at the issuer.
+    credentials: Option<String>,
     clock: SharedClock,
     in_query: bool,
     /// By the digest of the key, so that no key is kept.
@@ -68,6 +76,7 @@ impl KeyExchange {
             endpoint: format!("{issuer}/oauth2/token"),
             audience: audience.to_owned(),
             agent: config.into(),
+            credentials: None,
             clock,
             in_query: false,
             tokens: Mutex::default(),
@@ -79,8 +88,18 @@ impl KeyExchange {
         Self { in_query: true, ..self }
     }
 
+    /// The same as a client of the issuer, so that the issuer knows who asks. Its identifier and its secret are as the issuer
+    /// gave them: nothing in them needs to be encoded (RFC 6749, section 2.3.1).
+    pub(crate) fn authenticated(self, client_id: &str, client_secret: &str) -> Self {
+        let credentials = STANDARD.encode(format!("{client_id}:{client_secret}"));
+        Self { credentials: Some(format!("Basic {credentials}")), ..self }
+    }
+
     /// An access token for the key; from memory, or from the issuer. Blocks.
     pub(crate) fn token(&self, key: &str) -> Result<String, NoToken> {
+        if !key.starts_with(PREFIX) || key.len() != LENGTH {
+            return Err(NoToken::Refused);
+        }
         let now = self.clock.monotonic();
         let digest = digest(&SHA256, key.as_bytes()).as_ref().to_vec();
         let kept = self.tokens().get(&digest).filter(|kept| now < kept.until).cloned();
@@ -106,7 +125,11 @@ impl KeyExchange {
             ("subject_token_type", "urn:signet:params:oauth:token-type:api_key"),
             ("resource", &self.audience),
         ];
-        let mut answer = self.agent.post(&self.endpoint).send_form(form).map_err(|_| NoToken::Unavailable)?;
+        let mut request = self.agent.post(&self.endpoint);
+        if let Some(credentials) = &self.credentials {
+            request = request.header("authorization", credentials);
+        }
+        let mut answer = request.send_form(form).map_err(|_| NoToken::Unavailable)?;
         let text = answer.body_mut().read_to_string().map_err(|_| NoToken::Unavailable)?;
         match answer.status().as_u16() {
             200 => serde_json::from_str(&text).map_err(|_| NoToken::Unavailable),
@@ -114,6 +137,8 @@ impl KeyExchange {
                 let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
                 Err(NoToken::TooOften(after.unwrap_or("60").to_owned()))
             }
+            // It is us whom the issuer does not know.
+            401 => Err(NoToken::Unavailable),
             400..=499 => Err(NoToken::Refused),
             _ => Err(NoToken::Unavailable),
         }
@@ -150,7 +175,7 @@ fn api_key(exchange: &KeyExchange, request: &ServiceRequest) -> Option<String> {
         return key.map(|(_, key)| key.into_owned());
     };
     let (scheme, key) = authorization.to_str().ok()?.split_once(' ')?;
-    let bearer = scheme.eq_ignore_ascii_case("Bearer") && key.starts_with("sk_");
+    let bearer = scheme.eq_ignore_ascii_case("Bearer") && key.starts_with(PREFIX);
     (bearer || scheme.eq_ignore_ascii_case("ApiKey")).then(|| key.to_owned())
 }
 

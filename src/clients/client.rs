@@ -74,6 +74,31 @@ pub enum ConsentRule {
     Implied,
 }
 
+/// Who registered a client, and so who answers for what it asks people for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Registrant {
+    /// An administrator, or the service itself at its first start.
+    #[default]
+    Administrator,
+    /// The person whose it is, in the portal.
+    Person(UserId),
+    /// Anybody, unasked who they are (`dialects.apps`).
+    Anybody,
+}
+
+impl Registrant {
+    /// How it is called where clients are shown.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Administrator => "administrator",
+            Self::Person(_) => "person",
+            Self::Anybody => "anybody",
+        }
+    }
+}
+
 /// A registered client (RFC 6749, section 2). Members with a name in RFC 7591 or OpenID Connect bear it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Client {
@@ -140,9 +165,9 @@ pub struct Client {
     /// The origins whose scripts may call the token endpoint and the others that are open to them.
     #[serde(default)]
     pub allowed_origins: Vec<Origin>,
-    /// Whose it is; absent where an administrator registered it.
+    /// Who registered it.
     #[serde(default)]
-    pub owner: Option<UserId>,
+    pub registrant: Registrant,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -176,6 +201,21 @@ impl Client {
     #[must_use]
     pub fn may(&self, grant_type: GrantType) -> bool {
         self.grant_types.contains(&grant_type)
+    }
+
+    /// The person whose it is, if a person registered it.
+    #[must_use]
+    pub fn owner(&self) -> Option<&UserId> {
+        match &self.registrant {
+            Registrant::Person(owner) => Some(owner),
+            Registrant::Administrator | Registrant::Anybody => None,
+        }
+    }
+
+    /// Whether an administrator vouches for it. What nobody vouches for may be made to deceive people.
+    #[must_use]
+    pub fn is_vouched_for(&self) -> bool {
+        self.registrant == Registrant::Administrator
     }
 
     /// Whether `secret` is one of the live ones. Compares with each, in constant time.

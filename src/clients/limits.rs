@@ -1,6 +1,6 @@
 use url::Url;
 
-use super::{Client, GrantType, Resources};
+use super::{Client, GrantType, Registrant, Resources};
 use crate::oauth::{Algorithm, ApiKeyId, Resource, Scope, UserId, WebUri};
 use crate::outgoing::{Reach, Unreachable};
 
@@ -46,6 +46,9 @@ pub enum RegistrationError {
     /// Whoever registers for themselves does not make this service call anybody.
     #[error("backchannel_logout_uri is not for applications that people registered for themselves")]
     OwnedLogoutUri,
+    /// More than nobody answers for.
+    #[error("scope token {0:?} is not one that an application may register itself for (dialects.apps_scope)")]
+    NotOpen(String),
     /// What only a client with a secret may do.
     #[error("a client with token_endpoint_auth_method none {0}")]
     Public(&'static str),
@@ -53,6 +56,9 @@ pub enum RegistrationError {
 
 /// More resources, URIs or origins than any client has reason to name.
 const MOST: usize = 32;
+
+/// How many applications a person may have.
+const MOST_OF_A_PERSON: usize = 20;
 
 /// How the identifiers of people and of API keys begin; a token's `sub` must tell a person from a client (RFC 9068,
 /// section 5), and its `client_id` a client from an API key.
@@ -65,9 +71,31 @@ pub(super) struct Limits {
     pub(super) longest_lifetime: u64,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) reach: Reach,
+    /// What may be registered for by anybody.
+    pub(super) apps_scope: Scope,
+    /// How many clients may be registered by anybody.
+    pub(super) most_apps: usize,
 }
 
 impl Limits {
+    /// How many clients there may be that were registered by the same; without end for administrators.
+    pub(super) fn most(&self, registrant: &Registrant) -> usize {
+        match registrant {
+            Registrant::Administrator => usize::MAX,
+            Registrant::Person(_) => MOST_OF_A_PERSON,
+            Registrant::Anybody => self.most_apps,
+        }
+    }
+
+    /// Whether whoever registers the client may ask for its scope. An administrator may change it afterwards.
+    pub(super) fn check_new(&self, client: &Client) -> Result<(), RegistrationError> {
+        let too_much = client.scope.iter().find(|token| !self.apps_scope.contains(token));
+        match too_much.filter(|_| client.registrant == Registrant::Anybody) {
+            Some(token) => Err(RegistrationError::NotOpen(token.to_owned())),
+            None => self.check(client),
+        }
+    }
+
     pub(super) fn check(&self, client: &Client) -> Result<(), RegistrationError> {
         if NOT_CLIENTS.iter().any(|prefix| client.client_id.as_str().starts_with(prefix)) {
             return Err(RegistrationError::ClientId);
@@ -121,7 +149,7 @@ impl Limits {
     fn check_logout_uri(&self, client: &Client) -> Result<(), RegistrationError> {
         let uri = client.backchannel_logout_uri.as_ref().map(WebUri::as_str).map(Url::parse);
         let Some(Ok(url)) = uri else { return Ok(()) };
-        if client.owner.is_some() {
+        if client.registrant != Registrant::Administrator {
             return Err(RegistrationError::OwnedLogoutUri);
         }
         Ok(self.reach.check_url(&url)?)

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Deserializer};
 
-use super::{AuthMethod, Client, ConsentRule, GrantType};
-use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, UserId, WebUri};
+use super::{AuthMethod, Client, ConsentRule, GrantType, Registrant};
+use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, WebUri};
 
 /// What is asked for when a client is registered; what is absent gets the documented default.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -70,9 +70,9 @@ pub struct Registration {
     /// Whose scripts may call.
     #[serde(default)]
     pub allowed_origins: Vec<Origin>,
-    /// Whose it is; never read from a request.
+    /// Who registers it; never read from a request.
     #[serde(skip)]
-    pub owner: Option<UserId>,
+    pub registrant: Registrant,
 }
 
 impl Registration {

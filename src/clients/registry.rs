@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::limits::Limits;
 use super::{AuthMethod, AuthenticatedClient, Client, ClientChange, ClientSecret};
-use super::{Registration, RegistrationError, Resources};
+use super::{Registrant, Registration, RegistrationError, Resources};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::entropy::SharedEntropy;
@@ -64,6 +64,9 @@ pub enum ClientError {
     /// The identifier belongs to another client.
     #[error("the client_id is taken")]
     Taken,
+    /// Whoever registers it has as many as they may.
+    #[error("there are {0} such applications already, and there may be no more")]
+    TooMany(usize),
     /// It was changed meanwhile; read it again.
     #[error("the client was changed meanwhile")]
     Changed,
@@ -92,6 +95,8 @@ impl ClientRegistry {
             longest_lifetime: config.tokens.longest_lifetime.as_secs(),
             algorithms: config.keys.algorithms.clone(),
             reach: Reach::new(&config.outgoing),
+            apps_scope: config.dialects.apps_scope.clone(),
+            most_apps: config.dialects.most_apps,
         };
         let nobody = SecretHash::of(&entropy.token::<32>());
         let clients = load(store.as_ref()).await?;
@@ -155,7 +160,7 @@ impl ClientRegistry {
     #[must_use]
     pub fn of_owner(&self, owner: &UserId) -> Vec<Arc<Client>> {
         let mut clients = self.list(None, usize::MAX);
-        clients.retain(|client| client.owner.as_ref() == Some(owner));
+        clients.retain(|client| client.owner() == Some(owner));
         clients
     }
 
@@ -165,10 +170,16 @@ impl ClientRegistry {
         self.clients.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    fn count_of(&self, registrant: &Registrant) -> usize {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        clients.values().filter(|mirrored| mirrored.client.registrant == *registrant).count()
+    }
+
     /// Registers a client and makes its first secret.
     ///
     /// # Errors
-    /// When the registration can't be honoured, the identifier is taken, or the store fails.
+    /// When the registration can't be honoured, whoever registers it has as many as they may, the identifier is taken, or
+    /// the store fails.
     pub async fn register(&self, registration: Registration) -> Result<Registered, ClientError> {
         let now = self.clock.now();
         let grant_types = registration.grant_types.clone().unwrap_or_else(|| registration.usual_grants());
@@ -200,12 +211,16 @@ impl ClientRegistry {
             backchannel_logout_session_required: registration.backchannel_logout_session_required,
             id_token_signed_response_alg: registration.id_token_signed_response_alg,
             allowed_origins: registration.allowed_origins,
-            owner: registration.owner,
+            registrant: registration.registrant,
             created_at: now,
             updated_at: now,
         };
-        self.limits.check(&client)?;
+        self.limits.check_new(&client)?;
         let _turn = self.changing.lock().await;
+        let most = self.limits.most(&client.registrant);
+        if most < usize::MAX && self.count_of(&client.registrant) >= most {
+            return Err(ClientError::TooMany(most));
+        }
         match self.write(client, Condition::Absent).await {
             Ok(client) => Ok(Registered { client, client_secret }),
             Err(ClientError::Changed) => Err(ClientError::Taken),

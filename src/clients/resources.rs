@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::Client;
 use crate::config::Config;
 use crate::oauth::{Algorithm, InvalidId, Resource, Scope};
 
@@ -16,10 +17,20 @@ pub struct ResourceServer {
     pub uri: Resource,
     /// The scope tokens that mean something to it.
     pub scope: Scope,
+    /// The part of it that people may open to what nobody vouches for: their own API keys and applications.
+    pub people_scope: Scope,
     /// How many seconds tokens for it live.
     pub lifetime: i64,
     /// With which algorithm tokens for it are signed.
     pub algorithm: Algorithm,
+}
+
+impl ResourceServer {
+    /// What of its scope people can let `client` have, as far as the client may ask for it at all.
+    #[must_use]
+    pub fn scope_for(&self, client: &Client) -> &Scope {
+        if client.is_vouched_for() { &self.scope } else { &self.people_scope }
+    }
 }
 
 /// The resource servers that tokens may be asked for; everything else is `invalid_target`.
@@ -41,6 +52,7 @@ impl Resources {
             .map(|resource| ResourceServer {
                 uri: resource.uri.clone(),
                 scope: resource.scope.clone(),
+                people_scope: resource.people_scope.clone(),
                 lifetime: whole_seconds(resource.lifetime.unwrap_or(config.tokens.lifetime)),
                 algorithm: resource.algorithm.unwrap_or(algorithm),
             })
@@ -49,6 +61,7 @@ impl Resources {
             servers.push(ResourceServer {
                 uri: Resource::parse(&uri)?,
                 scope: Scope::parse(scope).unwrap_or_default(),
+                people_scope: Scope::default(),
                 lifetime: whole_seconds(config.tokens.lifetime),
                 algorithm,
             });

@@ -166,6 +166,14 @@ fn resources(config: &Config) -> Vec<Refusal> {
         if config.resources[..index].iter().any(|earlier| earlier.uri == resource.uri) {
             refusals.push(Refusal::new(key("uri"), "is given twice", "merge the two resources"));
         }
+        if let Some(token) = resource.people_scope.iter().find(|token| !resource.scope.contains(token)) {
+            let reason = format!("{token:?} is not in the resource's scope");
+            refusals.push(Refusal::new(
+                key("people_scope"),
+                reason,
+                "add it to the scope, or remove it here",
+            ));
+        }
         if resource.scope.iter().any(|token| token.starts_with("signet:")) {
             let reason = "must not use scope tokens that begin with signet:, which are the admin API's";
             refusals.push(Refusal::new(key("scope"), reason, "name them otherwise"));

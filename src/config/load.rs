@@ -99,6 +99,8 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
         dialects: DialectsConfig {
             oauth_token_get: reader.read("dialects.oauth_token_get", Leaf::flag),
             apps: reader.read("dialects.apps", Leaf::flag),
+            apps_scope: reader.read("dialects.apps_scope", |leaf| leaf.parsed("read write")),
+            most_apps: reader.read("dialects.most_apps", |leaf| leaf.count(&(1..=1_000_000))),
         },
         trusted_proxies: reader.read_optional("trusted_proxies", networks).unwrap_or_default(),
         forwarded_header: reader.read("forwarded_header", |leaf| leaf.parsed("x-forwarded-for")),
@@ -192,11 +194,13 @@ fn read_resources(reader: &mut Reader) -> Vec<ResourceConfig> {
         let uri =
             reader.read_required(&key("uri"), |leaf| leaf.parsed::<Resource>("https://api.example.com"));
         let scope = reader.read_required(&key("scope"), |leaf| leaf.parsed::<Scope>("read write"));
+        let people_scope = reader.read_optional(&key("people_scope"), |leaf| leaf.parsed::<Scope>("read"));
         let lifetime = reader.read_optional(&key("lifetime"), token_lifetime);
         let algorithm = reader.read_optional(&key("algorithm"), |leaf| leaf.parsed::<Algorithm>("ES256"));
         // Anything missing was reported; a stand-in would only bring up rules about what nobody wrote.
         if let (Some(uri), Some(scope)) = (uri, scope) {
-            resources.push(ResourceConfig { uri, scope, lifetime, algorithm });
+            let people_scope = people_scope.unwrap_or_default();
+            resources.push(ResourceConfig { uri, scope, people_scope, lifetime, algorithm });
         }
     }
     resources

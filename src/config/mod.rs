@@ -155,6 +155,8 @@ pub struct ResourceConfig {
     pub uri: Resource,
     /// The scope tokens that mean something to it.
     pub scope: Scope,
+    /// The part of it that people may open to API keys and applications of their own.
+    pub people_scope: Scope,
     /// How long tokens for it live, instead of the default.
     pub lifetime: Option<Duration>,
     /// With which algorithm tokens for it are signed, instead of the default.
@@ -206,12 +208,16 @@ pub struct PagesConfig {
 }
 
 /// What old documents' clients need beyond the standard.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DialectsConfig {
     /// Whether `GET /oauth/token` issues, as one document's prose (not its code) has it.
     pub oauth_token_get: bool,
     /// Whether anybody may register an application at `/api/v1/apps`.
     pub apps: bool,
+    /// What such an application may register for.
+    pub apps_scope: Scope,
+    /// How many of them there may be.
+    pub most_apps: usize,
 }
 
 /// The header in which the trusted proxies say for whom they speak.

@@ -155,6 +155,16 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Let anybody register an application at `/api/v1/apps`, which then gets tokens of its own for the first resource.",
     },
     Setting {
+        key: "dialects.apps_scope",
+        default: Some("read write follow push"),
+        meaning: "What an application may have that registers itself, as far as the first resource knows it; the scope of its document unless set.",
+    },
+    Setting {
+        key: "dialects.most_apps",
+        default: Some("1000"),
+        meaning: "How many such applications there may be; further registrations are refused.",
+    },
+    Setting {
         key: "trusted_proxies",
         default: None,
         meaning: "Networks of the proxies in front of the service, such as `10.0.0.0/8`; only their forwarding header is believed.",
@@ -236,6 +246,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "The scope tokens that mean something to it, separated by spaces.",
     },
     Setting {
+        key: "resources[].people_scope",
+        default: None,
+        meaning: "The part of it that people may open to API keys and applications of their own; nothing unless set.",
+    },
+    Setting {
         key: "resources[].lifetime",
         default: None,
         meaning: "How long tokens for it live; `tokens.lifetime` unless set.",
@@ -248,8 +263,8 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// The resource server that is there while no `[[resources]]` is given.
-pub(super) const DEMO_RESOURCE: [(&str, &str); 2] =
-    [("uri", "http://127.0.0.1:9000"), ("scope", "read write")];
+pub(super) const DEMO_RESOURCE: [(&str, &str); 3] =
+    [("uri", "http://127.0.0.1:9000"), ("scope", "read write"), ("people_scope", "read write")];
 
 /// The setting called `key`, the index of a resource left out.
 pub(super) fn find(key: &str) -> Option<&'static Setting> {

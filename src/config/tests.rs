@@ -347,7 +347,7 @@ fn every_field_is_a_setting() {
     let PasswordsConfig { hashing_permits, cost: _no_setting } = passwords;
     let SessionsConfig { idle: session_idle, absolute } = sessions;
     let PagesConfig { service_name, scope_descriptions } = pages;
-    let DialectsConfig { oauth_token_get, apps } = dialects;
+    let DialectsConfig { oauth_token_get, apps, apps_scope, most_apps } = dialects;
     let LimitsConfig {
         token_per_client,
         token_per_address,
@@ -361,18 +361,18 @@ fn every_field_is_a_setting() {
     } = limits;
     let ApiKeysConfig { in_query } = api_keys;
     let OutgoingConfig { allowed_networks, ca_bundle, timeout } = outgoing;
-    let ResourceConfig { uri, scope, lifetime: own_lifetime, algorithm } = resources[0].clone();
+    let ResourceConfig { uri, scope, people_scope, lifetime: own_lifetime, algorithm } = resources[0].clone();
     let mut fields = 0;
     macro_rules! count { ($($field:ident)*) => { $(let _ = &$field; fields += 1;)* } }
     count!(issuer listen management_listen workers data_dir filter json dir kek algorithms jwks_max_age);
     count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
     count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
-    count!(in_query apps acts_per_person allowed_networks ca_bundle timeout);
+    count!(in_query apps apps_scope most_apps acts_per_person allowed_networks ca_bundle timeout);
     count!(sealing_period code_lifetime refresh_lifetime idle);
     count!(hashing_permits session_idle absolute);
     count!(service_name scope_descriptions);
-    count!(oauth_token_get uri scope own_lifetime algorithm);
+    count!(oauth_token_get uri scope people_scope own_lifetime algorithm);
     // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
     assert_eq!(fields + 1, SETTINGS.len());
 }

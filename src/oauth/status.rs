@@ -53,9 +53,9 @@ pub struct StatusList {
     pub lst: String,
 }
 
-/// Revocations of everything that was issued before a time: to a client, for a subject, or by a key.
+/// Revocations of everything that was issued before a time: to a client, for a subject, to a client for a subject, or by a key.
 ///
-/// Clients and subjects are named by the first 128 bits of a SHA-256 digest, so that the public list
+/// Clients, subjects and the two together are named by the first 128 bits of a SHA-256 digest, so that the public list
 /// tells whom it concerns only to those who hold one of their tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokedBefore {
@@ -65,6 +65,10 @@ pub struct RevokedBefore {
     /// Digest of a `sub` → tokens with this `iat` or an earlier one are revoked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub subjects: BTreeMap<String, i64>,
+    /// Digest of a `client_id` and a `sub` → what the client was issued for the subject, with this `iat` or an earlier one, is
+    /// revoked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grants: BTreeMap<String, i64>,
     /// Keys that were compromised: nothing signed with them counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<KeyId>,
@@ -74,7 +78,7 @@ impl RevokedBefore {
     /// Whether nothing is revoked here.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.clients.is_empty() && self.subjects.is_empty() && self.keys.is_empty()
+        self.clients.is_empty() && self.subjects.is_empty() && self.grants.is_empty() && self.keys.is_empty()
     }
 
     /// The name under which a client stands in [`RevokedBefore::clients`].
@@ -89,6 +93,13 @@ impl RevokedBefore {
         name("subject", subject.as_str())
     }
 
+    /// The name under which what a client holds for a subject stands in [`RevokedBefore::grants`].
+    #[must_use]
+    pub fn grant_name(client_id: &ClientId, subject: &Subject) -> String {
+        // No identifier of a client has a slash.
+        name("grant", &format!("{client_id}/{subject}"))
+    }
+
     /// Whether a token signed by `kid` is revoked as part of a whole.
     #[must_use]
     pub fn covers(&self, kid: &KeyId, client_id: &ClientId, subject: &Subject, iat: i64) -> bool {
@@ -96,6 +107,7 @@ impl RevokedBefore {
         self.keys.contains(kid)
             || (!self.clients.is_empty() && before(self.clients.get(&Self::client_name(client_id))))
             || (!self.subjects.is_empty() && before(self.subjects.get(&Self::subject_name(subject))))
+            || (!self.grants.is_empty() && before(self.grants.get(&Self::grant_name(client_id, subject))))
     }
 }
 

@@ -1,6 +1,7 @@
 //! API keys where they are used: who stands behind one, and what it permits there.
 
 use super::users::Keeper;
+use super::welcome::is_welcome;
 use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::ResourceServer;
@@ -40,14 +41,18 @@ async fn owner_is_welcome(services: &Services, key: &ApiKey) -> Result<bool, Pro
         ApiKeyOwner::User(user) => {
             Ok(services.accounts.find(user).await?.is_some_and(|account| !account.disabled))
         }
-        ApiKeyOwner::Client(client_id) => Ok(services.clients.find(client_id.as_str()).is_some()),
+        ApiKeyOwner::Client(client_id) => match services.clients.find(client_id.as_str()) {
+            Some(client) => is_welcome(services, &client).await,
+            None => Ok(false),
+        },
     }
 }
 
-/// Whether the key permits `scope` at `server` now: a client's key permits nothing that the client may no longer ask for.
+/// Whether the key permits `scope` at `server` now: a client's key permits nothing that the client may no longer ask for, a
+/// person's nothing that people may not open.
 pub(super) fn permits(services: &Services, key: &ApiKey, server: &ResourceServer, scope: &str) -> bool {
     let owner_may = match &key.owner {
-        ApiKeyOwner::User(_) => true,
+        ApiKeyOwner::User(_) => people_may_open(services, server, scope),
         ApiKeyOwner::Client(client_id) => services
             .clients
             .find(client_id.as_str())
@@ -57,6 +62,13 @@ pub(super) fn permits(services: &Services, key: &ApiKey, server: &ResourceServer
         && server.scope.contains(scope)
         && key.scope.contains(scope)
         && key.resources.contains(&server.uri)
+}
+
+/// Whether a person's key may permit `scope` at `server`. At the users API it is
+/// [`admit_api_key`] that asks what the person may do.
+pub(super) fn people_may_open(services: &Services, server: &ResourceServer, scope: &str) -> bool {
+    server.people_scope.contains(scope)
+        || (server.uri == services.resources.users().uri && server.scope.contains(scope))
 }
 
 /// Who may do what needs `scope` with the users API: as [`super::users::admit`], for whoever brings an API key instead of

@@ -4,17 +4,17 @@ use std::net::IpAddr;
 
 use super::{Params, ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind};
-use crate::clients::{Client, Registered, Registration};
+use crate::clients::{Client, Registered, Registrant, Registration};
 use crate::oauth::{ErrorCode, RedirectUri, Scope, WebUri};
 
 /// What an application gets that names no scope.
 const DEFAULT_SCOPE: &str = "read";
 
-/// Registers an application for the first resource of the settings. It is confidential, people are asked before it gets
+/// Registers an application for the first resource of the settings, within the scope that the operator opens to anybody. It is confidential, people are asked before it gets
 /// anything of theirs, and it need not use PKCE, which its kind does not know.
 ///
 /// # Errors
-/// `invalid_request` with the reason.
+/// `invalid_request` with the reason, `conflict` when there are as many as the operator wants.
 pub async fn register_app(
     services: &Services,
     params: &Params<'_>,
@@ -49,6 +49,7 @@ fn read(services: &Services, params: &Params<'_>) -> Result<Registration, Protoc
         resources: vec![server.uri.clone()],
         redirect_uris,
         require_pkce: Some(false),
+        registrant: Registrant::Anybody,
         client_uri: website.map_err(|_| invalid("website must be a web address")())?,
         ..Registration::default()
     })

@@ -157,6 +157,7 @@ impl From<ClientError> for ProtocolError {
         match error {
             ClientError::Unknown => Self::new(ErrorCode::NotFound, "there is no such client"),
             ClientError::Taken => Self::new(ErrorCode::Conflict, "the client_id is taken"),
+            ClientError::TooMany(_) => Self::new(ErrorCode::Conflict, described(&error)),
             ClientError::Changed => {
                 Self::new(ErrorCode::Conflict, "the client was changed meanwhile; read it again")
             }

@@ -23,6 +23,7 @@ mod services;
 mod userinfo;
 pub mod users;
 mod verified;
+mod welcome;
 
 pub use api_key::{API_KEY_PREFIX, PresentedKey, admit_api_key, present_api_key};
 pub use apps::{app_of_token, register_app};

@@ -53,10 +53,10 @@ impl Cutoffs {
 
     /// Without those whose last revoked token and grant have ended; `None` if all are as they were at the last call.
     pub(super) fn without_ended(&self, now: i64) -> Option<Self> {
-        let all = || self.clients.values().chain(self.subjects.values());
+        let all = || self.clients.values().chain(self.subjects.values()).chain(self.granted.values());
         let published = all().filter(|cutoff| now < cutoff.forget_at).count();
         let ended = |cutoff: &Cutoff| cutoff.forget_at.max(cutoff.grants_until) <= now;
-        if published == self.published && !all().chain(self.granted.values()).any(ended) {
+        if published == self.published && !all().any(ended) {
             return None;
         }
         let mut next = self.clone();
@@ -78,8 +78,7 @@ impl Cutoffs {
         client.into_iter().chain(subject).chain(granted).map(|cutoff| cutoff.before).max()
     }
 
-    /// As status lists publish it at `now`. What a subject took back from one client is not in it: who lets whom in
-    /// is nobody else's business, and the access tokens end soon.
+    /// As status lists publish it at `now`.
     pub(super) fn published(&self, now: i64) -> RevokedBefore {
         let mut published = RevokedBefore::default();
         let has_tokens = |(_, cutoff): &(_, &Cutoff)| now < cutoff.forget_at;
@@ -91,6 +90,13 @@ impl Cutoffs {
         for (id, cutoff) in self.subjects.iter().filter(has_tokens) {
             if let Ok(id) = Subject::parse(id) {
                 published.subjects.insert(RevokedBefore::subject_name(&id), cutoff.before);
+            }
+        }
+        for ((client_id, subject), cutoff) in &self.granted {
+            if now < cutoff.forget_at
+                && let (Ok(client_id), Ok(subject)) = (ClientId::parse(client_id), Subject::parse(subject))
+            {
+                published.grants.insert(RevokedBefore::grant_name(&client_id, &subject), cutoff.before);
             }
         }
         published

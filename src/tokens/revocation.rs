@@ -35,8 +35,7 @@ pub enum Whole {
     Client(ClientId),
     /// All that speak for a subject.
     Subject(Subject),
-    /// All that a client holds for a subject: what it was granted is taken back. Introspection refuses the access
-    /// tokens and no grant can be refreshed, but status lists don't say so.
+    /// All that a client holds for a subject: what it was granted is taken back.
     Granted(ClientId, Subject),
 }
 

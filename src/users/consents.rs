@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -5,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::index;
 use crate::clock::SharedClock;
-use crate::oauth::{ClientId, Scope, UserId};
+use crate::oauth::{ClientId, Resource, Scope, UserId};
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
@@ -19,12 +20,28 @@ const ATTEMPTS: usize = 5;
 pub struct Consent {
     /// Which client.
     pub client_id: ClientId,
-    /// What for.
-    pub scope: Scope,
+    /// What for, at each resource. What of a scope concerns the person alone, such as `email`, stands at all of those that it was
+    /// allowed with.
+    #[serde(default)]
+    pub resources: BTreeMap<Resource, Scope>,
     /// When it was allowed first.
     pub allowed_at: DateTime<Utc>,
     /// When it was last asked for and allowed.
     pub last_allowed_at: DateTime<Utc>,
+}
+
+impl Consent {
+    /// Whether the scope token was allowed at every one of `resources`.
+    #[must_use]
+    pub fn allows(&self, resources: &[Resource], token: &str) -> bool {
+        resources.iter().all(|uri| self.resources.get(uri).is_some_and(|scope| scope.contains(token)))
+    }
+
+    /// Whether all of the scope was allowed at every one of `resources`.
+    #[must_use]
+    pub fn covers(&self, resources: &[Resource], scope: &Scope) -> bool {
+        resources.iter().all(|uri| self.resources.get(uri).is_some_and(|known| scope.is_subset(known)))
+    }
 }
 
 /// What people let clients do, remembered until they withdraw it.
@@ -55,8 +72,8 @@ impl Consents {
         Ok(consent.map(|record| record.value).filter(|consent| registered_at <= consent.allowed_at))
     }
 
-    /// Remembers that `user` let the client do `scope`, besides what was allowed before. `registered_at` as in
-    /// [`Self::granted`].
+    /// Remembers that `user` let the client do `scope` at `resources`, besides what was allowed before. `registered_at` as
+    /// in [`Self::granted`].
     ///
     /// # Errors
     /// When the store fails.
@@ -64,7 +81,7 @@ impl Consents {
         &self,
         user: &UserId,
         (client_id, registered_at): (&ClientId, DateTime<Utc>),
-        scope: &Scope,
+        (resources, scope): (&[Resource], &Scope),
     ) -> Result<Consent, StoreError> {
         let (key, now) = (index::key(user, client_id.as_str()), self.clock.now());
         for _ in 0..ATTEMPTS {
@@ -72,11 +89,15 @@ impl Consents {
             let condition =
                 known.as_ref().map_or(Condition::Absent, |known| Condition::VersionIs(known.version));
             let earlier = known.map(|known| known.value).filter(|known| registered_at <= known.allowed_at);
-            // Where both together are too much for a scope, what was allowed last counts.
-            let both = earlier.as_ref().and_then(|earlier| earlier.scope.union(scope).ok());
+            let mut allowed = earlier.as_ref().map(|earlier| earlier.resources.clone()).unwrap_or_default();
+            for uri in resources {
+                let known = allowed.entry(uri.clone()).or_default();
+                // Where both together are too much for a scope, what was allowed last counts.
+                *known = known.union(scope).unwrap_or_else(|_| scope.clone());
+            }
             let consent = Consent {
                 client_id: client_id.clone(),
-                scope: both.unwrap_or_else(|| scope.clone()),
+                resources: allowed,
                 allowed_at: earlier.map_or(now, |earlier| earlier.allowed_at),
                 last_allowed_at: now,
             };

@@ -35,4 +35,4 @@ pub use password::PasswordRefusal;
 pub use registration::{AccountChange, NewAccount, ProfileRefusal};
 pub use second_factor::{Enrollment, Factor, SecondFactor, SecondFactorError, SecondFactors};
 pub use sessions::{Authentication, NewSession, Party, Session, Sessions, StartedSession};
-pub use throttle::{Attempt, DeviceCookie, DeviceId, LoginThrottle, ThrottleError};
+pub use throttle::{Attempt, DeviceCookie, DeviceId, LoginThrottle, ThrottleError, Tried};

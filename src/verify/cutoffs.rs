@@ -55,6 +55,10 @@ fn union(mut one: RevokedBefore, other: RevokedBefore) -> RevokedBefore {
         let known = one.subjects.entry(name).or_insert(cutoff);
         *known = cutoff.max(*known);
     }
+    for (name, cutoff) in other.grants {
+        let known = one.grants.entry(name).or_insert(cutoff);
+        *known = cutoff.max(*known);
+    }
     for kid in other.keys {
         if !one.keys.contains(&kid) {
             one.keys.push(kid);
@@ -90,6 +94,21 @@ mod tests {
         assert_eq!(cutoffs.newest.load().revoked, clients(&[("a", 1), ("b", 1)]));
         cutoffs.take(39, clients(&[("c", 1)]), 60);
         assert_eq!(cutoffs.newest.load().revoked, clients(&[("a", 1), ("b", 1)]));
+    }
+
+    #[test]
+    fn whatever_two_lists_say_adds_up() {
+        let of = |name: &str, cutoff: i64| {
+            let one = || [(name.to_owned(), cutoff)].into();
+            RevokedBefore { clients: one(), subjects: one(), grants: one(), keys: Vec::new() }
+        };
+        let cutoffs = Cutoffs::default();
+        for (name, cutoff) in [("a", 1), ("b", 2), ("a", 3), ("b", 1)] {
+            cutoffs.take(10, of(name, cutoff), 0);
+        }
+        let both: std::collections::BTreeMap<_, _> = [("a".to_owned(), 3), ("b".to_owned(), 2)].into();
+        let known = &cutoffs.newest.load().revoked;
+        assert_eq!([&known.clients, &known.subjects, &known.grants], [&both; 3]);
     }
 
     #[test]

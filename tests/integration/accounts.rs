@@ -6,11 +6,11 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
-use signet::oauth::{ClientId, Scope, Secret, Subject, UserId};
+use signet::oauth::{ClientId, Resource, Scope, Secret, Subject, UserId};
 use signet::protocol::users::{sign_in, sign_in_anew};
 use signet::users::{Account, Authentication, NewSession};
 
-use crate::test_app::{ISSUER, TestApp, bearer};
+use crate::test_app::{ISSUER, RESOURCE, TestApp, bearer};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -123,7 +123,8 @@ async fn a_new_password_disabling_and_deleting_end_all_that_the_person_is_signed
         let shop = ClientId::parse("shop").unwrap();
         let scope = Scope::parse("read").unwrap();
         let registered = signet::clock::Clock::now(app.clock.as_ref());
-        services.consents.allow(&id, (&shop, registered), &scope).await.unwrap();
+        let resource = [Resource::parse(RESOURCE).unwrap()];
+        services.consents.allow(&id, (&shop, registered), (&resource, &scope)).await.unwrap();
         let path = format!("/admin/users/{id}");
         let renamed = app.administer(Method::PATCH, &path, Some(json!({ "name": "Al" }))).await;
         assert_eq!(renamed.status, 200);

@@ -3,12 +3,12 @@
 use actix_web::test::TestRequest;
 use serde_json::json;
 use signet::clients::{AuthMethod, ConsentRule, Registration};
-use signet::oauth::{ClientId, RedirectUri};
+use signet::oauth::{ClientId, RedirectUri, Resource};
 
 use crate::browser::{
     Browser, CALLBACK, PASSWORD, ada, encoded, location, parameter, register, request, shop, state, text,
 };
-use crate::test_app::{ISSUER, TestApp, form};
+use crate::test_app::{ISSUER, RESOURCE, TestApp, form};
 
 async fn service() -> TestApp {
     let app = TestApp::start().await;
@@ -54,6 +54,45 @@ async fn what_was_allowed_is_not_asked_again_and_more_is() {
     assert!(new.contains("Add to your data") && granted.contains("See your data"));
     let page = browser.get(&app, &request(&[("prompt", "consent")])).await;
     assert!(text(&page).contains("name=\"decision\""));
+}
+
+#[actix_web::test]
+async fn a_consent_for_one_resource_is_none_for_another() {
+    const OTHER: &str = "https://billing.example.com";
+    let app = TestApp::start_with(|config| {
+        let other = Resource::parse(OTHER).unwrap();
+        config.resources.push(signet::config::ResourceConfig { uri: other, ..config.resources[0].clone() });
+    })
+    .await;
+    ada(&app).await;
+    let both = [RESOURCE, OTHER].map(|uri| Resource::parse(uri).unwrap()).to_vec();
+    register(&app, Registration { resources: both, ..shop() }).await;
+    let mut browser = Browser::default();
+    let here = [("scope", "read"), ("resource", RESOURCE)];
+    let there = [("scope", "read"), ("resource", OTHER)];
+    assert!(parameter(&browser.allow(&app, &request(&here)).await, "code").is_some());
+    let silent =
+        |asked: [(&'static str, &'static str); 2]| request(&[&asked[..], &[("prompt", "none")]].concat());
+    assert!(parameter(&browser.get(&app, &silent(here)).await, "code").is_some());
+    let answer = browser.get(&app, &silent(there)).await;
+    assert_eq!(parameter(&answer, "error").as_deref(), Some("consent_required"));
+    let page = browser.get(&app, &request(&there)).await;
+    assert!(
+        text(&page).contains(OTHER) && !text(&page).contains("You have already allowed"),
+        "{}",
+        text(&page)
+    );
+    assert!(parameter(&browser.decide(&app, &page, "allow").await, "code").is_some());
+    assert!(parameter(&browser.get(&app, &silent(there)).await, "code").is_some());
+    let shown = text(&browser.get(&app, "/account/consents").await);
+    assert!(shown.contains(OTHER) && shown.contains(RESOURCE), "{shown}");
+    // What is granted is what was shown, also where the client's first resource has become another one since.
+    let page = browser.get(&app, &request(&[("scope", "write")])).await;
+    let change = Some(json!({ "resources": [OTHER, RESOURCE] }));
+    let changed = app.administer(actix_web::http::Method::PATCH, "/admin/clients/shop", change).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let answer = browser.decide(&app, &page, "allow").await;
+    assert_eq!((answer.status, answer.header("location")), (400, None));
 }
 
 #[actix_web::test]

@@ -198,6 +198,18 @@ async fn a_code_of_an_ended_session_is_worth_nothing() {
 }
 
 #[actix_web::test]
+async fn a_code_gives_nothing_for_somebody_who_has_signed_out_however_long_it_would_last() {
+    let world = World::start().await;
+    let (grant, user, sid) = world.session_grant().await;
+    let lasting = Grant { scope: world.grant().scope, ..grant };
+    let (early, late) = (world.code_for(lasting.clone()).await, world.code_for(lasting).await);
+    let (_, refresh_token) = pair(&world.redeem(&early).await);
+    world.services().sessions.end(&user, &sid).await.unwrap();
+    world.redeem(&late).await.refused(400, "invalid_grant");
+    pair(&world.refresh(&refresh_token).await);
+}
+
+#[actix_web::test]
 async fn a_public_client_names_itself_and_proves_itself_by_pkce() {
     let world = World::start_with(json!({ "token_endpoint_auth_method": "none" }), |_| {}).await;
     let id = world.client().0.to_owned();

@@ -57,7 +57,9 @@ async fn a_tampered_or_foreign_form_does_nothing() {
     let user = services.accounts.named("ada@example.com").await.unwrap().unwrap();
     let consent =
         services.consents.granted(&user, &client.client_id, client.created_at).await.unwrap().unwrap();
-    assert_eq!(consent.scope.as_str(), "openid email read");
+    let allowed: Vec<(&str, &str)> =
+        consent.resources.iter().map(|(uri, scope)| (uri.as_str(), scope.as_str())).collect();
+    assert_eq!(allowed, [(RESOURCE, "openid email read")]);
     // Nobody's browser, and the browser as it was before the sign-in.
     for mut other in [Browser::default(), before] {
         let answer = other.decide(&app, &page, "allow").await;

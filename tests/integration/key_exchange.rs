@@ -47,6 +47,22 @@ async fn a_key_is_exchanged_once_and_again_shortly_before_its_token_ends() {
     assert_eq!(token(&nobody, &key).await, Err(NoToken::Unavailable));
 }
 
+#[actix_web::test]
+async fn the_api_says_who_it_is_where_it_is_told_to_and_asks_nothing_about_what_is_no_key() {
+    let app = TestApp::start().await;
+    let (_, key) = make_key(&app).await;
+    let issuer = listen(&app);
+    let exchange = || KeyExchange::new(&issuer, RESOURCE, app.clock.clone());
+    let (client_id, secret) = app.demo();
+    token(&Arc::new(exchange().authenticated(client_id, secret)), &key).await.unwrap();
+    let wrong = Arc::new(exchange().authenticated(client_id, "wrong"));
+    assert_eq!(token(&wrong, &key).await, Err(NoToken::Unavailable), "the key is not to blame");
+    let nobody = Arc::new(KeyExchange::new("http://127.0.0.1:1", RESOURCE, app.clock.clone()));
+    for no_key in ["", "sk_", "sk_wrong", &format!("{key}A"), &key.replace("sk_", "kk_")] {
+        assert_eq!(token(&nobody, no_key).await, Err(NoToken::Refused), "{no_key}");
+    }
+}
+
 async fn authorization(request: HttpRequest) -> String {
     request.headers().get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned()
 }

@@ -8,8 +8,12 @@ use actix_web::test::TestRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use signet::verify::{Refusal, Verifier};
 
-use crate::test_app::{Answer, ISSUER, TestApp, basic, form, part};
+use crate::browser::{ada, parameter, redeem, register, request, shop};
+use crate::shell::{account, act, signed_in};
+use crate::support::FakeFetch;
+use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, basic, form, part};
 
 /// The path of the status list that a token refers to, and its index there.
 fn place(token: &str) -> (String, usize) {
@@ -144,6 +148,52 @@ async fn everything_of_a_subject_is_revoked_at_once() {
     assert_eq!(app.administer(Method::POST, "/admin/revocations", Some(body)).await.status, 200);
     assert!(!app.is_active(&token).await);
     assert_eq!(introspect(&app, app.admin(), &others).await["active"], true);
+}
+
+#[actix_web::test]
+async fn what_a_person_takes_back_from_an_application_is_refused_offline() {
+    const ADA: &str = "ada@example.com";
+    let app = TestApp::start().await;
+    ada(&app).await;
+    account(&app, ("Bob", "bob@example.com"), false).await;
+    let client = register(&app, shop()).await;
+    let mut tokens = Vec::new();
+    for who in ["bob@example.com", ADA] {
+        let mut browser = signed_in(&app, who, "/account").await;
+        let code = parameter(&browser.allow(&app, &request(&[])).await, "code").expect("a code");
+        tokens.push(redeem(&app, &client, &code).await["access_token"].as_str().unwrap().to_owned());
+    }
+    tokens.push(app.demo_token().await);
+    let network = FakeFetch::default();
+    let publish = async || {
+        for path in
+            ["/.well-known/oauth-authorization-server", "/.well-known/jwks.json", &place(&tokens[0]).0]
+        {
+            let document = app.send(TestRequest::get().uri(path)).await.body;
+            network.put(&format!("{ISSUER}{path}"), document, 10);
+        }
+    };
+    publish().await;
+    let verifier =
+        Verifier::builder(ISSUER).audience(RESOURCE).clock(app.clock.clone()).fetch(network.clone());
+    let verifier = verifier.build().unwrap();
+    for token in &tokens {
+        verifier.verify(token).await.unwrap();
+    }
+    let mut browser = signed_in(&app, ADA, "/account").await;
+    assert_eq!(act(&mut browser, &app, "/account/consents", &[("client_id", "shop")]).await.status, 303);
+    app.pass(Duration::from_secs(10)).await;
+    publish().await;
+    let (claims, _) = status(&app, &tokens[1]).await;
+    assert_eq!(claims["revoked_before"]["grants"].as_object().unwrap().len(), 1);
+    assert_eq!(verifier.verify(&tokens[1]).await.unwrap_err(), Refusal::Revoked);
+    for others in [&tokens[0], &tokens[2]] {
+        verifier.verify(others).await.unwrap();
+    }
+    // It stands there as long as any token that it revokes lives, and no longer.
+    app.pass(Duration::from_hours(3)).await;
+    let (claims, _) = status(&app, &app.demo_token().await).await;
+    assert_eq!(claims.get("revoked_before"), None);
 }
 
 #[actix_web::test]

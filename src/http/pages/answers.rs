@@ -69,6 +69,24 @@ fn shown(state: &State, reply: &Reply) -> HttpResponse {
     page(StatusCode::BAD_REQUEST, &template, &Allowed::default())
 }
 
+/// A refusal for a client that nobody vouches for: the person reads it, and goes on to the client only if they want to. The link
+/// carries it as a query, whatever `response_mode` was asked for.
+pub(super) fn by_link(state: &State, reply: &Reply) -> HttpResponse {
+    if reply.to.response_mode == ResponseMode::OutOfBand {
+        return shown(state, reply);
+    }
+    let location = reply.location();
+    let template = views::DeadEnd {
+        frame: &state.frame,
+        client_name: &reply.to.client_name,
+        text: &sentence(reply.member("error_description").unwrap_or_default()),
+        code: reply.member("error").unwrap_or_default(),
+        host: url::Url::parse(&location).ok().and_then(|url| url.host_str().map(str::to_owned)),
+        location: &location,
+    };
+    page(StatusCode::BAD_REQUEST, &template, &Allowed::default())
+}
+
 /// A page that says what is wrong, in fixed words. Nothing of the request is repeated.
 pub(super) fn failure(state: &State, error: &ProtocolError, again: Option<&str>) -> HttpResponse {
     let heading = match error.code {
@@ -92,6 +110,7 @@ pub(super) fn interrupted(state: &State, interrupted: &Interrupted) -> HttpRespo
     match interrupted {
         Interrupted::Form { error, again } => failure(state, error, again.as_deref()),
         Interrupted::ToClient(reply) => answer(state, reply),
+        Interrupted::ByLink(reply) => by_link(state, reply),
     }
 }
 

@@ -3,14 +3,14 @@
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::answers::{answer, failure, interrupted, see_other, whole};
+use super::answers::{answer, by_link, failure, interrupted, see_other, whole};
 use super::browser::{browser, hold};
 use super::frame::{Allowed, page};
 use super::sign_in::sign_in_page;
 use super::{scopes, views};
 use crate::http::State;
 use crate::http::body::{self, Body};
-use crate::oauth::RedirectUri;
+use crate::oauth::{RedirectUri, Resource};
 use crate::protocol::authorize::{self, Asked, ConsentForm, Door, Refused, Step};
 
 /// `/oauth2/authorize`.
@@ -49,6 +49,7 @@ async fn asked(state: &State, request: &HttpRequest, (body, door): (&Body, Door)
         Ok(Ok(Step::SignIn(form))) => hold(state, sign_in_page(state, &form), &holder),
         Ok(Ok(Step::Consent(form))) => consent_page(state, &form),
         Ok(Ok(Step::Reply(reply)) | Err(Refused::ToClient(reply))) => answer(state, &reply),
+        Ok(Err(Refused::ByLink(reply))) => by_link(state, &reply),
         Ok(Err(Refused::Here(error))) | Err(error) => failure(state, &error, None),
     }
 }
@@ -92,6 +93,7 @@ fn consent_page(state: &State, form: &ConsentForm) -> HttpResponse {
         frame: &state.frame,
         state: &form.state,
         account: &form.account.name,
+        resources: form.resources.iter().map(Resource::as_str).collect(),
         asked: form.asked.iter().map(|token| scopes::view(state, token)).collect(),
         granted: form.granted.iter().map(|token| scopes::view(state, token)).collect(),
         destination: &destination,

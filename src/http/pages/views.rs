@@ -84,6 +84,8 @@ pub(super) struct Consent<'a> {
     pub(super) client: ClientView<'a>,
     pub(super) state: &'a str,
     pub(super) account: &'a str,
+    /// Where it counts.
+    pub(super) resources: Vec<&'a str>,
     pub(super) asked: Vec<ScopeView<'a>>,
     pub(super) granted: Vec<ScopeView<'a>>,
     /// Where the answer goes, in words.
@@ -99,6 +101,18 @@ pub(super) struct Failure<'a> {
     /// Where to begin anew, if that may help.
     pub(super) again: Option<&'a str>,
     pub(super) code: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "dead_end.html")]
+pub(super) struct DeadEnd<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) client_name: &'a str,
+    pub(super) text: &'a str,
+    pub(super) code: &'a str,
+    /// Where the link leads, for people; nowhere but to an application on this device if there is none.
+    pub(super) host: Option<String>,
+    pub(super) location: &'a str,
 }
 
 #[derive(Template)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{Administrator, audited};
 use crate::audit::EventKind;
 use crate::oauth::{ApiKeyId, ClientId, ErrorCode, Resource, Scope, Secret, UserId};
+use crate::protocol::api_key::people_may_open;
 use crate::protocol::users::{optional_rfc3339, rfc3339};
 use crate::protocol::{ProtocolError, Services};
 use crate::tokens::Whole;
@@ -183,6 +184,10 @@ async fn check(services: &Services, new: &NewApiKey) -> Result<(), ProtocolError
     match &new.owner {
         ApiKeyOwner::User(user) => {
             services.accounts.find(user).await?.ok_or_else(|| invalid("there is no such user"))?;
+            let may = |token| servers.iter().any(|server| people_may_open(services, server, token));
+            if !new.scope.iter().all(may) {
+                return Err(invalid("scope names what people may not open: see resources[].people_scope"));
+            }
         }
         ApiKeyOwner::Client(client_id) => {
             let client = services.clients.find(client_id.as_str());

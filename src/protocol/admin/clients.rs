@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Administrator, api_keys, audited};
 use crate::audit::{Event, EventKind};
-use crate::clients::{AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registration};
+use crate::clients::{
+    AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registrant, Registration,
+};
 use crate::oauth::{
     Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, UserId, WebUri,
 };
@@ -44,6 +46,7 @@ pub struct ClientView {
     backchannel_logout_session_required: bool,
     id_token_signed_response_alg: Option<Algorithm>,
     allowed_origins: Vec<Origin>,
+    registered_by: &'static str,
     owner: Option<UserId>,
     secrets: Vec<SecretView>,
     created_at: DateTime<Utc>,
@@ -138,7 +141,11 @@ impl From<&Client> for ClientView {
             backchannel_logout_session_required: client.backchannel_logout_session_required,
             id_token_signed_response_alg: client.id_token_signed_response_alg,
             allowed_origins: client.allowed_origins,
-            owner: client.owner,
+            registered_by: client.registrant.as_str(),
+            owner: match client.registrant {
+                Registrant::Person(owner) => Some(owner),
+                Registrant::Administrator | Registrant::Anybody => None,
+            },
             secrets: client.secrets.into_iter().map(view).collect(),
             created_at: client.created_at,
             updated_at: client.updated_at,

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::form::{self, Opened, Purpose};
-use super::request::{AuthorizationRequest, Refused};
+use super::request::AuthorizationRequest;
 use super::step::{Asked, Browser, Present, Step};
 use super::{Interrupted, Prompt, Reply};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::{Client, ConsentRule};
-use crate::oauth::{ErrorCode, Scope, Subject, UserId};
+use crate::oauth::{ErrorCode, Resource, Scope, Subject, UserId};
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::tokens::{Grant, NewCode};
 use crate::users::Account;
@@ -24,19 +24,22 @@ pub struct ConsentForm {
     pub redirect_uri: String,
     /// Who is asked.
     pub account: Account,
-    /// What is asked for that the person has not allowed before.
+    /// Where it counts.
+    pub resources: Vec<Resource>,
+    /// What is asked for that the person has not allowed there before.
     pub asked: Vec<String>,
     /// What is asked for that they have.
     pub granted: Vec<String>,
 }
 
-/// What a consent form carries. The scope is in it so that what is granted is what was shown, whatever the client's
-/// default has become since.
+/// What a consent form carries. Scope and resources are in it so that what is granted is what was shown, whatever the client's
+/// defaults have become since.
 #[derive(Serialize, Deserialize)]
 struct Shown {
     asked: Asked,
     user: UserId,
     scope: Scope,
+    resources: Vec<Resource>,
 }
 
 /// What comes next for somebody who is signed in: the question, unless the answer is known.
@@ -51,7 +54,8 @@ pub(super) async fn next(
     let client = &request.client;
     let user = &present.account.id;
     let earlier = services.consents.granted(user, &client.client_id, client.created_at).await?;
-    let is_covered = earlier.as_ref().is_some_and(|earlier| request.scope.is_subset(&earlier.scope));
+    let is_covered =
+        earlier.as_ref().is_some_and(|earlier| earlier.covers(&request.resources, &request.scope));
     let is_known = is_covered || client.consent == ConsentRule::Implied;
     if is_known && !request.prompt.wants_consent() && !request.is_unproven() {
         return Ok(Step::Reply(Box::new(issue(services, &request, present).await?)));
@@ -59,14 +63,17 @@ pub(super) async fn next(
     if request.prompt == Prompt::None {
         return Err(ProtocolError::new(ErrorCode::ConsentRequired, "the person has to be asked"));
     }
-    let earlier = earlier.map(|earlier| earlier.scope).unwrap_or_default();
-    let (granted, new) = request.scope.iter().map(str::to_owned).partition(|token| earlier.contains(token));
-    let shown = Shown { asked, user: user.clone(), scope: request.scope };
+    let is_allowed =
+        |token: &str| earlier.as_ref().is_some_and(|earlier| earlier.allows(&request.resources, token));
+    let (granted, new) = request.scope.iter().map(str::to_owned).partition(|token| is_allowed(token));
+    let resources = request.resources.clone();
+    let shown = Shown { asked, user: user.clone(), scope: request.scope, resources: request.resources };
     Ok(Step::Consent(Box::new(ConsentForm {
         state: form::seal(services, Purpose::Consent, &present.cookie, shown)?,
         client: request.client,
         redirect_uri: request.reply_to.redirect_uri,
         account: present.account.clone(),
+        resources,
         asked: new,
         granted,
     })))
@@ -93,11 +100,12 @@ pub async fn decide(
         return Err(Interrupted::stale(shown.asked.location(services)));
     };
     let request = shown.asked.read(services)?;
-    if request.scope != shown.scope {
+    request.is_welcome(services).await?;
+    if request.scope != shown.scope || request.resources != shown.resources {
         return Err(Interrupted::stale(shown.asked.location(services)));
     }
     let decided = decided(services, params.one("decision"), (&request, &present)).await;
-    decided.map_err(|error| Refused::to_client(&request.reply_to, &error).into())
+    decided.map_err(|error| Interrupted::decided(&request.reply_to, &error))
 }
 
 async fn decided(
@@ -106,10 +114,12 @@ async fn decided(
     (request, present): (&AuthorizationRequest, &Present),
 ) -> Result<Reply, ProtocolError> {
     let (user, client) = (&present.account.id, &request.client);
+    let resources: Vec<&str> = request.resources.iter().map(Resource::as_str).collect();
     let event = |kind| {
         Event::new(kind, Actor::User(user.clone()))
             .client(&client.client_id)
             .detail("scope", request.scope.as_str())
+            .detail("resources", resources.clone())
     };
     // Deny by default: whatever is not a yes is a no.
     if decision != Some("allow") {
@@ -117,7 +127,8 @@ async fn decided(
         return Err(ProtocolError::new(ErrorCode::AccessDenied, "the person did not allow it"));
     }
     services.audit.record(event(EventKind::ConsentGiven)).await?;
-    services.consents.allow(user, (&client.client_id, client.created_at), &request.scope).await?;
+    let allowed = (request.resources.as_slice(), &request.scope);
+    services.consents.allow(user, (&client.client_id, client.created_at), allowed).await?;
     issue(services, request, present).await
 }
 

@@ -14,6 +14,8 @@ pub enum Interrupted {
     },
     /// The client is told.
     ToClient(Box<Reply>),
+    /// The person is told, who may go on to the client with it.
+    ByLink(Box<Reply>),
 }
 
 impl Interrupted {
@@ -22,6 +24,11 @@ impl Interrupted {
         let reason = "the form was open for too long, or belongs to another browser or session";
         let error = ProtocolError::invalid_request(reason);
         Self::Form { error, again: Some(again) }
+    }
+
+    /// What the person decided, after they saw where it leads, comes to nothing.
+    pub(super) fn decided(reply_to: &ReplyTo, error: &ProtocolError) -> Self {
+        Self::ToClient(Box::new(refusal(reply_to, error)))
     }
 
     /// The form was not made here.
@@ -37,14 +44,20 @@ impl From<ProtocolError> for Interrupted {
 }
 
 impl Refused {
-    /// The refusal of a request whose redirect URI is known to be the client's. What lies behind it is logged: the
-    /// client is not told.
-    pub(super) fn to_client(reply_to: &ReplyTo, error: &ProtocolError) -> Self {
-        if let Some(cause) = &error.cause {
-            tracing::error!(error = error.code.as_str(), cause = %cause, "an authorization request failed");
-        }
-        Self::ToClient(Box::new(reply_to.refuse(error)))
+    /// The refusal of a request whose redirect URI is known to be the client's, before the person was asked. What lies behind
+    /// it is logged: the client is not told.
+    pub(super) fn unasked(reply_to: &ReplyTo, error: &ProtocolError) -> Self {
+        let reply = Box::new(refusal(reply_to, error));
+        if reply_to.is_vouched_for { Self::ToClient(reply) } else { Self::ByLink(reply) }
     }
+}
+
+/// What the client is told; what lies behind it is logged.
+fn refusal(reply_to: &ReplyTo, error: &ProtocolError) -> Reply {
+    if let Some(cause) = &error.cause {
+        tracing::error!(error = error.code.as_str(), cause = %cause, "an authorization request failed");
+    }
+    reply_to.refuse(error)
 }
 
 impl From<Refused> for Interrupted {
@@ -52,6 +65,7 @@ impl From<Refused> for Interrupted {
         match refused {
             Refused::Here(error) => Self::Form { error, again: None },
             Refused::ToClient(reply) => Self::ToClient(reply),
+            Refused::ByLink(reply) => Self::ByLink(reply),
         }
     }
 }

@@ -23,6 +23,9 @@ pub struct ReplyTo {
     pub redirect_uri: String,
     /// How the answer gets there.
     pub response_mode: ResponseMode,
+    /// Whether an administrator vouches for the client: otherwise nobody is sent there without having been asked (RFC 9700,
+    /// section 4.11.2).
+    pub(super) is_vouched_for: bool,
     /// The `state` of the request, given back as it came.
     pub(super) state: Option<String>,
     /// This server, so that the client knows who answers (RFC 9207).

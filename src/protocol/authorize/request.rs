@@ -6,6 +6,7 @@ use super::redirect::{Reply, ReplyTo, ResponseMode};
 use super::{Door, Prompt, target};
 use crate::clients::{Client, GrantType};
 use crate::oauth::{CodeChallenge, ErrorCode, RedirectUri, Resource, Scope, Subject};
+use crate::protocol::welcome::is_welcome;
 use crate::protocol::{Params, ProtocolError, Services};
 
 /// The longest `nonce` and `login_hint` that are taken, in bytes.
@@ -54,6 +55,9 @@ pub enum Refused {
     Here(ProtocolError),
     /// To be told to the client, at its redirect URI.
     ToClient(Box<Reply>),
+    /// To be told to the person, who may go on to the client with it: nobody vouches for where that leads (RFC 9700,
+    /// section 4.11.2).
+    ByLink(Box<Reply>),
 }
 
 impl From<ProtocolError> for Refused {
@@ -73,6 +77,7 @@ impl AuthorizationRequest {
         let redirect_uri = redirect_uri(&client, params)?;
         let reply_to = ReplyTo {
             client_name: client.client_name.clone(),
+            is_vouched_for: client.is_vouched_for(),
             response_mode: ResponseMode::Query.or_out_of_band(&redirect_uri),
             redirect_uri,
             state: params.one("state").map(str::to_owned),
@@ -80,10 +85,10 @@ impl AuthorizationRequest {
         };
         let reply_to = match reply_to.clone().in_mode(params.one("response_mode")) {
             Ok(reply_to) => reply_to,
-            Err(error) => return Err(Refused::ToClient(Box::new(reply_to.refuse(&error)))),
+            Err(error) => return Err(Refused::unasked(&reply_to, &error)),
         };
         Self::rest(services, door, params, (client, reply_to.clone()))
-            .map_err(|error| Refused::ToClient(Box::new(reply_to.refuse(&error))))
+            .map_err(|error| Refused::unasked(&reply_to, &error))
     }
 
     fn rest(
@@ -118,6 +123,16 @@ impl AuthorizationRequest {
             scope,
             resources,
         })
+    }
+
+    /// Whether its client may ask people at all, now.
+    ///
+    /// # Errors
+    /// When it may not, or the store fails: both are the person's to know.
+    pub(super) async fn is_welcome(&self, services: &Services) -> Result<(), ProtocolError> {
+        let reason = "the application is not in use at present";
+        let closed = || ProtocolError::new(ErrorCode::UnauthorizedClient, reason);
+        if is_welcome(services, &self.client).await? { Ok(()) } else { Err(closed()) }
     }
 
     /// Whether an ID token is asked for.

@@ -8,7 +8,7 @@ use super::{Interrupted, session, throttle};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::oauth::{Secret, UserId};
 use crate::protocol::{Params, ProtocolError, Services};
-use crate::users::{Account, Factor};
+use crate::users::{Account, Factor, Tried};
 
 /// The form that asks for the second factor.
 #[derive(Debug)]
@@ -70,7 +70,8 @@ pub async fn second_factor(
         let form = form(services, (halfway.goal.clone(), requester.clone()), (&account, &browser.holder))?;
         Ok(SignedIn::SecondFactor(Box::new(SecondFactorForm { problem: Some(problem), ..form })))
     };
-    if let Some(problem) = throttle::check(services, &browser.attempt(account.id.as_str())).await? {
+    let attempt = browser.attempt(Tried::Account(account.id.clone()));
+    if let Some(problem) = throttle::check(services, &attempt).await? {
         return again(problem);
     }
     let code = params.one("code").unwrap_or_default();

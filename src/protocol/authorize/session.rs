@@ -44,7 +44,7 @@ pub(super) async fn start(
         users::sign_in(services, account, new).await.map_err(ProtocolError::from)?
     };
     let Some(started) = started else { return Err(Interrupted::stale(goal.location(services))) };
-    let device = services.login_throttle.succeeded(&browser.attempt(account.id.as_str())).await;
+    let device = services.login_throttle.succeeded(&account.id, browser.device_id().as_ref()).await;
     Ok(SignedIn::Done {
         location: goal.signed_in(services),
         session: Some(started.cookie),

@@ -4,9 +4,9 @@ use super::second_factor::{self, SecondFactorForm};
 use super::step::{Browser, Present};
 use super::{Interrupted, session, throttle};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::oauth::{Secret, UserId};
+use crate::oauth::Secret;
 use crate::protocol::{Params, ProtocolError, Services};
-use crate::users::{Account, AuthenticateError, DeviceCookie};
+use crate::users::{Account, AuthenticateError, DeviceCookie, Tried};
 
 /// The sign-in form.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ pub(in crate::protocol) async fn check(
         return Ok(Err(Problem::Wrong));
     }
     let owner = services.accounts.named(username).await?;
-    let attempt = browser.attempt(owner.as_ref().map_or(username, UserId::as_str));
+    let attempt = browser.attempt(owner.map_or_else(|| Tried::Nobody(username.to_owned()), Tried::Account));
     if let Some(problem) = throttle::check(services, &attempt).await? {
         return Ok(Err(problem));
     }

@@ -7,7 +7,7 @@ use super::{ConsentForm, Door, Prompt, Reply, SignInForm, consent, sign_in};
 use crate::limits::ClientAddress;
 use crate::oauth::{ErrorCode, Secret, Subject};
 use crate::protocol::{Params, ProtocolError, Services};
-use crate::users::{Account, Attempt, DeviceId, Session};
+use crate::users::{Account, Attempt, DeviceId, Session, Tried};
 
 /// The longest query of a request that is taken: sealed, it has to fit into a form.
 const LONGEST_QUERY: usize = 8 * 1024;
@@ -68,8 +68,9 @@ pub async fn authorize(
 ) -> Result<Step, Refused> {
     let asked = Asked::new(door, query)?;
     let request = asked.read(services)?;
+    request.is_welcome(services).await?;
     let reply_to = request.reply_to.clone();
-    next(services, asked, request, browser).await.map_err(|error| Refused::to_client(&reply_to, &error))
+    next(services, asked, request, browser).await.map_err(|error| Refused::unasked(&reply_to, &error))
 }
 
 async fn next(
@@ -100,13 +101,14 @@ async fn next(
 }
 
 impl Browser {
-    /// A try to sign in to `account` from this browser.
-    pub(in crate::protocol) fn attempt<'a>(&self, account: &'a str) -> Attempt<'a> {
-        Attempt {
-            account,
-            address: self.address,
-            device: self.device.as_ref().and_then(|cookie| DeviceId::parse(cookie.expose())),
-        }
+    /// A try to sign in from this browser.
+    pub(in crate::protocol) fn attempt(&self, tried: Tried) -> Attempt {
+        Attempt { tried, address: self.address, device: self.device_id() }
+    }
+
+    /// The device that it may be known as.
+    pub(in crate::protocol) fn device_id(&self) -> Option<DeviceId> {
+        self.device.as_ref().and_then(|cookie| DeviceId::parse(cookie.expose()))
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn with_claims(
 
 /// What a request asks for: the scope, and the resources where it counts. Each token of a scope that is named must
 /// be the client's to ask for, and mean something to one of the resources or to this service itself; of a default
-/// it is left out otherwise.
+/// it is left out otherwise. For a client that no administrator vouches for, what people may open is all there is.
 pub(super) fn asked(
     services: &Services,
     client: &Client,
@@ -34,7 +34,7 @@ pub(super) fn asked(
 ) -> Result<(Scope, Vec<Resource>), ProtocolError> {
     let servers = servers(services, client, params)?;
     let grantable = |token: &str| {
-        let means_something = || servers.iter().any(|server| server.scope.contains(token));
+        let means_something = || servers.iter().any(|server| server.scope_for(client).contains(token));
         client.scope.contains(token) && (Scope::is_of_openid(token) || means_something())
     };
     let resources = servers.iter().map(|server| server.uri.clone()).collect();

@@ -3,10 +3,7 @@ use crate::protocol::{ProtocolError, Services};
 use crate::users::{Attempt, ThrottleError};
 
 /// Why a try is not even looked at, if it isn't. One that is counts as failed until somebody is let in.
-pub(super) async fn check(
-    services: &Services,
-    attempt: &Attempt<'_>,
-) -> Result<Option<Problem>, ProtocolError> {
+pub(super) async fn check(services: &Services, attempt: &Attempt) -> Result<Option<Problem>, ProtocolError> {
     match services.login_throttle.check(attempt).await {
         Ok(()) => Ok(None),
         Err(ThrottleError::TooMany { retry_after }) => {

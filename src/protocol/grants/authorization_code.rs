@@ -1,8 +1,9 @@
-use super::person::{Plan, Wish, invalid_grant, is_refreshable, not_revoked, standing};
+use super::person::{Plan, Wish, in_session, invalid_grant, is_refreshable, not_revoked, standing};
 use super::{Defaults, Granted};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, Client, GrantType};
 use crate::oauth::{CodeVerifier, FamilyId, Secret};
+use crate::protocol::welcome::welcome;
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::tokens::{FoundCode, FreshCode, Grant, Presented, PresentedRedirectUri};
 use crate::users::Account;
@@ -54,11 +55,13 @@ impl CodeRequest {
 /// bound to, ends what it produced (RFC 6749, section 4.1.2); whoever lacks any of that changes nothing.
 pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<Granted, ProtocolError> {
     let client = &request.client;
+    welcome(services, client).await?;
     let fresh = find(services, &request).await?;
     if client.require_pkce && !fresh.has_challenge {
         return Err(bad_code());
     }
     let account = standing(services, &fresh.grant, bad_code).await?;
+    in_session(services, &fresh.grant, bad_code).await?;
     let wish = Wish { scope: None, resources: request.resources.clone() };
     let plan = Plan::new(services, client, &fresh.grant, &wish)?;
     if plan.names_the_person() {

@@ -8,6 +8,7 @@ mod refresh_token;
 mod target;
 mod token_exchange;
 
+use super::welcome::welcome;
 use super::{Credentials, Params, ProtocolError, Services, authenticate};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::oauth::{ErrorCode, Secret, SignedToken};
@@ -61,7 +62,7 @@ pub struct Granted {
 pub enum Asked {
     /// Nothing had to be written.
     Answered(Box<Granted>),
-    /// A code must be spent, or a refresh token.
+    /// A code must be spent, or a refresh token; or somebody's account be read.
     Pending(Pending),
 }
 
@@ -73,6 +74,8 @@ pub struct Pending(Kind);
 enum Kind {
     Code(CodeRequest),
     Refresh(RefreshRequest),
+    /// What a person's own client is given on its own behalf, if the person may have clients.
+    Issued(AuthenticatedClient, Box<Granted>),
 }
 
 /// Reads a token request (RFC 6749, section 3.2): authenticates the client, and does what `grant_type` says as far as
@@ -101,8 +104,11 @@ pub fn asked_for_token(
             may(&client, GrantType::ClientCredentials)?;
             let issued = client_credentials::grant(services, &client, params, defaults.scope)?;
             let grant_type = GrantType::ClientCredentials;
-            let granted = Granted { grant_type, issued, refresh_token: None, id_token: None };
-            return Ok(Asked::Answered(Box::new(granted)));
+            let granted = Box::new(Granted { grant_type, issued, refresh_token: None, id_token: None });
+            if client.owner().is_none() {
+                return Ok(Asked::Answered(granted));
+            }
+            Kind::Issued(client, granted)
         }
         Some("authorization_code") => {
             may(&client, GrantType::AuthorizationCode)?;
@@ -122,7 +128,7 @@ pub fn asked_for_token(
     Ok(Asked::Pending(Pending(pending)))
 }
 
-/// Answers a token request for which something must be written.
+/// Answers a token request for which the store is needed.
 ///
 /// # Errors
 /// As RFC 6749, section 5.2 has them.
@@ -130,6 +136,10 @@ pub async fn grant(services: &Services, pending: Pending) -> Result<Granted, Pro
     match pending.0 {
         Kind::Code(request) => authorization_code::redeem(services, request).await,
         Kind::Refresh(request) => refresh_token::refresh(services, request).await,
+        Kind::Issued(client, granted) => {
+            welcome(services, &client).await?;
+            Ok(*granted)
+        }
     }
 }
 

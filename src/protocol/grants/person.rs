@@ -8,21 +8,44 @@ use crate::protocol::{ProtocolError, Services, claims};
 use crate::tokens::{Authorized, Grant, NewIdToken, Prepared, RefreshToken};
 use crate::users::Account;
 
-/// Whoever granted it, if they still may: the account exists and is not disabled, nothing was revoked since, and the
-/// session lives unless the grant outlives it. `ended` is the answer otherwise.
+/// Whoever granted it, if they still may: the account exists and is not disabled, and nothing was revoked since. `ended` is
+/// the answer otherwise. Whether the session lives is for [`in_session`] to say.
 pub(super) async fn standing(
     services: &Services,
     grant: &Grant,
     ended: fn() -> ProtocolError,
 ) -> Result<Account, ProtocolError> {
     not_revoked(services, grant, ended)?;
-    let user = UserId::parse(grant.subject.as_str()).map_err(|_| ended())?;
-    let account =
-        services.accounts.find(&user).await?.filter(|account| !account.disabled).ok_or_else(ended)?;
-    if let Some(sid) = grant.sid.as_ref().filter(|_| !grant.is_offline()) {
-        services.sessions.find_by_sid(&user, sid).await?.ok_or_else(ended)?;
+    let account = services.accounts.find(&user(grant, ended)?).await?;
+    account.filter(|account| !account.disabled).ok_or_else(ended)
+}
+
+/// The same for a grant that is refreshed: the session lives, unless the grant outlives it.
+pub(super) async fn refreshable(
+    services: &Services,
+    grant: &Grant,
+    ended: fn() -> ProtocolError,
+) -> Result<Account, ProtocolError> {
+    let account = standing(services, grant, ended).await?;
+    if !grant.is_offline() {
+        in_session(services, grant, ended).await?;
     }
     Ok(account)
+}
+
+/// Whether the session that the grant came from lives, however long the grant itself would outlive it: a code that is not redeemed
+/// yet gives nothing for somebody who has signed out.
+pub(super) async fn in_session(
+    services: &Services,
+    grant: &Grant,
+    ended: fn() -> ProtocolError,
+) -> Result<(), ProtocolError> {
+    let Some(sid) = &grant.sid else { return Ok(()) };
+    services.sessions.find_by_sid(&user(grant, ended)?, sid).await?.map(drop).ok_or_else(ended)
+}
+
+fn user(grant: &Grant, ended: fn() -> ProtocolError) -> Result<UserId, ProtocolError> {
+    UserId::parse(grant.subject.as_str()).map_err(|_| ended())
 }
 
 /// Whether neither the client's nor the person's tokens were revoked as a whole since it was given.
@@ -44,7 +67,7 @@ pub(in crate::protocol) async fn is_live(
     token: &RefreshToken,
 ) -> Result<bool, ProtocolError> {
     let ended = || invalid_grant("ended");
-    match standing(services, &token.grant, ended).await {
+    match refreshable(services, &token.grant, ended).await {
         Ok(_) => Ok(services.refresh_tokens.is_newest(token).await?),
         Err(error) if error.code == ErrorCode::InvalidGrant => Ok(false),
         Err(error) => Err(error),
@@ -81,7 +104,7 @@ impl<'a> Plan<'a> {
         let target = Target::new(services, client, &grant.resources, asked)?;
         // What the client may no longer have, it does not get.
         let grantable = |token: &str| {
-            let known = target.knows(token) || Scope::is_of_openid(token);
+            let known = target.lends(client, token) || Scope::is_of_openid(token);
             grant.scope.contains(token) && client.scope.contains(token) && known
         };
         let scope = match &wish.scope {

@@ -1,8 +1,9 @@
 use super::Granted;
-use super::person::{Plan, Wish, invalid_grant, not_revoked, standing};
+use super::person::{Plan, Wish, invalid_grant, not_revoked, refreshable};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::oauth::Secret;
+use crate::protocol::welcome::welcome;
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::tokens::{RefreshToken, Rotation};
 
@@ -30,10 +31,11 @@ impl RefreshRequest {
 /// ago: then its successor is given again.
 pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Result<Granted, ProtocolError> {
     let client = &request.client;
+    welcome(services, client).await?;
     let opened = services.refresh_tokens.open(request.refresh_token.expose());
     // Another client's is left alone: to present it proves nothing about who has it.
     let token = opened.filter(|token| token.grant.client_id == client.client_id).ok_or_else(bad_token)?;
-    let account = standing(services, &token.grant, bad_token).await?;
+    let account = refreshable(services, &token.grant, bad_token).await?;
     let plan = Plan::new(services, client, &token.grant, &request.wish)?;
     let prepared = plan.prepare(services)?;
     let successor = match services.refresh_tokens.rotate(&token, &prepared.live()).await? {

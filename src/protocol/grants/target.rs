@@ -75,6 +75,11 @@ impl<'s> Target<'s> {
         self.servers.iter().any(|server| server.scope.contains(token))
     }
 
+    /// Whether people can let the client have the scope token at one of them.
+    pub(super) fn lends(&self, client: &Client, token: &str) -> bool {
+        self.servers.iter().any(|server| server.scope_for(client).contains(token))
+    }
+
     /// For how many seconds a token may live: the shortest of theirs and the client's.
     pub(super) fn lifetime(&self, client: &Client) -> i64 {
         let theirs = self.servers.iter().map(|server| server.lifetime).min().unwrap_or_default();

@@ -27,7 +27,8 @@ pub async fn create_api_key(
     present: &Present,
     (name, scope, expires_at): (String, Scope, Option<DateTime<Utc>>),
 ) -> Result<ApiKeyWithSecret, ProtocolError> {
-    let meant = |each: &&crate::clients::ResourceServer| each.scope.iter().any(|token| scope.contains(token));
+    let meant =
+        |each: &&crate::clients::ResourceServer| each.people_scope.iter().any(|token| scope.contains(token));
     let resources = own_resources(services).filter(meant).map(|server| server.uri.clone()).collect();
     let request = ApiKeyRequest {
         name,

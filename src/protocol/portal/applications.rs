@@ -4,15 +4,12 @@
 use std::sync::Arc;
 
 use super::{actor, offered_to_keys, own_resources};
-use crate::clients::{AuthMethod, Client, ClientChange, GrantType, Registration};
+use crate::clients::{AuthMethod, Client, ClientChange, GrantType, Registrant, Registration};
 use crate::oauth::{ErrorCode, RedirectUri, Resource, Scope};
 use crate::protocol::admin::Administrator;
 use crate::protocol::admin::clients::{self, ClientWithSecret, SecretRotation};
 use crate::protocol::authorize::Present;
 use crate::protocol::{ProtocolError, Services};
-
-/// How many applications a person may have.
-const MOST: usize = 20;
 
 /// What every application may ask for, whatever the resources.
 const OF_OPENID: &str = "openid profile email offline_access";
@@ -39,7 +36,7 @@ pub struct ApplicationChange {
     pub redirect_uris: Vec<RedirectUri>,
 }
 
-/// What a person's application may ask for: what OpenID Connect has, and what the resources of the settings know.
+/// What a person's application may ask for: what OpenID Connect has, and what the resources let people open.
 ///
 /// # Errors
 /// `server_error` when the settings name more than a scope can hold.
@@ -63,8 +60,7 @@ pub fn find_application(
     present: &Present,
     client_id: &str,
 ) -> Result<Arc<Client>, ProtocolError> {
-    let own =
-        services.clients.find(client_id).filter(|client| client.owner.as_ref() == Some(&present.account.id));
+    let own = services.clients.find(client_id).filter(|client| client.owner() == Some(&present.account.id));
     own.ok_or_else(|| ProtocolError::new(ErrorCode::NotFound, "there is no such application"))
 }
 
@@ -77,10 +73,6 @@ pub async fn register_application(
     present: &Present,
     new: NewApplication,
 ) -> Result<ClientWithSecret, ProtocolError> {
-    if applications(services, present).len() >= MOST {
-        let reason = format!("you have {MOST} applications already, and may have no more");
-        return Err(ProtocolError::new(ErrorCode::Conflict, reason));
-    }
     if !new.scope.is_subset(&offered_scope(services)?) {
         return Err(ProtocolError::invalid_scope("scope names what an application may not have"));
     }
@@ -91,7 +83,7 @@ pub async fn register_application(
         scope: new.scope,
         redirect_uris: new.redirect_uris,
         token_endpoint_auth_method: if new.public { AuthMethod::None } else { AuthMethod::default() },
-        owner: Some(present.account.id.clone()),
+        registrant: Registrant::Person(present.account.id.clone()),
         ..Registration::default()
     };
     clients::register(services, &owner(present), registration).await
@@ -100,7 +92,7 @@ pub async fn register_application(
 /// Those of the settings that the scope is for; without any, the first.
 fn resources(services: &Services, scope: &Scope) -> Vec<Resource> {
     let all = || own_resources(services);
-    let meant = all().filter(|server| server.scope.iter().any(|token| scope.contains(token)));
+    let meant = all().filter(|server| server.people_scope.iter().any(|token| scope.contains(token)));
     let meant: Vec<Resource> = meant.map(|server| server.uri.clone()).collect();
     if meant.is_empty() { all().take(1).map(|server| server.uri.clone()).collect() } else { meant }
 }

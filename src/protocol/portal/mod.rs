@@ -61,8 +61,8 @@ pub async fn end_other_sessions(services: &Services, present: &Present) -> Resul
     Ok(others.len())
 }
 
-/// Takes back what the person allowed a client: it is asked for anew the next time, nothing can be refreshed, and
-/// introspection refuses the access tokens. Verifiers that don't ask accept those until they expire.
+/// Takes back what the person allowed a client: it is asked for anew the next time, nothing can be refreshed, and the access
+/// tokens are revoked.
 ///
 /// # Errors
 /// `not_found` when nothing was allowed.
@@ -89,12 +89,12 @@ pub async fn withdraw_consent(
     .await
 }
 
-/// What a person's API key may permit: what the resources of the settings know.
+/// What a person's API key may permit: what the resources of the settings let people open.
 ///
 /// # Errors
 /// `server_error` when the settings name more than a scope can hold.
 pub fn offered_to_keys(services: &Services) -> Result<Scope, ProtocolError> {
-    let mut scopes = own_resources(services).map(|server| &server.scope);
+    let mut scopes = own_resources(services).map(|server| &server.people_scope);
     scopes.try_fold(Scope::default(), |all, more| all.union(more)).map_err(ProtocolError::server_error)
 }
 

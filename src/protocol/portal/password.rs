@@ -28,7 +28,7 @@ pub async fn change_password(
         Ok(_) => return Ok(PasswordChange::Unproved(Problem::Wrong)),
         Err(problem) => return Ok(PasswordChange::Unproved(problem)),
     }
-    let _known = services.login_throttle.succeeded(&browser.attempt(account.id.as_str())).await?;
+    let _known = services.login_throttle.succeeded(&account.id, browser.device_id().as_ref()).await?;
     let changed = change_own(services, present, AccountChange::password(new)).await?;
     let new = NewSession {
         user: account.id.clone(),

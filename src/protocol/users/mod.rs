@@ -12,6 +12,7 @@ use super::admin::{audited, clients};
 use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind};
 use crate::oauth::{ErrorCode, Subject, UserId};
+use crate::tokens::Whole;
 use crate::users::{Account, AccountChange, ApiKeyOwner, NewAccount, Page};
 
 pub use admit::admit;
@@ -73,7 +74,8 @@ pub async fn register(
     audited(services, event, async { Ok(services.accounts.register_as(id, new).await?) }).await
 }
 
-/// Changes an account. A new password and disabling it end all that the person is signed in to.
+/// Changes an account. A new password and disabling it end all that the person is signed in to; disabling it, all that was issued
+/// to the person's applications, too.
 ///
 /// # Errors
 /// As [`register`], and `not_found`.
@@ -93,7 +95,7 @@ pub async fn change(
     audited(services, event, async {
         // Who sets a password or lets somebody in again vouches for the owner: strangers' tries are forgotten.
         if change.password.is_some() || change.disabled == Some(false) {
-            services.login_throttle.recovered(account.id.as_str()).await?;
+            services.login_throttle.recovered(&account.id).await?;
         }
         if !change.signs_out() {
             return Ok(services.accounts.update(&account.id, &change).await?);
@@ -102,6 +104,11 @@ pub async fn change(
         sign_out_everywhere(services, &account.id).await?;
         let changed = services.accounts.update(&account.id, &change).await?;
         sign_out_everywhere(services, &account.id).await?;
+        if changed.disabled {
+            for client in services.clients.of_owner(&account.id) {
+                services.revocations.revoke_before_now(&Whole::Client(client.client_id.clone())).await?;
+            }
+        }
         Ok(changed)
     })
     .await

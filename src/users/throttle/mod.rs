@@ -6,9 +6,10 @@
 //! - **Account, from a known device**: whoever signed in once holds a cookie, and with it a count of their own. The
 //!   other two lanes don't touch it: however many strangers try, the owner is let in.
 //!
-//! A name that belongs to nobody is treated like any other. The counts of accounts are rows in the store, found by
-//! the hash of the name: no crash resets them.
+//! A name that belongs to nobody is treated like any other, though it has no row of its own. The counts are in the store: no
+//! crash resets them.
 
+mod counts;
 mod device;
 mod tries;
 
@@ -16,19 +17,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use ring::digest::{SHA256, digest};
 
+pub use counts::Tried;
 pub use device::{DeviceCookie, DeviceId};
 
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::limits::{ClientAddress, Limits};
+use crate::oauth::UserId;
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
+use counts::{Counts, account_key};
 use device::Device;
-use tries::Tries;
 
-const ACCOUNTS: TypedTable<Tries> = TypedTable::new(Table::plain("login_tries"));
 const DEVICES: TypedTable<Device> = TypedTable::new(Table::plain("login_devices"));
 
 /// How often a change is tried again that another one has come before.
@@ -36,10 +37,9 @@ const RETRIES: usize = 16;
 
 /// Somebody wants to try a password.
 #[derive(Clone, Debug)]
-pub struct Attempt<'a> {
-    /// For which account: its identifier where it is known, so that all of its names count as one, else the name as it
-    /// was typed. Letter case and surrounding spaces make no difference.
-    pub account: &'a str,
+pub struct Attempt {
+    /// For whom.
+    pub tried: Tried,
     /// From where.
     pub address: ClientAddress,
     /// What the browser's cookie says about it.
@@ -66,22 +66,11 @@ pub struct LoginThrottle {
     clock: SharedClock,
     entropy: SharedEntropy,
     limits: Arc<Limits>,
+    counts: Counts,
 }
 
 /// What an account is called in the store: its name can't be read back.
 type AccountKey = [u8; 32];
-
-impl Attempt<'_> {
-    fn account_key(&self) -> AccountKey {
-        account_key(self.account)
-    }
-}
-
-fn account_key(account: &str) -> AccountKey {
-    let mut key = [0; 32];
-    key.copy_from_slice(digest(&SHA256, account.trim().to_lowercase().as_bytes()).as_ref());
-    key
-}
 
 impl LoginThrottle {
     /// A throttle with the counts of the store.
@@ -92,7 +81,8 @@ impl LoginThrottle {
         entropy: SharedEntropy,
         limits: Arc<Limits>,
     ) -> Self {
-        Self { store, clock, entropy, limits }
+        let counts = Counts::new(store.clone(), entropy.clone());
+        Self { store, clock, entropy, limits, counts }
     }
 
     /// Lets an attempt through, before its password is looked at, or doesn't. It then counts as failed, durably, until
@@ -100,17 +90,16 @@ impl LoginThrottle {
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`]; and the store's, when nothing may be let through either.
-    pub async fn check(&self, attempt: &Attempt<'_>) -> Result<(), ThrottleError> {
-        let account = attempt.account_key();
-        if let Some(device) = &attempt.device
-            && let Some(answer) = self.check_known(device, &account).await?
+    pub async fn check(&self, attempt: &Attempt) -> Result<(), ThrottleError> {
+        if let (Some(device), Tried::Account(user)) = (&attempt.device, &attempt.tried)
+            && let Some(answer) = self.check_known(device, &account_key(user)).await?
         {
             return answer;
         }
         self.limits.login_per_address.spend(&attempt.address.prefix()).map_err(|exceeded| {
             ThrottleError::TooMany { retry_after: exceeded.standing().quota.resets_after }
         })?;
-        self.check_unknown(&account).await
+        self.check_unknown(&attempt.tried).await
     }
 
     /// The lane of a known device; nothing if this is none, or has used up all of its tries.
@@ -137,23 +126,16 @@ impl LoginThrottle {
         Ok(Some(Err(contended())))
     }
 
-    async fn check_unknown(&self, account: &AccountKey) -> Result<(), ThrottleError> {
+    /// The lane of an account, or of a name that nobody has, from an unknown device.
+    async fn check_unknown(&self, tried: &Tried) -> Result<(), ThrottleError> {
         for _ in 0..RETRIES {
             let now = self.clock.now();
-            let record = ACCOUNTS.get(self.store.as_ref(), account).await?;
-            let (mut tries, condition) = match record {
-                Some(record) if record.value.are_used_up() => {
-                    let ends = record.expires_at.unwrap_or(now);
-                    let retry_after = (ends - now).to_std().unwrap_or_default();
-                    return Err(ThrottleError::TooMany { retry_after });
-                }
-                Some(record) => (record.value, Condition::VersionIs(record.version)),
-                None => (Tries::default(), Condition::Absent),
-            };
-            tries.take(now).map_err(|retry_after| ThrottleError::TooMany { retry_after })?;
-            let put = ACCOUNTS.encode(&tries, Some(now + tries::REMEMBERED))?;
-            let batch = Batch::new().put(ACCOUNTS.table(), account.to_vec(), condition, put);
-            if self.store.commit(batch).await? == Committed::Applied {
+            let mut count = self.counts.read(tried, now).await?;
+            count
+                .tries
+                .take_unless_used_up(now)
+                .map_err(|retry_after| ThrottleError::TooMany { retry_after })?;
+            if self.counts.write(count).await? {
                 return Ok(());
             }
         }
@@ -165,13 +147,17 @@ impl LoginThrottle {
     ///
     /// # Errors
     /// The store's; the attempt then still counts as failed.
-    pub async fn succeeded(&self, attempt: &Attempt<'_>) -> Result<DeviceCookie, StoreError> {
-        let account = attempt.account_key();
+    pub async fn succeeded(
+        &self,
+        user: &UserId,
+        device: Option<&DeviceId>,
+    ) -> Result<DeviceCookie, StoreError> {
+        let account = account_key(user);
         for _ in 0..RETRIES {
             let expires_at = Some(self.clock.now() + device::REMEMBERED);
-            let mut batch = Batch::new().delete(ACCOUNTS.table(), account.to_vec(), Condition::Always);
+            let mut batch = Counts::forget(Batch::new(), user);
             let new = || DeviceId::new(self.entropy.as_ref());
-            let (id, condition, mut device) = match self.known(attempt.device.as_ref()).await? {
+            let (id, condition, mut device) = match self.known(device).await? {
                 None => (new(), Condition::Absent, Device::default()),
                 Some((id, record)) if record.value.knows(&account) => {
                     (id.clone(), Condition::VersionIs(record.version), record.value)
@@ -204,12 +190,13 @@ impl LoginThrottle {
     ///
     /// # Errors
     /// The store's; the attempt then still counts.
-    pub async fn withdrawn(&self, attempt: &Attempt<'_>) -> Result<(), StoreError> {
-        let account = attempt.account_key();
+    pub async fn withdrawn(&self, attempt: &Attempt) -> Result<(), StoreError> {
         for _ in 0..RETRIES {
-            if let Some((id, record)) = self.known(attempt.device.as_ref()).await? {
+            if let Tried::Account(user) = &attempt.tried
+                && let Some((id, record)) = self.known(attempt.device.as_ref()).await?
+            {
                 let mut device = record.value;
-                if let Some(tries) = device.tries_mut(&account) {
+                if let Some(tries) = device.tries_mut(&account_key(user)) {
                     tries.give_back();
                     let condition = Condition::VersionIs(record.version);
                     if self.put_device(Batch::new(), id, condition, (&device, record.expires_at)).await? {
@@ -218,13 +205,12 @@ impl LoginThrottle {
                     continue;
                 }
             }
-            let Some(record) = ACCOUNTS.get(self.store.as_ref(), &account).await? else { return Ok(()) };
-            let mut tries = record.value;
-            tries.give_back();
-            let put = ACCOUNTS.encode(&tries, record.expires_at)?;
-            let condition = Condition::VersionIs(record.version);
-            let batch = Batch::new().put(ACCOUNTS.table(), account.to_vec(), condition, put);
-            if self.store.commit(batch).await? == Committed::Applied {
+            let mut count = self.counts.read(&attempt.tried, self.clock.now()).await?;
+            if count.tries.are_none() {
+                return Ok(());
+            }
+            count.tries.give_back();
+            if self.counts.write(count).await? {
                 return Ok(());
             }
         }
@@ -236,10 +222,8 @@ impl LoginThrottle {
     ///
     /// # Errors
     /// The store's.
-    pub async fn recovered(&self, account: &str) -> Result<(), StoreError> {
-        let key = account_key(account).to_vec();
-        let batch = Batch::new().delete(ACCOUNTS.table(), key, Condition::Always);
-        let _applied = self.store.commit(batch).await?;
+    pub async fn recovered(&self, user: &UserId) -> Result<(), StoreError> {
+        let _applied = self.store.commit(Counts::forget(Batch::new(), user)).await?;
         Ok(())
     }
 

@@ -34,7 +34,7 @@ impl Fixture {
     }
 
     /// Tries until let through; how long that took.
-    async fn wait(&self, attempt: &Attempt<'_>) -> Duration {
+    async fn wait(&self, attempt: &Attempt) -> Duration {
         let begun = self.clock.monotonic();
         while let Err(error) = self.throttle.check(attempt).await {
             self.clock.advance(retry_after(error));
@@ -42,10 +42,20 @@ impl Fixture {
         self.clock.monotonic().saturating_sub(begun)
     }
 
-    async fn sign_in(&self, attempt: &Attempt<'_>) -> DeviceId {
+    async fn sign_in(&self, attempt: &Attempt) -> DeviceId {
         self.throttle.check(attempt).await.unwrap();
-        let cookie = self.throttle.succeeded(attempt).await.unwrap();
+        let cookie = self.succeeded(attempt).await;
         DeviceId::parse(cookie.value.expose()).unwrap()
+    }
+
+    async fn succeeded(&self, attempt: &Attempt) -> DeviceCookie {
+        let Tried::Account(user) = &attempt.tried else { panic!("nobody signs in") };
+        self.throttle.succeeded(user, attempt.device.as_ref()).await.unwrap()
+    }
+
+    async fn rows(&self, table: &'static str) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let rows = self.throttle.store.scan(Table::plain(table), None, 100_000).await.unwrap();
+        rows.into_iter().map(|(key, row)| (key, row.value)).collect()
     }
 }
 
@@ -60,8 +70,16 @@ fn from(number: u32) -> ClientAddress {
     IpAddr::V4(Ipv4Addr::from_bits(number)).into()
 }
 
-fn stranger(account: &str, number: u32) -> Attempt<'_> {
-    Attempt { account, address: from(number), device: None }
+fn user(name: &str) -> UserId {
+    UserId::parse(&format!("user_{name}")).unwrap()
+}
+
+fn stranger(account: &str, number: u32) -> Attempt {
+    Attempt { tried: Tried::Account(user(account)), address: from(number), device: None }
+}
+
+fn invented(name: &str, number: u32) -> Attempt {
+    Attempt { tried: Tried::Nobody(name.to_owned()), address: from(number), device: None }
 }
 
 #[tokio::test]
@@ -69,7 +87,7 @@ async fn ten_thousand_addresses_get_a_hundred_guesses_at_one_account() {
     let fixture = Fixture::new();
     let mut checked = 0;
     for number in 0..10_000 {
-        if fixture.throttle.check(&stranger("alice@example.com", number)).await.is_ok() {
+        if fixture.throttle.check(&stranger("alice", number)).await.is_ok() {
             checked += 1;
         }
         fixture.clock.advance(Duration::from_mins(10));
@@ -82,7 +100,7 @@ async fn one_address_gets_sixty_checks_a_minute_at_any_number_of_accounts() {
     let fixture = Fixture::new();
     let mut checked = Vec::new();
     for number in 0..10_000 {
-        let account = format!("user{number}@example.com");
+        let account = format!("user{number}");
         if fixture.throttle.check(&stranger(&account, 1)).await.is_ok() {
             checked.push(fixture.clock.monotonic());
         }
@@ -96,20 +114,20 @@ async fn one_address_gets_sixty_checks_a_minute_at_any_number_of_accounts() {
 #[tokio::test]
 async fn however_many_strangers_try_the_owner_is_let_in() {
     let fixture = Fixture::new();
-    let device = fixture.sign_in(&stranger("alice@example.com", 1)).await;
+    let device = fixture.sign_in(&stranger("alice", 1)).await;
     for number in 0..1000 {
-        let _refused = fixture.throttle.check(&stranger("alice@example.com", number % 200)).await;
+        let _refused = fixture.throttle.check(&stranger("alice", number % 200)).await;
         fixture.clock.advance(Duration::from_mins(1));
     }
-    assert!(fixture.throttle.check(&stranger("alice@example.com", 5000)).await.is_err());
+    assert!(fixture.throttle.check(&stranger("alice", 5000)).await.is_err());
     // From the very address that is used up, too.
     for _ in 0..200 {
-        let _refused = fixture.throttle.check(&stranger("bob@example.com", 1)).await;
+        let _refused = fixture.throttle.check(&stranger("bob", 1)).await;
     }
     for _ in 0..100 {
-        let owner = Attempt { device: Some(device.clone()), ..stranger("alice@example.com", 1) };
+        let owner = Attempt { device: Some(device.clone()), ..stranger("alice", 1) };
         fixture.throttle.check(&owner).await.unwrap();
-        let cookie = fixture.throttle.succeeded(&owner).await.unwrap();
+        let cookie = fixture.succeeded(&owner).await;
         assert!(
             DeviceId::parse(cookie.value.expose()).unwrap().key() == device.key(),
             "the cookie stays good"
@@ -120,8 +138,8 @@ async fn however_many_strangers_try_the_owner_is_let_in() {
 #[tokio::test]
 async fn a_known_device_has_a_count_of_its_own_and_then_is_none() {
     let fixture = Fixture::new();
-    let device = fixture.sign_in(&stranger("alice@example.com", 1)).await;
-    let owner = Attempt { device: Some(device), ..stranger("alice@example.com", 1) };
+    let device = fixture.sign_in(&stranger("alice", 1)).await;
+    let owner = Attempt { device: Some(device), ..stranger("alice", 1) };
     for _ in 0..5 {
         fixture.throttle.check(&owner).await.unwrap();
     }
@@ -139,21 +157,21 @@ async fn a_known_device_has_a_count_of_its_own_and_then_is_none() {
 #[tokio::test]
 async fn a_device_is_known_for_the_accounts_that_signed_in_with_it_and_no_other() {
     let fixture = Fixture::new();
-    let device = fixture.sign_in(&stranger("mallory@example.com", 1)).await;
+    let device = fixture.sign_in(&stranger("mallory", 1)).await;
     for number in 0..100 {
-        fixture.wait(&stranger("alice@example.com", number)).await;
+        fixture.wait(&stranger("alice", number)).await;
     }
-    let planted = Attempt { device: Some(device.clone()), ..stranger("alice@example.com", 1) };
+    let planted = Attempt { device: Some(device.clone()), ..stranger("alice", 1) };
     assert!(fixture.throttle.check(&planted).await.is_err(), "mallory's cookie is none of alice's");
     // Alice signs in with a browser that mallory's cookie was planted in: mallory's copy becomes worthless.
-    fixture.throttle.recovered("alice@example.com").await.unwrap();
+    fixture.throttle.recovered(&user("alice")).await.unwrap();
     let fresh = fixture.sign_in(&planted).await;
     assert!(fresh.key() != device.key());
     for _ in 0..5 {
         fixture.throttle.check(&planted).await.unwrap();
     }
     assert!(fixture.throttle.check(&planted).await.is_err(), "counts as a stranger");
-    for account in ["alice@example.com", "mallory@example.com"] {
+    for account in ["alice", "mallory"] {
         let known = Attempt { device: Some(fresh.clone()), ..stranger(account, 1) };
         assert!(fixture.throttle.check(&known).await.is_ok(), "{account}");
     }
@@ -162,17 +180,17 @@ async fn a_device_is_known_for_the_accounts_that_signed_in_with_it_and_no_other(
 #[tokio::test]
 async fn no_crash_resets_a_count() {
     let mut fixture = Fixture::new();
-    let device = fixture.sign_in(&stranger("bob@example.com", 1)).await;
+    let device = fixture.sign_in(&stranger("bob", 1)).await;
     let mut checked = 0;
     for number in 0..300 {
-        checked += u32::from(fixture.throttle.check(&stranger("alice@example.com", number)).await.is_ok());
+        checked += u32::from(fixture.throttle.check(&stranger("alice", number)).await.is_ok());
         fixture.clock.advance(Duration::from_hours(1));
         if number % 10 == 0 {
             fixture = fixture.restart();
         }
     }
     assert_eq!(checked, 100);
-    let owner = Attempt { device: Some(device), ..stranger("bob@example.com", 1) };
+    let owner = Attempt { device: Some(device), ..stranger("bob", 1) };
     fixture.throttle.check(&owner).await.unwrap();
 }
 
@@ -183,7 +201,7 @@ async fn at_once_is_no_more_than_one_after_another() {
     let mut tries = tokio::task::JoinSet::new();
     for number in 0..400 {
         let throttle = throttle.clone();
-        tries.spawn(async move { throttle.check(&stranger("alice@example.com", number)).await.is_ok() });
+        tries.spawn(async move { throttle.check(&stranger("alice", number)).await.is_ok() });
     }
     let checked = tries.join_all().await.into_iter().filter(|checked| *checked).count();
     assert_eq!(checked, 5);
@@ -194,31 +212,112 @@ async fn a_success_and_a_recovery_begin_anew_and_a_withdrawal_does_not_count() {
     let fixture = Fixture::new();
     for _ in 0..3 {
         for number in 0..4 {
-            fixture.throttle.check(&stranger("alice@example.com", number)).await.unwrap();
+            fixture.throttle.check(&stranger("alice", number)).await.unwrap();
         }
-        fixture.sign_in(&stranger(" Alice@Example.COM ", 9)).await;
+        fixture.sign_in(&stranger("alice", 9)).await;
     }
     for number in 0..5 {
-        fixture.throttle.check(&stranger("alice@example.com", number)).await.unwrap();
+        fixture.throttle.check(&stranger("alice", number)).await.unwrap();
     }
-    assert!(fixture.throttle.check(&stranger("alice@example.com", 10)).await.is_err());
-    fixture.throttle.recovered("alice@example.com").await.unwrap();
+    assert!(fixture.throttle.check(&stranger("alice", 10)).await.is_err());
+    fixture.throttle.recovered(&user("alice")).await.unwrap();
     for number in 0..50 {
-        let busy = stranger("alice@example.com", number);
+        let busy = stranger("alice", number);
         fixture.throttle.check(&busy).await.unwrap();
         fixture.throttle.withdrawn(&busy).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_name_that_belongs_to_nobody_is_no_row_that_tells_it() {
+async fn a_name_that_belongs_to_nobody_is_counted_like_an_account() {
+    let mut fixture = Fixture::new();
+    let mut waits = Vec::new();
+    for number in 0..400 {
+        let both = [stranger("alice", number), invented("alice@example.com", number + 1000)];
+        let mut answers = Vec::new();
+        for attempt in &both {
+            answers.push(fixture.throttle.check(attempt).await.map_err(retry_after));
+        }
+        assert_eq!(answers[0], answers[1], "{number}");
+        let wait = answers[0].err().unwrap_or_default();
+        waits.push(wait);
+        fixture.clock.advance(wait.min(Duration::from_hours(24)));
+        if number % 50 == 0 {
+            fixture = fixture.restart();
+        }
+    }
+    let longest = *waits.iter().max().unwrap();
+    assert!(waits.contains(&Duration::from_hours(1)) && longest > Duration::from_hours(24 * 89));
+    // Tries that were none are given back to both.
+    for attempt in [stranger("bob", 1), invented("bob", 2)] {
+        for _ in 0..20 {
+            fixture.throttle.check(&attempt).await.unwrap();
+            fixture.throttle.withdrawn(&attempt).await.unwrap();
+        }
+    }
+    // And both are forgotten after as long.
+    fixture.clock.advance(Duration::from_hours(24 * 90));
+    for attempt in [stranger("alice", 1), invented("alice@example.com", 1)] {
+        fixture.throttle.check(&attempt).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_form_of_a_name_that_would_be_one_accounts_is_one() {
     let fixture = Fixture::new();
-    fixture.throttle.check(&stranger("nobody-of-this-name", 1)).await.unwrap();
-    let rows = fixture.throttle.store.scan(ACCOUNTS.table(), None, 10).await.unwrap();
-    assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].0.len(), 32);
-    assert!(!String::from_utf8_lossy(&rows[0].1.value).contains("nobody"));
-    // In the end it is swept.
+    let forms = ["jos\u{e9}@example.com", " JOS\u{c9}@Example.COM ", "Jos\u{e9}@EXAMPLE.com"];
+    for number in 0..5 {
+        fixture.throttle.check(&invented(forms[number as usize % 3], number)).await.unwrap();
+    }
+    for form in forms {
+        assert_eq!(
+            retry_after(fixture.throttle.check(&invented(form, 9)).await.unwrap_err()),
+            Duration::from_secs(30)
+        );
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_locked_out_by_a_name_that_looks_like_an_identifier() {
+    let fixture = Fixture::new();
+    for number in 0..5 {
+        fixture.throttle.check(&invented("user_alice", number)).await.unwrap();
+    }
+    fixture.throttle.check(&stranger("alice", 9)).await.unwrap();
+}
+
+#[tokio::test]
+async fn invented_names_leave_no_trace_that_can_be_read_and_take_no_room_without_end() {
+    let fixture = Fixture::new();
+    fixture.throttle.check(&invented("nobody-of-this-name", 1)).await.unwrap();
+    let rows = fixture.rows("login_names").await;
+    assert_eq!((rows.len(), rows[0].0.len()), (1, 2), "so there are no more than 65,536");
+    assert!(!String::from_utf8_lossy(&rows[0].1).contains("nobody"));
+    assert_eq!(fixture.rows("login_tries").await.len(), 0);
+    // All names that share its row: it holds eight, and the one that was tried last among them.
+    let counts = &fixture.throttle.counts;
+    let now = fixture.clock.now();
+    let mut longest = 0;
+    let mut tried = 0;
+    for number in 0.. {
+        let name = format!("name{number}");
+        if counts.place_of(&name).await.unwrap().0.as_slice() != rows[0].0 {
+            continue;
+        }
+        let mut count = counts.read(&Tried::Nobody(name.clone()), now).await.unwrap();
+        count.tries.take_unless_used_up(now).unwrap();
+        assert!(counts.write(count).await.unwrap());
+        let row = fixture.rows("login_names").await;
+        longest = longest.max(row[0].1.len());
+        tried += 1;
+        if tried == 20 {
+            break;
+        }
+    }
+    assert!(longest < 2000, "{longest}");
+    let forgotten = counts.read(&Tried::Nobody("nobody-of-this-name".into()), now).await.unwrap();
+    assert!(forgotten.tries.are_none(), "it was tried longest ago");
+    // In the end all of it is swept.
     fixture.clock.advance(Duration::from_hours(24 * 91));
     assert_eq!(fixture.throttle.store.sweep(fixture.clock.now(), 10).await.unwrap(), 1);
 }

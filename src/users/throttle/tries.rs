@@ -32,6 +32,24 @@ impl Tries {
         self.count >= MOST
     }
 
+    /// Whether there are none that would have to be remembered.
+    pub(super) fn are_none(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// When they are forgotten: at once if there are none.
+    pub(super) fn forgotten_at(&self) -> DateTime<Utc> {
+        self.last.map_or(DateTime::UNIX_EPOCH, |last| last + REMEMBERED)
+    }
+
+    /// Takes one more; or says how long to wait, until they are forgotten if they are used up.
+    pub(super) fn take_unless_used_up(&mut self, now: DateTime<Utc>) -> Result<(), Duration> {
+        if self.are_used_up() {
+            return Err((self.forgotten_at() - now).to_std().unwrap_or_default());
+        }
+        self.take(now)
+    }
+
     /// Takes one more; or says how long to wait.
     pub(super) fn take(&mut self, now: DateTime<Utc>) -> Result<(), Duration> {
         let wait = self.last.map_or(TimeDelta::zero(), |last| last + self.wait() - now);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::{Clock as _, ManualClock};
 use crate::oauth::Algorithm::{ES256, EdDSA};
-use crate::oauth::{RevokedBefore, StatusClaim, StatusListClaims};
+use crate::oauth::{ClientId, RevokedBefore, StatusClaim, StatusListClaims, Subject};
 use crate::verify::key_source::{JwksLoader, KeySettings};
 use crate::verify::testing::{FakeFetch, ISSUER, Issuer, NOW};
 
@@ -236,12 +236,20 @@ async fn cut_offs_count_for_every_token() {
     let subject = RevokedBefore::subject_name(&claims.sub);
     let by_client = |iat| RevokedBefore { clients: [(client.clone(), iat)].into(), ..Default::default() };
     let by_subject = |iat| RevokedBefore { subjects: [(subject.clone(), iat)].into(), ..Default::default() };
+    let grant = RevokedBefore::grant_name(&claims.client_id, &claims.sub);
+    let by_grant = |name, iat| RevokedBefore { grants: [(name, iat)].into(), ..Default::default() };
+    let others = RevokedBefore::grant_name(&ClientId::parse("other").unwrap(), &claims.sub);
+    let elses = RevokedBefore::grant_name(&claims.client_id, &Subject::parse("somebody-else").unwrap());
     let by_key = |kid| RevokedBefore { keys: vec![kid], ..Default::default() };
     let cases = [
         (by_client(claims.iat), Err(Refusal::Revoked)),
         (by_client(claims.iat - 1), Ok(())),
         (by_subject(claims.iat), Err(Refusal::Revoked)),
         (by_subject(claims.iat - 1), Ok(())),
+        (by_grant(grant.clone(), claims.iat), Err(Refusal::Revoked)),
+        (by_grant(grant, claims.iat - 1), Ok(())),
+        (by_grant(others, claims.iat), Ok(())),
+        (by_grant(elses, claims.iat), Ok(())),
         (by_key(issuer.jwk(EdDSA).kid), Err(Refusal::Revoked)),
         (by_key(issuer.jwk(crate::oauth::Algorithm::ES384).kid), Ok(())),
     ];

@@ -18,6 +18,8 @@ struct ResourceRow<'a> {
     lifetime: i64,
     algorithm: &'static str,
     scopes: Vec<ScopeView<'a>>,
+    /// What people may open to programs of their own.
+    people_scope: &'a str,
 }
 
 /// The resources and what their scope tokens mean. They are settings: nothing can be changed here.
@@ -30,6 +32,7 @@ pub(in crate::http) async fn get(state: web::Data<State>, visitor: Visitor) -> A
                 uri: server.uri.as_str(),
                 lifetime: server.lifetime,
                 algorithm: server.algorithm.as_str(),
+                people_scope: server.people_scope.as_str(),
                 scopes: server.scope.iter().map(|token| scopes::view(&state, token)).collect(),
             })
             .collect(),

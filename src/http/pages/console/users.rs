@@ -6,10 +6,11 @@ use askama::Template;
 use super::{administrator, words};
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::http::{State, body};
+use crate::oauth::{Resource, Scope};
 use crate::protocol::admin::users::AccountChangeRequest;
 use crate::protocol::users::PageRequest;
 use crate::protocol::{ProtocolError, admin, users};
-use crate::users::{Account, Session};
+use crate::users::{Account, Consent, Session};
 
 const PLACE: &str = "/console/users";
 
@@ -44,7 +45,7 @@ struct UserPage<'a> {
     updated: String,
     second_factor: bool,
     sessions: Vec<SessionRow>,
-    consents: Vec<(String, String)>,
+    consents: Vec<(String, String, String)>,
     myself: bool,
 }
 
@@ -147,8 +148,16 @@ async fn user_page(state: &State, visitor: &Visitor, id: &str, problem: Option<&
         updated: account.updated_at.map_or_else(|| "never".to_owned(), words::date),
         second_factor: second_factor.is_some(),
         sessions: sessions.iter().map(SessionRow::from).collect(),
-        consents: consents.iter().map(|each| (each.client_id.to_string(), each.scope.to_string())).collect(),
+        consents: consents.iter().flat_map(consent_rows).collect(),
         myself: account.id == visitor.present.account.id,
     };
     Ok(show(problem, &template))
+}
+
+/// The client, the resource, and what was allowed there.
+fn consent_rows(consent: &Consent) -> impl Iterator<Item = (String, String, String)> {
+    let row = |(uri, scope): (&Resource, &Scope)| {
+        (consent.client_id.to_string(), uri.to_string(), scope.to_string())
+    };
+    consent.resources.iter().map(row)
 }

@@ -5,6 +5,7 @@ use super::words;
 use crate::http::State;
 use crate::http::pages::scopes;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
+use crate::oauth::Scope;
 use crate::protocol::portal;
 
 const PLACE: &str = "/account/consents";
@@ -19,7 +20,8 @@ struct Consents<'a> {
 struct ConsentRow {
     client_id: String,
     name: String,
-    scopes: Vec<String>,
+    /// Each resource, and what was allowed there.
+    resources: Vec<(String, Vec<String>)>,
     allowed: String,
 }
 
@@ -27,12 +29,14 @@ struct ConsentRow {
 pub(in crate::http) async fn get(state: web::Data<State>, visitor: Visitor) -> Answered {
     let services = &state.services;
     let consents = services.consents.of_user(&visitor.present.account.id).await?;
+    let words =
+        |scope: &Scope| scope.iter().map(|token| scopes::view(&state, token).words.to_owned()).collect();
     let rows = consents.into_iter().map(|consent| {
         let client = services.clients.find(consent.client_id.as_str());
         ConsentRow {
             name: client.map_or_else(|| consent.client_id.to_string(), |client| client.client_name.clone()),
             client_id: consent.client_id.to_string(),
-            scopes: consent.scope.iter().map(|token| scopes::view(&state, token).words.to_owned()).collect(),
+            resources: consent.resources.iter().map(|(uri, scope)| (uri.to_string(), words(scope))).collect(),
             allowed: words::date(consent.last_allowed_at),
         }
     });

@@ -1,0 +1,200 @@
+//! Clients that no administrator vouches for: a person's own, and those that registered themselves. Nobody is sent to one
+//! unasked (RFC 9700, section 4.11.2).
+
+use actix_web::http::Method;
+use serde_json::json;
+use signet::clients::{GrantType, Registrant, Registration};
+use signet::oauth::{ClientId, Scope};
+
+use crate::browser::{
+    Browser, CALLBACK, PASSWORD, ada, encoded, location, parameter, redeem, register, request, shop, text,
+};
+use crate::shell::{account, signed_in};
+use crate::test_app::{Answer, RESOURCE, TestApp, basic, form};
+
+const OOB: &str = "urn:ietf:wg:oauth:2.0:oob";
+
+async fn service() -> TestApp {
+    let app = TestApp::start().await;
+    let owner = ada(&app).await.id;
+    for (id, registrant) in [("notes", Registrant::Person(owner)), ("gadget", Registrant::Anybody)] {
+        let registration = Registration {
+            client_id: Some(ClientId::parse(id).unwrap()),
+            client_name: "<b>Notes".into(),
+            grant_types: Some(vec![GrantType::AuthorizationCode]),
+            scope: Scope::parse("read write").unwrap(),
+            registrant,
+            ..shop()
+        };
+        register(&app, registration).await;
+    }
+    register(&app, shop()).await;
+    app
+}
+
+/// A page that leads on by nothing but a link.
+#[track_caller]
+fn is_told_to_the_person(answer: &Answer, error: &str) {
+    let page = text(answer);
+    assert_eq!((answer.status, answer.header("location")), (400, None), "{page}");
+    assert!(page.contains(&format!("<code>{error}</code>")), "{page}");
+    assert!(page.contains(&format!("href=\"{CALLBACK}?error={error}&#38;")), "{page}");
+    assert!(page.contains("Go on to shop.example.com") && page.contains("&#60;b&#62;Notes"), "{page}");
+    assert!(!page.contains("<script") && !page.contains("http-equiv") && !page.contains("<form"), "{page}");
+    assert!(!answer.header("content-security-policy").unwrap().contains("script-src"), "{answer:?}");
+}
+
+#[actix_web::test]
+async fn what_is_wrong_with_a_request_sends_nobody_to_a_client_that_nobody_vouches_for() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    for client in ["notes", "gadget"] {
+        for (member, value, error) in [
+            ("response_type", "token", "unsupported_response_type"),
+            ("response_mode", "fragment", "invalid_request"),
+            ("scope", "signet:keys", "invalid_scope"),
+            ("request", "x", "request_not_supported"),
+            ("prompt", "none", "login_required"),
+        ] {
+            let asked = request(&[("client_id", client), ("scope", "read"), (member, value)]);
+            let asked = if member == "scope" { asked.replace("scope=read&", "") } else { asked };
+            is_told_to_the_person(&browser.get(&app, &asked).await, error);
+            let by_form = [("client_id", client), ("scope", "openid"), ("response_mode", "form_post")];
+            is_told_to_the_person(&browser.get(&app, &request(&by_form)).await, "invalid_scope");
+        }
+        // Signed in, and still not asked.
+        let page = browser.get(&app, &request(&[])).await;
+        browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+        let silent = request(&[("client_id", client), ("scope", "read"), ("prompt", "none")]);
+        is_told_to_the_person(&browser.get(&app, &silent).await, "consent_required");
+        // Who has seen where it leads, and says no, is sent there: that is the person's own act.
+        let page = browser.get(&app, &request(&[("client_id", client), ("scope", "read")])).await;
+        let answer = browser.decide(&app, &page, "deny").await;
+        assert_eq!(parameter(&answer, "error").as_deref(), Some("access_denied"));
+        // What was allowed before is answered without a question, silently too.
+        browser.allow(&app, &request(&[("client_id", client), ("scope", "read")])).await;
+        assert!(parameter(&browser.get(&app, &silent).await, "code").is_some());
+        browser.cookies.clear();
+    }
+    // One that an administrator registered is told itself, as OpenID Connect has it.
+    let answer = browser.get(&app, &request(&[("prompt", "none")])).await;
+    assert!(location(&answer).starts_with(&format!("{CALLBACK}?error=login_required")));
+}
+
+#[actix_web::test]
+async fn a_form_that_is_late_sends_nobody_there_either() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[("client_id", "notes"), ("scope", "read")])).await;
+    // Meanwhile the application may have less.
+    let change = json!({ "scope": "write", "default_scope": "write" });
+    assert_eq!(app.administer(Method::PATCH, "/admin/clients/notes", Some(change)).await.status, 200);
+    let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    is_told_to_the_person(&answer, "invalid_scope");
+}
+
+#[actix_web::test]
+async fn the_applications_of_a_disabled_person_get_nothing() {
+    let app = TestApp::start().await;
+    let owner = ada(&app).await.id;
+    account(&app, ("Bob", "bob@example.com"), false).await;
+    // An administrator has let it act on its own behalf, too.
+    let notes = Registration { registrant: Registrant::Person(owner.clone()), ..shop() };
+    let client = register(&app, notes).await;
+    let credentials = ("shop", client.client_secret.as_ref().unwrap().expose());
+    let key = json!({ "name": "k", "client_id": "shop", "scope": "read", "resources": [RESOURCE] });
+    let key = app.administer(Method::POST, "/admin/api-keys", Some(key)).await.json();
+    let key = key["api_key"].as_str().unwrap();
+    let mut bob = signed_in(&app, "bob@example.com", "/account").await;
+    let asked = request(&[("scope", "openid offline_access read")]);
+    let code = async |bob: &mut Browser| parameter(&bob.allow(&app, &asked).await, "code").expect("a code");
+    let first = code(&mut bob).await;
+    let tokens = redeem(&app, &client, &first).await;
+    let later = code(&mut bob).await;
+    let page = bob.get(&app, &request(&[("prompt", "consent")])).await;
+    let present = |body: String| app.send(form("/oauth2/token", &body).insert_header(basic(credentials)));
+    let refresh =
+        format!("grant_type=refresh_token&refresh_token={}", tokens["refresh_token"].as_str().unwrap());
+    let redeem_later = encoded(&[
+        ("grant_type", "authorization_code"),
+        ("code", &later),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+    ]);
+    let exchange = format!(
+        "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={key}\
+         &subject_token_type=urn:signet:params:oauth:token-type:api_key"
+    );
+    app.token(credentials, "scope=read").await.access_token();
+    let disable = async |disabled: bool| {
+        let path = format!("/admin/users/{owner}");
+        let change = Some(json!({ "disabled": disabled }));
+        assert_eq!(app.administer(Method::PATCH, &path, change).await.status, 200);
+    };
+    disable(true).await;
+    app.token(credentials, "scope=read").await.refused(401, "invalid_client");
+    present(refresh.clone()).await.refused(401, "invalid_client");
+    present(redeem_later).await.refused(401, "invalid_client");
+    app.send(form("/oauth2/token", &exchange)).await.refused(400, "invalid_request");
+    assert!(!app.is_active(tokens["access_token"].as_str().unwrap()).await);
+    for answer in [bob.get(&app, &asked).await, bob.decide(&app, &page, "allow").await] {
+        assert_eq!((answer.status, answer.header("location")), (400, None), "{}", text(&answer));
+        assert!(text(&answer).contains("not in use at present"));
+    }
+    disable(false).await;
+    app.token(credentials, "scope=read").await.access_token();
+    app.send(form("/oauth2/token", &exchange)).await.access_token();
+    present(refresh).await.refused(400, "invalid_grant");
+    app.pass(std::time::Duration::from_secs(2)).await;
+    let again = code(&mut bob).await;
+    redeem(&app, &client, &again).await;
+}
+
+#[actix_web::test]
+async fn applications_register_themselves_within_bounds() {
+    let app = TestApp::start_with(|config| {
+        config.dialects.apps = true;
+        config.dialects.most_apps = 2;
+        config.resources[0].scope = Scope::parse("read write follow push admin:write").unwrap();
+    })
+    .await;
+    let apply = |scopes: &str| {
+        app.send(form("/api/v1/apps", &format!("client_name=Gadget&redirect_uris={OOB}&scopes={scopes}")))
+    };
+    let refused = apply("read+admin:write").await;
+    refused.refused(400, "invalid_request");
+    let why = refused.json()["error_description"].as_str().unwrap().to_owned();
+    assert!(why.contains("admin:write") && why.contains("dialects.apps_scope"), "{why}");
+    let first = apply("read+write+follow+push").await;
+    assert_eq!(first.status, 200, "{first:?}");
+    assert_eq!(apply("read").await.status, 200);
+    apply("read").await.refused(409, "conflict");
+    // Neither administrators nor the clients that they register count.
+    register(&app, shop()).await;
+    let shown = app.administer(Method::GET, "/admin/clients", None).await.json();
+    let by = |name: &str| {
+        let clients = shown["clients"].as_array().unwrap().iter();
+        clients.filter(|client| client["registered_by"] == name).count()
+    };
+    assert_eq!((by("anybody"), by("administrator"), by("person")), (2, 3, 0));
+    let path = format!("/admin/clients/{}", first.json()["client_id"].as_str().unwrap());
+    assert_eq!(app.administer(Method::DELETE, &path, None).await.status, 204);
+    assert_eq!(apply("read").await.status, 200, "there is room again");
+}
+
+#[actix_web::test]
+async fn however_many_register_at_once_there_are_no_more_than_may_be() {
+    let app = TestApp::start_with(|config| {
+        config.dialects.most_apps = 3;
+    })
+    .await;
+    let mut tries = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let services = app.app.state.services.clone();
+        let client_id = Some(ClientId::parse(&format!("gadget-{number}")).unwrap());
+        let scope = Scope::parse("read").unwrap();
+        let gadget = Registration { client_id, scope, registrant: Registrant::Anybody, ..shop() };
+        tries.spawn(async move { services.clients.register(gadget).await.is_ok() });
+    }
+    assert_eq!(tries.join_all().await.into_iter().filter(|done| *done).count(), 3);
+}

@@ -95,6 +95,16 @@ pub(super) fn interrupted(state: &State, interrupted: &Interrupted) -> HttpRespo
     }
 }
 
+/// What is wrong with a form that can be mended, as a sentence; any other error stays one.
+pub(super) fn curable(error: ProtocolError) -> Result<String, ProtocolError> {
+    match error.code {
+        ErrorCode::InvalidRequest | ErrorCode::InvalidScope | ErrorCode::Conflict => {
+            Ok(sentence(&error.description))
+        }
+        _ => Err(error),
+    }
+}
+
 /// A description as a sentence; a parameter's name stays as it is written.
 pub(super) fn sentence(description: &str) -> String {
     let first_word = description.split(' ').next().unwrap_or_default();

@@ -6,6 +6,7 @@ use askama::Template;
 use super::client_form::ClientForm;
 use super::{administrator, words};
 use crate::clients::{Client, ClientSecret};
+use crate::http::pages::answers::curable;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::http::{State, body};
 use crate::oauth::ErrorCode;
@@ -214,12 +215,4 @@ fn client_page(
 fn find(services: &Services, client_id: &str) -> Result<std::sync::Arc<Client>, ProtocolError> {
     let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such client");
     services.clients.find(client_id).ok_or_else(unknown)
-}
-
-/// What is wrong with a form that can be mended; any other error stays one.
-fn curable(error: ProtocolError) -> Result<String, ProtocolError> {
-    match error.code {
-        ErrorCode::InvalidRequest | ErrorCode::Conflict => Ok(error.description.into_owned()),
-        _ => Err(error),
-    }
 }

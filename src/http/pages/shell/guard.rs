@@ -25,12 +25,14 @@ use crate::protocol::{Params, ProtocolError};
 const RECENT: i64 = 15 * 60;
 
 /// The paths that ask for that.
-const NEED_RECENT: [&str; 7] = [
+const NEED_RECENT: [&str; 9] = [
     "/console/keys/rotate",
     "/console/keys/{kid}/compromise",
     "/console/new-client",
     "/console/clients/{client_id}",
     "/console/users/{id}",
+    "/console/new-user",
+    "/account/email",
     "/account/second-factor",
     "/account/api-keys",
 ];

@@ -135,6 +135,9 @@ export class Visitor {
     for (const [look, { colorScheme, viewport }] of Object.entries(LOOKS)) {
       await this.page.emulateMedia({ colorScheme });
       await this.page.setViewportSize(viewport);
+      // What has changed its place is drawn anew first.
+      await this.page.evaluate(() =>
+        new Promise((drawn) => { requestAnimationFrame(() => requestAnimationFrame(drawn)); }));
       await this.page.screenshot({ path: `${file}-${look}.png`, fullPage: true });
       const wide = await this.page.evaluate(() =>
         document.documentElement.scrollWidth > document.documentElement.clientWidth);

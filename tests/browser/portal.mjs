@@ -61,7 +61,7 @@ export async function portal(driver, service) {
 
   // Sessions.
   await menu('Sessions');
-  await ada.says('Where you are signed in', 'this one');
+  await ada.says('Where you are signed in', 'this browser', 'Chrome on Linux');
   assert.equal(await ada.button('Sign out there').count(), 1);
   await ada.picture('sessions');
   await ada.press('Sign out there');
@@ -91,9 +91,10 @@ export async function portal(driver, service) {
   await ada.picture('api-keys-empty');
   await ada.fill({ 'What it is for': 'Nightly backup' });
   await ada.press('Make a key', { status: 400 });
+  await ada.says('Choose what the key permits.');
   await ada.picture('api-keys-problem');
   assert.equal(await ada.field('What it is for').inputValue(), 'Nightly backup', 'what was typed is kept');
-  await ada.field('read').check();
+  await ada.field(/read$/).check();
   await ada.fill({ 'For how many days': '90' });
   await ada.press('Make a key');
   await ada.says('You have a new API key.', 'Nightly backup');

@@ -52,7 +52,7 @@ pub(super) struct ScopeView<'a> {
 }
 
 impl ScopeView<'_> {
-    fn is_explained(&self) -> bool {
+    pub(super) fn is_explained(&self) -> bool {
         self.token != self.words
     }
 }

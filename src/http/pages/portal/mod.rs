@@ -7,6 +7,7 @@ pub(in crate::http) mod email;
 pub(in crate::http) mod password;
 pub(in crate::http) mod profile;
 mod qr;
+mod scope_choice;
 pub(in crate::http) mod second_factor;
 pub(in crate::http) mod sessions;
 

@@ -173,7 +173,10 @@ mod tests {
              2027-01-15T08:00:00Z  some refuse it\n"
         );
         let calm = json!({"rotations": [{"algorithm": "ES256", "kid": "a", "breaks": []}]});
-        assert_eq!(render(&calm, &["algorithm", "kid", "breaks"]), "algorithm  kid  breaks\nES256      a    -\n");
+        assert_eq!(
+            render(&calm, &["algorithm", "kid", "breaks"]),
+            "algorithm  kid  breaks\nES256      a    -\n"
+        );
     }
 
     #[test]

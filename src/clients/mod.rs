@@ -6,7 +6,9 @@ mod registration;
 mod registry;
 mod resources;
 
-pub use client::{AuthMethod, AuthenticatedClient, Client, ClientSecret, ConsentRule, GrantType, UnknownWord};
+pub use client::{
+    AuthMethod, AuthenticatedClient, Client, ClientSecret, ConsentRule, GrantType, UnknownWord,
+};
 pub use limits::RegistrationError;
 pub use registration::{ClientChange, Registration};
 pub use registry::{ClientError, ClientRegistry, Registered};

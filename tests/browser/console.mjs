@@ -163,7 +163,7 @@ export async function console_(driver, service) {
   await root.press('Search');
   const rows = root.page.locator('tbody tr');
   assert.equal(await rows.count(), 1);
-  assert.match(await rows.first().innerText(), /client\.secret_rotated.*user user_.*long-shop/s);
+  assert.match(await rows.first().innerText(), /client\.secret_rotated.*user_.*long-shop/s);
   await root.picture('audit-found');
   await root.fill({ What: 'nothing.of_this_name' });
   await root.press('Search');

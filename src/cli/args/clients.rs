@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_change_says_only_what_was_named() {
-        let Act::ChangeClient(_, members) = act("signet clients change shop --redirect-uri https://c.example/")
+        let Act::ChangeClient(_, members) =
+            act("signet clients change shop --redirect-uri https://c.example/")
         else {
             panic!()
         };

@@ -13,7 +13,8 @@ const STARTS: usize = 100;
 /// An issuer that has changed is worth a warning for as long as something that was issued under the former one would
 /// be valid: nothing of that is accepted any more. The audit log tells of it; nothing is said where that can't be read.
 pub(super) fn finding(config: &Config, clock: &dyn Clock) -> Option<Finding> {
-    let asked = Search { event: EventKind::ServiceStarted.as_str().into(), limit: STARTS, ..Search::default() };
+    let asked =
+        Search { event: EventKind::ServiceStarted.as_str().into(), limit: STARTS, ..Search::default() };
     let starts = audit::search(&config.audit_path(), &asked).ok()?.entries;
     // From the newest to the oldest, back to the first that bears another issuer.
     let mut changed_at = clock.now();
@@ -75,9 +76,9 @@ mod tests {
         let told = look(&config).expect("the settings are ahead of the service");
         assert!(told.level == Level::Warn && told.what.contains(&former), "{}", told.what);
         start(Some("https://new.example")).await;
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         start(Some("https://new.example")).await;
-        clock.advance(config.refresh_tokens.lifetime - Duration::from_secs(61));
+        clock.advance(config.refresh_tokens.lifetime.checked_sub(Duration::from_secs(61)).unwrap());
         assert!(look(&config).is_some());
         clock.advance(Duration::from_secs(1));
         assert_eq!(look(&config), None);

@@ -81,7 +81,8 @@ pub(super) fn failure(state: &State, error: &ProtocolError, again: Option<&str>)
 /// developer had to know more.
 pub(super) fn refused(state: &State, error: &ProtocolError) -> HttpResponse {
     let text = sentence(&error.description);
-    let template = views::Failure { code: None, home: true, ..views::Failure::of(state, error, (&text, None)) };
+    let template =
+        views::Failure { code: None, home: true, ..views::Failure::of(state, error, (&text, None)) };
     reply::with_retry(page(reply::status(error.code), &template, &Allowed::default()), error)
 }
 

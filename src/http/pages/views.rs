@@ -108,7 +108,11 @@ pub(super) struct Failure<'a> {
 
 impl<'a> Failure<'a> {
     /// What is wrong, why, and where to begin anew.
-    pub(super) fn of(state: &'a State, error: &ProtocolError, (text, again): (&'a str, Option<&'a str>)) -> Self {
+    pub(super) fn of(
+        state: &'a State,
+        error: &ProtocolError,
+        (text, again): (&'a str, Option<&'a str>),
+    ) -> Self {
         let heading = match error.code {
             ErrorCode::TemporarilyUnavailable => "Please try again in a moment",
             ErrorCode::ServerError => "Something went wrong here",

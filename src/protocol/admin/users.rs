@@ -79,8 +79,7 @@ pub struct AccountChangeRequest {
     /// Whether the address is known to be the person's.
     #[serde(default)]
     pub email_verified: Option<bool>,
-    /// A new name to sign in with, not yet read, or none.
-    #[expect(clippy::option_option, reason = "absent, null and a name are three things")]
+    /// A new name to sign in with, not yet read, or none; absent, `null` and a name are three things.
     #[serde(default, deserialize_with = "present")]
     pub preferred_username: Option<Option<String>>,
     /// All that is known besides, anew.

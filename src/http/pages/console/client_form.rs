@@ -1,3 +1,6 @@
+use std::fmt::Display;
+use std::str::FromStr;
+
 use crate::clients::{AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registration};
 use crate::http::pages::fields::{joined, lines, optional, text, value, web_uri};
 use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, WebUri};
@@ -9,7 +12,7 @@ pub(super) struct ClientForm {
     pub(super) client_id: String,
     pub(super) client_name: String,
     /// Every way to prove itself, and whether it is the client's.
-    pub(super) auth_methods: Vec<(&'static str, bool)>,
+    pub(super) auth_methods: Options,
     pub(super) scope: String,
     pub(super) default_scope: String,
     /// Every resource there is, and whether it is the client's.
@@ -19,8 +22,8 @@ pub(super) struct ClientForm {
     /// In seconds; the resource's own if empty.
     pub(super) access_token_lifetime: String,
     /// Every algorithm in use, and whether its access tokens, and its ID tokens, are signed with it.
-    pub(super) access_token_algs: Vec<(&'static str, bool)>,
-    pub(super) id_token_algs: Vec<(&'static str, bool)>,
+    pub(super) access_token_algs: Options,
+    pub(super) id_token_algs: Options,
     /// Every grant there is, and whether it is the client's.
     pub(super) grants: Vec<(&'static str, bool)>,
     pub(super) redirect_uris: String,
@@ -44,12 +47,17 @@ impl ClientForm {
         Self {
             client_id: client.client_id.to_string(),
             client_name: client.client_name.clone(),
-            auth_methods: AuthMethod::ALL.map(|each| (each.as_str(), each == method)).to_vec(),
+            auth_methods: options(AuthMethod::ALL.map(AuthMethod::as_str), Some(method.as_str())),
             scope: client.scope.to_string(),
             default_scope: client.default_scope.to_string(),
             resources: resources(services, |uri| client.resources.iter().any(|each| each.as_str() == uri)),
-            audience_of: resources(services, |uri| client.audience_of.iter().any(|each| each.as_str() == uri)),
-            access_token_lifetime: client.access_token_lifetime.map(|seconds| seconds.to_string()).unwrap_or_default(),
+            audience_of: resources(services, |uri| {
+                client.audience_of.iter().any(|each| each.as_str() == uri)
+            }),
+            access_token_lifetime: client
+                .access_token_lifetime
+                .map(|seconds| seconds.to_string())
+                .unwrap_or_default(),
             access_token_algs: algorithms(services, client.access_token_signing_alg.map(Algorithm::as_str)),
             id_token_algs: algorithms(services, client.id_token_signed_response_alg.map(Algorithm::as_str)),
             grants: GrantType::ALL.map(|grant| (grant.as_str(), client.may(grant))).to_vec(),
@@ -73,7 +81,7 @@ impl ClientForm {
         Self {
             client_id: text("client_id"),
             client_name: text("client_name"),
-            auth_methods: AuthMethod::ALL.map(|each| (each.as_str(), method == Some(each.as_str()))).to_vec(),
+            auth_methods: options(AuthMethod::ALL.map(AuthMethod::as_str), method),
             scope: text("scope"),
             default_scope: text("default_scope"),
             resources: resources(services, |uri| params.all("resource").any(|each| each == uri)),
@@ -126,12 +134,11 @@ impl ClientForm {
     /// As a change of everything that the form shows.
     pub(super) fn change(&self) -> Result<ClientChange, ProtocolError> {
         let grants = GrantType::ALL.into_iter().zip(&self.grants);
-        let methods = AuthMethod::ALL.into_iter().zip(&self.auth_methods);
         Ok(ClientChange {
             client_name: Some(self.client_name.clone()),
             scope: Some(value("scope", &self.scope, Scope::parse)?),
             default_scope: Some(value("default_scope", &self.default_scope, Scope::parse)?),
-            token_endpoint_auth_method: methods.filter(|(_, (_, chosen))| *chosen).map(|(method, _)| method).next(),
+            token_endpoint_auth_method: chosen("token_endpoint_auth_method", &self.auth_methods)?,
             resources: Some(chosen_resources("resource", &self.resources)?),
             audience_of: Some(chosen_resources("audience_of", &self.audience_of)?),
             access_token_lifetime: Some(optional(
@@ -139,8 +146,8 @@ impl ClientForm {
                 &self.access_token_lifetime,
                 seconds,
             )?),
-            access_token_signing_alg: Some(chosen_algorithm(&self.access_token_algs)),
-            id_token_signed_response_alg: Some(chosen_algorithm(&self.id_token_algs)),
+            access_token_signing_alg: Some(chosen("access_token_signing_alg", &self.access_token_algs)?),
+            id_token_signed_response_alg: Some(chosen("id_token_signed_response_alg", &self.id_token_algs)?),
             grant_types: Some(grants.filter(|(_, (_, chosen))| *chosen).map(|(grant, _)| grant).collect()),
             redirect_uris: Some(lines("redirect_uris", &self.redirect_uris, RedirectUri::parse)?),
             post_logout_redirect_uris: Some(lines(
@@ -174,14 +181,27 @@ fn chosen_resources(name: &str, all: &[(String, bool)]) -> Result<Vec<Resource>,
     chosen.map(|(uri, _)| value(name, uri, Resource::parse)).collect()
 }
 
-/// Those in use: nothing is signed with another.
-fn algorithms(services: &Services, chosen: Option<&str>) -> Vec<(&'static str, bool)> {
-    let all = services.keys.policy().algorithms().iter().map(|each| each.as_str());
-    all.map(|each| (each, chosen == Some(each))).collect()
+/// What can be chosen, and whether it is.
+type Options = Vec<(String, bool)>;
+
+/// Those that are `known`, and what was chosen though it is not: it is refused where it is read, and not forgotten.
+fn options(known: impl IntoIterator<Item = &'static str>, chosen: Option<&str>) -> Options {
+    let chosen = chosen.filter(|chosen| !chosen.is_empty());
+    let mut options: Options =
+        known.into_iter().map(|each| (each.to_owned(), chosen == Some(each))).collect();
+    if let Some(chosen) = chosen.filter(|_| !options.iter().any(|(_, chosen)| *chosen)) {
+        options.push((chosen.to_owned(), true));
+    }
+    options
 }
 
-fn chosen_algorithm(all: &[(&'static str, bool)]) -> Option<Algorithm> {
-    all.iter().find(|(_, chosen)| *chosen).and_then(|(name, _)| name.parse().ok())
+fn chosen<T: FromStr<Err: Display>>(name: &str, options: &Options) -> Result<Option<T>, ProtocolError> {
+    options.iter().find(|(_, chosen)| *chosen).map(|(word, _)| value(name, word, str::parse)).transpose()
+}
+
+/// The algorithms in use: nothing is signed with another.
+fn algorithms(services: &Services, chosen: Option<&str>) -> Options {
+    options(services.keys.policy().algorithms().iter().map(|each| each.as_str()), chosen)
 }
 
 fn seconds(text: &str) -> Result<u64, &'static str> {

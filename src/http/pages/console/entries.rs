@@ -30,7 +30,15 @@ impl From<Entry> for EntryView {
         let (actor, actor_id) = (entry.actor.kind, entry.actor.id);
         // As it stands in the log, to the second.
         let time = entry.time.replace('T', " ").split('.').next().unwrap_or_default().to_owned();
-        Self { time, event: entry.event, outcome: entry.outcome, actor, actor_id, targets, detail: detail.join("; ") }
+        Self {
+            time,
+            event: entry.event,
+            outcome: entry.outcome,
+            actor,
+            actor_id,
+            targets,
+            detail: detail.join("; "),
+        }
     }
 }
 

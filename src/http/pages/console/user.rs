@@ -11,19 +11,18 @@ use crate::http::pages::answers::curable;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::protocol::admin::users::AccountChangeRequest;
 use crate::protocol::{ProtocolError, admin, users};
-use crate::users::Session;
+use crate::users::{Account, Session};
 
 /// Said where an act would lock out whoever does it.
 const NOT_ONESELF: &str = "That can’t be done to your own account here.";
+
+const UNCONFIRMED: &str = "Nothing was done: the act has to be confirmed.";
 
 #[derive(Template)]
 #[template(path = "console/user.html")]
 struct UserPage<'a> {
     shell: Shell<'a>,
-    id: &'a str,
-    name: &'a str,
-    disabled: bool,
-    administrator: bool,
+    account: &'a Account,
     created: String,
     updated: String,
     second_factor: bool,
@@ -65,16 +64,13 @@ pub(in crate::http) async fn act(
     (id, form): (web::Path<String>, Form),
 ) -> Answered {
     let myself = *id == visitor.present.account.id.as_str();
-    let unconfirmed = || "Nothing was done: the act has to be confirmed.";
     let brought = UserForm::read(&form);
     let (change, text) = match form.one("act") {
         Some("change") => (brought.change(myself), "The account is changed."),
         Some("disable" | "set_password" | "delete") if myself => {
             return user_page(&state, &visitor, (&id, None), Some(NOT_ONESELF)).await;
         }
-        Some("disable") => {
-            (disabled(true), "The account is disabled, and the person signed out everywhere.")
-        }
+        Some("disable") => (disabled(true), "The account is disabled, and the person signed out everywhere."),
         Some("enable") => (disabled(false), "The account is enabled."),
         Some("set_password") => {
             let password = user_form::password(&form);
@@ -89,7 +85,7 @@ pub(in crate::http) async fn act(
             admin::users::delete(&state.services, &administrator(&visitor), &id).await?;
             return after(&state, &visitor, (PLACE, Notice::done(format!("The account {id} is deleted."))));
         }
-        Some("delete") => return user_page(&state, &visitor, (&id, None), Some(unconfirmed())).await,
+        Some("delete") => return user_page(&state, &visitor, (&id, None), Some(UNCONFIRMED)).await,
         _ => return Err(ProtocolError::invalid_request("act is not known").into()),
     };
     match admin::users::change(&state.services, &administrator(&visitor), &id, change).await {
@@ -120,10 +116,7 @@ async fn user_page(
     let second_factor = services.second_factors.find(&account.id).await?;
     let template = UserPage {
         shell: Shell::new(state, visitor, PLACE).with_problem(problem),
-        id,
-        name: &account.name,
-        disabled: account.disabled,
-        administrator: account.administrator,
+        account: &account,
         created: words::date(account.created_at),
         updated: account.updated_at.map_or_else(|| "never".to_owned(), words::date),
         second_factor: second_factor.is_some(),

@@ -20,7 +20,11 @@ impl UserForm {
             name: account.name.clone(),
             email: account.email.to_string(),
             email_verified: account.email_verified,
-            preferred_username: account.preferred_username.as_ref().map(ToString::to_string).unwrap_or_default(),
+            preferred_username: account
+                .preferred_username
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             administrator: account.administrator,
         }
     }

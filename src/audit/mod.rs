@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 pub use chain::{Head, InvalidHead};
 pub use event::{Actor, Event, EventKind, Outcome};
-pub use search::{Entry, EntryActor, Found, Search};
+pub use search::{Entry, EntryActor, Found, Search, search};
 pub use verify::{Damage, Report, verify};
 
 use crate::clock::SharedClock;

@@ -106,7 +106,10 @@ fn contains(text: &str, part: &str) -> bool {
 }
 
 /// Searches the log at `path`, from its end or from where an earlier search stopped.
-pub(super) fn search(path: &Path, search: &Search) -> Result<Found, AuditError> {
+///
+/// # Errors
+/// When it can't be read.
+pub fn search(path: &Path, search: &Search) -> Result<Found, AuditError> {
     read_backwards(path, search).map_err(|error| AuditError::Unavailable(error.to_string()))
 }
 

@@ -162,6 +162,7 @@ impl Act {
                 "forget_at",
                 "fetchers",
             ],
+            Self::RotateKeys { .. } => &["algorithm", "kid", "previous", "sign_from", "wait", "breaks"],
             Self::PlanKeys => &["at", "kid", "algorithm", "what"],
             Self::ListClients => &["client_id", "client_name", "scope", "resources"],
             Self::User(act) => act.columns(),

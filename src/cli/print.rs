@@ -79,6 +79,7 @@ fn rows_of(value: &Value) -> Option<&[Value]> {
     (!rows.is_empty() && rows.iter().all(Value::is_object)).then_some(rows)
 }
 
+/// A row a line. Cells that are tables themselves stand below, under the name of their row.
 fn table(rows: &[Value], preferred: &[&str]) -> String {
     if rows.is_empty() {
         return "none\n".to_owned();
@@ -92,9 +93,21 @@ fn table(rows: &[Value], preferred: &[&str]) -> String {
             }
         }
     }
+    let is_nested = |column: &&str| rows.iter().any(|row| rows_of(&row[*column]).is_some());
+    let (nested, columns): (Vec<&str>, Vec<&str>) = columns.into_iter().partition(is_nested);
     let header = columns.iter().map(|column| plain(column)).collect();
     let body = rows.iter().map(|row| columns.iter().map(|column| cell(&row[*column])).collect());
-    aligned(&std::iter::once(header).chain(body).collect::<Vec<Vec<String>>>())
+    let mut out = aligned(&std::iter::once(header).chain(body).collect::<Vec<Vec<String>>>());
+    for row in rows {
+        let name = columns.first().map(|column| cell(&row[*column])).unwrap_or_default();
+        for column in &nested {
+            if let Some(inner) = rows_of(&row[*column]) {
+                writeln!(out, "\n{name} {}:", plain(column)).ok();
+                out.push_str(&table(inner, &[]));
+            }
+        }
+    }
+    out
 }
 
 /// Lines of cells, each column as wide as its widest cell.
@@ -145,6 +158,25 @@ mod tests {
         assert_eq!(render(&json!({"keys": []}), &[]), "none\n");
         assert_eq!(render(&json!({}), &[]), "done\n");
         assert_eq!(render(&json!([]), &[]), "none\n");
+    }
+
+    #[test]
+    fn what_breaks_is_told_in_words_below_what_is_rotated() {
+        let answer = json!({"rotations": [
+            {"algorithm": "ES256", "kid": "a", "breaks": [{"until": "2027-01-15T08:00:00Z", "what": "some refuse it"}]},
+            {"algorithm": "RS256", "kid": "b", "breaks": []},
+        ]});
+        let out = render(&answer, &["algorithm", "kid", "breaks"]);
+        assert_eq!(
+            out,
+            "algorithm  kid\nES256      a\nRS256      b\n\nES256 breaks:\nuntil                 what\n\
+             2027-01-15T08:00:00Z  some refuse it\n"
+        );
+        let calm = json!({"rotations": [{"algorithm": "ES256", "kid": "a", "breaks": []}]});
+        assert_eq!(
+            render(&calm, &["algorithm", "kid", "breaks"]),
+            "algorithm  kid  breaks\nES256      a    -\n"
+        );
     }
 
     #[test]

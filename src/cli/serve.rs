@@ -11,6 +11,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::http::{self, Listeners};
+use crate::keys::Kek;
 use crate::store::SledStore;
 use crate::telemetry;
 
@@ -44,10 +45,12 @@ pub(super) enum ServeError {
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it can't start, or a listener fails.
+/// When the key-encryption key can't be had, the service can't start, or a listener fails.
 pub(super) fn serve(config: &Config) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     telemetry::logging(&config.log).map_err(|error| failed(&error))?;
+    // It is named by the settings: a wrong one is refused as they are, before there are sockets.
+    Kek::check(&config.keys.kek, &config.keys.dir).map_err(|error| CliError::Usage(error.to_string()))?;
     actix_web::rt::System::new().block_on(run(config)).map_err(|error| failed(&error))
 }
 
@@ -64,7 +67,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     let end = terminated();
     // Before anything else can fail: the secrets can't be had again.
     banner::print(config, first.as_ref());
-    record(&app, EventKind::ServiceStarted).await?;
+    record(&app, config, EventKind::ServiceStarted).await?;
     let listeners = Listeners { public, management };
     let state = app.state.clone();
     let served = tokio::select! {
@@ -73,7 +76,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         () = tidy(&app) => Ok(()),
         () = send_logouts(&app) => Ok(()),
     };
-    record(&app, EventKind::ServiceStopped).await?;
+    record(&app, config, EventKind::ServiceStopped).await?;
     Ok(served?)
 }
 
@@ -81,8 +84,11 @@ fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Serve
     TcpListener::bind(address).map_err(|source| ServeError::Bind { setting, address, source })
 }
 
-async fn record(app: &App, kind: EventKind) -> Result<(), StartError> {
-    let event = Event::new(kind, Actor::Service).detail("version", env!("CARGO_PKG_VERSION"));
+/// With the issuer, so that `signet doctor` can tell when it has changed.
+async fn record(app: &App, config: &Config, kind: EventKind) -> Result<(), StartError> {
+    let event = Event::new(kind, Actor::Service)
+        .detail("version", env!("CARGO_PKG_VERSION"))
+        .detail("issuer", config.issuer.as_str());
     Ok(app.state.services.audit.record(event).await?)
 }
 

@@ -1,3 +1,4 @@
+use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -32,6 +33,20 @@ impl GrantType {
     }
 }
 
+/// The word is none of those that are known here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not one of {}", .0.join(", "))]
+pub struct UnknownWord(Vec<&'static str>);
+
+impl FromStr for GrantType {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let known = || Self::ALL.map(Self::as_str).to_vec();
+        Self::ALL.into_iter().find(|each| each.as_str() == word).ok_or_else(|| UnknownWord(known()))
+    }
+}
+
 /// How a client proves who it is (RFC 7591, section 2).
 ///
 /// A client that has a secret may send it either way, whichever of the two is registered: the older documents'
@@ -60,6 +75,15 @@ impl AuthMethod {
             Self::ClientSecretPost => "client_secret_post",
             Self::None => "none",
         }
+    }
+}
+
+impl FromStr for AuthMethod {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let known = || Self::ALL.map(Self::as_str).to_vec();
+        Self::ALL.into_iter().find(|each| each.as_str() == word).ok_or_else(|| UnknownWord(known()))
     }
 }
 

@@ -6,7 +6,9 @@ mod registration;
 mod registry;
 mod resources;
 
-pub use client::{AuthMethod, AuthenticatedClient, Client, ClientSecret, ConsentRule, GrantType, Registrant};
+pub use client::{
+    AuthMethod, AuthenticatedClient, Client, ClientSecret, ConsentRule, GrantType, Registrant, UnknownWord,
+};
 pub use limits::RegistrationError;
 pub use registration::{ClientChange, Registration};
 pub use registry::{ClientError, ClientRegistry, Registered};

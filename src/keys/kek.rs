@@ -114,6 +114,23 @@ impl Kek {
         }
     }
 
+    /// Refuses what [`Self::load`] would refuse of a key-encryption key that is there already, and makes none: whoever
+    /// starts a service learns that its settings are wrong before anything is done.
+    ///
+    /// # Errors
+    /// When what the settings name can't be had, is malformed, or is exposed.
+    pub fn check(source: &KekSource, keys_dir: &Path) -> Result<(), KekError> {
+        let read = match source {
+            KekSource::Value(secret) => Self::parse(secret.expose(), "SIGNET_KEYS_KEK"),
+            KekSource::File(path) => Self::read(path),
+            KekSource::Developer => match Self::read(&keys_dir.join("kek")) {
+                Err(KekError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+                read => read,
+            },
+        };
+        read.map(drop)
+    }
+
     fn read(path: &Path) -> Result<Self, KekError> {
         let failed = |source| KekError::Io { path: path.to_owned(), source };
         let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);

@@ -77,6 +77,27 @@ fn a_service_that_is_not_there_exits_with_1() {
 }
 
 #[test]
+fn a_key_encryption_key_that_can_not_be_had_is_a_wrong_setting_and_nothing_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    // Somebody else has the socket: if it were asked for first, that would be told.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    std::fs::write(dir.path().join("short"), "AAAA").unwrap();
+    for (env, words) in [
+        ([("SIGNET_LISTEN", &*address), ("SIGNET_KEYS__KEK_FILE", "absent")], "absent"),
+        ([("SIGNET_LISTEN", &*address), ("SIGNET_KEYS__KEK_FILE", "short")], "others may read it"),
+        ([("SIGNET_LISTEN", &*address), ("SIGNET_KEYS_KEK", "AAAA")], "SIGNET_KEYS_KEK must be 32 bytes"),
+    ] {
+        let output = signet(dir.path(), &[], &env);
+        assert_eq!(output.status.code(), Some(2), "{env:?} {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(words), "{env:?} {}", text(&output.stderr));
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["short"], "nothing was made");
+}
+
+#[test]
 fn what_works_on_a_stopped_service_refuses_where_there_is_none() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("kek"), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=").unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use signet::keys::Phase;
 
 use crate::browser::{Browser, PASSWORD, location, text};
@@ -11,24 +12,26 @@ use crate::test_app::{Answer, TestApp};
 const ROOT: &str = "root@example.com";
 const BOB: &str = "bob@example.com";
 
-const READS: [&str; 9] = [
+const READS: [&str; 10] = [
     "/console",
     "/console/keys",
     "/console/keys/rotate",
     "/console/clients",
     "/console/new-client",
     "/console/users",
+    "/console/new-user",
     "/console/resources",
     "/console/revocations",
     "/console/audit",
 ];
 
-const ACTS: [&str; 6] = [
+const ACTS: [&str; 7] = [
     "/console/keys/rotate",
     "/console/keys/some-key/compromise",
     "/console/new-client",
     "/console/clients/some-client",
     "/console/users/user_x",
+    "/console/new-user",
     "/console/revocations",
 ];
 
@@ -258,6 +261,198 @@ async fn a_client_is_registered_changed_renewed_and_deleted() {
         };
         assert!(log.lines().any(of_root), "{event}");
     }
+}
+
+#[actix_web::test]
+async fn every_member_of_a_client_is_registered_shown_and_changed() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/clients").await;
+    let resource = crate::test_app::RESOURCE;
+    let members = [
+        ("client_id", "shop"),
+        ("client_name", "Shop"),
+        ("token_endpoint_auth_method", "client_secret_post"),
+        ("authorization_code", "yes"),
+        ("refresh_token", "yes"),
+        ("resource", resource),
+        ("audience_of", resource),
+        ("scope", "openid read write"),
+        ("default_scope", "read"),
+        ("redirect_uris", "https://shop.example/back\r\nhttp://127.0.0.1/back"),
+        ("post_logout_redirect_uris", "https://shop.example/bye"),
+        ("access_token_lifetime", "120"),
+        ("access_token_signing_alg", "ES256"),
+        ("id_token_signed_response_alg", "ES256"),
+        ("allowed_origins", "https://shop.example"),
+        ("client_uri", "https://shop.example/"),
+        ("implied", "yes"),
+        ("without_pkce", "yes"),
+    ];
+    let answer = act(&mut root, &app, "/console/new-client", &members).await;
+    let own = location(&answer).strip_prefix(crate::test_app::ISSUER).unwrap().to_owned();
+    assert_eq!(own, "/console/clients/shop");
+    let shown = app.administer(actix_web::http::Method::GET, "/admin/clients/shop", None).await.json();
+    for (member, value) in [
+        ("token_endpoint_auth_method", json!("client_secret_post")),
+        ("grant_types", json!(["authorization_code", "refresh_token"])),
+        ("resources", json!([resource])),
+        ("audience_of", json!([resource])),
+        ("scope", json!("openid read write")),
+        ("default_scope", json!("read")),
+        ("redirect_uris", json!(["https://shop.example/back", "http://127.0.0.1/back"])),
+        ("post_logout_redirect_uris", json!(["https://shop.example/bye"])),
+        ("access_token_lifetime", json!(120)),
+        ("access_token_signing_alg", json!("ES256")),
+        ("id_token_signed_response_alg", json!("ES256")),
+        ("allowed_origins", json!(["https://shop.example"])),
+        ("client_uri", json!("https://shop.example/")),
+        ("consent", json!("implied")),
+        ("require_pkce", json!(false)),
+    ] {
+        assert_eq!(shown[member], value, "{member}");
+    }
+    // What the page shows is what it sends when nothing was touched: nothing changes.
+    let page = text(&root.get(&app, &own).await);
+    for part in [
+        "<option value=\"client_secret_post\" selected>",
+        "name=\"audience_of\" value=\"http://127.0.0.1:9000\" checked",
+        "as the resource says</option>\n<option selected>ES256</option>",
+        "else the first that is</option>\n<option selected>ES256</option>",
+        "name=\"without_pkce\" value=\"yes\" checked",
+        "type=\"number\" min=\"1\" value=\"120\"",
+    ] {
+        assert!(page.contains(part), "{part} {page}");
+    }
+    let again: Vec<_> = [("act", "change")].into_iter().chain(members).collect();
+    assert_eq!(act(&mut root, &app, &own, &again).await.status, 303);
+    let mut unchanged =
+        app.administer(actix_web::http::Method::GET, "/admin/clients/shop", None).await.json();
+    unchanged["updated_at"] = shown["updated_at"].clone();
+    assert_eq!(unchanged, shown);
+    for (member, bad, reason) in [
+        ("access_token_lifetime", "soon", "number of seconds"),
+        ("access_token_signing_alg", "HS256", "unknown algorithm"),
+        ("id_token_signed_response_alg", "none", "unknown algorithm"),
+        ("token_endpoint_auth_method", "private_key_jwt", "is not one of client_secret_basic"),
+        ("audience_of", "https://elsewhere.example", ""),
+    ] {
+        let others = again.iter().copied().filter(|(name, _)| *name != member);
+        let members: Vec<_> = others.chain([(member, bad)]).collect();
+        let answer = act(&mut root, &app, &own, &members).await;
+        if reason.is_empty() {
+            assert_eq!(answer.status, 303, "a resource that is none can't be chosen");
+        } else {
+            assert!(answer.status == 400 && text(&answer).contains(reason), "{member}: {}", text(&answer));
+        }
+    }
+    // Without a method the form came from elsewhere: it stays what it is, and codes are bound again.
+    let bare = [("act", "change"), ("client_name", "Shop"), ("resource", resource), ("scope", "read")];
+    assert_eq!(act(&mut root, &app, &own, &bare).await.status, 303);
+    let shown = app.administer(actix_web::http::Method::GET, "/admin/clients/shop", None).await.json();
+    assert_eq!(
+        (&shown["token_endpoint_auth_method"], &shown["require_pkce"], &shown["access_token_lifetime"]),
+        (&json!("client_secret_post"), &json!(true), &json!(null))
+    );
+}
+
+#[actix_web::test]
+async fn an_account_is_made_changed_and_deleted() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/users").await;
+    for (members, reason) in [
+        (&[("name", "<b>Eve"), ("email", BOB)][..], "The email is taken."),
+        (&[("name", "<b>Eve"), ("email", "nowhere")], "must be an address"),
+        (&[("name", "<b>Eve"), ("email", "eve@example.com"), ("password", "short")], "at least 8 characters"),
+        (&[("name", "<b>Eve"), ("email", "eve@example.com"), ("preferred_username", "e")], "2 to 64"),
+    ] {
+        let refused = act(&mut root, &app, "/console/new-user", members).await;
+        assert!(refused.status == 400 && text(&refused).contains(reason), "{reason}: {}", text(&refused));
+        assert!(text(&refused).contains("value=\"&#60;b&#62;Eve\""), "what was typed is kept");
+        assert!(!text(&refused).contains("short\""), "but no password");
+    }
+    let eve = "eve@example.com";
+    let members = [("name", "<b>Eve"), ("email", eve), ("preferred_username", "eve"), ("password", PASSWORD)];
+    let answer = act(&mut root, &app, "/console/new-user", &members).await;
+    let own = location(&answer).strip_prefix(crate::test_app::ISSUER).unwrap().to_owned();
+    let page = text(&done(&mut root, &app, &answer).await);
+    assert!(page.contains("&#60;b&#62;Eve") && !page.contains("<b>Eve"), "{page}");
+    let mut browser = signed_in(&app, eve, "/account").await;
+    assert_eq!(browser.get(&app, "/console").await.status, 403);
+
+    let change = [("act", "change"), ("name", "Eve"), ("email", eve), ("email_verified", "yes")];
+    assert_eq!(act(&mut root, &app, &own, &change).await.status, 303);
+    let id = signet::oauth::UserId::parse(own.rsplit('/').next().unwrap()).unwrap();
+    let accounts = &app.app.state.services.accounts;
+    let account = accounts.find(&id).await.unwrap().unwrap();
+    assert!(account.email_verified && account.preferred_username.is_none() && !account.administrator);
+    assert!(
+        text(&browser.get(&app, "/account").await).contains("Your profile"),
+        "nobody is signed out by it"
+    );
+    let bad = [("act", "change"), ("name", "Eve"), ("email", BOB)];
+    let refused = act(&mut root, &app, &own, &bad).await;
+    assert!(refused.status == 400 && text(&refused).contains(&format!("value=\"{BOB}\"")));
+
+    let new = "an entirely new pass phrase";
+    for password in [&[][..], &[("password", "")], &[("password", "short")]] {
+        let members = [&[("act", "set_password")], password].concat();
+        assert_eq!(act(&mut root, &app, &own, &members).await.status, 400, "{password:?}");
+    }
+    let answer = act(&mut root, &app, &own, &[("act", "set_password"), ("password", new)]).await;
+    assert!(text(&done(&mut root, &app, &answer).await).contains("The password is set"));
+    assert!(text(&browser.get(&app, "/account").await).contains("name=\"password\""), "signed out");
+    let asked = browser.get(&app, "/account").await;
+    assert_eq!(browser.sign_in(&app, &asked, (eve, PASSWORD)).await.status, 400);
+    let asked = browser.get(&app, "/account").await;
+    assert_eq!(browser.sign_in(&app, &asked, (eve, new)).await.status, 303);
+
+    assert_eq!(act(&mut root, &app, &own, &[("act", "delete")]).await.status, 400, "it has to be confirmed");
+    assert!(accounts.find(&id).await.unwrap().is_some());
+    let answer = act(&mut root, &app, &own, &[("act", "delete"), ("confirm", "yes")]).await;
+    assert!(text(&done(&mut root, &app, &answer).await).contains("is deleted"));
+    assert!(accounts.find(&id).await.unwrap().is_none());
+    assert_eq!(root.get(&app, &own).await.status, 404);
+    let log = app.audit_log();
+    assert!(!log.contains(new) && !log.contains(PASSWORD));
+    for event in ["user.registered", "user.changed", "user.deleted"] {
+        assert!(
+            log.lines().any(|line| line.contains(event) && line.contains("\"type\":\"user\"")),
+            "{event}"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn nobody_locks_themselves_out_of_the_console() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/users").await;
+    let accounts = &app.app.state.services.accounts;
+    let me = accounts.list(signet::users::Page { limit: 1, offset: 0 }).await.unwrap().remove(0);
+    let own = format!("/console/users/{}", me.id);
+    for act_on_oneself in ["disable", "delete", "set_password"] {
+        let members =
+            [("act", act_on_oneself), ("confirm", "yes"), ("password", "an entirely new pass phrase")];
+        assert_eq!(act(&mut root, &app, &own, &members).await.status, 400, "{act_on_oneself}");
+    }
+    let members = [("act", "change"), ("name", "Root and more"), ("email", ROOT)];
+    assert_eq!(act(&mut root, &app, &own, &members).await.status, 303);
+    let now = accounts.find(&me.id).await.unwrap().unwrap();
+    assert!(now.administrator && !now.disabled && now.name == "Root and more");
+    assert_eq!(root.get(&app, "/console").await.status, 200);
+    let members = [("act", "set_password"), ("password", PASSWORD)];
+    assert_eq!(root.post(&app, &own, &members).await.status, 400, "nor without a form of the session");
+}
+
+#[actix_web::test]
+async fn accounts_are_kept_only_shortly_after_a_sign_in() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/users").await;
+    app.pass(Duration::from_secs(15 * 60 + 1)).await;
+    let path = "/console/new-user";
+    assert!(text(&root.get(&app, path).await).contains("name=\"username\""));
+    let members = [("name", "Mallory"), ("email", "mallory@example.com"), ("administrator", "yes")];
+    assert!(location(&act(&mut root, &app, path, &members).await).ends_with(path), "one is sent to sign in");
+    assert!(!text(&root.get(&app, "/console/users").await).contains("mallory"));
 }
 
 #[actix_web::test]

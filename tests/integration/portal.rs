@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use signet::oauth::Scope;
+use signet::users::{AccountChange, Page};
 
 use crate::browser::{
     Browser, CALLBACK, PASSWORD, encoded, location, parameter, register, request, shop, text,
@@ -13,8 +14,9 @@ use crate::test_app::{TestApp, basic, form};
 const ADA: &str = "ada@example.com";
 const BOB: &str = "bob@example.com";
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "/account",
+    "/account/email",
     "/account/password",
     "/account/second-factor",
     "/account/sessions",
@@ -76,6 +78,52 @@ async fn a_name_is_changed_escaped_and_told_once() {
     let refused = act(&mut ada, &app, "/account", &[("name", "\u{7}")]).await;
     assert!(refused.status == 400 && text(&refused).contains("role=\"alert\""), "{}", text(&refused));
     assert!(app.audit_log().contains("user.changed"));
+}
+
+#[actix_web::test]
+async fn an_e_mail_address_is_changed_and_is_not_verified_by_that() {
+    let app = app_with_two().await;
+    let path = "/account/email";
+    let mut ada = signed_in(&app, ADA, path).await;
+    let accounts = &app.app.state.services.accounts;
+    let found = accounts.list(Page { limit: 1, offset: 0 }).await.unwrap();
+    let verified = AccountChange { email_verified: Some(true), ..AccountChange::default() };
+    accounts.update(&found[0].id, &verified).await.unwrap();
+    for (bad, reason) in [
+        ("BOB@example.com", "The email is taken."),
+        (ADA, "already"),
+        ("no address", "must be an address"),
+        ("", "must be an address"),
+    ] {
+        let refused = act(&mut ada, &app, path, &[("email", bad)]).await;
+        assert!(refused.status == 400 && text(&refused).contains(reason), "{bad}: {}", text(&refused));
+        assert!(text(&refused).contains(&format!("value=\"{bad}\"")), "what was typed is kept");
+    }
+    assert!(
+        text(&ada.get(&app, "/account").await).contains("class=\"state green aside\">verified"),
+        "as it was"
+    );
+    let new = "countess@example.org";
+    let answer = act(&mut ada, &app, path, &[("email", new), ("email_verified", "yes")]).await;
+    let page = text(&done(&mut ada, &app, &answer).await);
+    assert!(page.contains(new) && page.contains("not verified"), "{page}");
+    assert!(!accounts.find(&found[0].id).await.unwrap().unwrap().email_verified);
+    assert!(app.audit_log().contains("user.changed"));
+    let asked = Browser::default().get(&app, "/account").await;
+    assert_eq!(Browser::default().sign_in(&app, &asked, (ADA, PASSWORD)).await.status, 400);
+    signed_in(&app, new, "/account").await;
+}
+
+#[actix_web::test]
+async fn an_e_mail_address_is_changed_only_shortly_after_a_sign_in() {
+    let app = app_with_two().await;
+    let path = "/account/email";
+    let mut ada = signed_in(&app, ADA, path).await;
+    app.pass(Duration::from_secs(15 * 60 + 1)).await;
+    assert!(text(&ada.get(&app, path).await).contains("name=\"password\""));
+    let answer = act(&mut ada, &app, path, &[("email", "mallory@example.com")]).await;
+    assert!(location(&answer).ends_with(path), "one is sent to sign in");
+    assert!(text(&ada.get(&app, "/account").await).contains(ADA), "nothing is done");
 }
 
 #[actix_web::test]

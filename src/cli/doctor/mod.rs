@@ -2,6 +2,7 @@
 //! its files from inside. A check is a function that answers with one [`Finding`].
 
 mod inside;
+mod issuer_change;
 mod outside;
 
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ fn examine(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<Finding> {
     findings.push(inside::keys_directory(config));
     findings.push(inside::key_encryption_key(config));
     findings.push(inside::audit_log(config));
+    findings.extend(issuer_change::finding(config, clock));
     findings.push(inside::disk(config));
     findings
 }

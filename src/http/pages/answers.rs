@@ -64,6 +64,7 @@ fn shown(state: &State, reply: &Reply) -> HttpResponse {
         heading: "The application gets no access",
         text: reply.member("error_description").unwrap_or_default(),
         again: None,
+        home: false,
         code: reply.member("error"),
     };
     page(StatusCode::BAD_REQUEST, &template, &Allowed::default())
@@ -89,19 +90,17 @@ pub(super) fn by_link(state: &State, reply: &Reply) -> HttpResponse {
 
 /// A page that says what is wrong, in fixed words. Nothing of the request is repeated.
 pub(super) fn failure(state: &State, error: &ProtocolError, again: Option<&str>) -> HttpResponse {
-    let heading = match error.code {
-        ErrorCode::TemporarilyUnavailable => "Please try again in a moment",
-        ErrorCode::ServerError => "Something went wrong here",
-        _ if again.is_some() => "This page has expired",
-        _ => "This request can’t be completed",
-    };
-    let template = views::Failure {
-        frame: &state.frame,
-        heading,
-        text: &sentence(&error.description),
-        again,
-        code: Some(error.code.as_str()),
-    };
+    let text = sentence(&error.description);
+    let template = views::Failure::of(state, error, (&text, again));
+    reply::with_retry(page(reply::status(error.code), &template, &Allowed::default()), error)
+}
+
+/// The same for who is signed in and uses the portal or the console: there is a way back, and no application whose
+/// developer had to know more.
+pub(super) fn refused(state: &State, error: &ProtocolError) -> HttpResponse {
+    let text = sentence(&error.description);
+    let template =
+        views::Failure { code: None, home: true, ..views::Failure::of(state, error, (&text, None)) };
     reply::with_retry(page(reply::status(error.code), &template, &Allowed::default()), error)
 }
 
@@ -111,6 +110,16 @@ pub(super) fn interrupted(state: &State, interrupted: &Interrupted) -> HttpRespo
         Interrupted::Form { error, again } => failure(state, error, again.as_deref()),
         Interrupted::ToClient(reply) => answer(state, reply),
         Interrupted::ByLink(reply) => by_link(state, reply),
+    }
+}
+
+/// What is wrong with a form that can be mended, as a sentence; any other error stays one.
+pub(super) fn curable(error: ProtocolError) -> Result<String, ProtocolError> {
+    match error.code {
+        ErrorCode::InvalidRequest | ErrorCode::InvalidScope | ErrorCode::Conflict => {
+            Ok(sentence(&error.description))
+        }
+        _ => Err(error),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The style sheet and the one script, embedded. Their paths bear a digest of what they hold, so that a
+//! The style sheets, the icon and the one script, embedded. Their paths bear a digest of what they hold, so that a
 //! browser may keep them for good.
 
 use std::sync::LazyLock;
@@ -38,6 +38,10 @@ pub(super) static SHELL_SHEET: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new(("shell", "css"), "text/css; charset=utf-8", include_str!("assets/shell.css"))
 });
 
+/// What a browser shows beside the title. Without it every browser would ask for `/favicon.ico`.
+pub(super) static ICON: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new(("icon", "svg"), "image/svg+xml", include_str!("assets/icon.svg")));
+
 /// Submits the page of `response_mode=form_post`.
 pub(super) static FORM_POST: LazyLock<Asset> = LazyLock::new(|| {
     let media_type = "text/javascript; charset=utf-8";
@@ -46,7 +50,7 @@ pub(super) static FORM_POST: LazyLock<Asset> = LazyLock::new(|| {
 
 /// An asset by its fingerprinted name; nothing else is there.
 pub(in crate::http) async fn asset(name: web::Path<String>) -> HttpResponse {
-    let known = [&*STYLE_SHEET, &*SHELL_SHEET, &*FORM_POST];
+    let known = [&*STYLE_SHEET, &*SHELL_SHEET, &*ICON, &*FORM_POST];
     let Some(asset) = known.into_iter().find(|asset| asset.name == *name) else {
         return reply::refusal(&ProtocolError::new(ErrorCode::NotFound, "there is nothing here"));
     };

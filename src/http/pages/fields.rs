@@ -35,12 +35,24 @@ pub(super) fn lines<T, E: Display>(
     lines.map(|line| value(name, line, &parse)).collect()
 }
 
+/// One value, or none if the field was left empty.
+///
+/// # Errors
+/// As [`value`].
+pub(super) fn optional<T, E: Display>(
+    name: &str,
+    text: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, ProtocolError> {
+    if text.is_empty() { Ok(None) } else { value(name, text, parse).map(Some) }
+}
+
 /// A page on the web, or none.
 ///
 /// # Errors
 /// As [`value`].
 pub(super) fn web_uri(name: &str, text: &str) -> Result<Option<WebUri>, ProtocolError> {
-    if text.is_empty() { Ok(None) } else { value(name, text, WebUri::parse).map(Some) }
+    optional(name, text, WebUri::parse)
 }
 
 /// Values as a text of lines.

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use askama::Template;
 
-use super::assets::{FORM_POST, STYLE_SHEET};
+use super::assets::{FORM_POST, ICON, STYLE_SHEET};
 use crate::http::reply;
 use crate::protocol::ProtocolError;
 
@@ -26,6 +26,10 @@ impl Frame {
 
     pub(super) fn style_sheet(&self) -> String {
         format!("{}/assets/{}", self.base, STYLE_SHEET.name)
+    }
+
+    pub(super) fn icon(&self) -> String {
+        format!("{}/assets/{}", self.base, ICON.name)
     }
 
     pub(super) fn form_post_script(&self) -> String {

@@ -4,7 +4,9 @@ use askama::Template;
 
 use super::frame::Frame;
 use crate::clients::Client;
-use crate::oauth::WebUri;
+use crate::http::State;
+use crate::oauth::{ErrorCode, WebUri};
+use crate::protocol::ProtocolError;
 
 /// How a client is shown.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ pub(super) struct ScopeView<'a> {
 }
 
 impl ScopeView<'_> {
-    fn is_explained(&self) -> bool {
+    pub(super) fn is_explained(&self) -> bool {
         self.token != self.words
     }
 }
@@ -100,7 +102,28 @@ pub(super) struct Failure<'a> {
     pub(super) text: &'a str,
     /// Where to begin anew, if that may help.
     pub(super) again: Option<&'a str>,
+    /// Whether the portal is a way back.
+    pub(super) home: bool,
+    /// For the developer of the application that asked.
     pub(super) code: Option<&'a str>,
+}
+
+impl<'a> Failure<'a> {
+    /// What is wrong, why, and where to begin anew.
+    pub(super) fn of(
+        state: &'a State,
+        error: &ProtocolError,
+        (text, again): (&'a str, Option<&'a str>),
+    ) -> Self {
+        let heading = match error.code {
+            ErrorCode::TemporarilyUnavailable => "Please try again in a moment",
+            ErrorCode::ServerError => "Something went wrong here",
+            _ if again.is_some() => "This page has expired",
+            ErrorCode::NotFound => "There is nothing here",
+            _ => "This request can’t be completed",
+        };
+        Self { frame: &state.frame, heading, text, again, home: false, code: Some(error.code.as_str()) }
+    }
 }
 
 #[derive(Template)]

@@ -1,4 +1,4 @@
-//! How dates and stretches of time are written for people. All dates are UTC.
+//! How dates, stretches of time and browsers are written for people. All dates are UTC.
 
 use chrono::{DateTime, Utc};
 
@@ -30,9 +30,63 @@ pub(super) fn wait(seconds: i64) -> String {
     format!("in {number} {unit}{plural}")
 }
 
+/// Where a word stands in what a browser calls itself, and who that is. Most also say that they are others, which stand
+/// further down.
+const BROWSERS: [(&str, &str); 7] = [
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+];
+
+/// The same for systems.
+const SYSTEMS: [(&str, &str); 7] = [
+    ("Android", "Android"),
+    ("iPhone", "an iPhone"),
+    ("iPad", "an iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+];
+
+/// A browser by its `User-Agent` (RFC 9110, section 10.1.5), which is what it says and not what it is: `Firefox on
+/// Linux`, or as it calls itself.
+pub(super) fn browser(user_agent: &str) -> String {
+    let find = |known: &[(&str, &'static str)]| {
+        known.iter().find(|(word, _)| user_agent.contains(word)).map(|(_, name)| *name)
+    };
+    match (find(&BROWSERS), find(&SYSTEMS)) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        _ if user_agent.is_empty() => "unknown".to_owned(),
+        _ => user_agent.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn browsers_are_named_as_people_know_them() {
+        let webkit = "AppleWebKit/537.36 (KHTML, like Gecko)";
+        for (user_agent, name) in [
+            (format!("Mozilla/5.0 (X11; Linux x86_64) {webkit} Chrome/120.0 Safari/537.36"), "Chrome on Linux"),
+            (format!("Mozilla/5.0 (Windows NT 10.0) {webkit} Chrome/120.0 Safari/537.36 Edg/120.0"), "Edge on Windows"),
+            ("Mozilla/5.0 (Android 14; Mobile; rv:120.0) Gecko/120.0 Firefox/120.0".into(), "Firefox on Android"),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Version/17.0 Mobile/15E148 Safari/604.1".into(),
+                "Safari on an iPhone",
+            ),
+            ("curl/8.5.0".into(), "curl/8.5.0"),
+            (String::new(), "unknown"),
+        ] {
+            assert_eq!(browser(&user_agent), name);
+        }
+    }
 
     #[test]
     fn times_are_written_for_people() {

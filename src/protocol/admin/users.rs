@@ -27,6 +27,14 @@ pub struct AccountView {
     updated_at: Option<DateTime<Utc>>,
 }
 
+impl AccountView {
+    /// Its identifier.
+    #[must_use]
+    pub fn id(&self) -> &UserId {
+        &self.id
+    }
+}
+
 /// A page of accounts.
 #[derive(Debug, Serialize)]
 pub struct AccountPage {
@@ -34,53 +42,58 @@ pub struct AccountPage {
 }
 
 /// An account to make.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountRequest {
-    name: String,
-    email: String,
+    /// The full name.
+    pub name: String,
+    /// The e-mail address, not yet read.
+    pub email: String,
+    /// Whether the address is known to be the person's.
     #[serde(default)]
-    email_verified: bool,
+    pub email_verified: bool,
     /// Without one nobody can sign in until one is set.
     #[serde(default, deserialize_with = "request::present_secret")]
-    password: Option<Secret>,
+    pub password: Option<Secret>,
+    /// Another name to sign in with, not yet read.
     #[serde(default)]
-    preferred_username: Option<String>,
+    pub preferred_username: Option<String>,
+    /// More about the person.
     #[serde(default)]
-    profile: Profile,
+    pub profile: Profile,
+    /// Whether the person may administer Signet.
     #[serde(default)]
-    administrator: bool,
+    pub administrator: bool,
 }
 
 /// What is to change of an account; what is absent stays, and a `preferred_username` of `null` is taken away.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountChangeRequest {
+    /// A new full name.
     #[serde(default)]
-    name: Option<String>,
+    pub name: Option<String>,
+    /// A new e-mail address, not yet read.
     #[serde(default)]
-    email: Option<String>,
+    pub email: Option<String>,
+    /// Whether the address is known to be the person's.
     #[serde(default)]
-    email_verified: Option<bool>,
-    #[expect(clippy::option_option, reason = "absent, null and a name are three things")]
+    pub email_verified: Option<bool>,
+    /// A new name to sign in with, not yet read, or none; absent, `null` and a name are three things.
     #[serde(default, deserialize_with = "present")]
-    preferred_username: Option<Option<String>>,
+    pub preferred_username: Option<Option<String>>,
+    /// All that is known besides, anew.
     #[serde(default)]
-    profile: Option<Profile>,
+    pub profile: Option<Profile>,
+    /// Whether the person may administer Signet.
     #[serde(default)]
-    administrator: Option<bool>,
+    pub administrator: Option<bool>,
+    /// Whether the account can't be signed in to.
     #[serde(default)]
-    disabled: Option<bool>,
+    pub disabled: Option<bool>,
+    /// A new password.
     #[serde(default, deserialize_with = "request::present_secret")]
-    password: Option<Secret>,
-}
-
-impl AccountChangeRequest {
-    /// That the account can't be signed in to from now on, or can again.
-    #[must_use]
-    pub fn disabled(disabled: bool) -> Self {
-        Self { disabled: Some(disabled), ..Self::default() }
-    }
+    pub password: Option<Secret>,
 }
 
 impl From<Account> for AccountView {

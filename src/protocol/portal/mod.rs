@@ -4,6 +4,7 @@
 mod api_keys;
 mod applications;
 mod password;
+mod profile;
 mod second_factor;
 
 pub use api_keys::{create_api_key, own_api_keys, revoke_api_key};
@@ -12,6 +13,7 @@ pub use applications::{
     find_application, offered_scope, register_application, rotate_application_secret,
 };
 pub use password::{PasswordChange, change_password};
+pub use profile::{change_email, rename};
 pub use second_factor::{confirm_second_factor, new_recovery_codes, remove_second_factor};
 
 use super::admin::audited;
@@ -23,15 +25,6 @@ use crate::clients::ResourceServer;
 use crate::oauth::{ClientId, ErrorCode, Scope, SessionId, Subject};
 use crate::tokens::Whole;
 use crate::users::AccountChange;
-
-/// Changes the person's own name.
-///
-/// # Errors
-/// `invalid_request` when it can't be a name.
-pub async fn rename(services: &Services, present: &Present, name: String) -> Result<(), ProtocolError> {
-    let change = AccountChange { name: Some(name), ..AccountChange::default() };
-    change_own(services, present, change).await.map(drop)
-}
 
 /// Ends one of the person's sessions. Refresh tokens without `offline_access` end with it.
 ///

@@ -6,6 +6,7 @@ use askama::Template;
 use super::client_form::ClientForm;
 use super::{administrator, words};
 use crate::clients::{Client, ClientSecret};
+use crate::http::pages::answers::curable;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::http::{State, body};
 use crate::oauth::ErrorCode;
@@ -46,8 +47,7 @@ struct ShownClient<'a> {
     shell: Shell<'a>,
     client_id: &'a str,
     name: &'a str,
-    auth_method: &'static str,
-    require_pkce: bool,
+    public: bool,
     registered_by: &'static str,
     owner: Option<&'a str>,
     created: String,
@@ -200,8 +200,7 @@ fn client_page(
         shell: Shell::new(state, visitor, PLACE).with_problem(problem),
         client_id: client.client_id.as_str(),
         name: &client.client_name,
-        auth_method: client.token_endpoint_auth_method.as_str(),
-        require_pkce: client.require_pkce,
+        public: client.is_public(),
         registered_by: client.registrant.as_str(),
         owner: client.owner().map(crate::oauth::UserId::as_str),
         created: words::date(client.created_at),
@@ -216,12 +215,4 @@ fn client_page(
 fn find(services: &Services, client_id: &str) -> Result<std::sync::Arc<Client>, ProtocolError> {
     let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such client");
     services.clients.find(client_id).ok_or_else(unknown)
-}
-
-/// What is wrong with a form that can be mended; any other error stays one.
-fn curable(error: ProtocolError) -> Result<String, ProtocolError> {
-    match error.code {
-        ErrorCode::InvalidRequest | ErrorCode::Conflict => Ok(error.description.into_owned()),
-        _ => Err(error),
-    }
 }

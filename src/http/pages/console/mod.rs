@@ -11,6 +11,8 @@ pub(in crate::http) mod overview;
 pub(in crate::http) mod resources;
 pub(in crate::http) mod revocations;
 mod timeline;
+pub(in crate::http) mod user;
+mod user_form;
 pub(in crate::http) mod users;
 
 use super::shell::Visitor;

@@ -2,10 +2,12 @@ use actix_web::web;
 use askama::Template;
 use chrono::TimeDelta;
 
+use super::scope_choice::{choices, chosen};
 use super::{curable, words};
 use crate::http::State;
-use crate::http::pages::fields::{text, value};
+use crate::http::pages::fields::text;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
+use crate::http::pages::views::ScopeView;
 use crate::oauth::Scope;
 use crate::protocol::{Params, ProtocolError, portal};
 
@@ -22,7 +24,7 @@ struct ApiKeysPage<'a> {
     name: String,
     days: String,
     /// What may be chosen, and whether it is.
-    scopes: Vec<(String, bool)>,
+    scopes: Vec<(ScopeView<'a>, bool)>,
 }
 
 struct KeyRow {
@@ -64,7 +66,6 @@ type New = (String, Scope, Option<chrono::DateTime<chrono::Utc>>);
 
 fn read(state: &State, form: &Params<'_>) -> Result<New, ProtocolError> {
     let offered = portal::offered_to_keys(&state.services)?;
-    let chosen: Vec<&str> = offered.iter().filter(|token| is_chosen(form, token)).collect();
     let days = form.one("days").map(str::parse::<i64>).transpose().ok().flatten();
     let wrong = || ProtocolError::invalid_request(format!("days must be a number from 1 to {LONGEST}"));
     let days = match form.one("days") {
@@ -72,11 +73,11 @@ fn read(state: &State, form: &Params<'_>) -> Result<New, ProtocolError> {
         Some(_) => Some(days.filter(|days| (1..=LONGEST).contains(days)).ok_or_else(wrong)?),
     };
     let ends = days.map(|days| state.services.clock.now() + TimeDelta::days(days));
-    Ok((text(form, "name"), value("scope", &chosen.join(" "), Scope::parse)?, ends))
-}
-
-fn is_chosen(form: &Params<'_>, token: &str) -> bool {
-    form.one(&format!("scope:{token}")) == Some("yes")
+    let scope = chosen(&offered, form)?;
+    if scope.is_empty() {
+        return Err(ProtocolError::invalid_request("choose what the key permits"));
+    }
+    Ok((text(form, "name"), scope, ends))
 }
 
 async fn page(state: &State, visitor: &Visitor, form: &Params<'_>, problem: Option<&str>) -> Answered {
@@ -95,7 +96,7 @@ async fn page(state: &State, visitor: &Visitor, form: &Params<'_>, problem: Opti
         keys: rows.collect(),
         name: text(form, "name"),
         days: text(form, "days"),
-        scopes: offered.iter().map(|token| (token.to_owned(), is_chosen(form, token))).collect(),
+        scopes: choices(state, &offered, form),
     };
     Ok(show(problem, &template))
 }

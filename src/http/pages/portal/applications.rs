@@ -4,12 +4,14 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use url::form_urlencoded;
 
+use super::scope_choice::{choices, chosen};
 use super::{curable, words};
 use crate::clients::Client;
 use crate::http::State;
-use crate::http::pages::fields::{joined, lines, text, value};
+use crate::http::pages::fields::{joined, lines, text};
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
-use crate::oauth::{RedirectUri, Scope};
+use crate::http::pages::views::ScopeView;
+use crate::oauth::RedirectUri;
 use crate::protocol::admin::clients::ClientWithSecret;
 use crate::protocol::portal::{self, ApplicationChange, NewApplication};
 use crate::protocol::{Params, ProtocolError};
@@ -25,7 +27,7 @@ struct ApplicationsPage<'a> {
     redirect_uris: String,
     public: bool,
     /// What may be chosen, and whether it is.
-    scopes: Vec<(String, bool)>,
+    scopes: Vec<(ScopeView<'a>, bool)>,
 }
 
 #[derive(Template)]
@@ -66,17 +68,12 @@ pub(in crate::http) async fn register(state: web::Data<State>, visitor: Visitor,
 
 fn read(state: &State, form: &Params<'_>) -> Result<NewApplication, ProtocolError> {
     let offered = portal::offered_scope(&state.services)?;
-    let chosen: Vec<&str> = offered.iter().filter(|token| is_chosen(form, token)).collect();
     Ok(NewApplication {
         client_name: text(form, "client_name"),
         public: form.one("public") == Some("yes"),
         redirect_uris: redirect_uris(form)?,
-        scope: value("scope", &chosen.join(" "), Scope::parse)?,
+        scope: chosen(&offered, form)?,
     })
-}
-
-fn is_chosen(form: &Params<'_>, token: &str) -> bool {
-    form.one(&format!("scope:{token}")) == Some("yes")
 }
 
 fn redirect_uris(form: &Params<'_>) -> Result<Vec<RedirectUri>, ProtocolError> {
@@ -99,7 +96,7 @@ fn list_page(state: &State, visitor: &Visitor, form: &Params<'_>, problem: Optio
         client_name: text(form, "client_name"),
         redirect_uris: text(form, "redirect_uris"),
         public: form.one("public") == Some("yes"),
-        scopes: offered.iter().map(|token| (token.to_owned(), is_chosen(form, token))).collect(),
+        scopes: choices(state, &offered, form),
     };
     Ok(show(problem, &template))
 }

@@ -5,6 +5,7 @@ use super::words;
 use crate::http::State;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::protocol::{ProtocolError, portal};
+use crate::users::Session;
 
 const PLACE: &str = "/account/sessions";
 
@@ -17,7 +18,7 @@ struct Sessions<'a> {
 
 struct SessionRow {
     sid: String,
-    user_agent: String,
+    browser: String,
     address: String,
     started: String,
     last_seen: String,
@@ -27,11 +28,12 @@ struct SessionRow {
 /// Where the person is signed in.
 pub(in crate::http) async fn get(state: web::Data<State>, visitor: Visitor) -> Answered {
     let mut sessions = state.services.sessions.of_user(&visitor.present.account.id).await?;
-    sessions.sort_by_key(|session| std::cmp::Reverse(session.last_seen));
+    let is_present = |session: &Session| session.sid == visitor.present.session.sid;
+    sessions.sort_by_key(|session| (!is_present(session), std::cmp::Reverse(session.last_seen)));
     let rows = sessions.into_iter().map(|session| SessionRow {
-        present: session.sid == visitor.present.session.sid,
+        present: is_present(&session),
         sid: session.sid.to_string(),
-        user_agent: session.user_agent.unwrap_or_else(|| "unknown".to_owned()),
+        browser: words::browser(session.user_agent.as_deref().unwrap_or_default()),
         address: session.address.map(|address| address.to_string()).unwrap_or_default(),
         started: words::date(session.created_at),
         last_seen: words::date(session.last_seen),

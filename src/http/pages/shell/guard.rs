@@ -13,7 +13,7 @@ use url::form_urlencoded;
 use super::anti_forgery;
 use super::notice::{self, Notice};
 use crate::http::body::{self, Body};
-use crate::http::pages::answers::{failure, see_other, whole};
+use crate::http::pages::answers::{failure, refused, see_other, whole};
 use crate::http::pages::browser::{browser, hold};
 use crate::http::pages::sign_in::sign_in_page;
 use crate::http::{State, reply};
@@ -25,12 +25,14 @@ use crate::protocol::{Params, ProtocolError};
 const RECENT: i64 = 15 * 60;
 
 /// The paths that ask for that.
-const NEED_RECENT: [&str; 7] = [
+const NEED_RECENT: [&str; 9] = [
     "/console/keys/rotate",
     "/console/keys/{kid}/compromise",
     "/console/new-client",
     "/console/clients/{client_id}",
     "/console/users/{id}",
+    "/console/new-user",
+    "/account/email",
     "/account/second-factor",
     "/account/api-keys",
 ];
@@ -107,12 +109,12 @@ pub(in crate::http) async fn guard(
             let response = ask_to_sign_in(&state, request.request(), &unseen);
             return Ok(request.into_response(response));
         }
-        Err(error) => return Ok(request.into_response(failure(&state, &error, None))),
+        Err(error) => return Ok(request.into_response(refused(&state, &error))),
     };
     let pattern = request.match_pattern().unwrap_or_default();
     if pattern.starts_with("/console") && !seen.present.account.administrator {
         let error = ProtocolError::new(ErrorCode::InsufficientScope, "this page is for administrators");
-        return Ok(request.into_response(failure(&state, &error, None)));
+        return Ok(request.into_response(refused(&state, &error)));
     }
     let now = state.services.clock.numeric_date();
     if NEED_RECENT.contains(&&*pattern) && now - seen.present.session.authentication.auth_time > RECENT {
@@ -122,7 +124,7 @@ pub(in crate::http) async fn guard(
     let is_act = *request.method() == Method::POST;
     if is_act {
         if let Err(exceeded) = state.services.limits.acts_per_person.spend(&seen.present.account.id) {
-            return Ok(request.into_response(failure(&state, &exceeded.into(), None)));
+            return Ok(request.into_response(refused(&state, &exceeded.into())));
         }
         match form(&mut request, &seen.present.cookie).await {
             Ok(form) => _ = request.extensions_mut().insert(form),
@@ -137,7 +139,7 @@ pub(in crate::http) async fn guard(
     // An act ends even if the browser hangs up.
     let mut answered = whole(next.call(request)).await.map_err(Refusal)??;
     let refusal = answered.response().error().and_then(|error| error.as_error::<Refusal>());
-    if let Some(page) = refusal.map(|Refusal(error)| failure(&state, error, None)) {
+    if let Some(page) = refusal.map(|Refusal(error)| refused(&state, error)) {
         answered = answered.into_response(page);
     }
     if let Some(removal) = shown {
@@ -168,7 +170,7 @@ fn ask_to_sign_in(state: &State, request: &HttpRequest, browser: &Browser) -> Ht
     let path = request.uri().path_and_query().map_or(request.path(), |path| path.as_str());
     match sign_in_for_page(&state.services, path, &browser.holder) {
         Ok(form) => hold(state, sign_in_page(state, &form), &browser.holder),
-        Err(error) => failure(state, &error, None),
+        Err(error) => refused(state, &error),
     }
 }
 

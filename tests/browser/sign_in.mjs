@@ -1,0 +1,67 @@
+// The pages that a client's request leads to: sign-in, consent, the code out of band, refusals, sign-out.
+import assert from 'node:assert/strict';
+import { OUT_OF_BAND } from './service.mjs';
+
+const ALICE = 'alice@example.com';
+
+export async function signIn(driver, service) {
+  await service.person('Alice Wonderland', ALICE);
+  const visitor = await driver.visitor('sign-in');
+  const answer = () => service.answer(visitor.page.url());
+
+  await visitor.goto(service.authorize({ prompt: 'consent' }));
+  await visitor.page.waitForSelector('input[name=username]:focus');
+  await visitor.says('Sign in to Shop of wonders');
+  await visitor.picture('sign-in');
+  await visitor.signIn(ALICE, { password: 'not the password', status: 400 });
+  assert.equal(await visitor.field('E-mail or user name').inputValue(), ALICE, 'what was typed is kept');
+  assert.equal(await visitor.field('Password').inputValue(), '', 'but no password');
+  assert.match(await visitor.page.title(), /^Error: /);
+  assert(await visitor.page.getByRole('alert').isVisible());
+  await visitor.picture('wrong-password');
+
+  await visitor.signIn(ALICE);
+  await visitor.says('Allow access to Shop of wonders', 'signed in as Alice Wonderland', 'read');
+  await visitor.picture('consent');
+  await visitor.press('Deny');
+  assert.equal(answer().get('error'), 'access_denied');
+  await visitor.goto(service.authorize({ prompt: 'none' }));
+  assert.equal(answer().get('error'), 'consent_required', 'what was denied is not remembered as allowed');
+
+  await visitor.goto(service.authorize({}));
+  await visitor.press('Allow');
+  assert(answer().get('code'));
+  await visitor.goto(service.authorize({ prompt: 'none' }));
+  assert(answer().get('code'), 'what was allowed is remembered');
+
+  await visitor.page.goto(service.authorize({ response_mode: 'form_post' }));
+  await visitor.page.waitForURL(service.redirectUri);
+
+  await visitor.goto(service.authorize({ client_id: service.terminal, redirect_uri: OUT_OF_BAND, scope: 'read' }));
+  await visitor.press('Allow');
+  assert((await visitor.page.locator('code#code').innerText()).length > 20);
+  await visitor.picture('out-of-band');
+  await visitor.goto(
+    service.authorize({ client_id: service.terminal, redirect_uri: OUT_OF_BAND, scope: 'read', prompt: 'consent' }));
+  await visitor.press('Deny', { status: 400 });
+  await visitor.says('The application gets no access');
+  await visitor.picture('out-of-band-denied');
+
+  await visitor.goto(service.authorize({ redirect_uri: 'https://elsewhere.example/' }), 400);
+  await visitor.says('redirect_uri');
+  await visitor.picture('refused');
+
+  await visitor.goto(`${service.issuer}/oauth2/logout`);
+  await visitor.says('Do you want to sign out?');
+  await visitor.picture('sign-out');
+  await visitor.press('Stay signed in');
+  await visitor.goto(`${service.issuer}/account`);
+  await visitor.says('Your profile');
+  await visitor.goto(`${service.issuer}/oauth2/logout`);
+  await visitor.press('Sign out');
+  await visitor.picture('signed-out');
+  await visitor.goto(service.authorize({ prompt: 'none' }));
+  assert.equal(answer().get('error'), 'login_required');
+  await visitor.close();
+  return 'signed in, wrong password, allowed and denied, out of band, refused, signed out';
+}

@@ -13,6 +13,7 @@ mod codes;
 mod console;
 mod contract;
 mod crash;
+mod crash_grants;
 mod dialects;
 mod document_002;
 #[path = "../../examples/resource_server/exchange.rs"]
@@ -41,6 +42,7 @@ mod rotation;
 mod shell;
 mod sign_in;
 mod sign_out;
+mod signed_in;
 mod signer_contract;
 mod store_contract;
 mod storms;

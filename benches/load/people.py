@@ -187,10 +187,15 @@ def report():
     print(f"    p99 while people sign in: {spread(ratios, 2)} times the quiet one, bar 2")
 
 
-register_people()
-cookies = word(sign_ins(0), "cookies")
-plain = Codes(cookies, "RS256", PLAIN)
-with_id_token = [Codes(cookies, algorithm, WITH_ID_TOKEN) for algorithm in ["RS256", "ES256"]]
-for _ in range(rounds):
-    one_round(plain, with_id_token)
-report()
+def main():
+    register_people()
+    cookies = word(sign_ins(0), "cookies")
+    plain = Codes(cookies, "RS256", PLAIN)
+    with_id_token = [Codes(cookies, algorithm, WITH_ID_TOKEN) for algorithm in ["RS256", "ES256"]]
+    for _ in range(rounds):
+        one_round(plain, with_id_token)
+    report()
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ mod common_passwords;
 mod consents;
 mod email;
 mod hasher;
+mod hashing_threads;
 mod index;
 mod password;
 mod record;

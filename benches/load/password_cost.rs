@@ -28,7 +28,8 @@ fn hash_for(time: Duration) -> Result<f64, argon2::Error> {
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let mut number = || args.next().and_then(|text| text.parse().ok()).ok_or("usage: password_cost THREADS SECONDS");
+    let mut number =
+        || args.next().and_then(|text| text.parse().ok()).ok_or("usage: password_cost THREADS SECONDS");
     let (threads, time) = (number()?, Duration::from_secs(number()?));
     let working: Vec<_> = (0..threads).map(|_| thread::spawn(move || hash_for(time))).collect();
     let mut rate = 0.0;

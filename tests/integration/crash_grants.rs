@@ -245,7 +245,11 @@ fn check(site: &Site<'_>, told: &mut Told, round: usize) {
     for spent in &told.spent {
         assert!(site.is_active(&spent.tokens.refresh) && site.is_active(&spent.tokens.access));
         let again = site.exchange(&spent.code).expect("an answer");
-        assert_eq!((again.status, &again.json()["error"]), (400, &json!("invalid_grant")), "a code lives again");
+        assert_eq!(
+            (again.status, &again.json()["error"]),
+            (400, &json!("invalid_grant")),
+            "a code lives again"
+        );
         site.is_over(&spent.tokens);
     }
 }

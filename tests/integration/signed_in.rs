@@ -78,7 +78,8 @@ impl SignedIn {
         let (state, _) = state.split_once('"').expect("a value");
         let form = [("state", state), ("username", NAME), ("password", PASSWORD)];
         let url = format!("{}/oauth2/sign-in", process.issuer);
-        let answer = self.agent.post(url).header("Cookie", before.join("; ")).send_form(form).expect("an answer");
+        let answer =
+            self.agent.post(url).header("Cookie", before.join("; ")).send_form(form).expect("an answer");
         assert_eq!(answer.status(), 303);
         self.cookies = [before, cookies(&answer)].concat().join("; ");
     }

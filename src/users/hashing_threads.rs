@@ -51,10 +51,26 @@ fn work(queue: &Mutex<Receiver<Job>>) {
 /// On Linux a priority belongs to a thread; elsewhere it would be the whole process that stands back.
 #[cfg(target_os = "linux")]
 fn stand_back() {
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+    if let Err(error) = rustix::process::nice(NICENESS) {
         tracing::warn!(%error, "passwords are hashed at the priority of requests");
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn stand_back() {}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_alone_stand_back() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let threads = HashingThreads::start(1).unwrap();
+        let (tell, told) = channel();
+        threads.submit(move |_| tell.send(priority()).unwrap());
+        assert_eq!(told.recv().unwrap(), (before + NICENESS).min(19));
+        assert_eq!(priority(), before);
+    }
+}

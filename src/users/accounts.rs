@@ -94,6 +94,15 @@ impl Accounts {
         Self { store, clock, entropy, hasher }
     }
 
+    /// Whether another password can be taken in now, to be checked or to wait for it: what [`Self::authenticate`] would
+    /// say, before anything is written down about the try. Afterwards it may be otherwise.
+    ///
+    /// # Errors
+    /// When too many wait.
+    pub fn has_room(&self) -> Result<(), Busy> {
+        self.hasher.has_room()
+    }
+
     /// The account that `username`, an e-mail address or a `preferred_username` in any letter case, names, if
     /// `password` is its password and it is not disabled. The work is the same for a name that nobody has. Whether
     /// a second factor is asked for is not looked at.

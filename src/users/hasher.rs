@@ -1,14 +1,15 @@
 //! Slow hashes of passwords: Argon2id (RFC 9106), off the async threads, a few at a time.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::phc::{Output, PasswordHash as Phc, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
+use super::hashing_threads::HashingThreads;
 use crate::config::HashingCost;
 use crate::entropy::SharedEntropy;
 use crate::oauth::Secret;
@@ -55,7 +56,7 @@ pub struct PasswordHasher {
     permits: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     most_waiting: usize,
-    memory: Arc<Mutex<Vec<Vec<Block>>>>,
+    threads: HashingThreads,
     /// Compared with where there is no account or no password: the same work, and never a match.
     nobody: PasswordHash,
 }
@@ -64,9 +65,9 @@ impl PasswordHasher {
     /// A hasher that does `permits` passwords at once, each at `cost`.
     ///
     /// # Panics
-    /// When Argon2 can't work at that cost.
+    /// When Argon2 can't work at that cost, or the system has no thread to give.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "the cost is a constant of the program, not a setting")]
+    #[expect(clippy::expect_used, reason = "the cost is no setting, and without threads nothing starts")]
     pub fn new(cost: HashingCost, permits: usize, entropy: SharedEntropy) -> Self {
         let params =
             Params::new(cost.memory_kib, cost.passes, 1, Some(HASH)).expect("a cost that Argon2 takes");
@@ -78,7 +79,7 @@ impl PasswordHasher {
             permits: Arc::new(Semaphore::new(permits)),
             waiting: Arc::default(),
             most_waiting: permits * QUEUE_PER_PERMIT,
-            memory: Arc::default(),
+            threads: HashingThreads::start(permits).expect("threads"),
             nobody,
         }
     }
@@ -107,6 +108,15 @@ impl PasswordHasher {
         Ok(hashed.as_slice().ct_eq(expected.as_bytes()).into())
     }
 
+    /// Whether there is room for another one to wait now.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub(super) fn has_room(&self) -> Result<(), Busy> {
+        let waiting = self.waiting.load(Ordering::Acquire);
+        if waiting < self.most_waiting { Ok(()) } else { Err(Busy { retry_after: 1 }) }
+    }
+
     /// Whether it was hashed at another cost than new passwords are.
     pub(super) fn is_outdated(&self, PasswordHash(phc): &PasswordHash) -> bool {
         Params::try_from(phc).as_ref() != Ok(&self.params)
@@ -117,22 +127,18 @@ impl PasswordHasher {
         let place = Place::take(&self.waiting, self.most_waiting).ok_or(busy)?;
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| busy)?;
         drop(place);
-        let (memory, password) = (Arc::clone(&self.memory), password.clone());
-        let hashed = tokio::task::spawn_blocking(move || {
+        let (done, hashed) = oneshot::channel();
+        let password = password.clone();
+        self.threads.submit(move |blocks| {
             // Held until the work is done, even if nobody waits for it any more.
             let _permit = permit;
-            let mut blocks = memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
             blocks.resize(params.block_count(), Block::new());
             let mut out = vec![0; params.output_len().unwrap_or(HASH)];
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-            let done = argon2.hash_password_into_with_memory(
-                password.expose().as_bytes(),
-                &salt,
-                &mut out,
-                blocks.as_mut_slice(),
-            );
-            memory.lock().unwrap_or_else(PoisonError::into_inner).push(blocks);
-            done.map(|()| out)
+            let password = password.expose().as_bytes();
+            let hashed =
+                argon2.hash_password_into_with_memory(password, &salt, &mut out, blocks.as_mut_slice());
+            done.send(hashed.map(|()| out)).ok();
         });
         // Neither a panic nor a malformed record in there: what is hashed was made by this very code.
         hashed.await.ok().and_then(Result::ok).ok_or(busy)

@@ -10,6 +10,7 @@ mod common_passwords;
 mod consents;
 mod email;
 mod hasher;
+mod hashing_threads;
 mod index;
 mod logout_queue;
 mod logout_schedule;

@@ -39,6 +39,28 @@ async fn a_wrong_password_and_an_unknown_name_look_the_same() {
 }
 
 #[actix_web::test]
+async fn whoever_comes_when_too_many_wait_is_sent_away_without_a_write() {
+    // Without a permit there is no place to wait either.
+    let app = TestApp::start_with(|config| config.passwords.hashing_permits = 0).await;
+    register(&app, shop()).await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    let flushes = async || {
+        let metrics = app.manage("/metrics").await;
+        let metrics = text(&metrics);
+        let count = metrics.lines().find_map(|line| line.strip_prefix("signet_store_flushes_total "));
+        count.expect("the metric").parse::<u64>().expect("a number")
+    };
+    let before = flushes().await;
+    assert!(before > 0);
+    for _ in 0..10 {
+        let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+        assert_eq!((answer.status, answer.header("Retry-After")), (503, Some("1")));
+    }
+    assert_eq!(flushes().await, before);
+}
+
+#[actix_web::test]
 async fn whoever_mistypes_can_go_on_with_the_same_page() {
     let app = service().await;
     let mut browser = Browser::default();

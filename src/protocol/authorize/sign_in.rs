@@ -6,7 +6,7 @@ use super::{Interrupted, session, throttle};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::oauth::Secret;
 use crate::protocol::{Params, ProtocolError, Services};
-use crate::users::{Account, AuthenticateError, DeviceCookie, Tried};
+use crate::users::{Account, AuthenticateError, Busy, DeviceCookie, Tried};
 
 /// The sign-in form.
 #[derive(Debug)]
@@ -138,6 +138,10 @@ pub(in crate::protocol) async fn check(
     let username = username.trim();
     if username.is_empty() || password.expose().is_empty() {
         return Ok(Err(Problem::Wrong));
+    }
+    // Before it costs a write: there is no cheaper answer, and it is everybody's.
+    if let Err(Busy { retry_after }) = services.accounts.has_room() {
+        return Ok(Err(Problem::Busy { retry_after }));
     }
     let owner = services.accounts.named(username).await?;
     let attempt = browser.attempt(owner.map_or_else(|| Tried::Nobody(username.to_owned()), Tried::Account));

@@ -43,7 +43,7 @@ pub enum RegistrationError {
     /// A place that this service will not call.
     #[error("backchannel_logout_uri {0}")]
     LogoutUri(#[from] Unreachable),
-    /// Whoever registers for themselves does not make this service call anybody.
+    /// Whoever no administrator vouches for does not make this service call anybody.
     #[error("backchannel_logout_uri is not for applications that people registered for themselves")]
     OwnedLogoutUri,
     /// More than nobody answers for.

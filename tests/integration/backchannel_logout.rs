@@ -6,7 +6,7 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use jsonwebtoken::jwk::JwkSet;
 use serde_json::{Value, json};
-use signet::clients::{Registered, Registration};
+use signet::clients::{ClientError, Registered, Registrant, Registration, RegistrationError};
 use signet::config::Config;
 use signet::oauth::{Algorithm, ClientId, Subject, WebUri};
 use signet::users::Account;
@@ -357,13 +357,14 @@ async fn what_may_be_registered_is_https_or_listed() {
 async fn what_people_register_for_themselves_is_not_called() {
     let (app, account) = service().await;
     let services = &app.app.state.services;
-    let own = Registration {
-        owner: Some(account.id.clone()),
-        backchannel_logout_uri: Some(WebUri::parse("https://shop.example/logout").unwrap()),
-        ..shop()
-    };
-    let refused = services.clients.register(own.clone()).await.unwrap_err().to_string();
-    assert!(refused.contains("registered for themselves"), "{refused}");
+    let uri = WebUri::parse("https://shop.example/logout").unwrap();
+    let unvouched =
+        |registrant| Registration { backchannel_logout_uri: Some(uri.clone()), registrant, ..shop() };
+    let own = unvouched(Registrant::Person(account.id.clone()));
+    for registration in [own.clone(), unvouched(Registrant::Anybody)] {
+        let refused = services.clients.register(registration).await.unwrap_err();
+        assert_eq!(refused.to_string(), ClientError::from(RegistrationError::OwnedLogoutUri).to_string());
+    }
     services.clients.register(Registration { backchannel_logout_uri: None, ..own }).await.unwrap();
     let change = json!({ "backchannel_logout_uri": "https://shop.example/logout" });
     app.administer(Method::PATCH, "/admin/clients/shop", Some(change)).await.refused(400, "invalid_request");

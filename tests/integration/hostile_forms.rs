@@ -5,6 +5,7 @@ use signet::users::{Email, NewAccount};
 
 use crate::browser::{Browser, CALLBACK, PASSWORD, location, parameter, request, state, text};
 use crate::hostile_pages::service;
+use crate::test_app::RESOURCE;
 
 /// What another text would be: each letter changed in turn, cut off at each place, and longer.
 pub(crate) fn near(text: &str) -> Vec<String> {

@@ -27,10 +27,7 @@ struct Answer {
 
 fn success(granted: &Granted) -> HttpResponse {
     let issued = &granted.issued;
-    let answer = Answer {
-        token_type: "Bearer",
-        expires_in: issued.expires_in,
-    };
+    let answer = Answer { token_type: "Bearer", expires_in: issued.expires_in };
     reply::token(&issued.access_token, &answer)
 }
 

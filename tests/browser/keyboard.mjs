@@ -30,7 +30,7 @@ export async function keyboard(driver, service) {
   const allow = await reach('Allow');
   const ring = await allow.evaluate((each) => getComputedStyle(each).outlineStyle);
   assert.equal(ring, 'solid', 'what has the focus shows it');
-  await page.screenshot({ path: `${driver.pictures}/keyboard-focus.png` });
+  await visitor.keep('keyboard-focus');
   await visitor.leads(() => page.keyboard.press('Enter'));
   assert(service.answer(page.url()).get('code'));
 
@@ -38,7 +38,7 @@ export async function keyboard(driver, service) {
   await visitor.goto(`${service.issuer}/account`);
   await page.keyboard.press('Tab');
   assert.equal(await focused().innerText(), 'To the content', 'the way past the menu comes first');
-  await page.screenshot({ path: `${driver.pictures}/keyboard-skip.png` });
+  await visitor.keep('keyboard-skip');
   await page.keyboard.press('Enter');
   await reach('Name');
   await page.keyboard.press('Control+A');

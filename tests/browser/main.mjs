@@ -1,4 +1,4 @@
-// Drives a real browser through the pages of a running service and keeps pictures of each.
+// Drives a real browser through the pages of a running service, and keeps pictures of each if PICTURES is not empty.
 //
 // node main.mjs ISSUER PICTURES [AREA…], with ADMIN_TOKEN and CHROMIUM in the environment.
 import { Driver } from './driver.mjs';

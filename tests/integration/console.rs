@@ -334,8 +334,15 @@ async fn every_member_of_a_client_is_registered_shown_and_changed() {
         }
     }
     // Without a method the form came from elsewhere: it stays what it is, and codes are bound again.
-    let bare = [("act", "change"), ("client_name", "Shop"), ("resource", resource), ("scope", "read")];
-    assert_eq!(act(&mut root, &app, &own, &bare).await.status, 303);
+    let bare = [
+        ("act", "change"),
+        ("client_name", "Shop"),
+        ("client_credentials", "yes"),
+        ("resource", resource),
+        ("scope", "read"),
+    ];
+    let answer = act(&mut root, &app, &own, &bare).await;
+    assert_eq!(answer.status, 303, "{}", text(&answer));
     let shown = app.administer(actix_web::http::Method::GET, "/admin/clients/shop", None).await.json();
     assert_eq!(
         (&shown["token_endpoint_auth_method"], &shown["require_pkce"], &shown["access_token_lifetime"]),

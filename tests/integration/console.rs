@@ -346,8 +346,13 @@ async fn every_member_of_a_client_is_registered_shown_and_changed() {
         }
     }
     // Without a method the form came from elsewhere: it stays what it is, and codes are bound again.
-    let grant = ("client_credentials", "yes");
-    let bare = [("act", "change"), ("client_name", "Shop"), ("resource", resource), ("scope", "read"), grant];
+    let bare = [
+        ("act", "change"),
+        ("client_name", "Shop"),
+        ("client_credentials", "yes"),
+        ("resource", resource),
+        ("scope", "read"),
+    ];
     let answer = act(&mut root, &app, &own, &bare).await;
     assert_eq!(answer.status, 303, "{}", text(&answer));
     let shown = app.administer(actix_web::http::Method::GET, "/admin/clients/shop", None).await.json();

@@ -75,6 +75,14 @@ impl LogFile {
     }
 }
 
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is being started, and isn't itself yet, holds a copy of the file, and with it
+        // the lock (flock(2)).
+        self.file.unlock().ok();
+    }
+}
+
 impl Sink for LogFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)
@@ -88,5 +96,22 @@ impl Sink for LogFile {
 
     fn take_back(&mut self) -> io::Result<()> {
         self.cut(self.durable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_file_holds_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let log = LogFile::open(&path).unwrap();
+        // As fork(2) makes one.
+        let _copy = log.file.try_clone().unwrap();
+        assert!(matches!(LogFile::open(&path), Err(AuditError::InUse(_))));
+        drop(log);
+        LogFile::open(&path).unwrap();
     }
 }

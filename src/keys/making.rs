@@ -46,7 +46,9 @@ pub(super) async fn generate(
         let vault = Arc::clone(vault);
         tasks.spawn_blocking(move || vault.generate(algorithm));
     };
-    wanted.iter().for_each(|algorithm| start(&mut tasks, *algorithm));
+    for algorithm in &wanted {
+        start(&mut tasks, *algorithm);
+    }
     let (mut missing, mut made) = (wanted, Made::default());
     while !missing.is_empty() {
         let signer = match tasks.join_next().await {

@@ -126,6 +126,14 @@ impl Claim {
     }
 }
 
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is being started, and isn't itself yet, holds a copy of the file, and with it
+        // the lock (flock(2)).
+        self.0.unlock().ok();
+    }
+}
+
 /// Removes what a crash during start-up left of an unfinished snapshot: sled 0.34 would take it for the
 /// newest one and refuse to open. Only under the [`Claim`]; the snapshot before it is still there.
 pub(super) fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
@@ -143,4 +151,20 @@ pub(super) fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
 /// A file system error, naming the file.
 pub(super) fn unavailable(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Unavailable(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_file_holds_no_claim() {
+        let dir = tempfile::tempdir().unwrap();
+        let claim = Claim::take(dir.path()).unwrap();
+        // As fork(2) makes one.
+        let _copy = claim.0.try_clone().unwrap();
+        assert!(Claim::take(dir.path()).is_err());
+        drop(claim);
+        Claim::take(dir.path()).unwrap();
+    }
 }

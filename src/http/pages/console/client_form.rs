@@ -172,7 +172,6 @@ impl ClientForm {
             tos_uri: Some(web_uri("tos_uri", &self.tos_uri)?),
             consent: Some(self.consent()),
             require_pkce: Some(!self.without_pkce),
-            ..ClientChange::default()
         })
     }
 

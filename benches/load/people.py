@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 
-rounds, seconds = int(sys.argv[1]), int(sys.argv[2])
+rounds, seconds, cases = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 env = os.environ
 binaries, directory = pathlib.Path(env["BIN"]), pathlib.Path(env["DIR"])
 PASSWORD, PEOPLE = "a sentence that nobody guesses", 500
@@ -113,7 +113,7 @@ def flushes_of_the_disk(duration=0.5):
     return len(latencies) / duration, latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
 
 
-def register_people():
+def register_people(number):
     def one(number):
         person = {"name": f"Person {number}", "email": f"person-{number}@example.com", "password": PASSWORD}
         headers = {"Authorization": "Bearer " + env["ADMIN_TOKEN"], "Content-Type": "application/json"}
@@ -121,7 +121,7 @@ def register_people():
         urllib.request.urlopen(request).read()
 
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
-        list(threads.map(one, range(PEOPLE)))
+        list(threads.map(one, range(number)))
 
 
 def sign_ins(duration, people=PEOPLE):
@@ -133,12 +133,19 @@ def bare_argon2():
     return float(word(run(0, binaries / "examples/password_cost", 1, seconds), "argon2"))
 
 
-def passwords():
-    """Sign-ins beside bare Argon2, and tokens while 500 people sign in beside tokens while nobody does."""
-    before = bare_argon2()
-    rate, away, median, p99 = map(float, word(sign_ins(seconds + 2, MAY_WAIT), "sign_ins").split())
+def sign_ins_beside_argon2():
+    before, duration = bare_argon2(), seconds + 2
+    used, flushed = service_cpu(), flushes()
+    rate, away, median, p99 = map(float, word(sign_ins(duration, MAY_WAIT), "sign_ins").split())
+    # Those that ended a little later are part of neither.
+    made = rate * duration
+    used, flushed = 1e3 * (service_cpu() - used) / made, (flushes() - flushed) / made
     bare = (before + bare_argon2()) / 2
-    figures["sign-ins"].append((bare, rate, 100 * rate / bare, away, median, p99))
+    figures["sign-ins"].append((bare, rate, 100 * rate / bare, away, median, p99, used, flushed))
+
+
+def tokens_beside_sign_ins():
+    """Tokens while 500 people sign in beside tokens while nobody does."""
     figures["quiet"].append(wrk("tokens", 16))
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         crowd = threads.submit(sign_ins, seconds + 3, PEOPLE)
@@ -158,7 +165,8 @@ def one_round(plain, with_id_token):
     asked = directory / "access_tokens"
     asked.write_text("\n".join(access_tokens(100)) + "\n")
     figures["introspection 32"].append(wrk("introspect", 32, asked))
-    passwords()
+    sign_ins_beside_argon2()
+    tokens_beside_sign_ins()
 
 
 def access_tokens(number):
@@ -171,6 +179,14 @@ def spread(values, digits=0):
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
+def report_sign_ins():
+    bare, rate, share, away, median, p99, used, flushed = zip(*figures["sign-ins"])
+    print(f"bare Argon2: {spread(bare, 1)} a second")
+    print(f"sign-ins, {MAY_WAIT} people: {spread(rate, 1)} a second, {spread(share, 1)} % of it, bar 90 %")
+    print(f"    p50 {spread(median)} ms, p99 {spread(p99)} ms; sent away {sum(away):.0f} times")
+    print(f"    each {spread(used, 1)} ms of the service's core and {spread(flushed, 1)} flushes of the store")
+
+
 def report():
     rate, median, p99 = zip(*figures["disk"])
     print(f"disk: {spread(rate)} fdatasync a second, each {spread(median, 2)} ms, p99 {spread(p99, 2)} ms")
@@ -179,21 +195,23 @@ def report():
         shared = "" if name.startswith("introspection") else f"; {spread(grouped, 1)} of them a flush"
         print(f"{name}: {spread(rate)} a second, p50 {spread(median, 2)} ms, p99 {spread(p99, 2)} ms, failed {sum(failed)}")
         print(f"    each {spread(spent)} us of the service's core, {spread(generated)} us of the generator's{shared}")
-    bare, rate, share, away, median, p99 = zip(*figures["sign-ins"])
-    print(f"bare Argon2: {spread(bare, 1)} a second")
-    print(f"sign-ins, {MAY_WAIT} people: {spread(rate, 1)} a second, {spread(share, 1)} % of it, bar 90 %")
-    print(f"    p50 {spread(median)} ms, p99 {spread(p99)} ms; sent away {sum(away):.0f} times")
+    report_sign_ins()
     for name in ["quiet", "busy"]:
         rate, median, p99, failed, *_ = zip(*figures[name])
         print(f"{name} tokens: {spread(rate)} a second, p50 {spread(median, 2)} ms, p99 {spread(p99, 2)} ms, failed {sum(failed)}")
     ratios = [busy.p99 / quiet.p99 for busy, quiet in zip(figures["busy"], figures["quiet"])]
     print(f"    p99 while {PEOPLE} people sign in: {spread(ratios, 2)} times the quiet one, bar 2")
     rate, away, _, _ = zip(*figures["crowd"])
-    print(f"    of whom {spread(rate, 1)} a second got in, and {spread(away)} times somebody was told to come back in a second")
+    print(f"    of whom {spread(rate, 1)} a second got in, and {spread(away)} times somebody was told to come back later")
 
 
 def main():
-    register_people()
+    if cases == "sign-ins":
+        register_people(MAY_WAIT)
+        for _ in range(rounds):
+            sign_ins_beside_argon2()
+        return report_sign_ins()
+    register_people(PEOPLE)
     cookies = word(sign_ins(0), "cookies")
     plain = Codes(cookies, "RS256", PLAIN)
     with_id_token = [Codes(cookies, algorithm, WITH_ID_TOKEN) for algorithm in ["RS256", "ES256"]]

@@ -24,11 +24,11 @@ impl People {
     /// What the settings make it of. The data key seals their second factors.
     pub(super) fn new(config: &Config, ground: &Ground, data_key: DataKey) -> Self {
         let Ground { store, clock, entropy } = ground.clone();
-        let hasher =
-            PasswordHasher::new(config.passwords.cost, config.passwords.hashing_permits, entropy.clone());
+        let chance = (clock.clone(), entropy.clone());
+        let passwords = &config.passwords;
+        let hasher = PasswordHasher::new(passwords.cost, passwords.hashing_permits, chance.clone());
         let limits = Arc::new(Limits::new(&config.limits, &clock));
         let logouts = Arc::new(LogoutQueue::new(store.clone(), clock.clone(), entropy.clone()));
-        let chance = (clock.clone(), entropy.clone());
         Self {
             accounts: Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher),
             sessions: Sessions::new(&config.sessions, store.clone(), chance, logouts.clone()),

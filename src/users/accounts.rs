@@ -143,6 +143,17 @@ impl Accounts {
         Ok(self.record(id).await?.map(|record| record.value.account))
     }
 
+    /// The same batch, which applies only while the person of `account` may sign in as they could when it was read. `None` if
+    /// they may not any more: the password was changed, the account disabled or deleted.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn unchanged(&self, batch: Batch, account: &Account) -> Result<Option<Batch>, StoreError> {
+        let unchanged = |now: &Account| !now.disabled && now.sign_in_generation == account.sign_in_generation;
+        let now = self.record(&account.id).await?.filter(|record| unchanged(&record.value.account));
+        Ok(now.map(|now| batch.check(USERS.table(), account.id.as_str(), Condition::VersionIs(now.version))))
+    }
+
     /// The account with that e-mail address, in any letter case.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Slow hashes of passwords: Argon2id (RFC 9106), off the async threads, a few at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, PasswordHash as Phc, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -10,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::hashing_threads::HashingThreads;
+use crate::clock::SharedClock;
 use crate::config::HashingCost;
 use crate::entropy::SharedEntropy;
 use crate::oauth::Secret;
@@ -20,6 +22,9 @@ const HASH: usize = 32;
 
 /// For each permit so many may wait: at 20 ms a hash, somewhat over a second.
 const QUEUE_PER_PERMIT: usize = 64;
+
+/// Nobody is told to come back later than after so many seconds.
+const LONGEST_WAIT: u64 = 30;
 
 /// Too many passwords wait to be hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,33 +57,41 @@ impl From<PasswordHash> for String {
 /// cores can be used up by signing in; who would have to wait too long is sent away.
 pub struct PasswordHasher {
     params: Params,
+    clock: SharedClock,
     entropy: SharedEntropy,
     permits: Arc<Semaphore>,
+    /// How many passwords are hashed at once.
+    at_once: usize,
     waiting: Arc<AtomicUsize>,
     most_waiting: usize,
+    /// How long a hash has taken lately, in microseconds; 0 before the first.
+    lately: Arc<AtomicU64>,
     threads: HashingThreads,
     /// Compared with where there is no account or no password: the same work, and never a match.
     nobody: PasswordHash,
 }
 
 impl PasswordHasher {
-    /// A hasher that does `permits` passwords at once, each at `cost`.
+    /// A hasher that does `permits` passwords at once, each at `cost`; `clock` tells how long one takes.
     ///
     /// # Panics
     /// When Argon2 can't work at that cost, or the system has no thread to give.
     #[must_use]
     #[expect(clippy::expect_used, reason = "the cost is no setting, and without threads nothing starts")]
-    pub fn new(cost: HashingCost, permits: usize, entropy: SharedEntropy) -> Self {
+    pub fn new(cost: HashingCost, permits: usize, (clock, entropy): (SharedClock, SharedEntropy)) -> Self {
         let params =
             Params::new(cost.memory_kib, cost.passes, 1, Some(HASH)).expect("a cost that Argon2 takes");
         let nobody = phc(&params, &entropy.bytes::<SALT>(), &entropy.bytes::<HASH>())
             .expect("salt and hash have their usual lengths");
         Self {
             params,
+            clock,
             entropy,
             permits: Arc::new(Semaphore::new(permits)),
+            at_once: permits,
             waiting: Arc::default(),
             most_waiting: permits * QUEUE_PER_PERMIT,
+            lately: Arc::default(),
             threads: HashingThreads::start(permits).expect("threads"),
             nobody,
         }
@@ -92,7 +105,7 @@ impl PasswordHasher {
         let salt = self.entropy.bytes::<SALT>();
         let params = self.params.clone();
         let hashed = self.work(password, params.clone(), salt.to_vec()).await?;
-        phc(&params, &salt, &hashed).ok_or(Busy { retry_after: 1 })
+        phc(&params, &salt, &hashed).ok_or_else(|| self.busy())
     }
 
     /// Whether `password` is the one that was hashed. Without a hash the work is the same, and the answer no.
@@ -114,7 +127,7 @@ impl PasswordHasher {
     /// [`Busy`].
     pub(super) fn has_room(&self) -> Result<(), Busy> {
         let waiting = self.waiting.load(Ordering::Acquire);
-        if waiting < self.most_waiting { Ok(()) } else { Err(Busy { retry_after: 1 }) }
+        if waiting < self.most_waiting { Ok(()) } else { Err(self.busy()) }
     }
 
     /// Whether it was hashed at another cost than new passwords are.
@@ -123,26 +136,49 @@ impl PasswordHasher {
     }
 
     async fn work(&self, password: &Secret, params: Params, salt: Vec<u8>) -> Result<Vec<u8>, Busy> {
-        let busy = Busy { retry_after: 1 };
-        let place = Place::take(&self.waiting, self.most_waiting).ok_or(busy)?;
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| busy)?;
+        let place = Place::take(&self.waiting, self.most_waiting).ok_or_else(|| self.busy())?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| self.busy())?;
         drop(place);
         let (done, hashed) = oneshot::channel();
-        let password = password.clone();
+        let (password, clock, lately) = (password.clone(), self.clock.clone(), self.lately.clone());
         self.threads.submit(move |blocks| {
             // Held until the work is done, even if nobody waits for it any more.
             let _permit = permit;
+            let begun = clock.monotonic();
             blocks.resize(params.block_count(), Block::new());
             let mut out = vec![0; params.output_len().unwrap_or(HASH)];
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
             let password = password.expose().as_bytes();
             let hashed =
                 argon2.hash_password_into_with_memory(password, &salt, &mut out, blocks.as_mut_slice());
+            let took = clock.monotonic().saturating_sub(begun);
+            // Two at once may lose one of them: it is an estimate.
+            lately.store(smoothed(lately.load(Ordering::Relaxed), took), Ordering::Relaxed);
             done.send(hashed.map(|()| out)).ok();
         });
         // Neither a panic nor a malformed record in there: what is hashed was made by this very code.
-        hashed.await.ok().and_then(Result::ok).ok_or(busy)
+        hashed.await.ok().and_then(Result::ok).ok_or_else(|| self.busy())
     }
+
+    fn busy(&self) -> Busy {
+        let waiting = self.waiting.load(Ordering::Acquire).min(self.most_waiting);
+        let each = Duration::from_micros(self.lately.load(Ordering::Relaxed));
+        Busy { retry_after: retry_after(waiting, each, self.at_once) }
+    }
+}
+
+/// In how many seconds all who wait now have been served, where one takes `each` and `at_once` are served at a time: 1 to 30.
+fn retry_after(waiting: usize, each: Duration, at_once: usize) -> u64 {
+    let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+    let at_once = u32::try_from(at_once).unwrap_or(u32::MAX).max(1);
+    let all = each.saturating_mul(waiting) / at_once;
+    all.as_millis().div_ceil(1000).clamp(1, LONGEST_WAIT.into()).try_into().unwrap_or(LONGEST_WAIT)
+}
+
+/// How long a hash takes lately, in microseconds, when one more took `took`: that one is an eighth of it.
+fn smoothed(lately: u64, took: Duration) -> u64 {
+    let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    if lately == 0 { took } else { lately - lately / 8 + took / 8 }
 }
 
 /// A place among those who wait; given back when dropped, also by a caller who went away.
@@ -177,10 +213,15 @@ mod tests {
     use std::task::Poll;
 
     use super::*;
+    use crate::clock::ManualClock;
     use crate::entropy::SeededEntropy;
 
+    fn sources() -> (SharedClock, SharedEntropy) {
+        (Arc::new(ManualClock::at(0)), Arc::new(SeededEntropy::new(1)))
+    }
+
     fn hasher() -> Arc<PasswordHasher> {
-        Arc::new(PasswordHasher::new(HashingCost::LEAST, 1, Arc::new(SeededEntropy::new(1))))
+        Arc::new(PasswordHasher::new(HashingCost::LEAST, 1, sources()))
     }
 
     #[tokio::test]
@@ -208,6 +249,36 @@ mod tests {
         assert_eq!(hasher.verify(&password, Some(&hash)).await, Ok(true));
     }
 
+    #[test]
+    fn whoever_is_sent_away_comes_back_when_those_who_wait_have_been_served() {
+        let wait = |waiting, millis, at_once| retry_after(waiting, Duration::from_millis(millis), at_once);
+        assert_eq!((wait(64, 20, 1), wait(128, 20, 2), wait(128, 20, 4)), (2, 2, 1));
+        // Where tokens take most of a core, a hash takes ten times as long.
+        assert_eq!((wait(64, 200, 1), wait(50, 20, 1), wait(51, 20, 1)), (13, 1, 2));
+        assert_eq!((wait(0, 20, 1), wait(64, 0, 1), wait(0, 0, 0)), (1, 1, 1));
+        assert_eq!((wait(64, 10_000, 1), wait(usize::MAX, u64::MAX, 0)), (LONGEST_WAIT, LONGEST_WAIT));
+    }
+
+    #[test]
+    fn how_long_a_hash_takes_follows_the_last_ones() {
+        let first = smoothed(0, Duration::from_millis(20));
+        assert_eq!(first, 20_000);
+        assert_eq!(smoothed(first, Duration::from_millis(20)), first);
+        assert_eq!(smoothed(first, Duration::from_millis(180)), 40_000);
+        let later = (0..40).fold(first, |lately, _| smoothed(lately, Duration::from_millis(200)));
+        assert!((190_000..=200_000).contains(&later), "{later}");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_says_how_long_it_takes() {
+        let hasher = hasher();
+        hasher.lately.store(Duration::from_millis(200).as_micros().try_into().unwrap(), Ordering::Relaxed);
+        hasher.waiting.store(QUEUE_PER_PERMIT, Ordering::Release);
+        assert_eq!(hasher.has_room(), Err(Busy { retry_after: 13 }));
+        let password = Secret::new("correct horse battery".into());
+        assert_eq!(hasher.verify(&password, None).await, Err(Busy { retry_after: 13 }));
+    }
+
     #[tokio::test]
     async fn who_goes_away_gives_the_place_back() {
         let (hasher, password) = (hasher(), Secret::new("correct horse battery".into()));
@@ -224,10 +295,10 @@ mod tests {
     #[test]
     fn nobodys_password_costs_what_everybodys_does() {
         let cost = HashingCost { memory_kib: 64, passes: 3 };
-        let hasher = PasswordHasher::new(cost, 1, Arc::new(SeededEntropy::new(1)));
+        let hasher = PasswordHasher::new(cost, 1, sources());
         assert!(!hasher.is_outdated(&hasher.nobody));
         let dearer = HashingCost { passes: 4, ..cost };
-        let dearer = PasswordHasher::new(dearer, 1, Arc::new(SeededEntropy::new(1)));
+        let dearer = PasswordHasher::new(dearer, 1, sources());
         assert!(dearer.is_outdated(&hasher.nobody));
     }
 }

@@ -123,6 +123,18 @@ impl Sessions {
     /// # Errors
     /// When the store fails.
     pub async fn start(&self, new: NewSession) -> Result<StartedSession, StoreError> {
+        let (started, batch) = self.starting(Batch::new(), new)?;
+        match self.store.commit(batch).await? {
+            Committed::Applied => Ok(started),
+            Committed::Conflict => Err(StoreError::Invalid("a new session's identifier was there already")),
+        }
+    }
+
+    /// A new session, and the same batch, with which it starts: until that is applied there is none.
+    ///
+    /// # Errors
+    /// When it has no form in the store.
+    pub fn starting(&self, batch: Batch, new: NewSession) -> Result<(StartedSession, Batch), StoreError> {
         let now = self.clock.now();
         let session = Session {
             sid: self.new_sid(),
@@ -135,11 +147,8 @@ impl Sessions {
             parties: Vec::new(),
         };
         let cookie = Secret::new(self.entropy.token::<32>());
-        let batch = self.put(Batch::new(), (&session, &cookie.hash()), Condition::Absent)?;
-        match self.store.commit(batch).await? {
-            Committed::Applied => Ok(StartedSession { session, cookie }),
-            Committed::Conflict => Err(StoreError::Invalid("a new session's identifier was there already")),
-        }
+        let batch = self.put(batch, (&session, &cookie.hash()), Condition::Absent)?;
+        Ok((StartedSession { session, cookie }, batch))
     }
 
     /// The session whose cookie holds `cookie`, if it has not ended. It counts as used.
@@ -220,21 +229,37 @@ impl Sessions {
         cookie: &Secret,
         authentication: Authentication,
     ) -> Result<Option<StartedSession>, StoreError> {
-        let old = cookie.hash();
         for _ in 0..ATTEMPTS {
-            let Some(Record { version, value: mut session, .. }) = self.row(&old).await? else {
-                return Ok(None);
-            };
-            session.authentication = authentication.clone();
-            session.last_seen = self.clock.now();
-            let cookie = Secret::new(self.entropy.token::<32>());
-            let batch = Batch::new().delete(SESSIONS.table(), key(&old), Condition::VersionIs(version));
-            let batch = self.put(batch, (&session, &cookie.hash()), Condition::Absent)?;
+            let renewing = self.renewing(Batch::new(), cookie, authentication.clone()).await?;
+            let Some((renewed, batch)) = renewing else { return Ok(None) };
             if self.store.commit(batch).await? == Committed::Applied {
-                return Ok(Some(StartedSession { session, cookie }));
+                return Ok(Some(renewed));
             }
         }
         Err(contended())
+    }
+
+    /// What [`Self::reauthenticate`] comes to, and the same batch, with which it does. `None` if the session has ended;
+    /// the batch does not apply if it ends or changes before that.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn renewing(
+        &self,
+        batch: Batch,
+        cookie: &Secret,
+        authentication: Authentication,
+    ) -> Result<Option<(StartedSession, Batch)>, StoreError> {
+        let old = cookie.hash();
+        let Some(Record { version, value: mut session, .. }) = self.row(&old).await? else {
+            return Ok(None);
+        };
+        session.authentication = authentication;
+        session.last_seen = self.clock.now();
+        let cookie = Secret::new(self.entropy.token::<32>());
+        let batch = batch.delete(SESSIONS.table(), key(&old), Condition::VersionIs(version));
+        let batch = self.put(batch, (&session, &cookie.hash()), Condition::Absent)?;
+        Ok(Some((StartedSession { session, cookie }, batch)))
     }
 
     /// The sessions of `user` that have not ended, in no particular order.

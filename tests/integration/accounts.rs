@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 use signet::oauth::{ClientId, Resource, Scope, Secret, Subject, UserId};
-use signet::protocol::users::{sign_in, sign_in_anew};
+use signet::protocol::users::{Entry, sign_in};
 use signet::users::{Account, Authentication, NewSession};
 
 use crate::test_app::{ISSUER, RESOURCE, TestApp, bearer};
@@ -119,7 +119,8 @@ async fn a_new_password_disabling_and_deleting_end_all_that_the_person_is_signed
         let services = &app.app.state.services;
         let id = alice(&app).await;
         let account = authenticate(&app, "alice@example.com", PASSWORD).await.unwrap();
-        let started = sign_in(services, &account, session(&id, app.now())).await.unwrap().unwrap();
+        let started =
+            sign_in(services, &account, Entry::New(session(&id, app.now()))).await.unwrap().unwrap();
         let shop = ClientId::parse("shop").unwrap();
         let scope = Scope::parse("read").unwrap();
         let registered = signet::clock::Clock::now(app.clock.as_ref());
@@ -141,16 +142,16 @@ async fn a_new_password_disabling_and_deleting_end_all_that_the_person_is_signed
         assert_eq!(services.consents.of_user(&id).await.unwrap().is_empty(), deletes);
         // Who had proved it before, and comes only now, does not get in any more.
         let proof = session(&id, app.now());
-        assert!(sign_in(services, &account, proof.clone()).await.unwrap().is_none());
+        assert!(sign_in(services, &account, Entry::New(proof.clone())).await.unwrap().is_none());
         let meanwhile = services.sessions.start(proof.clone()).await.unwrap();
-        let anew = sign_in_anew(services, &account, &meanwhile.cookie, proof.authentication).await;
-        assert!(anew.unwrap().is_none());
-        assert_eq!(services.sessions.of_user(&id).await.unwrap(), []);
+        let anew = Entry::Anew(meanwhile.cookie, proof.authentication);
+        assert!(sign_in(services, &account, anew).await.unwrap().is_none());
+        assert_eq!(services.sessions.of_user(&id).await.unwrap(), [meanwhile.session], "none but this one");
         assert_eq!(authenticate(&app, "alice@example.com", PASSWORD).await, None);
         let anew = authenticate(&app, "alice@example.com", "another long password").await;
         assert_eq!(anew.is_some(), may_sign_in);
         if let Some(anew) = anew {
-            assert!(sign_in(services, &anew, session(&id, app.now())).await.unwrap().is_some());
+            assert!(sign_in(services, &anew, Entry::New(session(&id, app.now()))).await.unwrap().is_some());
         }
         // All of it survives a restart.
         let app = app.restart(|_| {}).await;
@@ -166,10 +167,11 @@ async fn a_password_that_is_refused_signs_nobody_out() {
     let services = &app.app.state.services;
     let id = alice(&app).await;
     let account = authenticate(&app, "alice@example.com", PASSWORD).await.unwrap();
-    let started = sign_in(services, &account, session(&id, app.now())).await.unwrap().unwrap();
+    let started = sign_in(services, &account, Entry::New(session(&id, app.now()))).await.unwrap().unwrap();
     let weak = Some(json!({ "password": "password1" }));
     app.administer(Method::PATCH, &format!("/admin/users/{id}"), weak).await.refused(400, "invalid_request");
-    let renewed = sign_in_anew(services, &account, &started.cookie, started.session.authentication).await;
+    let anew = Entry::Anew(started.cookie, started.session.authentication);
+    let renewed = sign_in(services, &account, anew).await;
     let renewed = renewed.unwrap().expect("nothing has ended");
     assert!(services.sessions.find(&renewed.cookie).await.unwrap().is_some());
 }
@@ -180,7 +182,7 @@ async fn sessions_and_second_factors_survive_a_restart() {
     let services = &app.app.state.services;
     let id = alice(&app).await;
     let account = services.accounts.find(&id).await.unwrap().unwrap();
-    let started = sign_in(services, &account, session(&id, app.now())).await.unwrap().unwrap();
+    let started = sign_in(services, &account, Entry::New(session(&id, app.now()))).await.unwrap().unwrap();
     let waiting = services.second_factors.enroll(&id, "alice@example.com").await.unwrap();
     let app = app.restart(|_| {}).await;
     let services = &app.app.state.services;

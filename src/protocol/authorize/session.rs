@@ -3,7 +3,8 @@ use super::goal::Goal;
 use super::sign_in::SignedIn;
 use super::step::{Browser, Present};
 use crate::audit::{Actor, Event, EventKind};
-use crate::protocol::{ProtocolError, Services, users};
+use crate::protocol::users::{self, Entry};
+use crate::protocol::{ProtocolError, Services};
 use crate::users::{Account, Authentication, NewSession};
 
 /// Lets somebody in who has proved who they are by `amr` (RFC 8176). The session's cookie is always a new one, so
@@ -15,39 +16,44 @@ pub(super) async fn start(
     (account, amr): (&Account, &[&str]),
     browser: &Browser,
 ) -> Result<SignedIn, Interrupted> {
-    let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()));
-    services.audit.record(event).await.map_err(ProtocolError::from)?;
     let authentication = Authentication {
         auth_time: services.clock.numeric_date(),
         amr: amr.iter().map(|&method| method.to_owned()).collect(),
         acr: None,
     };
     let before = Present::find(services, browser.session.as_ref()).await?;
-    let renewed = match &before {
-        Some(before) if before.account.id == account.id => {
-            users::sign_in_anew(services, account, &before.cookie, authentication.clone())
-                .await
-                .map_err(ProtocolError::from)?
+    if let Some(other) = before.as_ref().filter(|before| before.account.id != account.id) {
+        let ended = services.sessions.end(&other.account.id, &other.session.sid).await;
+        ended.map_err(ProtocolError::from)?;
+    }
+    let own = before.filter(|before| before.account.id == account.id);
+    let (user_agent, address) = (browser.user_agent.clone(), Some(browser.address.ip()));
+    let new = NewSession { user: account.id.clone(), authentication, user_agent, address };
+    let device = browser.device_id();
+    let entering = async {
+        if let Some(own) = own {
+            let anew = Entry::Anew(own.cookie, new.authentication.clone());
+            let renewed = users::sign_in_from(services, account, anew, device.as_ref()).await?;
+            if renewed.is_some() {
+                return Ok(renewed);
+            }
         }
-        Some(before) => {
-            let ended = services.sessions.end(&before.account.id, &before.session.sid).await;
-            ended.map_err(ProtocolError::from)?;
-            None
-        }
-        None => None,
+        users::sign_in_from(services, account, Entry::New(new), device.as_ref()).await
     };
-    let started = if renewed.is_some() {
-        renewed
-    } else {
-        let (user_agent, address) = (browser.user_agent.clone(), Some(browser.address.ip()));
-        let new = NewSession { user: account.id.clone(), authentication, user_agent, address };
-        users::sign_in(services, account, new).await.map_err(ProtocolError::from)?
-    };
-    let Some(started) = started else { return Err(Interrupted::stale(goal.location(services))) };
-    let device = services.login_throttle.succeeded(&account.id, browser.device_id().as_ref()).await;
+    // Both at once, for neither lets anybody in before the cookie is given out.
+    let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()));
+    let (recorded, entered) = tokio::join!(services.audit.record(event), entering);
+    let entered = entered.map_err(ProtocolError::from)?;
+    let Some((started, device)) = entered else { return Err(Interrupted::stale(goal.location(services))) };
+    if let Err(unrecorded) = recorded {
+        // Nobody has its cookie; it must not stand among the person's sessions either.
+        let ended = services.sessions.end(&account.id, &started.session.sid).await;
+        ended.map_err(ProtocolError::from)?;
+        return Err(ProtocolError::from(unrecorded).into());
+    }
     Ok(SignedIn::Done {
         location: goal.signed_in(services),
         session: Some(started.cookie),
-        device: Some(device.map_err(ProtocolError::from)?),
+        device: Some(device),
     })
 }

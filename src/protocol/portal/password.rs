@@ -1,7 +1,8 @@
 use super::change_own;
 use crate::oauth::Secret;
 use crate::protocol::authorize::{Browser, Present, Problem, check_password};
-use crate::protocol::{ProtocolError, Services, users};
+use crate::protocol::users::{self, Entry};
+use crate::protocol::{ProtocolError, Services};
 use crate::users::{AccountChange, NewSession};
 
 /// What came of a new password.
@@ -37,7 +38,7 @@ pub async fn change_password(
         user_agent: browser.user_agent.clone(),
         address: Some(browser.address.ip()),
     };
-    match users::sign_in(services, &changed, new).await? {
+    match users::sign_in(services, &changed, Entry::New(new)).await? {
         Some(started) => Ok(PasswordChange::Done(started.cookie)),
         // Disabled, or the password changed once more, in the meantime.
         None => Ok(PasswordChange::Unproved(Problem::Wrong)),

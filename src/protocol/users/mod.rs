@@ -17,7 +17,7 @@ use crate::users::{Account, AccountChange, ApiKeyOwner, NewAccount, Page};
 
 pub use admit::admit;
 pub use request::{NewUser, PageRequest, UserChange};
-pub use sign_in::{sign_in, sign_in_anew, sign_out_everywhere};
+pub use sign_in::{Entry, sign_in, sign_in_from, sign_out_everywhere};
 pub use view::{UserView, optional_rfc3339, rfc3339};
 
 /// Who changes accounts, and how far.

@@ -1,54 +1,83 @@
 use crate::oauth::{Secret, Subject, UserId};
 use crate::protocol::{ProtocolError, Services};
-use crate::store::StoreError;
+use crate::store::{Batch, Committed, StoreError};
 use crate::tokens::Whole;
-use crate::users::{Account, Authentication, NewSession, Session, StartedSession};
+use crate::users::{Account, Authentication, DeviceCookie, DeviceId, NewSession, Session, StartedSession};
 
-/// Starts a session for somebody who has proved to be the person of `account`. `None` if all that the person was
-/// signed in to was ended since `account` was read: by a new password, or by disabling or deleting it. Whether a second
-/// factor was asked for is not looked at.
+/// How often a sign-in is tried again because something that it depends on was changed.
+const ATTEMPTS: usize = 16;
+
+/// What a sign-in is to come to.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A new session.
+    New(NewSession),
+    /// The session that this cookie opens goes on with another cookie, for the person has proved it anew. It must be theirs.
+    Anew(Secret, Authentication),
+}
+
+/// Lets somebody in who has proved to be the person of `account`. `None` if all that the person was signed in to was ended
+/// since `account` was read: by a new password, or by disabling or deleting it; and if the session that was to go on has
+/// ended. Whether a second factor was asked for is not looked at.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn sign_in(
     services: &Services,
     account: &Account,
-    new: NewSession,
+    entry: Entry,
 ) -> Result<Option<StartedSession>, StoreError> {
-    let started = services.sessions.start(new).await?;
-    unless_ended(services, account, started).await
+    committed(services, async || entering(services, account, &entry).await).await
 }
 
-/// The same for somebody who is signed in by `cookie` already and has proved it anew: the session goes on with another
-/// cookie. `None` also if it has ended.
+/// The same; and in the same commit the tries of strangers are forgotten, and the device is known from now on. Send it its
+/// cookie.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn sign_in_anew(
+pub async fn sign_in_from(
     services: &Services,
     account: &Account,
-    cookie: &Secret,
-    authentication: Authentication,
-) -> Result<Option<StartedSession>, StoreError> {
-    match services.sessions.reauthenticate(cookie, authentication).await? {
-        Some(started) => unless_ended(services, account, started).await,
-        None => Ok(None),
-    }
+    entry: Entry,
+    device: Option<&DeviceId>,
+) -> Result<Option<(StartedSession, DeviceCookie)>, StoreError> {
+    let drafted = async || {
+        let Some((started, batch)) = entering(services, account, &entry).await? else { return Ok(None) };
+        let (cookie, batch) = services.login_throttle.forgiving(batch, &account.id, device).await?;
+        Ok(Some(((started, cookie), batch)))
+    };
+    committed(services, drafted).await
 }
 
-async fn unless_ended(
+/// The session, and the batch with which it begins or goes on. That depends on the account's row: whoever ends all
+/// sessions after changing it finds this one among them, or has kept it from beginning.
+async fn entering(
     services: &Services,
     account: &Account,
-    started: StartedSession,
-) -> Result<Option<StartedSession>, StoreError> {
-    // Read after the session is there: whoever ends all sessions later finds it among them.
-    let now = services.accounts.find(&account.id).await?;
-    let unchanged = |now: &Account| !now.disabled && now.sign_in_generation == account.sign_in_generation;
-    if started.session.user == account.id && now.as_ref().is_some_and(unchanged) {
-        return Ok(Some(started));
+    entry: &Entry,
+) -> Result<Option<(StartedSession, Batch)>, StoreError> {
+    let Some(batch) = services.accounts.unchanged(Batch::new(), account).await? else { return Ok(None) };
+    let drafted = match entry.clone() {
+        Entry::New(new) => Some(services.sessions.starting(batch, new)?),
+        Entry::Anew(cookie, authentication) => {
+            services.sessions.renewing(batch, &cookie, authentication).await?
+        }
+    };
+    Ok(drafted.filter(|(started, _)| started.session.user == account.id))
+}
+
+/// Commits what `draft` says, drafted anew as long as something that it depends on is changed before.
+async fn committed<T>(
+    services: &Services,
+    draft: impl AsyncFn() -> Result<Option<(T, Batch)>, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    for _ in 0..ATTEMPTS {
+        let Some((drafted, batch)) = draft().await? else { return Ok(None) };
+        if services.store.commit(batch).await? == Committed::Applied {
+            return Ok(Some(drafted));
+        }
     }
-    services.sessions.end(&started.session.user, &started.session.sid).await?;
-    Ok(None)
+    Err(StoreError::Unavailable("what a sign-in depends on is changed all the time".into()))
 }
 
 /// Ends every session of `user`, and every token and grant that was made for them up to now. Answers with the sessions,

@@ -80,12 +80,16 @@ impl Ground {
         self.clock.clone()
     }
 
+    fn sources(&self) -> (SharedClock, SharedEntropy) {
+        (self.clock(), self.entropy.clone())
+    }
+
     fn accounts(&self) -> Accounts {
         self.accounts_at(HashingCost::LEAST)
     }
 
     fn accounts_at(&self, cost: HashingCost) -> Accounts {
-        let hasher = PasswordHasher::new(cost, 2, self.entropy.clone());
+        let hasher = PasswordHasher::new(cost, 2, self.sources());
         Accounts::new(self.store.clone(), self.clock(), self.entropy.clone(), hasher)
     }
 

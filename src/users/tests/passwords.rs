@@ -24,7 +24,7 @@ async fn a_hash_of_the_reference_implementation_is_understood() {
     let text =
         "$argon2id$v=19$m=64,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$8u4GHYdi77qnKvdgq27SV+dAQ7Zg3RLLBwKBWYDkxuI";
     let hash = PasswordHash::try_from(text.to_owned()).unwrap();
-    let hasher = PasswordHasher::new(HashingCost::LEAST, 1, Ground::new().entropy);
+    let hasher = PasswordHasher::new(HashingCost::LEAST, 1, Ground::new().sources());
     for (password, matches) in
         [("correct horse battery", true), ("correct horse batterz", false), ("", false)]
     {
@@ -43,7 +43,7 @@ async fn every_way_of_not_signing_in_goes_through_the_hasher() {
     accounts.register(new_account("alice")).await.unwrap();
     accounts.register(NewAccount { password: None, ..new_account("none") }).await.unwrap();
     // Without a permit and without a place to wait, whoever comes to the hasher is sent away.
-    let hasher = PasswordHasher::new(HashingCost::LEAST, 0, ground.entropy.clone());
+    let hasher = PasswordHasher::new(HashingCost::LEAST, 0, ground.sources());
     let full = Accounts::new(ground.store.clone(), ground.clock(), ground.entropy.clone(), hasher);
     for name in
         ["alice@example.com", "disabled@example.com", "none@example.com", "nobody@example.com", "nobody", ""]

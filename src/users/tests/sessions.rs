@@ -144,3 +144,46 @@ async fn what_is_ended_stays_so_though_it_is_used_or_renewed_at_the_same_time() 
         }
     }
 }
+
+#[tokio::test]
+async fn no_session_begins_after_the_account_was_changed_however_close() {
+    for head_start in 0..12 {
+        let ground = Ground::new();
+        let (accounts, sessions) = (ground.accounts(), ground.sessions());
+        let alice = accounts.register(new_account("alice")).await.unwrap();
+        let entering = async {
+            for _ in 0..head_start {
+                tokio::task::yield_now().await;
+            }
+            let batch = accounts.unchanged(Batch::new(), &alice).await.unwrap()?;
+            let (_, batch) = sessions.starting(batch, new_session(alice.id.clone())).unwrap();
+            Some(ground.store.commit(batch).await.unwrap())
+        };
+        let changing = async {
+            let change = AccountChange { disabled: Some(true), ..AccountChange::default() };
+            accounts.update(&alice.id, &change).await.unwrap();
+            sessions.end_all(&alice.id).await.unwrap()
+        };
+        let (entered, ended) = tokio::join!(entering, changing);
+        assert_eq!(sessions.of_user(&alice.id).await.unwrap(), [], "{head_start}: {entered:?} {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_depends_on_the_account_as_it_was_when_the_password_was_right() {
+    let ground = Ground::new();
+    let accounts = ground.accounts();
+    let alice = accounts.register(new_account("alice")).await.unwrap();
+    let drafted = async || accounts.unchanged(Batch::new(), &alice).await.unwrap();
+    let before = drafted().await.unwrap();
+    let renamed = AccountChange { name: Some("Al".to_owned()), ..AccountChange::default() };
+    accounts.update(&alice.id, &renamed).await.unwrap();
+    assert_eq!(ground.store.commit(before).await.unwrap(), Committed::Conflict);
+    let before = drafted().await.expect("a new name ends nothing");
+    assert_eq!(ground.store.commit(before.clone()).await.unwrap(), Committed::Applied);
+    accounts.set_password(&alice.id, &secret("another long password")).await.unwrap();
+    assert_eq!(ground.store.commit(before).await.unwrap(), Committed::Conflict);
+    assert!(drafted().await.is_none());
+    accounts.delete(&alice.id).await.unwrap();
+    assert!(drafted().await.is_none());
+}

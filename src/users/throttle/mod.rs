@@ -119,7 +119,7 @@ impl LoginThrottle {
                 return Ok(Some(Err(ThrottleError::TooMany { retry_after })));
             }
             let condition = Condition::VersionIs(record.version);
-            if self.put_device(Batch::new(), id, condition, (&device, record.expires_at)).await? {
+            if self.put_device(id, condition, (&device, record.expires_at)).await? {
                 return Ok(Some(Ok(())));
             }
         }
@@ -152,30 +152,47 @@ impl LoginThrottle {
         user: &UserId,
         device: Option<&DeviceId>,
     ) -> Result<DeviceCookie, StoreError> {
-        let account = account_key(user);
         for _ in 0..RETRIES {
-            let expires_at = Some(self.clock.now() + device::REMEMBERED);
-            let mut batch = Counts::forget(Batch::new(), user);
-            let new = || DeviceId::new(self.entropy.as_ref());
-            let (id, condition, mut device) = match self.known(device).await? {
-                None => (new(), Condition::Absent, Device::default()),
-                Some((id, record)) if record.value.knows(&account) => {
-                    (id.clone(), Condition::VersionIs(record.version), record.value)
-                }
-                // Known, but not for this account: whoever brought the cookie to this browser must not come to know
-                // the account by it.
-                Some((old, record)) => {
-                    let condition = Condition::VersionIs(record.version);
-                    batch = batch.delete(DEVICES.table(), old.key(), condition);
-                    (new(), Condition::Absent, record.value)
-                }
-            };
-            device.forgive(account);
-            if self.put_device(batch, &id, condition, (&device, expires_at)).await? {
-                return Ok(id.into_cookie());
+            let (cookie, batch) = self.forgiving(Batch::new(), user, device).await?;
+            if self.store.commit(batch).await? == Committed::Applied {
+                return Ok(cookie);
             }
         }
         Err(StoreError::Unavailable("the device's record is changed all the time".into()))
+    }
+
+    /// The cookie of [`Self::succeeded`], and the same batch, with which the device is known by it. It does not apply if the
+    /// device's record changes before that.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn forgiving(
+        &self,
+        batch: Batch,
+        user: &UserId,
+        device: Option<&DeviceId>,
+    ) -> Result<(DeviceCookie, Batch), StoreError> {
+        let account = account_key(user);
+        let expires_at = Some(self.clock.now() + device::REMEMBERED);
+        let mut batch = Counts::forget(batch, user);
+        let new = || DeviceId::new(self.entropy.as_ref());
+        let (id, condition, mut device) = match self.known(device).await? {
+            None => (new(), Condition::Absent, Device::default()),
+            Some((id, record)) if record.value.knows(&account) => {
+                (id.clone(), Condition::VersionIs(record.version), record.value)
+            }
+            // Known, but not for this account: whoever brought the cookie to this browser must not come to know
+            // the account by it.
+            Some((old, record)) => {
+                let condition = Condition::VersionIs(record.version);
+                batch = batch.delete(DEVICES.table(), old.key(), condition);
+                (new(), Condition::Absent, record.value)
+            }
+        };
+        device.forgive(account);
+        let put = DEVICES.encode(&device, expires_at)?;
+        let batch = batch.put(DEVICES.table(), id.key().to_vec(), condition, put);
+        Ok((id.into_cookie(), batch))
     }
 
     async fn known<'d>(
@@ -199,7 +216,7 @@ impl LoginThrottle {
                 if let Some(tries) = device.tries_mut(&account_key(user)) {
                     tries.give_back();
                     let condition = Condition::VersionIs(record.version);
-                    if self.put_device(Batch::new(), id, condition, (&device, record.expires_at)).await? {
+                    if self.put_device(id, condition, (&device, record.expires_at)).await? {
                         return Ok(());
                     }
                     continue;
@@ -229,13 +246,12 @@ impl LoginThrottle {
 
     async fn put_device(
         &self,
-        batch: Batch,
         id: &DeviceId,
         condition: Condition,
         (device, expires_at): (&Device, Option<DateTime<Utc>>),
     ) -> Result<bool, StoreError> {
         let put = DEVICES.encode(device, expires_at)?;
-        let batch = batch.put(DEVICES.table(), id.key().to_vec(), condition, put);
+        let batch = Batch::new().put(DEVICES.table(), id.key().to_vec(), condition, put);
         Ok(self.store.commit(batch).await? == Committed::Applied)
     }
 }

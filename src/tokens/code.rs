@@ -122,17 +122,27 @@ impl Codes {
     /// # Errors
     /// When the store fails.
     pub async fn issue(&self, new: NewCode) -> Result<Secret, StoreError> {
+        let (code, batch) = self.issuing(Batch::new(), new)?;
+        match self.store.commit(batch).await? {
+            Committed::Applied => Ok(code),
+            Committed::Conflict => Err(StoreError::Invalid("a new code was there already")),
+        }
+    }
+
+    /// A code, and the same batch, with which it is issued: until that is applied nobody can redeem it. Checks as little as
+    /// [`Self::issue`].
+    ///
+    /// # Errors
+    /// When it has no form in the store.
+    pub fn issuing(&self, batch: Batch, new: NewCode) -> Result<(Secret, Batch), StoreError> {
         let code = Secret::new(self.entropy.token::<32>());
         let NewCode { grant, redirect_uri, code_challenge } = new;
         let binding = Binding { client_id: grant.client_id.clone(), redirect_uri, code_challenge };
         let record = CodeRecord { binding, state: State::Fresh { grant: Box::new(grant) } };
         let end = date(self.clock.numeric_date() + self.lifetime);
         let put = CODES.encode(&record, Some(end))?;
-        let batch = Batch::new().put(CODES.table(), String::from(code.hash()), Condition::Absent, put);
-        match self.store.commit(batch).await? {
-            Committed::Applied => Ok(code),
-            Committed::Conflict => Err(StoreError::Invalid("a new code was there already")),
-        }
+        let batch = batch.put(CODES.table(), String::from(code.hash()), Condition::Absent, put);
+        Ok((code, batch))
     }
 
     /// The code, if it has not ended and is presented with all that it is bound to. Changes nothing: whoever has a

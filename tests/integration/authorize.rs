@@ -177,8 +177,8 @@ async fn prompt_login_asks_for_the_password_once_more_and_only_once() {
         app.pass(std::time::Duration::from_secs(5)).await;
         let page = browser.get(&app, &request(&[parameters])).await;
         assert!(text(&page).contains("name=\"password\""), "{parameters:?}");
-        let next = location(&browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await);
-        assert!(parameter(&browser.get(&app, &next).await, "code").is_some(), "{parameters:?}");
+        let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+        assert!(parameter(&answer, "code").is_some(), "{parameters:?}");
     }
     assert_ne!(browser.cookies.get("signet-session").cloned(), before);
     for harmless in [("force_login", "False"), ("state", "None"), ("lang", "None"), ("max_age", "1000")] {
@@ -277,8 +277,31 @@ async fn consent_is_implied_only_where_an_administrator_says_so() {
     register(&app, Registration { consent: ConsentRule::Implied, ..shop() }).await;
     let mut browser = Browser::default();
     let page = browser.get(&app, &request(&[])).await;
-    let next = location(&browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await);
-    assert!(parameter(&browser.get(&app, &next).await, "code").is_some());
+    let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert!(parameter(&answer, "code").is_some());
+}
+
+#[actix_web::test]
+async fn whoever_signs_in_is_sent_to_the_client_at_once_only_where_nothing_is_left_to_ask() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    register(&app, Registration { consent: ConsentRule::Implied, ..shop() }).await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    let before = app.app.state.services.store.flushes();
+    let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert!(location(&answer).starts_with(CALLBACK) && browser.cookies.contains_key("signet-session"));
+    assert_eq!(app.app.state.services.store.flushes() - before, 2, "the try, and all that it comes to");
+    // A page is never the answer to a password.
+    let page = browser.get(&app, &request(&[("prompt", "login"), ("response_mode", "form_post")])).await;
+    let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert!(location(&answer).starts_with(ISSUER));
+    assert!(text(&browser.go_on(&app, answer).await).contains("name=\"code\""));
+    // What was asked for with `prompt=consent` is shown, though nobody would have to be asked.
+    let page = browser.get(&app, &request(&[("prompt", "login consent")])).await;
+    let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert!(location(&answer).starts_with(ISSUER));
+    assert!(text(&browser.go_on(&app, answer).await).contains("name=\"decision\""));
 }
 
 #[actix_web::test]

@@ -10,8 +10,9 @@ use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::{Client, ConsentRule};
 use crate::oauth::{ErrorCode, Resource, Scope, Subject, UserId};
 use crate::protocol::{Params, ProtocolError, Services};
+use crate::store::StoreError;
 use crate::tokens::{Grant, NewCode};
-use crate::users::Account;
+use crate::users::{Account, Consent, Session};
 
 /// The question whether a client may.
 #[derive(Debug)]
@@ -51,13 +52,9 @@ pub(super) async fn next(
     request: AuthorizationRequest,
     present: &Present,
 ) -> Result<Step, ProtocolError> {
-    let client = &request.client;
     let user = &present.account.id;
-    let earlier = services.consents.granted(user, &client.client_id, client.created_at).await?;
-    let is_covered =
-        earlier.as_ref().is_some_and(|earlier| earlier.covers(&request.resources, &request.scope));
-    let is_known = is_covered || client.consent == ConsentRule::Implied;
-    if is_known && !request.prompt.wants_consent() && !request.is_unproven() {
+    let earlier = earlier(services, &request, user).await?;
+    if needs_no_question(&request, earlier.as_ref()) {
         return Ok(Step::Reply(Box::new(issue(services, &request, present).await?)));
     }
     if request.prompt == Prompt::None {
@@ -77,6 +74,30 @@ pub(super) async fn next(
         asked: new,
         granted,
     })))
+}
+
+/// Whether the client of `request` may be answered without asking `user`.
+pub(super) async fn is_known(
+    services: &Services,
+    request: &AuthorizationRequest,
+    user: &UserId,
+) -> Result<bool, StoreError> {
+    Ok(needs_no_question(request, earlier(services, request, user).await?.as_ref()))
+}
+
+async fn earlier(
+    services: &Services,
+    request: &AuthorizationRequest,
+    user: &UserId,
+) -> Result<Option<Consent>, StoreError> {
+    let client = &request.client;
+    services.consents.granted(user, &client.client_id, client.created_at).await
+}
+
+fn needs_no_question(request: &AuthorizationRequest, earlier: Option<&Consent>) -> bool {
+    let is_covered = earlier.is_some_and(|earlier| earlier.covers(&request.resources, &request.scope));
+    let is_known = is_covered || request.client.consent == ConsentRule::Implied;
+    is_known && !request.prompt.wants_consent() && !request.is_unproven()
 }
 
 /// What the person's answer comes to: a code for the client, or `access_denied`. The form must be from the session
@@ -138,10 +159,15 @@ async fn issue(
     request: &AuthorizationRequest,
     present: &Present,
 ) -> Result<Reply, ProtocolError> {
-    let session = &present.session;
+    let code = services.codes.issue(code_for(services, request, &present.session)).await?;
+    Ok(request.reply_to.code(&code))
+}
+
+/// The code that a client gets for what was asked for in a session.
+pub(super) fn code_for(services: &Services, request: &AuthorizationRequest, session: &Session) -> NewCode {
     let grant = Grant {
         client_id: request.client.client_id.clone(),
-        subject: Subject::from(&present.account.id),
+        subject: Subject::from(&session.user),
         scope: request.scope.clone(),
         resources: request.resources.clone(),
         sid: Some(session.sid.clone()),
@@ -153,7 +179,5 @@ async fn issue(
         granted_at: services.clock.numeric_date(),
     };
     let redirect_uri = request.redirect_uri.clone();
-    let code_challenge = request.code_challenge.clone();
-    let code = services.codes.issue(NewCode { grant, redirect_uri, code_challenge }).await?;
-    Ok(request.reply_to.code(&code))
+    NewCode { grant, redirect_uri, code_challenge: request.code_challenge.clone() }
 }

@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::request::{AuthorizationRequest, Refused};
 use super::step::Asked;
+use super::{ResponseMode, consent};
 use crate::clients::Client;
-use crate::protocol::Services;
+use crate::oauth::Subject;
+use crate::protocol::{ProtocolError, Services};
+use crate::users::Account;
 
 /// What somebody signs in for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +51,23 @@ impl Goal {
             Self::Request(asked) => Ok(Some(Requester::of(&asked.read(services)?))),
             Self::Page(_) => Ok(None),
         }
+    }
+
+    /// The request of a client that may be answered as soon as the person of `account` has signed in, for there is nothing left
+    /// to ask, to refuse or to show: what answers a password must not be a page, which could be loaded anew with it.
+    pub(super) async fn answerable(
+        &self,
+        services: &Services,
+        account: &Account,
+    ) -> Result<Option<AuthorizationRequest>, ProtocolError> {
+        let Self::Request(asked) = self else { return Ok(None) };
+        let Ok(request) = asked.read(services) else { return Ok(None) };
+        let is_meant = request.subject.as_ref().is_none_or(|meant| *meant == Subject::from(&account.id));
+        let is_answerable = is_meant
+            && request.reply_to.response_mode == ResponseMode::Query
+            && request.is_welcome(services).await.is_ok()
+            && consent::is_known(services, &request, &account.id).await?;
+        Ok(is_answerable.then_some(request))
     }
 
     /// Where it can be begun anew.

@@ -1,15 +1,16 @@
-use super::Interrupted;
 use super::goal::Goal;
 use super::sign_in::SignedIn;
 use super::step::{Browser, Present};
+use super::{Interrupted, consent};
 use crate::audit::{Actor, Event, EventKind};
 use crate::protocol::users::{self, Entry};
 use crate::protocol::{ProtocolError, Services};
-use crate::users::{Account, Authentication, NewSession};
+use crate::users::{Account, Authentication, NewSession, Session};
 
 /// Lets somebody in who has proved who they are by `amr` (RFC 8176). The session's cookie is always a new one, so
 /// that one which was planted before is worth nothing; whoever was signed in by this browser is signed out. Nobody gets
-/// in whose password was changed, or whose account was disabled, since `account` was read.
+/// in whose password was changed, or whose account was disabled, since `account` was read. All that it comes to is one
+/// commit, with the client's code where nobody has to be asked anything more.
 pub(super) async fn start(
     services: &Services,
     goal: &Goal,
@@ -30,30 +31,38 @@ pub(super) async fn start(
     let (user_agent, address) = (browser.user_agent.clone(), Some(browser.address.ip()));
     let new = NewSession { user: account.id.clone(), authentication, user_agent, address };
     let device = browser.device_id();
+    let request = goal.answerable(services, account).await?;
+    let code = |session: &Session, batch| match &request {
+        Some(request) => {
+            let (code, batch) =
+                services.codes.issuing(batch, consent::code_for(services, request, session))?;
+            Ok((Some(request.reply_to.code(&code).location()), batch))
+        }
+        None => Ok((None, batch)),
+    };
     let entering = async {
         if let Some(own) = own {
             let anew = Entry::Anew(own.cookie, new.authentication.clone());
-            let renewed = users::sign_in_from(services, account, anew, device.as_ref()).await?;
+            let renewed = users::sign_in_from(services, (account, anew), device.as_ref(), code).await?;
             if renewed.is_some() {
                 return Ok(renewed);
             }
         }
-        users::sign_in_from(services, account, Entry::New(new), device.as_ref()).await
+        users::sign_in_from(services, (account, Entry::New(new)), device.as_ref(), code).await
     };
     // Both at once, for neither lets anybody in before the cookie is given out.
     let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()));
     let (recorded, entered) = tokio::join!(services.audit.record(event), entering);
     let entered = entered.map_err(ProtocolError::from)?;
-    let Some((started, device)) = entered else { return Err(Interrupted::stale(goal.location(services))) };
+    let Some((started, device, reply)) = entered else {
+        return Err(Interrupted::stale(goal.location(services)));
+    };
     if let Err(unrecorded) = recorded {
         // Nobody has its cookie; it must not stand among the person's sessions either.
         let ended = services.sessions.end(&account.id, &started.session.sid).await;
         ended.map_err(ProtocolError::from)?;
         return Err(ProtocolError::from(unrecorded).into());
     }
-    Ok(SignedIn::Done {
-        location: goal.signed_in(services),
-        session: Some(started.cookie),
-        device: Some(device),
-    })
+    let location = reply.unwrap_or_else(|| goal.signed_in(services));
+    Ok(SignedIn::Done { location, session: Some(started.cookie), device: Some(device) })
 }

@@ -47,9 +47,9 @@ pub enum SignedIn {
     Again(Box<SignInForm>),
     /// The second factor is asked for.
     SecondFactor(Box<SecondFactorForm>),
-    /// The request goes on there.
+    /// They are signed in.
     Done {
-        /// Where.
+        /// Where it goes on: at this service, or at the client, which then has its code.
         location: String,
         /// The cookie of the session; absent if it stays as it is.
         session: Option<Secret>,

@@ -30,21 +30,22 @@ pub async fn sign_in(
     committed(services, async || entering(services, account, &entry).await).await
 }
 
-/// The same; and in the same commit the tries of strangers are forgotten, and the device is known from now on. Send it its
-/// cookie.
+/// The same; and in the same commit the tries of strangers are forgotten, the device is known from now on, and what `also`
+/// adds for the session happens. Send the device its cookie.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn sign_in_from(
+pub async fn sign_in_from<T>(
     services: &Services,
-    account: &Account,
-    entry: Entry,
+    (account, entry): (&Account, Entry),
     device: Option<&DeviceId>,
-) -> Result<Option<(StartedSession, DeviceCookie)>, StoreError> {
+    also: impl Fn(&Session, Batch) -> Result<(T, Batch), StoreError>,
+) -> Result<Option<(StartedSession, DeviceCookie, T)>, StoreError> {
     let drafted = async || {
         let Some((started, batch)) = entering(services, account, &entry).await? else { return Ok(None) };
         let (cookie, batch) = services.login_throttle.forgiving(batch, &account.id, device).await?;
-        Ok(Some(((started, cookie), batch)))
+        let (more, batch) = also(&started.session, batch)?;
+        Ok(Some(((started, cookie, more), batch)))
     };
     committed(services, drafted).await
 }

@@ -133,7 +133,8 @@ async fn no_page_and_no_redirect_leads_elsewhere() {
         unmoved(&page);
         let members = [("state", &*state(&page)), ("username", "ada@example.com"), ("password", PASSWORD)];
         let signed_in = browser.send(&app, spoofed(form("/oauth2/sign-in", &encoded(&members)))).await;
-        assert!(location(&signed_in).starts_with(&format!("{ISSUER}/oauth2/authorize?")));
+        assert!(location(&signed_in).starts_with(&format!("{CALLBACK}?code=")));
+        assert_eq!(parameter(&signed_in, "iss").as_deref(), Some(ISSUER));
         unmoved(&signed_in);
         for cookie in signed_in.headers.get_all("set-cookie") {
             let cookie = cookie.to_str().unwrap();

@@ -8,6 +8,7 @@ use serde_json::json;
 use signet::oauth::Scope;
 use signet::tokens::Grant;
 
+use crate::browser::text;
 use crate::grants_fixture::{World, pair, register};
 use crate::resource_server_fixture::ResourceServer;
 use crate::test_app::{basic, form, part};
@@ -53,6 +54,9 @@ async fn a_retry_after_that_ends_the_family() {
     }
     world.refresh(&second).await.refused(400, "invalid_grant");
     assert!(world.app.audit_log().contains("refresh_token.reused"));
+    let metrics = text(&world.app.manage("/metrics").await);
+    assert!(metrics.contains("signet_replays_total{what=\"code\"} 0"), "{metrics}");
+    assert!(metrics.contains("signet_replays_total{what=\"refresh_token\"} 1"), "{metrics}");
 }
 
 #[actix_web::test]

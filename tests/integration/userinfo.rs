@@ -1,6 +1,7 @@
 //! Userinfo, and which scripts may ask for it.
 
 use actix_web::http::Method;
+use actix_web::http::header::HeaderName;
 use actix_web::test::TestRequest;
 use serde_json::json;
 use signet::clients::Registration;
@@ -167,7 +168,7 @@ async fn a_script_reads_why_it_was_refused_and_how_its_limit_stands() {
     for (answer, count) in [(too_many, 6), (challenged, 1)] {
         let exposed = answer.header("access-control-expose-headers").unwrap().to_lowercase();
         let exposed: Vec<&str> = exposed.split(", ").collect();
-        let names = answer.headers.keys().map(|name| name.as_str()).filter(|name| hidden(name));
+        let names = answer.headers.keys().map(HeaderName::as_str).filter(|name| hidden(name));
         assert_eq!(names.inspect(|name| assert!(exposed.contains(name), "{name}")).count(), count);
     }
     let elsewhere = form("/oauth2/token", "").insert_header(("Origin", "https://evil.example"));

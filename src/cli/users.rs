@@ -21,6 +21,8 @@ pub enum UserAct {
     Add(Map<String, Value>),
     /// These members of an account are changed.
     Change(UserId, Map<String, Value>),
+    /// The second factor of an account is removed.
+    RemoveSecondFactor(UserId),
     /// An account is removed.
     Delete(UserId),
 }
@@ -33,6 +35,7 @@ impl std::fmt::Debug for UserAct {
             Self::Show(id) => f.debug_tuple("Show").field(id).finish(),
             Self::Add(_) => f.debug_tuple("Add").finish_non_exhaustive(),
             Self::Change(id, _) => f.debug_tuple("Change").field(id).finish_non_exhaustive(),
+            Self::RemoveSecondFactor(id) => f.debug_tuple("RemoveSecondFactor").field(id).finish(),
             Self::Delete(id) => f.debug_tuple("Delete").field(id).finish(),
         }
     }
@@ -50,6 +53,7 @@ impl UserAct {
             Self::Show(id) => ("GET", one(id), None),
             Self::Add(members) => ("POST", "/admin/users".to_owned(), Some(json!(members))),
             Self::Change(id, members) => ("PATCH", one(id), Some(json!(members))),
+            Self::RemoveSecondFactor(id) => ("DELETE", format!("{}/second-factor", one(id)), None),
             Self::Delete(id) => ("DELETE", one(id), None),
         };
         // Administrators' accounts need every admin scope: whoever writes asks for all that the client holds.
@@ -78,6 +82,9 @@ impl UserAct {
             Self::Change(id, members) => {
                 value(users::change(services, admin, id.as_str(), parse(members)?).await)
             }
+            Self::RemoveSecondFactor(id) => {
+                value(users::remove_second_factor(services, admin, id.as_str()).await.map(|()| json!({})))
+            }
             Self::Delete(id) => value(users::delete(services, admin, id.as_str()).await.map(|()| json!({}))),
         }
     }
@@ -97,6 +104,7 @@ mod tests {
             (UserAct::Show(id.clone()), "GET /admin/users/user_abc123", reads),
             (UserAct::Add(members.clone()), "POST /admin/users", None),
             (UserAct::Change(id.clone(), members.clone()), "PATCH /admin/users/user_abc123", None),
+            (UserAct::RemoveSecondFactor(id.clone()), "DELETE /admin/users/user_abc123/second-factor", None),
             (UserAct::Delete(id), "DELETE /admin/users/user_abc123", None),
         ] {
             let call = act.call();

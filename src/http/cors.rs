@@ -145,8 +145,12 @@ where
     }
 }
 
+/// What a script may read of an answer's headers beside those that every script may: why it was refused, when to come
+/// back, and how its limit stands (Fetch standard, section 3.3.5).
+const READABLE: &str = "Retry-After, WWW-Authenticate, RateLimit, RateLimit-Policy, X-RateLimit-Limit, \
+                        X-RateLimit-Remaining, X-RateLimit-Reset";
+
 fn expose(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    let readable = HeaderValue::from_static("Retry-After, WWW-Authenticate");
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, readable);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READABLE));
 }

@@ -8,7 +8,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 
-use super::{State, reply};
+use super::{State, pages, reply};
 use crate::limits::{AddressPrefix, ClientAddress, Limited, Limits, Standing};
 use crate::oauth::ErrorCode;
 use crate::protocol::{Credentials, Params, ProtocolError};
@@ -64,17 +64,24 @@ pub(super) fn unauthenticated(
 /// One of the limits that go by address.
 type Which = fn(&Limits) -> &Limited<AddressPrefix>;
 
+/// How a refusal is shown: to a person as a page, to a program as JSON.
+type Shown = fn(&State, &ProtocolError) -> HttpResponse;
+
 /// The paths whose every request counts for its address.
-const PATHS: [(&str, Which); 4] = [
-    ("/oauth2/authorize", |limits| &limits.authorize_per_address),
-    ("/oauth/authorize", |limits| &limits.authorize_per_address),
-    ("/api/authorize.php", |limits| &limits.authorize_per_address),
-    ("/api/v1/apps", |limits| &limits.registration_per_address),
+const PATHS: [(&str, Which, Shown); 4] = [
+    ("/oauth2/authorize", |limits| &limits.authorize_per_address, page),
+    ("/oauth/authorize", |limits| &limits.authorize_per_address, page),
+    ("/api/authorize.php", |limits| &limits.authorize_per_address, page),
+    ("/api/v1/apps", |limits| &limits.registration_per_address, |_, error| reply::refusal(error)),
 ];
+
+fn page(state: &State, error: &ProtocolError) -> HttpResponse {
+    pages::failure(state, error, None)
+}
 
 /// Whether [`guard`] belongs before a path of the URL table.
 pub(super) fn guards(path: &str) -> bool {
-    PATHS.iter().any(|(each, _)| *each == path)
+    PATHS.iter().any(|(each, ..)| *each == path)
 }
 
 /// Refuses a request whose address has asked too often for what this path does.
@@ -82,14 +89,15 @@ pub(super) async fn guard(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let exceeded = request.app_data::<web::Data<State>>().and_then(|state| {
+    let refused = request.app_data::<web::Data<State>>().and_then(|state| {
         let pattern = request.match_pattern()?;
-        let (_, limited) = PATHS.iter().find(|(path, _)| *path == pattern)?;
-        limited(&state.services.limits).spend(&prefix(state, request.request())).err()
+        let (_, limited, shown) = PATHS.iter().find(|(path, ..)| *path == pattern)?;
+        let exceeded = limited(&state.services.limits).spend(&prefix(state, request.request())).err()?;
+        Some(shown(state, &exceeded.into()))
     });
-    match exceeded {
+    match refused {
         None => next.call(request).await,
-        Some(exceeded) => Ok(request.into_response(reply::refusal(&exceeded.into()))),
+        Some(refusal) => Ok(request.into_response(refusal)),
     }
 }
 

@@ -131,6 +131,7 @@ static TABLE: &[Served] = &[
     get("/admin/users/{id}", USERS, || web::get().to(admin::users::show)),
     patch("/admin/users/{id}", USERS, || web::patch().to(admin::users::change)),
     delete("/admin/users/{id}", USERS, || web::delete().to(admin::users::delete)),
+    delete("/admin/users/{id}/second-factor", USERS, || web::delete().to(admin::users::remove_second_factor)),
     get("/admin/api-keys", API_KEYS, || web::get().to(admin::api_keys::list)),
     post("/admin/api-keys", API_KEYS, || web::post().to(admin::api_keys::create)),
     delete("/admin/api-keys/{id}", API_KEYS, || web::delete().to(admin::api_keys::revoke)),

@@ -31,6 +31,9 @@ pub fn measure(services: &Services, metrics: &Metrics) {
     for (outcome, count) in services.logout_deliveries.outcomes() {
         metrics.logouts(outcome.as_str(), count);
     }
+    for (what, count) in services.families.replays() {
+        metrics.replays(what.as_str(), count);
+    }
     metrics.logouts_waiting.set(gauge(services.logout_deliveries.waiting()));
     metrics.store_flushes.absolute(services.store.flushes());
     metrics.audit_flushes.absolute(services.audit.flushes());

@@ -25,6 +25,7 @@ pub struct AskedToRevoke {
 enum Asked {
     Nothing,
     NotTheirs,
+    Ended,
     AccessToken(Box<AccessTokenClaims>),
     RefreshToken(Box<RefreshToken>),
 }
@@ -51,11 +52,13 @@ pub fn asked_to_revoke(
 }
 
 fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Option<Asked> {
-    if let Some(verified) = services.verified_token(token) {
-        return (verified.claims.client_id == *client_id)
-            .then(|| Asked::AccessToken(Box::new(verified.claims)));
+    if let Some(issued) = services.issued_token(token) {
+        let ended = services.has_ended(&issued);
+        return (issued.claims.client_id == *client_id)
+            .then(|| if ended { Asked::Ended } else { Asked::AccessToken(Box::new(issued.claims)) });
     }
-    let opened = services.refresh_tokens.open(token)?;
+    // One that has ended goes with its family too, of which a newer one may count.
+    let opened = services.refresh_tokens.open_ended(token)?;
     (opened.grant.client_id == *client_id).then(|| Asked::RefreshToken(Box::new(opened)))
 }
 
@@ -68,6 +71,7 @@ pub async fn revoke(services: &Services, asked: AskedToRevoke) -> Result<Revocat
     let claims = match asked.token {
         Asked::Nothing => return Ok(RevocationOutcome::NoToken),
         Asked::NotTheirs => return Ok(RevocationOutcome::NotYours),
+        Asked::Ended => return Ok(RevocationOutcome::Done),
         Asked::AccessToken(claims) => claims,
         Asked::RefreshToken(token) => return revoke_family(services, asked.client_id, &token).await,
     };

@@ -8,6 +8,12 @@ use crate::verify::{Expectations, ExpectedAudience, Verified, check};
 const LEEWAY: Duration = Duration::from_mins(1);
 
 impl Services {
+    /// The token, if this issuer signed it with a key that is still published, be it that it has ended. Checks neither
+    /// audience nor revocation nor scope.
+    pub(super) fn issued_token(&self, token: &str) -> Option<Verified> {
+        self.checked(token, ExpectedAudience::Anyone, Duration::MAX)
+    }
+
     /// The token, if this issuer signed it, it has not ended and its key is still good. Checks neither
     /// audience nor revocation nor scope.
     #[must_use]
@@ -22,10 +28,18 @@ impl Services {
     }
 
     fn verified(&self, token: &str, audience: ExpectedAudience<'_>) -> Option<Verified> {
-        let now = self.clock.numeric_date();
-        let expected = Expectations { issuer: &self.issuer, audience, leeway: LEEWAY, now };
-        let verified = check(token, &expected, &self.keys.key_set()).ok()?;
         // The leeway is for `iat` alone: here nobody's clock but our own says when a token ends.
-        (now < verified.claims.exp).then_some(verified)
+        self.checked(token, audience, LEEWAY).filter(|verified| !self.has_ended(verified))
+    }
+
+    /// Whether the token's time is over.
+    pub(super) fn has_ended(&self, token: &Verified) -> bool {
+        token.claims.exp <= self.clock.numeric_date()
+    }
+
+    fn checked(&self, token: &str, audience: ExpectedAudience<'_>, leeway: Duration) -> Option<Verified> {
+        let now = self.clock.numeric_date();
+        let expected = Expectations { issuer: &self.issuer, audience, leeway, now };
+        check(token, &expected, &self.keys.key_set()).ok()
     }
 }

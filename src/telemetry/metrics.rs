@@ -32,6 +32,7 @@ pub struct Metrics {
     keys: [Gauge; KeyPhase::ALL.len()],
     rate_limited: [Counter; POLICIES.len()],
     logouts: [Counter; LOGOUTS.len()],
+    replays: [Counter; REPLAYS.len()],
     /// Logout tokens that wait to be taken by their clients.
     pub logouts_waiting: Gauge,
     /// Revocations that were accepted.
@@ -134,6 +135,7 @@ const POLICIES: [&str; 9] = [
     "apikey",
 ];
 const LOGOUTS: [&str; 5] = ["delivered", "postponed", "refused", "given_up", "dropped"];
+const REPLAYS: [&str; 2] = ["code", "refresh_token"];
 const ERRORS: &[&str] = &[
     "invalid_request",
     "invalid_client",
@@ -184,6 +186,10 @@ impl Metrics {
                 let key = Key::from_parts("signet_backchannel_logouts_total", vec![label]);
                 recorder.register_counter(&key, &METADATA)
             }),
+            replays: REPLAYS.map(|what| {
+                let label = Label::from_static_parts("what", what);
+                recorder.register_counter(&Key::from_parts("signet_replays_total", vec![label]), &METADATA)
+            }),
             logouts_waiting: gauge("signet_backchannel_logouts_waiting"),
             revocations: counter("signet_revocations_total"),
             status_list_entries: gauge("signet_status_list_entries"),
@@ -232,6 +238,15 @@ impl Metrics {
         }
     }
 
+    /// Says how often `what` was presented again by now.
+    pub fn replays(&self, what: &str, count: u64) {
+        for (counter, each) in self.replays.iter().zip(REPLAYS) {
+            if each == what {
+                counter.absolute(count);
+            }
+        }
+    }
+
     /// Says how many keys are in `phase` now.
     pub fn keys(&self, phase: KeyPhase, count: u32) {
         for (gauge, each) in self.keys.iter().zip(KeyPhase::ALL) {
@@ -263,6 +278,7 @@ fn describe(recorder: &PrometheusRecorder) {
     for (name, help) in [
         ("signet_ratelimited_total", "Requests that went beyond a limit, by its policy."),
         ("signet_backchannel_logouts_total", "Logout tokens, by what became of them."),
+        ("signet_replays_total", "Spent codes and refresh tokens that were presented again."),
         ("signet_revocations_total", "Accepted revocations."),
         ("signet_key_rotation_failures_total", "Rotations that were due and failed."),
         ("signet_store_flushes_total", "Flushes of the store to disk."),
@@ -305,6 +321,7 @@ mod tests {
         metrics.rate_limited("apikey", 5);
         metrics.logouts("given_up", 6);
         metrics.logouts_waiting.set(8);
+        metrics.replays("refresh_token", 9);
         let text = metrics.render();
         for line in [
             "signet_http_requests_total{route=\"/oauth2/token\",status=\"200\"} 2",
@@ -315,6 +332,8 @@ mod tests {
             "signet_ratelimited_total{policy=\"apikey\"} 5",
             "signet_backchannel_logouts_total{outcome=\"given_up\"} 6",
             "signet_backchannel_logouts_waiting 8",
+            "signet_replays_total{what=\"code\"} 0",
+            "signet_replays_total{what=\"refresh_token\"} 9",
             "signet_keys{phase=\"signing\"} 2",
             "signet_keys{phase=\"retired\"} 0",
             "signet_key_next_ready 1",

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,19 +36,43 @@ pub(super) enum Family {
     Revoked,
 }
 
+/// What was presented again after it was spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// A code (RFC 6749, section 4.1.2).
+    Code,
+    /// A refresh token (RFC 9700, section 4.14.2).
+    RefreshToken,
+}
+
+impl Replayed {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Code, Self::RefreshToken];
+
+    /// Its name among the metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+}
+
 /// The families of tokens: what was issued for one code, to be revoked together.
 pub struct Families {
     store: Arc<dyn Store>,
     clock: SharedClock,
     revocations: Arc<Revocations>,
     skew: i64,
+    replays: [AtomicU64; Replayed::ALL.len()],
 }
 
 impl Families {
     /// The families in `store`; clocks differ by `skew` seconds at most.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, revocations: Arc<Revocations>, skew: i64) -> Self {
-        Self { store, clock, revocations, skew }
+        Self { store, clock, revocations, skew, replays: Default::default() }
     }
 
     pub(super) fn store(&self) -> &dyn Store {
@@ -103,6 +128,30 @@ impl Families {
             }
         }
         Err(contended())
+    }
+
+    /// Revokes a family because `what` was presented again, and counts that.
+    ///
+    /// # Errors
+    /// As [`Self::revoke`]; then it is not counted.
+    pub async fn revoke_replayed(
+        &self,
+        what: Replayed,
+        family: &FamilyId,
+        end: i64,
+    ) -> Result<(), StoreError> {
+        self.revoke(family, end).await?;
+        for (counter, each) in self.replays.iter().zip(Replayed::ALL) {
+            if each == what {
+                counter.fetch_add(1, Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// How often each was presented again, on this node since it started.
+    pub fn replays(&self) -> impl Iterator<Item = (Replayed, u64)> {
+        Replayed::ALL.into_iter().zip(self.replays.iter().map(|counter| counter.load(Relaxed)))
     }
 
     async fn revoke_tokens(&self, family: &FamilyId) -> Result<(), StoreError> {

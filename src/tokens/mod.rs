@@ -22,7 +22,7 @@ mod status_list;
 pub use access::{AccessTokens, Authorized, IssueError, Issued, Prepared};
 pub use allocation::{Place, StatusIndexes};
 pub use code::{Codes, FoundCode, FreshCode, NewCode, Presented, PresentedRedirectUri};
-pub use family::Families;
+pub use family::{Families, Replayed};
 pub use grant::Grant;
 pub use id_token::{IdTokens, NewIdToken};
 pub use logout_token::{LogoutTokens, NewLogoutToken};

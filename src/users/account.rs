@@ -28,7 +28,8 @@ pub struct Account {
     /// A disabled account can't be signed in to, and keeps its e-mail address.
     #[serde(default)]
     pub disabled: bool,
-    /// Grows whenever all that the person was signed in to is ended: by a new password, or by disabling the account.
+    /// Grows whenever all that the person was signed in to is ended: by a new password, by disabling
+    /// the account, or by an administrator who removes the second factor.
     /// Who began to sign in before that does not get in.
     #[serde(default)]
     pub sign_in_generation: u64,

@@ -57,6 +57,8 @@ pub struct AccountChange {
     pub disabled: Option<bool>,
     /// A new password.
     pub password: Option<Secret>,
+    /// Whether who began to sign in before does not get in, though password and state stay.
+    pub ends_sign_ins: bool,
 }
 
 impl AccountChange {
@@ -85,7 +87,7 @@ impl AccountChange {
     /// Whether the person is signed out everywhere by it.
     #[must_use]
     pub fn signs_out(&self) -> bool {
-        self.password.is_some() || self.disabled == Some(true)
+        self.ends_sign_ins || self.password.is_some() || self.disabled == Some(true)
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use signet::oauth::{CodeChallenge, Resource};
 use signet::tokens::{Grant, NewCode};
 
+use crate::browser::text;
 use crate::grants_fixture::{CHALLENGE, VERIFIER, World, code_body, pair, register};
 use crate::resource_server_fixture::ResourceServer;
 use crate::test_app::{ISSUER, basic, form, part};
@@ -60,6 +61,9 @@ async fn a_replay_ends_what_the_code_produced() {
     }
     world.refresh(&newest).await.refused(400, "invalid_grant");
     assert!(world.app.audit_log().contains("code.replayed"));
+    let metrics = text(&world.app.manage("/metrics").await);
+    assert!(metrics.contains("signet_replays_total{what=\"code\"} 1"), "{metrics}");
+    assert!(metrics.contains("signet_replays_total{what=\"refresh_token\"} 0"), "{metrics}");
 }
 
 #[actix_web::test]

@@ -7,6 +7,7 @@ use signet::keys::Phase;
 
 use crate::browser::{Browser, PASSWORD, location, text};
 use crate::shell::{account, act, done, form_token, hidden, shown_secrets, signed_in};
+use crate::sign_in::enrolled;
 use crate::test_app::{Answer, TestApp};
 
 const ROOT: &str = "root@example.com";
@@ -485,6 +486,42 @@ async fn an_account_is_disabled_and_enabled_but_not_ones_own() {
     assert_eq!(act(&mut root, &app, &mine, &[("act", "disable")]).await.status, 400);
     assert_eq!(root.get(&app, &mine).await.status, 200);
     assert_eq!(root.get(&app, "/console/users/user_nobody").await.status, 404);
+}
+
+#[actix_web::test]
+async fn a_second_factor_is_removed_but_not_ones_own_and_not_without_a_recent_sign_in() {
+    let app = app_with_two().await;
+    let mut bob = signed_in(&app, BOB, "/account").await;
+    let mut root = signed_in(&app, ROOT, "/console/users").await;
+    let services = &app.app.state.services;
+    let found = services.accounts.list(signet::users::Page { limit: 9, offset: 0 }).await.unwrap();
+    let [mine, bobs] = [0, 1].map(|at: usize| format!("/console/users/{}", found[at].id));
+    let members = [("act", "remove_second_factor"), ("confirm", "yes")];
+    assert!(!text(&root.get(&app, &bobs).await).contains("remove_second_factor"), "there is none");
+    assert_eq!(act(&mut root, &app, &bobs, &members).await.status, 404);
+    for account in &found {
+        enrolled(&app, account).await;
+    }
+    assert!(text(&root.get(&app, &bobs).await).contains("remove_second_factor"));
+    assert_eq!(act(&mut root, &app, &bobs, &members[..1]).await.status, 400, "not without a confirmation");
+    assert_eq!(act(&mut root, &app, &mine, &members).await.status, 400, "not one's own");
+    app.pass(Duration::from_secs(13 * 60 + 1)).await;
+    assert!(
+        location(&act(&mut root, &app, &bobs, &members).await).ends_with(&bobs),
+        "one is sent to sign in"
+    );
+    for account in &found {
+        assert!(services.second_factors.find(&account.id).await.unwrap().is_some());
+    }
+    assert!(!text(&bob.get(&app, "/account").await).contains("name=\"password\""), "still signed in");
+    services.second_factors.remove(&found[0].id).await.unwrap();
+    let mut root = signed_in(&app, ROOT, "/console/users").await;
+    let answer = act(&mut root, &app, &bobs, &members).await;
+    assert!(text(&done(&mut root, &app, &answer).await).contains("The second factor is removed"));
+    assert!(services.second_factors.find(&found[1].id).await.unwrap().is_none());
+    assert!(text(&bob.get(&app, "/account").await).contains("name=\"password\""), "signed out at once");
+    let by_root = |line: &str| line.contains("second_factor.removed") && line.contains(found[0].id.as_str());
+    assert!(app.audit_log().lines().any(by_root));
 }
 
 #[actix_web::test]

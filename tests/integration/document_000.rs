@@ -262,8 +262,10 @@ async fn too_many_requests_are_told_the_limit_and_when_to_come_back() {
         assert_eq!(site.app.send(get).await.status, 400);
     }
     let get = TestRequest::get().uri("/api/authorize.php");
-    for answer in [site.exchange("AUTHORIZATION_CODE").await, site.app.send(get).await] {
-        refused(&answer, 429, "temporarily_unavailable");
+    let (exchange, page) = (site.exchange("AUTHORIZATION_CODE").await, site.app.send(get).await);
+    refused(&exchange, 429, "temporarily_unavailable");
+    for answer in [exchange, page] {
+        assert_eq!(answer.status, 429);
         assert_eq!(answer.header("x-ratelimit-limit"), Some("2"));
         assert_eq!(answer.header("x-ratelimit-remaining"), Some("0"));
         assert_eq!(answer.header("retry-after"), Some("60"));

@@ -341,6 +341,21 @@ async fn revoking_is_idempotent_and_only_for_ones_own() {
         refused(&site.post("/oauth/revoke", more).await, 403, "unauthorized_client", NOT_YOURS);
     }
     assert!(site.app.is_active(&foreign).await);
+    // "If you own the provided token, the API call will provide an empty response": also when it is over by itself.
+    let token = site.app_level_token().await;
+    site.app.pass(std::time::Duration::from_hours(2)).await;
+    assert!(!site.app.is_active(&token).await);
+    let log = site.app.audit_log();
+    for _ in 0..2 {
+        let answer = site.post("/oauth/revoke", &[("token", &token)]).await;
+        assert_eq!((answer.status, answer.json()), (200, json!({})));
+    }
+    assert_eq!(site.app.audit_log(), log, "there was nothing to revoke");
+    let forged = format!("{}AAAAAAAA", &token[..token.len() - 8]);
+    for not_theirs in [&foreign, &forged] {
+        let answer = site.post("/oauth/revoke", &[("token", not_theirs)]).await;
+        refused(&answer, 403, "unauthorized_client", NOT_YOURS);
+    }
     let method = TestRequest::with_uri("/oauth/revoke").method(Method::GET);
     assert_eq!(site.app.send(method).await.status, 405);
 }

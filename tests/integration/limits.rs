@@ -7,6 +7,7 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::json;
 
+use crate::browser::text;
 use crate::test_app::{Answer, TestApp, basic, bearer, form};
 
 const ATTACKER: &str = "198.51.100.9:1234";
@@ -159,6 +160,26 @@ async fn revocation_and_introspection_are_limited_too() {
         assert_eq!(app.send(revoke()).await.status, 200);
     }
     too_many(&app.send(revoke()).await, "revocation_per_client", &app);
+}
+
+#[actix_web::test]
+async fn a_person_who_asks_too_often_is_told_so_on_a_page() {
+    let app = TestApp::start_with(|config| config.limits.authorize_per_address = 1).await;
+    let ask = |path: &str, method, peer| from(TestRequest::with_uri(path).method(method), peer);
+    assert_eq!(app.send(ask("/oauth2/authorize", Method::GET, ATTACKER)).await.status, 400);
+    for path in ["/oauth2/authorize", "/oauth/authorize", "/api/authorize.php"] {
+        for method in [Method::GET, Method::POST] {
+            let answer = app.send(ask(path, method, ATTACKER)).await;
+            too_many(&answer, "authorize_per_address", &app);
+            assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            assert!(
+                answer.header("content-security-policy").is_some_and(|it| it.contains("default-src 'none'"))
+            );
+            assert!(text(&answer).contains("Please try again in a moment"), "{}", text(&answer));
+        }
+    }
+    assert_eq!(app.send(ask("/oauth2/authorize", Method::GET, OTHER)).await.status, 400);
 }
 
 #[actix_web::test]

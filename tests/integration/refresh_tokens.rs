@@ -8,6 +8,7 @@ use serde_json::json;
 use signet::oauth::Scope;
 use signet::tokens::Grant;
 
+use crate::browser::text;
 use crate::grants_fixture::{World, pair, register};
 use crate::resource_server_fixture::ResourceServer;
 use crate::test_app::{basic, form, part};
@@ -53,6 +54,9 @@ async fn a_retry_after_that_ends_the_family() {
     }
     world.refresh(&second).await.refused(400, "invalid_grant");
     assert!(world.app.audit_log().contains("refresh_token.reused"));
+    let metrics = text(&world.app.manage("/metrics").await);
+    assert!(metrics.contains("signet_replays_total{what=\"code\"} 0"), "{metrics}");
+    assert!(metrics.contains("signet_replays_total{what=\"refresh_token\"} 1"), "{metrics}");
 }
 
 #[actix_web::test]
@@ -204,6 +208,30 @@ async fn revoking_one_ends_its_family() {
     assert_eq!(world.app.send(form("/oauth/revoke", &body)).await.json(), json!({}));
     assert!(!world.is_active(&access_token).await);
     world.refresh(&first).await.refused(400, "invalid_grant");
+}
+
+#[actix_web::test]
+async fn revoking_one_that_has_ended_ends_its_family_too() {
+    let day = Duration::from_hours(24);
+    let world = World::start().await;
+    let (_, first) = world.tokens().await;
+    world.app.pass(13 * day).await;
+    let (access_token, second) = pair(&world.refresh(&first).await);
+    world.app.pass(day).await;
+    let (later, third) = pair(&world.refresh(&second).await);
+    let ask = |client: (&str, &str)| {
+        let body = format!("token={first}&client_id={}&client_secret={}", client.0, client.1);
+        form("/oauth/revoke", &body)
+    };
+    let other = register(&world.app, json!({})).await;
+    world.app.send(ask((&other.0, &other.1))).await.refused(403, "unauthorized_client");
+    assert!(world.is_active(&later).await && world.is_active(&third).await);
+    for _ in 0..2 {
+        let answer = world.app.send(ask(world.client())).await;
+        assert_eq!((answer.status, answer.json()), (200, json!({})));
+    }
+    assert!(!world.is_active(&access_token).await && !world.is_active(&later).await);
+    world.refresh(&third).await.refused(400, "invalid_grant");
 }
 
 #[actix_web::test]

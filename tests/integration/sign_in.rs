@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::Method;
+use actix_web::test::TestRequest;
 use signet::audit::AuditLog;
 use signet::oauth::Secret;
-use signet::users::{Email, Enrollment};
+use signet::protocol::users::sign_in;
+use signet::users::{Account, Authentication, Email, Enrollment, NewSession};
 
 use crate::browser::{Browser, PASSWORD, ada, location, parameter, register, request, shop, state, text};
 use crate::shell::account;
-use crate::test_app::TestApp;
+use crate::test_app::{TestApp, bearer};
 
 async fn service() -> TestApp {
     let app = TestApp::start().await;
@@ -153,7 +156,7 @@ async fn an_administrator_who_sets_a_password_forgets_strangers_tries() {
 }
 
 /// What the authenticator app shows now.
-fn totp(app: &TestApp, enrollment: &Enrollment) -> String {
+pub(crate) fn totp(app: &TestApp, enrollment: &Enrollment) -> String {
     let secret = totp_rs::Secret::try_from_base32(enrollment.secret.expose()).unwrap();
     let totp = totp_rs::Builder::new()
         .with_digits(6)
@@ -165,15 +168,22 @@ fn totp(app: &TestApp, enrollment: &Enrollment) -> String {
     totp.generate(u64::try_from(app.now()).unwrap()).to_string()
 }
 
+/// Gives the account an authenticator app, whose next code counts; with its recovery codes.
+pub(crate) async fn enrolled(app: &TestApp, account: &Account) -> (Enrollment, Vec<Secret>) {
+    let factors = &app.app.state.services.second_factors;
+    let enrollment = factors.enroll(&account.id, account.email.as_str()).await.unwrap();
+    let codes = factors.confirm(&account.id, &totp(app, &enrollment)).await.unwrap().unwrap();
+    app.pass(Duration::from_mins(1)).await;
+    (enrollment, codes)
+}
+
 #[actix_web::test]
 async fn a_password_that_was_changed_meanwhile_lets_nobody_in_by_a_second_factor() {
     let app = TestApp::start().await;
     let account = ada(&app).await;
     register(&app, shop()).await;
     let services = &app.app.state.services;
-    let enrollment = services.second_factors.enroll(&account.id, "ada@example.com").await.unwrap();
-    services.second_factors.confirm(&account.id, &totp(&app, &enrollment)).await.unwrap().unwrap();
-    app.pass(std::time::Duration::from_mins(1)).await;
+    let (enrollment, _) = enrolled(&app, &account).await;
     let mut browser = Browser::default();
     let page = browser.get(&app, &request(&[])).await;
     let halfway = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
@@ -191,10 +201,7 @@ async fn the_second_factor_is_asked_for_where_there_is_one() {
     let app = TestApp::start().await;
     let account = ada(&app).await;
     register(&app, shop()).await;
-    let factors = &app.app.state.services.second_factors;
-    let enrollment = factors.enroll(&account.id, "ada@example.com").await.unwrap();
-    let codes = factors.confirm(&account.id, &totp(&app, &enrollment)).await.unwrap().unwrap();
-    app.pass(std::time::Duration::from_mins(1)).await;
+    let (enrollment, codes) = enrolled(&app, &account).await;
     let mut browser = Browser::default();
     let page = browser.get(&app, &request(&[])).await;
     let halfway = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
@@ -223,4 +230,63 @@ async fn the_second_factor_is_asked_for_where_there_is_one() {
         let members = [("state", &*state(&halfway)), ("code", code.expose())];
         assert_eq!(browser.post(&app, "/oauth2/second-factor", &members).await.status, expected);
     }
+}
+
+#[actix_web::test]
+async fn an_administrator_removes_the_second_factor_of_somebody_who_lost_it() {
+    let app = TestApp::start().await;
+    let account = ada(&app).await;
+    register(&app, shop()).await;
+    let services = &app.app.state.services;
+    let path = format!("/admin/users/{}/second-factor", account.id);
+    let remove = || app.administer(Method::DELETE, &path, None);
+    remove().await.refused(404, "not_found");
+    assert!(!app.audit_log().contains("second_factor.removed"), "nothing is done where there is none");
+    let (enrollment, _) = enrolled(&app, &account).await;
+    let session = || {
+        let authentication = Authentication { auth_time: app.now(), amr: vec!["otp".into()], acr: None };
+        NewSession { user: account.id.clone(), authentication, user_agent: None, address: None }
+    };
+    let before = services.accounts.find(&account.id).await.unwrap().unwrap();
+    let thief = sign_in(services, &before, session()).await.unwrap().unwrap();
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    let halfway = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert!(text(&halfway).contains("name=\"code\""));
+
+    assert_eq!(remove().await.status, 204);
+    remove().await.refused(404, "not_found");
+    let unknown = "/admin/users/user_nobody/second-factor";
+    app.administer(Method::DELETE, unknown, None).await.refused(404, "not_found");
+    let of_ada = |line: &&str| line.contains("second_factor.removed") && line.contains(account.id.as_str());
+    let log = app.audit_log();
+    let entries: Vec<&str> = log.lines().filter(of_ada).collect();
+    assert!(entries.len() == 1 && entries[0].contains(app.admin().0), "{entries:?}");
+    // Who has found the phone is out, also who was about to come in by it.
+    assert!(services.sessions.find(&thief.cookie).await.unwrap().is_none());
+    assert!(sign_in(services, &before, session()).await.unwrap().is_none());
+    let code = totp(&app, &enrollment);
+    let members = [("state", &*state(&halfway)), ("code", &*code)];
+    assert_eq!(browser.post(&app, "/oauth2/second-factor", &members).await.status, 400);
+    assert!(!browser.cookies.contains_key("signet-session"));
+    // The password alone is enough, and no other one.
+    let page = browser.get(&app, &request(&[])).await;
+    assert_eq!(browser.sign_in(&app, &page, ("ada@example.com", "guess")).await.status, 400);
+    let signed_in = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert!(location(&signed_in).contains("/oauth2/authorize"));
+}
+
+#[actix_web::test]
+async fn an_administrators_second_factor_is_removed_by_who_holds_every_admin_scope() {
+    let app = TestApp::start().await;
+    let root = account(&app, ("Root", "root@example.com"), true).await;
+    enrolled(&app, &root).await;
+    let path = format!("/admin/users/{}/second-factor", root.id);
+    let token = app.token(app.admin(), "scope=signet:users").await.access_token();
+    let request = TestRequest::delete().uri(&path).insert_header(bearer(&token));
+    app.send(request).await.refused(403, "insufficient_scope");
+    let factors = &app.app.state.services.second_factors;
+    assert!(factors.find(&root.id).await.unwrap().is_some());
+    assert_eq!(app.administer(Method::DELETE, &path, None).await.status, 204);
+    assert!(factors.find(&root.id).await.unwrap().is_none());
 }

@@ -1,6 +1,7 @@
 //! Userinfo, and which scripts may ask for it.
 
 use actix_web::http::Method;
+use actix_web::http::header::HeaderName;
 use actix_web::test::TestRequest;
 use serde_json::json;
 use signet::clients::Registration;
@@ -147,4 +148,29 @@ async fn scripts_of_registered_origins_may_ask_and_no_others() {
         assert_eq!(answer.header("access-control-allow-origin"), allowed);
         assert_eq!(answer.header("access-control-allow-credentials"), None);
     }
+}
+
+#[actix_web::test]
+async fn a_script_reads_why_it_was_refused_and_how_its_limit_stands() {
+    let app = TestApp::start_with(|config| config.limits.token_per_address = 1).await;
+    ada(&app).await;
+    let _origin_of_the_client = token(&app, "openid").await;
+    let ask = |path| app.send(form(path, "grant_type=authorization_code").insert_header(("Origin", SHOP)));
+    ask("/oauth2/token").await;
+    let (too_many, challenged) = (
+        ask("/oauth2/token").await,
+        app.send(get("/oauth2/userinfo", "x").insert_header(("Origin", SHOP))).await,
+    );
+    assert_eq!((too_many.status, challenged.status), (429, 401));
+    // What a script sees without being told so is nothing of this (Fetch standard, section 2.2.2).
+    let hidden =
+        |name: &str| name.contains("ratelimit") || matches!(name, "retry-after" | "www-authenticate");
+    for (answer, count) in [(too_many, 6), (challenged, 1)] {
+        let exposed = answer.header("access-control-expose-headers").unwrap().to_lowercase();
+        let exposed: Vec<&str> = exposed.split(", ").collect();
+        let names = answer.headers.keys().map(HeaderName::as_str).filter(|name| hidden(name));
+        assert_eq!(names.inspect(|name| assert!(exposed.contains(name), "{name}")).count(), count);
+    }
+    let elsewhere = form("/oauth2/token", "").insert_header(("Origin", "https://evil.example"));
+    assert_eq!(app.send(elsewhere).await.header("access-control-expose-headers"), None);
 }

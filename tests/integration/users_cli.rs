@@ -61,6 +61,9 @@ impl Place<'_> {
         assert_eq!(refused.status.code(), Some(1));
         let reason = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(reason.contains("one of the commonest"), "{reason}");
+        let refused = self.users(&[&["remove-second-factor", id], how].concat(), "");
+        let reason = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && reason.contains("has no second factor"), "{reason}");
         run(&["delete", id], "");
         let gone = self.users(&[&["show", id], how].concat(), "");
         assert_eq!(gone.status.code(), Some(1));

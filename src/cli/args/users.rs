@@ -76,6 +76,11 @@ pub(in crate::cli) enum UsersCommand {
         #[arg(long, value_name = "FILE", default_value = "-")]
         file: PathBuf,
     },
+    /// Remove the second factor of somebody who lost it, and end all that the account is signed in to.
+    RemoveSecondFactor {
+        /// Which account.
+        id: UserId,
+    },
     /// Remove an account and end all that it is signed in to.
     Delete {
         /// Which account.
@@ -114,6 +119,7 @@ impl UsersCommand {
             Self::Disable { id } => UserAct::Change(id, one("disabled", json!(true))),
             Self::Enable { id } => UserAct::Change(id, one("disabled", json!(false))),
             Self::SetPassword { id, file } => UserAct::Change(id, one("password", password(&file)?)),
+            Self::RemoveSecondFactor { id } => UserAct::RemoveSecondFactor(id),
             Self::Delete { id } => UserAct::Delete(id),
         })
     }

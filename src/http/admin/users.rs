@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::{Admitted, act};
 use crate::http::body::{self, Body};
 use crate::http::{State, reply, to_the_end};
+use crate::protocol::ProtocolError;
 use crate::protocol::admin::users;
 use crate::protocol::users::PageRequest;
 
@@ -57,7 +58,21 @@ pub(in crate::http) async fn delete(
     id: web::Path<String>,
 ) -> HttpResponse {
     let deleted = async move { users::delete(&state.services, &admin, &id).await };
-    match to_the_end(deleted).await {
+    no_more(to_the_end(deleted).await)
+}
+
+pub(in crate::http) async fn remove_second_factor(
+    state: web::Data<State>,
+    Admitted(admin): Admitted,
+    id: web::Path<String>,
+) -> HttpResponse {
+    let removed = async move { users::remove_second_factor(&state.services, &admin, &id).await };
+    no_more(to_the_end(removed).await)
+}
+
+/// The answer to a removal.
+fn no_more(removed: Result<(), ProtocolError>) -> HttpResponse {
+    match removed {
         Ok(()) => HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "no-store")).finish(),
         Err(error) => reply::refusal(&error),
     }

@@ -89,7 +89,7 @@ pub(super) fn by_link(state: &State, reply: &Reply) -> HttpResponse {
 }
 
 /// A page that says what is wrong, in fixed words. Nothing of the request is repeated.
-pub(super) fn failure(state: &State, error: &ProtocolError, again: Option<&str>) -> HttpResponse {
+pub(in crate::http) fn failure(state: &State, error: &ProtocolError, again: Option<&str>) -> HttpResponse {
     let text = sentence(&error.description);
     let template = views::Failure::of(state, error, (&text, again));
     reply::with_retry(page(reply::status(error.code), &template, &Allowed::default()), error)

@@ -116,7 +116,7 @@ impl<'a> Failure<'a> {
         (text, again): (&'a str, Option<&'a str>),
     ) -> Self {
         let heading = match error.code {
-            ErrorCode::TemporarilyUnavailable => "Please try again in a moment",
+            ErrorCode::TemporarilyUnavailable | ErrorCode::TooManyRequests => "Please try again in a moment",
             ErrorCode::ServerError => "Something went wrong here",
             _ if again.is_some() => "This page has expired",
             ErrorCode::NotFound => "There is nothing here",

@@ -147,6 +147,7 @@ impl TryFrom<AccountChangeRequest> for AccountChange {
             administrator: request.administrator,
             disabled: request.disabled,
             password: request.password,
+            ends_sign_ins: false,
         })
     }
 }
@@ -224,4 +225,16 @@ pub async fn delete(
     id: &str,
 ) -> Result<(), ProtocolError> {
     users::delete(services, &keeper(administrator), id).await
+}
+
+/// Removes the second factor of somebody who lost it.
+///
+/// # Errors
+/// As [`users::remove_second_factor`].
+pub async fn remove_second_factor(
+    services: &Services,
+    administrator: &Administrator,
+    id: &str,
+) -> Result<(), ProtocolError> {
+    users::remove_second_factor(services, &keeper(administrator), id).await
 }

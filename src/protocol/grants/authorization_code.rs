@@ -5,7 +5,7 @@ use crate::clients::{AuthenticatedClient, Client, GrantType};
 use crate::oauth::{CodeVerifier, FamilyId, Secret};
 use crate::protocol::welcome::welcome;
 use crate::protocol::{Params, ProtocolError, Services};
-use crate::tokens::{FoundCode, FreshCode, Grant, Presented, PresentedRedirectUri};
+use crate::tokens::{FoundCode, FreshCode, Grant, Presented, PresentedRedirectUri, Replayed};
 use crate::users::Account;
 
 /// A request to redeem a code (RFC 6749, section 4.1.3).
@@ -116,7 +116,7 @@ async fn replayed(
     family: &FamilyId,
     end: i64,
 ) -> Result<(), ProtocolError> {
-    services.families.revoke(family, end).await?;
+    services.families.revoke_replayed(Replayed::Code, family, end).await?;
     let client_id = &request.client.client_id;
     let event = Event::new(EventKind::CodeReplayed, Actor::Client(client_id.clone())).client(client_id);
     Ok(services.audit.record(event.detail("family", family.as_str())).await?)

@@ -5,7 +5,7 @@ use crate::clients::{AuthenticatedClient, GrantType};
 use crate::oauth::Secret;
 use crate::protocol::welcome::welcome;
 use crate::protocol::{Params, ProtocolError, Services};
-use crate::tokens::{RefreshToken, Rotation};
+use crate::tokens::{RefreshToken, Replayed, Rotation};
 
 /// A request to refresh (RFC 6749, section 6).
 #[derive(Debug)]
@@ -52,7 +52,8 @@ pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Res
 }
 
 async fn reused(services: &Services, token: &RefreshToken) -> Result<(), ProtocolError> {
-    services.refresh_tokens.revoke(token).await?;
+    let (family, end) = (&token.family, token.family_ends_at);
+    services.families.revoke_replayed(Replayed::RefreshToken, family, end).await?;
     let client_id = &token.grant.client_id;
     let event = Event::new(EventKind::RefreshTokenReused, Actor::Client(client_id.clone()))
         .client(client_id)

@@ -141,6 +141,36 @@ pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<()
     .await
 }
 
+/// Removes the second factor of somebody who lost it: from now on the password is enough. Ends all that the person is
+/// signed in to, because whoever found it may be. That it is the owner who asks is not checked.
+///
+/// # Errors
+/// `not_found` where there is no such account or no second factor, or `insufficient_scope` for an administrator whom the
+/// keeper may not change.
+pub async fn remove_second_factor(
+    services: &Services,
+    keeper: &Keeper,
+    id: &str,
+) -> Result<(), ProtocolError> {
+    let account = show(services, id).await?;
+    keeper.may_touch(account.administrator)?;
+    if services.second_factors.find(&account.id).await?.is_none() {
+        return Err(ProtocolError::new(ErrorCode::NotFound, "the account has no second factor"));
+    }
+    let event = Event::new(EventKind::SecondFactorRemoved, keeper.actor.clone());
+    audited(services, event.subject(&Subject::from(&account.id)), async {
+        // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
+        sign_out_everywhere(services, &account.id).await?;
+        services.second_factors.remove(&account.id).await?;
+        // Later, so that nobody gets in who used it a moment before.
+        let change = AccountChange { ends_sign_ins: true, ..AccountChange::default() };
+        services.accounts.update(&account.id, &change).await?;
+        sign_out_everywhere(services, &account.id).await?;
+        Ok(())
+    })
+    .await
+}
+
 fn not_found() -> ProtocolError {
     ProtocolError::new(ErrorCode::NotFound, "there is no such user")
 }

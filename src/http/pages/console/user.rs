@@ -1,4 +1,4 @@
-//! One account: looked at, changed, given a new password, disabled, enabled and deleted.
+//! One account: looked at, changed, given a new password, freed of its second factor, disabled, enabled and deleted.
 
 use actix_web::web;
 use askama::Template;
@@ -68,7 +68,7 @@ pub(in crate::http) async fn act(
     let brought = UserForm::read(&form);
     let (change, text) = match form.one("act") {
         Some("change") => (brought.change(myself), "The account is changed."),
-        Some("disable" | "set_password" | "delete") if myself => {
+        Some("disable" | "set_password" | "remove_second_factor" | "delete") if myself => {
             return user_page(&state, &visitor, (&id, None), Some(NOT_ONESELF)).await;
         }
         Some("disable") => (disabled(true), "The account is disabled, and the person signed out everywhere."),
@@ -82,11 +82,18 @@ pub(in crate::http) async fn act(
             let change = AccountChangeRequest { password: Some(password), ..AccountChangeRequest::default() };
             (change, "The password is set, and the person signed out everywhere.")
         }
+        Some("remove_second_factor") if form.one("confirm") == Some("yes") => {
+            admin::users::remove_second_factor(&state.services, &administrator(&visitor), &id).await?;
+            let notice = Notice::done("The second factor is removed, and the person signed out everywhere.");
+            return after(&state, &visitor, (&format!("{PLACE}/{id}"), notice));
+        }
         Some("delete") if form.one("confirm") == Some("yes") => {
             admin::users::delete(&state.services, &administrator(&visitor), &id).await?;
             return after(&state, &visitor, (PLACE, Notice::done(format!("The account {id} is deleted."))));
         }
-        Some("delete") => return user_page(&state, &visitor, (&id, None), Some(UNCONFIRMED)).await,
+        Some("remove_second_factor" | "delete") => {
+            return user_page(&state, &visitor, (&id, None), Some(UNCONFIRMED)).await;
+        }
         _ => return Err(ProtocolError::invalid_request("act is not known").into()),
     };
     match admin::users::change(&state.services, &administrator(&visitor), &id, change).await {

@@ -18,8 +18,12 @@ struct Place<'a> {
 impl Place<'_> {
     /// Runs `signet users …` with `input` on standard input.
     fn users(&self, args: &[&str], input: &str) -> Output {
+        self.signet(&[&["users"], args].concat(), input)
+    }
+
+    fn signet(&self, args: &[&str], input: &str) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_signet"))
-            .args(["--json", "--issuer", self.issuer, "users"])
+            .args(["--json", "--issuer", self.issuer])
             .args(args)
             .current_dir(self.dir)
             .env_clear()
@@ -75,6 +79,13 @@ fn accounts_are_kept_on_a_running_service_and_on_a_stopped_one() {
     let place = Place { dir: dir.path(), issuer: &issuer, admin: service.credentials("administrator") };
     place.keep_accounts(&[], "alice@example.com");
     let made = place.done(&["add", "--name", "Bob", "--email", "bob@example.com"], "");
+    // A person's API key takes more of the administrator's scope than a client's.
+    let bob = made["id"].as_str().unwrap();
+    let key = ["--name", "report", "--scope", "read", "--resource", "http://127.0.0.1:9000"];
+    let output = place.signet(&[&["api-keys", "create", "--user", bob][..], &key].concat(), "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let key: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(key["user_id"], made["id"]);
     assert_eq!(service.terminate(), Some(0));
     place.keep_accounts(&["--offline"], "alice@example.com");
     let listed = place.done(&["list", "--offline"], "");

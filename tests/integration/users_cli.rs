@@ -86,7 +86,20 @@ fn accounts_are_kept_on_a_running_service_and_on_a_stopped_one() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let key: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(key["user_id"], made["id"]);
+    for (who, is_known) in [(["--client", "nobody"], false), (["--subject", bob], true)] {
+        let output = place.signet(&[&["tokens", "revoke"][..], &who].concat(), "");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stderr.is_empty(), is_known, "{who:?}: {output:?}");
+    }
     assert_eq!(service.terminate(), Some(0));
+    let kek = place.dir.join("keys/new");
+    std::fs::write(&kek, "ab".repeat(32)).unwrap();
+    let mut closed = std::fs::metadata(&kek).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut closed, 0o600);
+    std::fs::set_permissions(&kek, closed).unwrap();
+    let output = place.signet(&["keys", "rekey", "--new-kek-file", "keys/new"], "");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("must not lie beside the keys"), "{output:?}");
     place.keep_accounts(&["--offline"], "alice@example.com");
     let listed = place.done(&["list", "--offline"], "");
     assert_eq!(listed["users"], Value::Array(vec![made]));

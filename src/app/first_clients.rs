@@ -17,8 +17,8 @@ const FIRST_CLIENTS: &[u8] = b"first_clients";
 pub struct FirstClients {
     /// May administer everything.
     pub admin: FirstClient,
-    /// May ask tokens for the first resource of the settings.
-    pub demo: FirstClient,
+    /// May ask tokens for the first resource of the settings, if there is one.
+    pub demo: Option<FirstClient>,
 }
 
 /// A client of a fresh installation, and its secret.
@@ -39,7 +39,7 @@ impl From<Registered> for FirstClient {
 }
 
 impl App {
-    /// Registers an administrator and a demo client, once in the life of an installation and only if there is
+    /// Registers an administrator and, where there is a resource, a demo client: once in the life of an installation and only if there is
     /// no client; their secrets can be seen only now.
     ///
     /// An installation whose clients were all deleted gets no new administrator by being started again:
@@ -53,10 +53,6 @@ impl App {
             return Ok(None);
         }
         let administered = services.resources.admin().uri.clone();
-        let (resource, scope) = match &self.first_resource {
-            Some((resource, scope)) => (resource.clone(), scope.clone()),
-            None => (administered.clone(), Scope::default()),
-        };
         let admin = Registration {
             client_id: Some(services.clients.new_id()),
             client_name: "First administrator".into(),
@@ -64,15 +60,15 @@ impl App {
             resources: vec![administered],
             ..Registration::default()
         };
-        let demo = Registration {
+        let demo = self.first_resource.as_ref().map(|(resource, scope)| Registration {
             client_id: Some(services.clients.new_id()),
             client_name: "Demo".into(),
-            scope,
+            scope: scope.clone(),
             audience_of: vec![resource.clone()],
-            resources: vec![resource],
+            resources: vec![resource.clone()],
             ..Registration::default()
-        };
-        for registration in [&admin, &demo] {
+        });
+        for registration in [&admin].into_iter().chain(&demo) {
             let mut event = Event::new(EventKind::ClientRegistered, Actor::Service);
             if let Some(client_id) = &registration.client_id {
                 event = event.client(client_id);
@@ -81,7 +77,10 @@ impl App {
         }
         self.mark_first_clients().await?;
         let admin = services.clients.register(admin).await?.into();
-        let demo = services.clients.register(demo).await?.into();
+        let demo = match demo {
+            Some(demo) => Some(services.clients.register(demo).await?.into()),
+            None => None,
+        };
         Ok(Some(FirstClients { admin, demo }))
     }
 

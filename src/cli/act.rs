@@ -153,11 +153,14 @@ impl Act {
         match self {
             Self::ListKeys => &[
                 "kid",
+                "id",
                 "algorithm",
                 "phase",
                 "signs",
+                "seals",
                 "publish_at",
                 "sign_from",
+                "seal_from",
                 "retire_at",
                 "forget_at",
                 "fetchers",

@@ -34,7 +34,9 @@ impl ApiKeyAct {
             Self::Create(members) => ("POST", "/admin/api-keys".to_owned(), Some(json!(members))),
             Self::Revoke(id) => ("DELETE", format!("/admin/api-keys/{id}"), None),
         };
-        Call { method, path, scope: Some("signet:api-keys"), body }
+        // A person's key needs `signet:users` too: whoever writes asks for all that the client holds.
+        let scope = (method == "GET").then_some("signet:api-keys");
+        Call { method, path, scope, body }
     }
 
     /// The columns of its answer that people want, if it is a table.
@@ -80,7 +82,8 @@ mod tests {
         ] {
             let call = act.call();
             assert_eq!(format!("{} {}", call.method, call.path), request);
-            assert_eq!((call.scope, call.body), (Some("signet:api-keys"), body));
+            let scope = (call.method == "GET").then_some("signet:api-keys");
+            assert_eq!((call.scope, call.body), (scope, body));
         }
     }
 }

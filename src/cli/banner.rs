@@ -22,35 +22,52 @@ pub(super) fn print(config: &Config, first: Option<&FirstClients>) {
 
 fn introduction(config: &Config, FirstClients { admin, demo }: &FirstClients) -> String {
     let issuer = &config.issuer;
-    let resource = config.resources.first().map_or_else(String::new, |each| each.uri.to_string());
     let (admin_id, admin_secret) = shown(admin);
-    let (demo_id, demo_secret) = shown(demo);
+    let demo = demo.as_ref().zip(config.resources.first());
+    let (made, secrets, sample) = match demo {
+        None => {
+            let made = "One client was made; its secret is shown only now, and kept as a hash";
+            (made, String::new(), String::new())
+        }
+        Some((demo, resource)) => {
+            let (id, secret) = shown(demo);
+            let secrets =
+                format!("  demo client     client_id      {id}\n                  client_secret  {secret}\n");
+            let made = "Two clients were made; their secrets are shown only now, and kept as hashes";
+            (made, secrets, sample((id, secret), issuer, resource.uri.as_str()))
+        }
+    };
     format!(
         r#"
-This is the first start. Two clients were made; their secrets are shown only now, and kept as hashes:
+This is the first start. {made}:
 
-  demo client     client_id      {demo_id}
-                  client_secret  {demo_secret}
-  administrator   client_id      {admin_id}
+{secrets}  administrator   client_id      {admin_id}
                   client_secret  {admin_secret}
 
 Try next, in another terminal:
 
-  # A signed token for {resource}
-  TOKEN=$(curl -s -u {demo_id}:{demo_secret} -d grant_type=client_credentials {issuer}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+{sample}  # Rotate the signing key
+  ADMIN=$(curl -s -u {admin_id}:{admin_secret} -d grant_type=client_credentials {issuer}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  curl -sw '\n' -X POST -H "Authorization: Bearer $ADMIN" {issuer}/admin/keys/rotate
+
+"#
+    )
+}
+
+/// What to try with a client that may ask tokens for `resource`.
+fn sample((id, secret): (&str, &str), issuer: &str, resource: &str) -> String {
+    format!(
+        r#"  # A signed token for {resource}
+  TOKEN=$(curl -s -u {id}:{secret} -d grant_type=client_credentials {issuer}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
   echo $TOKEN
 
   # The keys that verify it
   curl -sw '\n' {issuer}/.well-known/jwks.json
 
   # Is it good? Then revoke it, and ask again
-  curl -sw '\n' -u {demo_id}:{demo_secret} -d token=$TOKEN {issuer}/oauth2/introspect
-  curl -sw '\n' -u {demo_id}:{demo_secret} -d token=$TOKEN {issuer}/oauth2/revoke
-  curl -sw '\n' -u {demo_id}:{demo_secret} -d token=$TOKEN {issuer}/oauth2/introspect
-
-  # Rotate the signing key
-  ADMIN=$(curl -s -u {admin_id}:{admin_secret} -d grant_type=client_credentials {issuer}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-  curl -sw '\n' -X POST -H "Authorization: Bearer $ADMIN" {issuer}/admin/keys/rotate
+  curl -sw '\n' -u {id}:{secret} -d token=$TOKEN {issuer}/oauth2/introspect
+  curl -sw '\n' -u {id}:{secret} -d token=$TOKEN {issuer}/oauth2/revoke
+  curl -sw '\n' -u {id}:{secret} -d token=$TOKEN {issuer}/oauth2/introspect
 
 "#
     )

@@ -95,6 +95,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Tokens { command: TokensCommand::Introspect { token }, admin } => {
             let answer = remote(&config?, &admin)?.introspect(&args::token(&token)?)?;
             printer.show(&answer, &[])?;
+            if answer["active"] == false {
+                note(
+                    "a token is shown to the client that it was issued to and to clients of its audience \
+                     (audience_of): to others a live one is inactive too",
+                );
+            }
         }
         Command::Tokens { command: TokensCommand::Revoke(what), admin } => {
             perform(&config?, &admin, &Act::Revoke(what.revocation()?), &printer)?;
@@ -113,7 +119,18 @@ fn perform(config: &Config, admin: &AdminArgs, act: &Act, printer: &Printer) -> 
     } else {
         remote(config, admin)?.perform(act)?
     };
+    if answer["registered"] == false {
+        note(
+            "no client or account of that name is registered; what was issued to it is revoked all the same",
+        );
+    }
     printer.show(&answer, act.columns())
+}
+
+/// Tells people what the answer, which is for programs too, has no place for.
+fn note(text: &str) {
+    // Nobody is left to tell if standard error is closed.
+    writeln!(std::io::stderr(), "{text}").ok();
 }
 
 fn remote(config: &Config, admin: &AdminArgs) -> Result<Remote, CliError> {

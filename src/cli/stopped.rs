@@ -11,7 +11,7 @@ use super::print::Printer;
 use crate::app::{self, App, Ground, StartError};
 use crate::audit::{Actor, AuditLog, Event, EventKind};
 use crate::clock::SystemClock;
-use crate::config::{Config, KekSource};
+use crate::config::{Config, KekSource, lies_in};
 use crate::entropy::SystemEntropy;
 use crate::keys::{self, Kek, KeyRing, Rekey};
 use crate::oauth::{KeyId, unreadable};
@@ -116,6 +116,14 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
 /// Seals the keys of a stopped service with the key-encryption key in `new_kek_file`; says how many there are.
 pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> Result<(), CliError> {
     installed(config)?;
+    // The next start would refuse it.
+    if lies_in(new_kek_file, &config.keys.dir) {
+        return Err(CliError::Usage(format!(
+            "--new-kek-file {} must not lie beside the keys that it seals: who reads one reads both; keep it outside {}",
+            new_kek_file.display(),
+            config.keys.dir.display()
+        )));
+    }
     let rekeyed = runtime()?.block_on(async {
         let clock = SystemClock::shared();
         let store = SledStore::open(config.store_path(), clock.clone()).map_err(failed)?;

@@ -181,16 +181,47 @@ impl ClientRegistry {
     /// When the registration can't be honoured, whoever registers it has as many as they may, the identifier is taken, or
     /// the store fails.
     pub async fn register(&self, registration: Registration) -> Result<Registered, ClientError> {
-        let now = self.clock.now();
-        let grant_types = registration.grant_types.clone().unwrap_or_else(|| registration.usual_grants());
         let is_public = registration.token_endpoint_auth_method == AuthMethod::None;
         let client_secret = (!is_public).then(|| self.new_secret());
+        let client = self.draft(registration, client_secret.as_ref());
+        self.limits.check_new(&client)?;
+        let _turn = self.changing.lock().await;
+        self.leaves_room(&client.registrant)?;
+        match self.write(client, Condition::Absent).await {
+            Ok(client) => Ok(Registered { client, client_secret }),
+            Err(ClientError::Changed) => Err(ClientError::Taken),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether [`Self::register`] would do it as things stand. Registers nothing.
+    ///
+    /// # Errors
+    /// As [`Self::register`], without the store's.
+    pub fn may_register(&self, registration: &Registration) -> Result<(), ClientError> {
+        let client = self.draft(registration.clone(), None);
+        self.limits.check_new(&client)?;
+        if self.find(client.client_id.as_str()).is_some() {
+            return Err(ClientError::Taken);
+        }
+        self.leaves_room(&client.registrant)
+    }
+
+    fn leaves_room(&self, registrant: &Registrant) -> Result<(), ClientError> {
+        let most = self.limits.most(registrant);
+        let is_full = most < usize::MAX && self.count_of(registrant) >= most;
+        if is_full { Err(ClientError::TooMany(most)) } else { Ok(()) }
+    }
+
+    fn draft(&self, registration: Registration, client_secret: Option<&Secret>) -> Client {
+        let now = self.clock.now();
+        let grant_types = registration.grant_types.clone().unwrap_or_else(|| registration.usual_grants());
         let at_rest =
             |secret: &Secret| ClientSecret { hash: secret.hash(), created_at: now, expires_at: None };
-        let client = Client {
+        Client {
             client_id: registration.client_id.unwrap_or_else(|| self.new_id()),
             client_name: registration.client_name,
-            secrets: client_secret.iter().map(at_rest).collect(),
+            secrets: client_secret.into_iter().map(at_rest).collect(),
             grant_types,
             default_scope: registration.default_scope.unwrap_or_else(|| registration.scope.clone()),
             scope: registration.scope,
@@ -214,17 +245,6 @@ impl ClientRegistry {
             registrant: registration.registrant,
             created_at: now,
             updated_at: now,
-        };
-        self.limits.check_new(&client)?;
-        let _turn = self.changing.lock().await;
-        let most = self.limits.most(&client.registrant);
-        if most < usize::MAX && self.count_of(&client.registrant) >= most {
-            return Err(ClientError::TooMany(most));
-        }
-        match self.write(client, Condition::Absent).await {
-            Ok(client) => Ok(Registered { client, client_secret }),
-            Err(ClientError::Changed) => Err(ClientError::Taken),
-            Err(error) => Err(error),
         }
     }
 

@@ -88,7 +88,7 @@ fn same_address(a: SocketAddr, b: SocketAddr) -> bool {
 
 fn kek_apart_from_keys(config: &Config) -> Option<Refusal> {
     let KekSource::File(path) = &config.keys.kek else { return None };
-    normalized(path).starts_with(normalized(&config.keys.dir)).then(|| {
+    lies_in(path, &config.keys.dir).then(|| {
         Refusal::new(
             "keys.kek_file",
             "must not lie beside the keys that it seals: who reads one reads both",
@@ -96,6 +96,12 @@ fn kek_apart_from_keys(config: &Config) -> Option<Refusal> {
         )
         .depending_on(&["keys.dir"])
     })
+}
+
+/// Whether `path` is in `directory` or below it, however the two are spelled. Does not follow symbolic links.
+#[must_use]
+pub fn lies_in(path: &Path, directory: &Path) -> bool {
+    normalized(path).starts_with(normalized(directory))
 }
 
 /// The absolute path without `.` and `..`, so that two spellings of one place compare equal. Does not follow

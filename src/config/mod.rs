@@ -25,6 +25,7 @@ use ipnet::IpNet;
 
 use crate::oauth::{Algorithm, Resource, Scope};
 
+pub use check::lies_in;
 pub use error::{ConfigError, Problem, Refusal};
 pub use layers::{FlagOverrides, Sources};
 pub use load::{load, load_with};

@@ -102,7 +102,8 @@ impl Kek {
                 let path = keys_dir.join("kek");
                 tracing::warn!(
                     path = %path.display(),
-                    "the key-encryption key lies beside the keys: for development only; set keys.kek_file"
+                    "the key-encryption key lies beside the keys: for development only; stop the service, run `signet keys rekey --new-kek-file FILE`, \
+                     then set keys.kek_file = FILE"
                 );
                 match Self::read(&path) {
                     Err(KekError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -120,15 +121,25 @@ impl Kek {
     /// # Errors
     /// When what the settings name can't be had, is malformed, or is exposed.
     pub fn check(source: &KekSource, keys_dir: &Path) -> Result<(), KekError> {
+        Self::find(source, keys_dir).map(drop)
+    }
+
+    /// The key-encryption key as [`Self::load`] gives it, or nothing where that would make one.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn find(source: &KekSource, keys_dir: &Path) -> Result<Option<Self>, KekError> {
         let read = match source {
             KekSource::Value(secret) => Self::parse(secret.expose(), "SIGNET_KEYS_KEK"),
             KekSource::File(path) => Self::read(path),
             KekSource::Developer => match Self::read(&keys_dir.join("kek")) {
-                Err(KekError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(KekError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    return Ok(None);
+                }
                 read => read,
             },
         };
-        read.map(drop)
+        read.map(Some)
     }
 
     fn read(path: &Path) -> Result<Self, KekError> {

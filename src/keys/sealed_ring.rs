@@ -30,8 +30,8 @@ pub enum RingUnreadable {
     /// It was written under another key-encryption key.
     #[error(
         "the key ring was written under the key-encryption key {written_under}, the settings give {given}: \
-         give the former by keys.kek_file or SIGNET_KEYS_KEK, or correct keys.dir; if a `signet keys rekey` was cut off, run \
-         it again"
+         give the former by keys.kek_file or SIGNET_KEYS_KEK, or correct keys.dir; to change it, run `signet keys rekey \
+         --new-kek-file FILE` with the former in the settings; if that was cut off, run it again"
     )]
     WrongKek {
         /// What it was written under.

@@ -1,5 +1,6 @@
+use std::ffi::OsStr;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::seal::UnsealError;
@@ -93,7 +94,7 @@ pub enum VaultError {
         place: String,
     },
     /// It does not open.
-    #[error("the sealed key {path}: {reason}")]
+    #[error("the sealed key {path}: {reason}{}", way_out(path, reason))]
     Unseal {
         /// Which file.
         path: PathBuf,
@@ -116,4 +117,14 @@ pub enum VaultError {
         /// What went wrong.
         source: io::Error,
     },
+}
+
+/// What there is to do without a backup.
+fn way_out(path: &Path, reason: &UnsealError) -> String {
+    match (path.file_stem().and_then(OsStr::to_str), reason) {
+        (Some(kid), UnsealError::Damaged) => {
+            format!("; if there is none, `signet keys compromise {kid} --offline` condemns it")
+        }
+        _ => String::new(),
+    }
 }

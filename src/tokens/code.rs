@@ -154,10 +154,12 @@ impl Codes {
         let key = String::from(SecretHash::of(code));
         let Some(Record { version, value, .. }) = CODES.get(self.store.as_ref(), key.as_bytes()).await?
         else {
+            refused(presented, "it is unknown or has ended");
             return Ok(None);
         };
         let CodeRecord { binding, state } = value;
-        if !binding.is_met_by(presented) {
+        if let Some(reason) = binding.unmet_by(presented) {
+            refused(presented, reason);
             return Ok(None);
         }
         Ok(Some(match state {
@@ -200,7 +202,8 @@ impl Codes {
 }
 
 impl Binding {
-    fn is_met_by(&self, presented: &Presented<'_>) -> bool {
+    /// What is not as it was bound, if anything: for the log, never for the answer.
+    fn unmet_by(&self, presented: &Presented<'_>) -> Option<&'static str> {
         let redirect_uri = match (&self.redirect_uri, presented.redirect_uri) {
             (Some(bound), PresentedRedirectUri::Named(named)) => bound == named,
             (None, PresentedRedirectUri::Absent) | (_, PresentedRedirectUri::NotAsked) => true,
@@ -208,10 +211,23 @@ impl Binding {
         };
         // A verifier for a code without challenge is one whose challenge somebody took away (RFC 9700, section 4.8.2).
         let verifier = match (&self.code_challenge, &presented.code_verifier) {
-            (Some(challenge), Some(verifier)) => verifier.meets(challenge),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
+            (Some(challenge), Some(verifier)) if verifier.meets(challenge) => None,
+            (None, None) => None,
+            (Some(_), Some(_)) => Some("code_verifier does not meet the code_challenge"),
+            (Some(_), None) => Some("code_verifier is missing"),
+            (None, Some(_)) => Some("there is a code_verifier, but there was no code_challenge"),
         };
-        self.client_id == *presented.client_id && redirect_uri && verifier
+        if self.client_id != *presented.client_id {
+            Some("it was issued to another client")
+        } else if !redirect_uri {
+            Some("redirect_uri is not that of the authorization request")
+        } else {
+            verifier
+        }
     }
+}
+
+/// The client learns no more than that the code is no good; its operator may ask.
+fn refused(presented: &Presented<'_>, reason: &str) {
+    tracing::info!(client_id = %presented.client_id, reason, "an authorization code was refused");
 }

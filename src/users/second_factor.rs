@@ -102,6 +102,13 @@ struct Secrets {
     recovery: Vec<SecretHash>,
 }
 
+/// A secret whose app was shown to be there.
+struct Waiting {
+    version: u64,
+    secret: Zeroizing<String>,
+    step: u64,
+}
+
 impl SecondFactors {
     /// The second factors in `store`. `issuer` names the service in authenticator apps.
     #[must_use]
@@ -144,25 +151,29 @@ impl SecondFactors {
         Ok(Enrollment { secret: Secret::new(secret), uri: Secret::new(uri) })
     }
 
+    /// Whether `code` shows that an app has the secret that was made last. Changes nothing.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub async fn would_confirm(&self, user: &UserId, code: &str) -> Result<bool, SecondFactorError> {
+        Ok(self.waiting(user, code).await?.is_some())
+    }
+
     /// Puts the secret that was made last into use if `code` shows that an app has it. Answers with the recovery
     /// codes, the only time they can be seen, or with nothing if the code is wrong or nothing waits.
     ///
     /// # Errors
     /// When it can't be read or stored.
     pub async fn confirm(&self, user: &UserId, code: &str) -> Result<Option<Vec<Secret>>, SecondFactorError> {
-        let store = self.store.as_ref();
-        let Some(waiting) = ENROLLMENTS.get(store, user.as_str().as_bytes()).await? else { return Ok(None) };
-        let secret =
-            self.data_key.unseal(&context(user), &waiting.value).ok_or(SecondFactorError::Unreadable)?;
-        let secret = Zeroizing::new(String::from_utf8_lossy(&secret).into_owned());
-        let Some(step) = self.matching_step(&secret, code)? else { return Ok(None) };
+        let Some(Waiting { version, secret, step }) = self.waiting(user, code).await? else {
+            return Ok(None);
+        };
         let codes = recovery::generate(&self.entropy);
         let recovery = codes.iter().map(recovery::hash).collect();
         let secrets = Secrets { totp: String::clone(&secret), recovery };
         let stored =
             Stored { confirmed_at: self.clock.now(), last_step: step, sealed: self.sealed(user, &secrets)? };
-        let batch =
-            Batch::new().delete(ENROLLMENTS.table(), user.as_str(), Condition::VersionIs(waiting.version));
+        let batch = Batch::new().delete(ENROLLMENTS.table(), user.as_str(), Condition::VersionIs(version));
         let batch = FACTORS.put(batch, user.as_str(), Condition::Always, &stored)?;
         Ok((self.store.commit(batch).await? == Committed::Applied).then_some(codes))
     }
@@ -232,6 +243,17 @@ impl SecondFactors {
         );
         let _unconditional = self.store.commit(batch).await?;
         Ok(())
+    }
+
+    /// The secret that waits to be confirmed, if `code` is one of its codes now.
+    async fn waiting(&self, user: &UserId, code: &str) -> Result<Option<Waiting>, SecondFactorError> {
+        let store = self.store.as_ref();
+        let Some(waiting) = ENROLLMENTS.get(store, user.as_str().as_bytes()).await? else { return Ok(None) };
+        let secret =
+            self.data_key.unseal(&context(user), &waiting.value).ok_or(SecondFactorError::Unreadable)?;
+        let secret = Zeroizing::new(String::from_utf8_lossy(&secret).into_owned());
+        let step = self.matching_step(&secret, code)?;
+        Ok(step.map(|step| Waiting { version: waiting.version, secret, step }))
     }
 
     async fn record(&self, user: &UserId) -> Result<Option<Record<Stored>>, StoreError> {

@@ -290,14 +290,35 @@ async fn a_secret_can_be_rotated_whatever_became_of_the_settings() {
 }
 
 #[actix_web::test]
-async fn what_failed_is_audited_as_failed() {
+async fn what_is_refused_on_its_merits_is_not_put_on_record_as_done() {
     let app = TestApp::start().await;
+    let before = app.audit_log();
     let mut taken = registration();
     taken["client_id"] = json!(app.demo().0);
     app.administer(Method::POST, "/admin/clients", Some(taken)).await.refused(409, "conflict");
+    let user = json!({ "name": "Al", "email": "al@example.com" });
+    assert_eq!(app.administer(Method::POST, "/admin/users", Some(user.clone())).await.status, 201);
+    app.administer(Method::POST, "/admin/users", Some(user)).await.refused(409, "conflict");
+    let condemn = "/admin/keys/nosuch/compromise";
+    app.administer(Method::POST, condemn, Some(json!({}))).await.refused(404, "not_found");
+    let rotate = Some(json!({ "algorithm": "ES384" }));
+    app.administer(Method::POST, "/admin/keys/rotate", rotate).await.refused(409, "conflict");
+    let log = app.audit_log();
+    let entries = log.strip_prefix(before.as_str()).unwrap().lines();
+    let events: Vec<Value> =
+        entries.map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].clone()).collect();
+    assert_eq!(events, ["user.registered"]);
+}
+
+#[actix_web::test]
+async fn what_failed_is_audited_as_failed() {
+    let app = TestApp::start().await;
+    let path = format!("/admin/clients/{}", app.demo().0);
+    let change = Some(json!({ "default_scope": "unheard-of" }));
+    app.administer(Method::PATCH, &path, change).await.refused(400, "invalid_request");
     let log = app.audit_log();
     let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-    assert_eq!(last["event"], "client.registered");
+    assert_eq!(last["event"], "client.changed");
     assert_eq!(last["outcome"], "failed");
-    assert_eq!(last["detail"]["error"], "conflict");
+    assert_eq!(last["detail"]["error"], "invalid_request");
 }

@@ -177,6 +177,9 @@ async fn a_second_factor_is_set_up_used_renewed_and_removed() {
     let wrong = [("act", "confirm"), ("code", "000000"), ("enrollment", &*enrollment)];
     let again = act(&mut ada, &app, path, &wrong).await;
     assert!(again.status == 400 && text(&again).contains(&secret), "it can be scanned once more");
+    assert!(!app.audit_log().contains("second_factor.added"), "a wrong code adds nothing");
+    let answer = act(&mut ada, &app, path, &[("act", "new_recovery_codes")]).await;
+    assert!(answer.status == 400 && !app.audit_log().contains("recovery_codes.renewed"), "there are none");
     let right = code(&app, &secret);
     let answer = act(&mut ada, &app, path, &[("act", "confirm"), ("code", &right)]).await;
     let page = done(&mut ada, &app, &answer).await;

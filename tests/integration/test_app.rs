@@ -181,7 +181,8 @@ impl TestApp {
     }
 
     pub(crate) fn demo(&self) -> (&str, &str) {
-        (self.clients.demo.client.client_id.as_str(), self.clients.demo.client_secret.expose())
+        let demo = self.clients.demo.as_ref().expect("a resource");
+        (demo.client.client_id.as_str(), demo.client_secret.expose())
     }
 
     pub(crate) fn admin(&self) -> (&str, &str) {

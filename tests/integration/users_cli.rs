@@ -18,8 +18,12 @@ struct Place<'a> {
 impl Place<'_> {
     /// Runs `signet users …` with `input` on standard input.
     fn users(&self, args: &[&str], input: &str) -> Output {
+        self.signet(&[&["users"], args].concat(), input)
+    }
+
+    fn signet(&self, args: &[&str], input: &str) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_signet"))
-            .args(["--json", "--issuer", self.issuer, "users"])
+            .args(["--json", "--issuer", self.issuer])
             .args(args)
             .current_dir(self.dir)
             .env_clear()
@@ -78,7 +82,27 @@ fn accounts_are_kept_on_a_running_service_and_on_a_stopped_one() {
     let place = Place { dir: dir.path(), issuer: &issuer, admin: service.credentials("administrator") };
     place.keep_accounts(&[], "alice@example.com");
     let made = place.done(&["add", "--name", "Bob", "--email", "bob@example.com"], "");
+    // A person's API key takes more of the administrator's scope than a client's.
+    let bob = made["id"].as_str().unwrap();
+    let key = ["--name", "report", "--scope", "read", "--resource", "http://127.0.0.1:9000"];
+    let output = place.signet(&[&["api-keys", "create", "--user", bob][..], &key].concat(), "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let key: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(key["user_id"], made["id"]);
+    for (who, is_known) in [(["--client", "nobody"], false), (["--subject", bob], true)] {
+        let output = place.signet(&[&["tokens", "revoke"][..], &who].concat(), "");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stderr.is_empty(), is_known, "{who:?}: {output:?}");
+    }
     assert_eq!(service.terminate(), Some(0));
+    let kek = place.dir.join("keys/new");
+    std::fs::write(&kek, "ab".repeat(32)).unwrap();
+    let mut closed = std::fs::metadata(&kek).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut closed, 0o600);
+    std::fs::set_permissions(&kek, closed).unwrap();
+    let output = place.signet(&["keys", "rekey", "--new-kek-file", "keys/new"], "");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("must not lie beside the keys"), "{output:?}");
     place.keep_accounts(&["--offline"], "alice@example.com");
     let listed = place.done(&["list", "--offline"], "");
     assert_eq!(listed["users"], Value::Array(vec![made]));

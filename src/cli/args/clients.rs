@@ -112,6 +112,7 @@ impl ClientsCommand {
                 if let Some(client_id) = client_id {
                     body.insert("client_id".into(), json!(client_id));
                 }
+                complete(&body)?;
                 Act::RegisterClient(body)
             }
             Self::Change { client_id, fields } => Act::ChangeClient(client_id, fields.body()?),
@@ -119,6 +120,20 @@ impl ClientsCommand {
             Self::Delete { client_id } => Act::DeleteClient(client_id),
         })
     }
+}
+
+/// A registration that lacks something is refused as it is typed, with all that it lacks.
+fn complete(body: &Map<String, Value>) -> Result<(), CliError> {
+    let needed = [("client_name", "--name"), ("scope", "--scope"), ("resources", "--resource")];
+    let lacking: Vec<&str> =
+        needed.iter().filter(|(member, _)| !body.contains_key(*member)).map(|(_, flag)| *flag).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Usage(format!(
+        "a client needs {} too, or the members in a file by --from",
+        lacking.join(", ")
+    )))
 }
 
 impl ClientFields {
@@ -196,6 +211,17 @@ mod tests {
             })
         );
         serde_json::from_value::<crate::clients::Registration>(json!(members)).unwrap();
+    }
+
+    #[test]
+    fn a_registration_is_told_all_that_it_lacks_by_the_names_of_the_flags() {
+        let line = "signet clients register --scope read";
+        let Some(Command::Clients { command, .. }) = Cli::try_parse_from(line.split(' ')).unwrap().command
+        else {
+            panic!()
+        };
+        let error = command.act().unwrap_err().to_string();
+        assert!(error.contains("--name, --resource") && !error.contains("--scope"), "{error}");
     }
 
     #[test]

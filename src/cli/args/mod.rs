@@ -215,10 +215,11 @@ mod tests {
 
     #[test]
     fn a_registration_says_only_what_was_named() {
-        let command =
-            parse("signet clients register --name Shop --resource https://a.example").unwrap().command;
+        let line = "signet clients register --name Shop --scope read --resource https://a.example";
+        let command = parse(line).unwrap().command;
         let Some(Command::Clients { command, .. }) = command else { panic!("{command:?}") };
         let Act::RegisterClient(body) = command.act().unwrap() else { panic!() };
-        assert_eq!(Value::Object(body), json!({"client_name": "Shop", "resources": ["https://a.example"]}));
+        let named = json!({"client_name": "Shop", "scope": "read", "resources": ["https://a.example"]});
+        assert_eq!(Value::Object(body), named);
     }
 }

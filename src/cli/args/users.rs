@@ -74,7 +74,7 @@ pub(in crate::cli) enum UsersCommand {
         id: UserId,
         /// The file that the password is in; - for standard input.
         #[arg(long, value_name = "FILE", default_value = "-")]
-        file: PathBuf,
+        password_file: PathBuf,
     },
     /// Remove the second factor of somebody who lost it, and end all that the account is signed in to.
     RemoveSecondFactor {
@@ -118,7 +118,9 @@ impl UsersCommand {
             }
             Self::Disable { id } => UserAct::Change(id, one("disabled", json!(true))),
             Self::Enable { id } => UserAct::Change(id, one("disabled", json!(false))),
-            Self::SetPassword { id, file } => UserAct::Change(id, one("password", password(&file)?)),
+            Self::SetPassword { id, password_file } => {
+                UserAct::Change(id, one("password", password(&password_file)?))
+            }
             Self::RemoveSecondFactor { id } => UserAct::RemoveSecondFactor(id),
             Self::Delete { id } => UserAct::Delete(id),
         })
@@ -195,7 +197,7 @@ mod tests {
         let file = dir.path().join("password");
         std::fs::write(&file, " correct horse \r\nsecond line\n").unwrap();
         let UserAct::Change(_, members) =
-            act(&format!("signet users set-password user_a1 --file {}", file.display()))
+            act(&format!("signet users set-password user_a1 --password-file {}", file.display()))
         else {
             panic!()
         };

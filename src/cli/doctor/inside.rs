@@ -2,10 +2,13 @@ use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Finding;
 use crate::audit;
 use crate::config::{Config, KekSource};
+use crate::entropy::SystemEntropy;
+use crate::keys::{DirectoryVault, Kek};
 
 /// Less free space is a failure, in percent.
 const LEAST_FREE: u64 = 15;
@@ -54,7 +57,26 @@ pub(super) fn keys_directory(config: &Config) -> Finding {
     if keys == 0 {
         return Finding::fail("key files", format!("there is no key in {}", directory.display()), remedy);
     }
-    Finding::ok("key files", format!("{keys} in {}, closed to others", directory.display()))
+    match opened(config) {
+        Ok(()) => {
+            let what = format!(
+                "{keys} in {}, closed to others, each opens; whether one is missing is told at a start",
+                directory.display()
+            );
+            Finding::ok("key files", what)
+        }
+        Err(error) => Finding::fail("key files", error.to_string(), "a start of the service would fail"),
+    }
+}
+
+/// Opens every key that is there; makes nothing.
+fn opened(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    let directory = &config.keys.dir;
+    let kek = Kek::find(&config.keys.kek, directory)?;
+    let kek = kek.ok_or_else(|| format!("{} is missing", directory.join("kek").display()))?;
+    let vault = DirectoryVault::open(directory, Arc::new(kek), SystemEntropy::shared())?;
+    vault.verify()?;
+    Ok(())
 }
 
 /// Where the key-encryption key comes from.
@@ -65,7 +87,7 @@ pub(super) fn key_encryption_key(config: &Config) -> Finding {
         KekSource::Developer => Finding::warn(
             check,
             "it lies beside the keys: who reads one reads both",
-            "stop the service, run `signet keys rekey --new-kek-file FILE`, then set keys.kek_file = FILE and delete kek",
+            "stop the service, run `signet keys rekey --new-kek-file FILE`, then set keys.kek_file = FILE and delete kek in keys.dir",
         ),
         _ if beside => Finding::warn(
             check,
@@ -166,21 +188,30 @@ mod tests {
     use super::super::Level;
     use super::*;
 
+    use crate::keys::KeyVault as _;
+    use crate::oauth::{Algorithm, Secret};
+
     struct Installation {
         _dir: tempfile::TempDir,
         config: Config,
+        key: PathBuf,
     }
 
     fn installation() -> Installation {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config::for_tests(dir.path());
+        let mut config = Config::for_tests(dir.path());
         for directory in [&config.keys.dir, &config.data_dir] {
             fs::create_dir(directory).unwrap();
             close(directory, 0o700);
         }
-        write(&config.keys.dir.join("abc.key"), 0o600);
+        config.keys.kek = KekSource::Value(Secret::new("ab".repeat(32)));
+        let kek = Arc::new(Kek::find(&config.keys.kek, &config.keys.dir).unwrap().unwrap());
+        let vault = DirectoryVault::open(&config.keys.dir, kek, SystemEntropy::shared()).unwrap();
+        let kid = vault.generate(Algorithm::ES256).unwrap().kid().clone();
+        vault.keep(&kid).unwrap();
+        let key = config.keys.dir.join(format!("{kid}.key"));
         write(&config.keys.dir.join("README.md"), 0o644);
-        Installation { _dir: dir, config }
+        Installation { _dir: dir, config, key }
     }
 
     fn write(path: &Path, mode: u32) {
@@ -194,16 +225,24 @@ mod tests {
 
     #[test]
     fn keys_must_be_there_and_closed() {
-        let Installation { _dir, config } = installation();
+        let Installation { _dir, config, key } = installation();
         assert_eq!(keys_directory(&config).level, Level::Ok);
-        let key = config.keys.dir.join("abc.key");
         close(&key, 0o640);
         let finding = keys_directory(&config);
         assert_eq!(finding.level, Level::Fail);
-        assert!(finding.what.contains("abc.key"), "{}", finding.what);
-        fs::remove_file(key).unwrap();
+        assert!(finding.what.contains(".key"), "{}", finding.what);
+        let sealed = fs::read(&key).unwrap();
+        write(&key, 0o600);
+        let finding = keys_directory(&config);
+        assert!(
+            finding.level == Level::Fail && finding.what.contains("--offline` condemns it"),
+            "{}",
+            finding.what
+        );
+        fs::remove_file(&key).unwrap();
         assert_eq!(keys_directory(&config).level, Level::Fail);
-        write(&config.keys.dir.join("b.key"), 0o600);
+        fs::write(&key, sealed).unwrap();
+        close(&key, 0o600);
         close(&config.keys.dir, 0o777);
         assert_eq!(keys_directory(&config).level, Level::Fail);
         close(&config.keys.dir, 0o755);
@@ -214,7 +253,8 @@ mod tests {
 
     #[test]
     fn a_key_encryption_key_beside_the_keys_is_worth_a_warning() {
-        let Installation { _dir, mut config } = installation();
+        let Installation { _dir, mut config, .. } = installation();
+        config.keys.kek = KekSource::Developer;
         assert_eq!(key_encryption_key(&config).level, Level::Warn);
         let file = config.data_dir.join("kek");
         config.keys.kek = KekSource::File(file.clone());
@@ -230,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn the_audit_log_must_be_there_and_linked() {
         use crate::audit::{Actor, AuditLog, Event, EventKind};
-        let Installation { _dir, config } = installation();
+        let Installation { _dir, config, .. } = installation();
         assert_eq!(audit_log(&config).level, Level::Fail, "not there");
         let log = AuditLog::open(&config.audit_path(), crate::clock::SystemClock::shared()).unwrap();
         log.record(Event::new(EventKind::ServiceStarted, Actor::Service)).await.unwrap();
@@ -244,14 +284,14 @@ mod tests {
     fn a_disk_needs_room() {
         assert_eq!(free_space(14).level, Level::Fail);
         assert_eq!(free_space(15).level, Level::Ok);
-        let Installation { _dir, config } = installation();
+        let Installation { _dir, config, .. } = installation();
         assert!(free_percent(&config.data_dir).unwrap() <= 100);
         assert_eq!(disk(&Config::for_tests(Path::new("/nonexistent"))).level, Level::Fail);
     }
 
     #[test]
     fn what_is_open_by_choice_is_worth_a_warning() {
-        let Installation { _dir, mut config } = installation();
+        let Installation { _dir, mut config, .. } = installation();
         assert_eq!(issuer_scheme(&config).level, Level::Warn);
         assert_eq!(management_exposure(&config).level, Level::Ok);
         config.issuer = "https://id.example.com".into();

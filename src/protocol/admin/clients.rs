@@ -195,6 +195,7 @@ pub async fn register(
     let client_id = registration.client_id.take().unwrap_or_else(|| services.clients.new_id());
     let event = administrator.event(EventKind::ClientRegistered).client(&client_id);
     registration.client_id = Some(client_id);
+    services.clients.may_register(&registration)?;
     audited(services, event, async { Ok(services.clients.register(registration).await?.into()) }).await
 }
 

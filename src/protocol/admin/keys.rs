@@ -5,10 +5,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{Administrator, audited};
 use crate::audit::{Actor, AuditError, Event, EventKind};
 use crate::keys::forecast::Forecast;
-use crate::keys::intervene::Breakage;
+use crate::keys::intervene::{Breakage, Refusal};
 use crate::keys::schedule::Step;
 use crate::keys::{
-    Compromised, Imported, KeyEvent, KeyList, Rotations, SealingEvent, SealingKeyId, SealingKeyView,
+    Compromised, Imported, KeyEvent, KeyList, KeyRingError, Rotations, SealingEvent, SealingKeyId,
+    SealingKeyView,
 };
 use crate::oauth::{Algorithm, ErrorCode, KeyId, Secret};
 use crate::protocol::{ProtocolError, Services};
@@ -78,6 +79,9 @@ pub async fn rotate(
 ) -> Result<Rotations, ProtocolError> {
     let mut event = administrator.event(EventKind::KeyRotateRequested).detail("force", request.force);
     if let Some(algorithm) = request.algorithm {
+        if !services.keys.policy().algorithms().contains(&algorithm) {
+            return Err(KeyRingError::from(Refusal::AlgorithmNotInUse(algorithm)).into());
+        }
         event = event.detail("algorithm", algorithm.as_str());
     }
     let changed =
@@ -113,6 +117,11 @@ pub async fn compromise(
     }
     if services.sealing_keys.contains(kid.as_str()) {
         return audited(services, event.detail("use", "sealing"), compromise_sealing(services, kid)).await;
+    }
+    if services.keys.preview_compromise(&kid).is_err() {
+        // Another node may have made it a moment ago.
+        record(services, &services.keys.tick().await?).await?;
+        services.keys.preview_compromise(&kid)?;
     }
     let changed = audited(services, event, async { Ok(services.keys.compromise(&kid).await?) }).await?;
     record(services, &changed.events).await?;

@@ -19,8 +19,12 @@ use crate::protocol::{ProtocolError, Services};
 /// What it takes to keep the users.
 const USERS: &str = "signet:users";
 
-fn exceeds() -> ProtocolError {
-    ProtocolError::new(ErrorCode::InsufficientScope, "what is asked for exceeds your own admin scope")
+fn exceeds(needed: &[&str]) -> ProtocolError {
+    let needed = needed.join(" ");
+    ProtocolError::new(
+        ErrorCode::InsufficientScope,
+        format!("what is asked for exceeds your own admin scope: it needs {needed} too"),
+    )
 }
 
 /// Who administers, and how far.
@@ -57,17 +61,17 @@ impl Administrator {
     /// Nobody gives, takes or reveals an admin scope that they do not hold, nor a scope of the users API without
     /// keeping the users themselves.
     fn may_touch(&self, scope: &Scope) -> Result<(), ProtocolError> {
-        let foreign = |token: &str| {
-            let needed = if token.starts_with("users:") { USERS } else { token };
-            Scope::is_admin(needed) && !self.scope.contains(needed)
-        };
-        if scope.iter().any(foreign) { Err(exceeds()) } else { Ok(()) }
+        let needed = |token| if str::starts_with(token, "users:") { USERS } else { token };
+        let mut foreign: Vec<&str> = scope.iter().map(needed).collect();
+        foreign.retain(|token| Scope::is_admin(token) && !self.scope.contains(token));
+        foreign.dedup();
+        if foreign.is_empty() { Ok(()) } else { Err(exceeds(&foreign)) }
     }
 
     /// Nobody makes anything that speaks for another person without keeping the users.
     fn may_speak_for(&self, user: &UserId) -> Result<(), ProtocolError> {
         let themselves = matches!(&self.actor, Actor::User(actor) if actor == user);
-        if themselves || self.scope.contains(USERS) { Ok(()) } else { Err(exceeds()) }
+        if themselves || self.scope.contains(USERS) { Ok(()) } else { Err(exceeds(&[USERS])) }
     }
 }
 

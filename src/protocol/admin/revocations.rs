@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Administrator, audited};
 use crate::audit::EventKind;
-use crate::oauth::{ClientId, Subject};
+use crate::oauth::{ClientId, Subject, UserId};
 use crate::protocol::{ProtocolError, Services};
 use crate::tokens::Whole;
 
@@ -51,6 +51,9 @@ pub struct RevocationAnswer {
     /// Tokens with this `iat` or an earlier one are revoked, where everything of somebody was.
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_up_to: Option<i64>,
+    /// Whether a client or an account of that name is registered, where everything of somebody was revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registered: Option<bool>,
     /// Within how many seconds every verifier that honours status lists refuses them.
     effective_within: u64,
 }
@@ -64,11 +67,14 @@ pub async fn revoke(
     administrator: &Administrator,
     request: RevocationRequest,
 ) -> Result<RevocationAnswer, ProtocolError> {
+    let mut registered = None;
     let issued_up_to = match request {
         RevocationRequest { client_id: Some(id), sub: None, token: None } => {
+            registered = Some(services.clients.find(id.as_str()).is_some());
             Some(revoke_whole(services, administrator, Whole::Client(id)).await?)
         }
         RevocationRequest { client_id: None, sub: Some(sub), token: None } => {
+            registered = Some(is_registered(services, &sub).await?);
             Some(revoke_whole(services, administrator, Whole::Subject(sub)).await?)
         }
         RevocationRequest { client_id: None, sub: None, token: Some(token) } => {
@@ -81,7 +87,15 @@ pub async fn revoke(
         }
         _ => return Err(ProtocolError::invalid_request("name one of client_id, sub and token")),
     };
-    Ok(RevocationAnswer { revoked: true, issued_up_to, effective_within: services.status.ttl() })
+    Ok(RevocationAnswer { revoked: true, issued_up_to, registered, effective_within: services.status.ttl() })
+}
+
+/// A subject is a person, or a client that acts for itself.
+async fn is_registered(services: &Services, subject: &Subject) -> Result<bool, ProtocolError> {
+    match UserId::parse(subject.as_str()) {
+        Ok(user) => Ok(services.accounts.find(&user).await?.is_some()),
+        Err(_) => Ok(services.clients.find(subject.as_str()).is_some()),
+    }
 }
 
 async fn revoke_whole(

@@ -1,6 +1,6 @@
 use super::event;
 use crate::audit::EventKind;
-use crate::oauth::Secret;
+use crate::oauth::{ErrorCode, Secret};
 use crate::protocol::admin::audited;
 use crate::protocol::authorize::Present;
 use crate::protocol::{ProtocolError, Services};
@@ -15,9 +15,15 @@ pub async fn confirm_second_factor(
     present: &Present,
     code: &str,
 ) -> Result<Option<Vec<Secret>>, ProtocolError> {
-    let event = event(EventKind::SecondFactorAdded, present);
-    audited(services, event, async { Ok(services.second_factors.confirm(&present.account.id, code).await?) })
-        .await
+    let (event, user) = (event(EventKind::SecondFactorAdded, present), &present.account.id);
+    // What does not come about is not put on record as done.
+    if !services.second_factors.would_confirm(user, code).await? {
+        return Ok(None);
+    }
+    audited(services, event, async {
+        services.second_factors.confirm(user, code).await?.ok_or_else(changed).map(Some)
+    })
+    .await
 }
 
 /// Removes the second factor: from now on the password is enough.
@@ -38,5 +44,15 @@ pub async fn new_recovery_codes(
     present: &Present,
 ) -> Result<Option<Vec<Secret>>, ProtocolError> {
     let (event, user) = (event(EventKind::RecoveryCodesRenewed, present), &present.account.id);
-    audited(services, event, async { Ok(services.second_factors.new_recovery_codes(user).await?) }).await
+    if services.second_factors.find(user).await?.is_none() {
+        return Ok(None);
+    }
+    audited(services, event, async {
+        services.second_factors.new_recovery_codes(user).await?.ok_or_else(changed).map(Some)
+    })
+    .await
+}
+
+fn changed() -> ProtocolError {
+    ProtocolError::new(ErrorCode::Conflict, "the second factor was changed meanwhile")
 }

@@ -13,7 +13,7 @@ use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind};
 use crate::oauth::{ErrorCode, Subject, UserId};
 use crate::tokens::Whole;
-use crate::users::{Account, AccountChange, ApiKeyOwner, NewAccount, Page};
+use crate::users::{Account, AccountChange, AccountError, ApiKeyOwner, NewAccount, Page};
 
 pub use admit::admit;
 pub use request::{NewUser, PageRequest, UserChange};
@@ -67,6 +67,9 @@ pub async fn register(
     new: NewAccount,
 ) -> Result<Account, ProtocolError> {
     keeper.may_touch(new.administrator)?;
+    if services.accounts.find_by_email(&new.email).await?.is_some() {
+        return Err(AccountError::EmailTaken.into());
+    }
     let id = services.accounts.new_id();
     let event = Event::new(EventKind::UserRegistered, keeper.actor.clone())
         .subject(&Subject::from(&id))

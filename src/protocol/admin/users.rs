@@ -167,6 +167,7 @@ fn keeper(administrator: &Administrator) -> Keeper {
     Keeper {
         actor: administrator.actor.clone(),
         of_administrators: everything.is_subset(&administrator.scope),
+        address: administrator.address,
     }
 }
 

@@ -15,7 +15,8 @@ pub(super) async fn start(
     (account, amr): (&Account, &[&str]),
     browser: &Browser,
 ) -> Result<SignedIn, Interrupted> {
-    let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()));
+    let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()))
+        .source_ip(browser.address.ip());
     services.audit.record(event).await.map_err(ProtocolError::from)?;
     let authentication = Authentication {
         auth_time: services.clock.numeric_date(),

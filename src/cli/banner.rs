@@ -23,6 +23,8 @@ pub(super) fn print(config: &Config, first: Option<&FirstClients>) {
 fn introduction(config: &Config, FirstClients { admin, demo }: &FirstClients) -> String {
     let issuer = &config.issuer;
     let resource = config.resources.first().map_or_else(String::new, |each| each.uri.to_string());
+    // As it was called: nothing says that it is on the path.
+    let program = std::env::args().next().unwrap_or_else(|| "signet".to_owned());
     let (admin_id, admin_secret) = shown(admin);
     let (demo_id, demo_secret) = shown(demo);
     format!(
@@ -47,6 +49,10 @@ Try next, in another terminal:
   curl -sw '\n' -u {demo_id}:{demo_secret} -d token=$TOKEN {issuer}/oauth2/introspect
   curl -sw '\n' -u {demo_id}:{demo_secret} -d token=$TOKEN {issuer}/oauth2/revoke
   curl -sw '\n' -u {demo_id}:{demo_secret} -d token=$TOKEN {issuer}/oauth2/introspect
+
+  # An account that administers; then sign in at {issuer}/console
+  export SIGNET_ADMIN_CLIENT_ID={admin_id} SIGNET_ADMIN_CLIENT_SECRET={admin_secret}
+  echo 'a sentence that nobody guesses' | {program} users add --name 'Your Name' --email you@example.com --admin --password-file - --issuer {issuer}
 
   # Rotate the signing key
   ADMIN=$(curl -s -u {admin_id}:{admin_secret} -d grant_type=client_credentials {issuer}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')

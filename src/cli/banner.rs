@@ -22,6 +22,8 @@ pub(super) fn print(config: &Config, first: Option<&FirstClients>) {
 
 fn introduction(config: &Config, FirstClients { admin, demo }: &FirstClients) -> String {
     let issuer = &config.issuer;
+    // As it was called: nothing says that it is on the path.
+    let program = std::env::args().next().unwrap_or_else(|| "signet".to_owned());
     let (admin_id, admin_secret) = shown(admin);
     let demo = demo.as_ref().zip(config.resources.first());
     let (made, secrets, sample) = match demo {
@@ -46,7 +48,11 @@ This is the first start. {made}:
 
 Try next, in another terminal:
 
-{sample}  # Rotate the signing key
+{sample}  # An account that administers; then sign in at {issuer}/console
+  export SIGNET_ADMIN_CLIENT_ID={admin_id} SIGNET_ADMIN_CLIENT_SECRET={admin_secret}
+  echo 'a sentence that nobody guesses' | {program} users add --name 'Your Name' --email you@example.com --admin --password-file - --issuer {issuer}
+
+  # Rotate the signing key
   ADMIN=$(curl -s -u {admin_id}:{admin_secret} -d grant_type=client_credentials {issuer}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
   curl -sw '\n' -X POST -H "Authorization: Bearer $ADMIN" {issuer}/admin/keys/rotate
 

@@ -73,7 +73,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             let http = Http::new(ca_file.as_deref())?;
             return doctor::run(config, &http, &SystemClock::new(), &printer);
         }
-        Command::Serve => serve::serve(&config?)?,
+        Command::Serve => serve::serve(&settings::load_to_serve(&sources)?)?,
         Command::Audit(AuditCommand::Verify { head, file }) => {
             let path = file.map_or_else(|| config.map(|config| config.audit_path()), Ok)?;
             return audit::verify(&path, head.as_ref(), &printer);

@@ -1,4 +1,5 @@
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,8 +12,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::http::{self, Listeners};
-use crate::keys::Kek;
-use crate::store::SledStore;
+use crate::store::{SledStore, StoreError};
 use crate::telemetry;
 
 /// No housekeeping waits longer.
@@ -27,6 +27,14 @@ pub(super) enum ServeError {
     /// It can't be put together.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The store is not to be had.
+    #[error("data_dir = {}: {source}", .path.display())]
+    Store {
+        /// The setting that names its place.
+        path: PathBuf,
+        /// What went wrong.
+        source: StoreError,
+    },
     /// A socket is not to be had.
     #[error("{setting} = {address}: {source}; stop whoever listens there, or set another address")]
     Bind {
@@ -45,12 +53,10 @@ pub(super) enum ServeError {
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When the key-encryption key can't be had, the service can't start, or a listener fails.
+/// When the service can't start, or a listener fails.
 pub(super) fn serve(config: &Config) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     telemetry::logging(&config.log).map_err(|error| failed(&error))?;
-    // It is named by the settings: a wrong one is refused as they are, before there are sockets.
-    Kek::check(&config.keys.kek, &config.keys.dir).map_err(|error| CliError::Usage(error.to_string()))?;
     actix_web::rt::System::new().block_on(run(config)).map_err(|error| failed(&error))
 }
 
@@ -59,7 +65,8 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     // Sockets first: whoever has them is the one who serves, and a second start says so at once.
     let public = bind("listen", config.listen)?;
     let management = bind("management_listen", config.management_listen)?;
-    let store = SledStore::open(config.store_path(), clock.clone()).map_err(StartError::from)?;
+    let store = SledStore::open(config.store_path(), clock.clone())
+        .map_err(|source| ServeError::Store { path: config.data_dir.clone(), source })?;
     let ground = Ground { store, clock, entropy: SystemEntropy::shared() };
     let app = App::open(config, ground).await?;
     let first = app.first_clients().await?;

@@ -1,15 +1,55 @@
-use crate::config::{self, Config, ConfigError, Refusal, Sources};
-use crate::keys::{Policy, UnsafePolicy};
+use crate::config::{self, Config, ConfigError, KekSource, Problem, Refusal, Sources};
+use crate::keys::{Kek, KekError, Policy, UnsafePolicy};
+use crate::outgoing::Outgoing;
 
 /// The settings, held against the arithmetic of key rotation too.
 pub(super) fn load(sources: &Sources) -> Result<Config, ConfigError> {
-    config::load_with(sources, |config| {
-        Policy::new(&config.keys, config.tokens.longest_lifetime)
-            .err()
-            .map(|unsafe_| refusal(&unsafe_))
-            .into_iter()
-            .collect()
-    })
+    config::load_with(sources, |config| unsafe_policy(config).into_iter().collect())
+}
+
+/// As [`load`], with what a service needs of the files that the settings name: reported together, before there are sockets,
+/// keys and a store.
+pub(super) fn load_to_serve(sources: &Sources) -> Result<Config, ConfigError> {
+    let mut of_variable = None;
+    let loaded = config::load_with(sources, |config| {
+        let (mut refusals, kek): (Vec<_>, _) =
+            (unsafe_policy(config).into_iter().collect(), &config.keys.kek);
+        match Kek::check(kek, &config.keys.dir) {
+            Ok(()) => {}
+            Err(error) if matches!(kek, KekSource::Value(_)) => of_variable = Some(error),
+            Err(error) => refusals.push(wrong_kek(&error)),
+        }
+        if let Err(error) = Outgoing::new(&config.outgoing) {
+            let reason = error.to_string();
+            let reason =
+                reason.strip_prefix("outgoing.ca_bundle: the settings can't be used: ").unwrap_or(&reason);
+            let remedy = "name a file of certificates in PEM, or remove the setting";
+            refusals.push(Refusal::new("outgoing.ca_bundle", reason, remedy));
+        }
+        refusals
+    });
+    let Some(error) = of_variable else { return loaded };
+    let mut problems = loaded.map_or_else(|error| error.problems, |_| Vec::new());
+    let origin = "environment variable SIGNET_KEYS_KEK".to_owned();
+    // An empty one was told of.
+    if !problems.iter().any(|problem| problem.origin == origin) {
+        let (reason, remedy) = (error.to_string(), "correct it".to_owned());
+        problems.push(Problem { origin, key: None, value: None, reason, remedy });
+    }
+    Err(ConfigError { problems })
+}
+
+fn wrong_kek(error: &KekError) -> Refusal {
+    let text = error.to_string();
+    let (reason, remedy) = text.rsplit_once("; ").unwrap_or((
+        &text,
+        "name the file that holds it, or, for keys yet to be made, make one (docs/settings.md says how)",
+    ));
+    Refusal::new("keys.kek_file", reason, remedy).depending_on(&["keys.dir"])
+}
+
+fn unsafe_policy(config: &Config) -> Option<Refusal> {
+    Policy::new(&config.keys, config.tokens.longest_lifetime).err().map(|unsafe_| refusal(&unsafe_))
 }
 
 fn refusal(unsafe_: &UnsafePolicy) -> Refusal {

@@ -147,12 +147,18 @@ fn read_file(path: &Path) -> Result<Layer, Problem> {
         remedy: remedy.into(),
     };
     let text = std::fs::read_to_string(path).map_err(|error| {
-        problem(format!("can't be read: {error}"), "correct the path given by --config, or the permissions")
+        problem(
+            format!("can't be read: {error}"),
+            "correct the path given by --config or SIGNET_CONFIG, or the permissions",
+        )
     })?;
     // Only the message: the library's full text quotes the line, which may hold a secret.
     let dict = Toml::from_str::<Dict>(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-        problem(format!("line {line} is not TOML: {}", error.message()), "correct it")
+        let message = error.message().replace('\n', ", ");
+        let unquoted = message.starts_with("invalid string") || message.contains("newline, `#`");
+        let remedy = if unquoted { "write text in quotation marks" } else { "correct it" };
+        problem(format!("line {line} is not TOML: {message}"), remedy)
     })?;
     Ok(Layer { name: path.display().to_string(), file: true, dict })
 }

@@ -48,6 +48,7 @@ pub fn load_with(
     let mut reader = Reader::new(&merged.figment, merged.problems);
     let config = read(&mut reader, merged.kek);
     reader.refuse_the_rest();
+    reader.everything_is_read();
     for refusal in check::relations(&config).into_iter().chain(rules(&config)) {
         reader.push(refusal);
     }

@@ -13,12 +13,15 @@ pub(super) struct Reader {
     leaves: BTreeMap<String, Leaf>,
     origins: BTreeMap<String, (String, String)>,
     resources: usize,
+    /// How many problems there were when everything was read, before the rules.
+    unread: Option<usize>,
     pub(super) problems: Vec<Problem>,
 }
 
 impl Reader {
     pub(super) fn new(figment: &Figment, problems: Vec<Problem>) -> Self {
-        let mut reader = Self { leaves: BTreeMap::new(), origins: BTreeMap::new(), resources: 0, problems };
+        let (leaves, origins) = (BTreeMap::new(), BTreeMap::new());
+        let mut reader = Self { leaves, origins, resources: 0, unread: None, problems };
         let data = figment.data().unwrap_or_default();
         for (key, value) in data.get(&Profile::Default).into_iter().flatten() {
             reader.flatten(figment, &unambiguous(key), value);
@@ -40,6 +43,11 @@ impl Reader {
             Value::String(_, text) if path == "resources" && textual => {
                 self.origins.insert(path.to_owned(), (origin.clone(), text.clone()));
                 self.resources_from_text(text, &origin);
+            }
+            Value::Dict(..) if path == "resources" => {
+                self.origins.insert(path.to_owned(), (origin, "{…}".to_owned()));
+                let reason = "is one section, but there may be several";
+                self.push(Refusal::new(path, reason, "write [[resources]] above each"));
             }
             Value::Dict(_, dict) => {
                 for (key, value) in dict {
@@ -151,13 +159,20 @@ impl Reader {
         self.push(Refusal::new(key, reason, remedy));
     }
 
+    /// From here on the rules speak. What they refuse was read, so that other rules may look at it.
+    pub(super) fn everything_is_read(&mut self) {
+        self.unread = Some(self.problems.len());
+    }
+
     /// Adds a rule's refusal, unless a setting that it looked at could not be read.
     pub(super) fn push(&mut self, refusal: Refusal) {
-        let broken = |key: &str| self.problems.iter().any(|problem| problem.key.as_deref() == Some(key));
+        let unread = &self.problems[..self.unread.unwrap_or(self.problems.len())];
+        let broken = |key: &str| unread.iter().any(|problem| problem.key.as_deref() == Some(key));
+        let told = self.problems.iter().any(|problem| problem.key.as_ref() == Some(&refusal.key));
         // A resource that could not be read shifts the places of those behind it.
         let shifted = refusal.key.starts_with("resources[")
-            && self.problems.iter().any(|p| p.key.as_ref().is_some_and(|key| key.starts_with("resources[")));
-        if shifted || broken(&refusal.key) || refusal.depends_on.iter().any(|key| broken(key)) {
+            && unread.iter().any(|p| p.key.as_ref().is_some_and(|key| key.starts_with("resources[")));
+        if shifted || told || refusal.depends_on.iter().any(|key| broken(key)) {
             return;
         }
         let given = self.origins.get(&refusal.key).cloned();

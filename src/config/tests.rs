@@ -213,6 +213,18 @@ fn resources_are_distinct_and_know_their_algorithms() {
 }
 
 #[test]
+fn a_rule_that_is_broken_hides_no_other() {
+    let toml = "[keys]\nalgorithms = [\"ES256\"]\n[tokens]\nlifetime = \"1h\"\nlongest_lifetime = \"30m\"\n[[resources]]\nuri = \"https://a.example\"\nscope = \"x\"\n\
+                people_scope = \"y\"\nalgorithm = \"RS256\"\nlifetime = \"2h\"\n";
+    let problems = problems(toml, &[]).join("\n");
+    for key in
+        ["tokens.lifetime", "resources[0].people_scope", "resources[0].algorithm", "resources[0].lifetime"]
+    {
+        assert!(problems.contains(&format!("{key} = ")), "{key}: {problems}");
+    }
+}
+
+#[test]
 fn algorithms_are_known_distinct_and_present() {
     for (list, expected) in [
         ("[]", "must name an algorithm"),
@@ -229,9 +241,13 @@ fn algorithms_are_known_distinct_and_present() {
 fn files_that_are_missing_or_no_toml_are_refused_without_quoting_them() {
     let syntax = problem("a = 1\nkek = hunter2\n");
     assert!(syntax.starts_with("signet.toml: line 2 is not TOML"), "{syntax}");
-    assert!(!syntax.contains("hunter2"));
+    assert!(syntax.ends_with("write text in quotation marks") && !syntax.contains("hunter2"), "{syntax}");
+    assert!(problem("a = [1").ends_with("correct it"));
     let sources = Sources { file: Some("/nonexistent/signet.toml".into()), ..Sources::default() };
-    assert!(load(&sources).unwrap_err().to_string().contains("can't be read"));
+    let error = load(&sources).unwrap_err().to_string();
+    assert!(error.contains("can't be read") && error.contains("--config or SIGNET_CONFIG"), "{error}");
+    let single = problem("[resources]\nuri = \"https://a.example\"\nscope = \"x\"");
+    assert!(single.contains("[[resources]]"), "{single}");
 }
 
 #[test]

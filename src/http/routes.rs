@@ -56,6 +56,7 @@ static TABLE: &[Served] = &[
     post("/oauth2/logout", None, || web::post().to(pages::sign_out::logout_by_post)),
     post("/oauth2/sign-out", None, || web::post().to(pages::sign_out::sign_out)),
     get("/assets/{name}", None, || read().to(pages::asset)),
+    get("/", None, || read().to(portal::front)),
     get("/account", None, || read().to(portal::profile::get)),
     post("/account", None, || web::post().to(portal::profile::act)),
     get("/account/email", None, || read().to(portal::email::get)),

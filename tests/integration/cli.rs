@@ -92,6 +92,16 @@ fn a_key_encryption_key_that_can_not_be_had_is_a_wrong_setting_and_nothing_is_ma
         assert_eq!(output.status.code(), Some(2), "{env:?} {}", text(&output.stderr));
         assert!(text(&output.stderr).contains(words), "{env:?} {}", text(&output.stderr));
     }
+    let toml = "[keys]\nkek_file = \"absent\"\nlead = \"1m\"\n[outgoing]\nca_bundle = \"nowhere.pem\"\n";
+    std::fs::write(dir.path().join("signet.toml"), toml).unwrap();
+    let output = signet(dir.path(), &[], &[("SIGNET_LISTEN", &*address)]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    for wrong in
+        ["keys.kek_file = \"absent\": ", "keys.lead = \"1m\": ", "outgoing.ca_bundle = \"nowhere.pem\": "]
+    {
+        assert!(text(&output.stderr).contains(wrong), "{wrong} {}", text(&output.stderr));
+    }
+    std::fs::remove_file(dir.path().join("signet.toml")).unwrap();
     let left: Vec<_> =
         std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["short"], "nothing was made");

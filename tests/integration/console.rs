@@ -241,6 +241,11 @@ async fn a_client_is_registered_changed_renewed_and_deleted() {
     let inside = [&change[..6], &[("backchannel_logout_uri", "https://10.0.0.1/")]].concat();
     let refused = act(&mut root, &app, &own, &inside).await;
     assert!(refused.status == 400 && text(&refused).contains("10.0.0.1, which is not public"));
+    let page = text(&root.get(&app, &own).await);
+    assert!(
+        page.contains("name=\"overlap_hours\" type=\"number\" min=\"0\" max=\"2160\" value=\"24\""),
+        "{page}"
+    );
     let answer = act(&mut root, &app, &own, &[("act", "rotate_secret"), ("overlap_hours", "1")]).await;
     let new = shown_secrets(&done(&mut root, &app, &answer).await).remove(0);
     let token = app.token((&client_id, &new), "").await.access_token();
@@ -423,10 +428,10 @@ async fn an_account_is_made_changed_and_deleted() {
     let log = app.audit_log();
     assert!(!log.contains(new) && !log.contains(PASSWORD));
     for event in ["user.registered", "user.changed", "user.deleted"] {
-        assert!(
-            log.lines().any(|line| line.contains(event) && line.contains("\"type\":\"user\"")),
-            "{event}"
-        );
+        let of_root = |line: &str| {
+            line.contains(event) && line.contains("\"type\":\"user\"") && line.contains("192.0.2.1")
+        };
+        assert!(log.lines().any(of_root), "{event}");
     }
 }
 

@@ -45,6 +45,11 @@ async fn whoever_is_not_signed_in_is_asked_to_and_comes_back() {
         let late = Browser::default().post(&app, path, &[("name", "x")]).await;
         assert!(location(&late).ends_with(path), "a form that comes too late is begun anew");
     }
+    let front = Browser::default().get(&app, "/").await;
+    assert_eq!(
+        (front.status, &*location(&front)),
+        (303, &*format!("{}/account", app.app.state.services.issuer))
+    );
     assert_eq!(Browser::default().get(&app, "/accountant").await.status, 404);
 }
 
@@ -109,9 +114,16 @@ async fn an_e_mail_address_is_changed_and_is_not_verified_by_that() {
     assert!(page.contains(new) && page.contains("not verified"), "{page}");
     assert!(!accounts.find(&found[0].id).await.unwrap().unwrap().email_verified);
     assert!(app.audit_log().contains("user.changed"));
-    let asked = Browser::default().get(&app, "/account").await;
-    assert_eq!(Browser::default().sign_in(&app, &asked, (ADA, PASSWORD)).await.status, 400);
+    let mut late = Browser::default();
+    let asked = late.get(&app, "/account").await;
+    let refused = late.sign_in(&app, &asked, (ADA, PASSWORD)).await;
+    assert!(refused.status != 303 && text(&refused).contains("role=\"alert\""), "{}", text(&refused));
     signed_in(&app, new, "/account").await;
+    let log = app.audit_log();
+    for event in ["sign_in.failed", "session.started"] {
+        let of_address = |line: &str| line.contains(event) && line.contains("\"source_ip\":\"192.0.2.1\"");
+        assert!(log.lines().any(of_address), "{event}: {log}");
+    }
 }
 
 #[actix_web::test]
@@ -421,7 +433,8 @@ async fn an_api_key_is_made_shown_once_and_revoked_by_its_owner_only() {
     let path = "/account/api-keys";
     let (mut ada, mut bob) = (signed_in(&app, ADA, path).await, signed_in(&app, BOB, path).await);
     let page = text(&ada.get(&app, path).await);
-    assert!(page.contains("scope:read") && !page.contains("signet:") && !page.contains("users:"), "{page}");
+    assert!(page.contains("scope:read"), "{page}");
+    assert!(!page.contains("scope:signet:") && !page.contains("scope:users:"), "{page}");
     for bad in [
         &[("name", "backup")][..],
         &[("name", ""), ("scope:read", "yes")],
@@ -432,6 +445,8 @@ async fn an_api_key_is_made_shown_once_and_revoked_by_its_owner_only() {
         let refused = act(&mut ada, &app, path, bad).await;
         assert_eq!(refused.status, 400, "{bad:?} {}", text(&refused));
     }
+    let exchange = "subject_token=API_KEY \\\n  -d resource=http://127.0.0.1:9000</code>";
+    assert!(page.contains("/oauth2/token") && page.contains(exchange), "{page}");
     let good = [("name", "<b>backup"), ("scope:read", "yes"), ("days", "90")];
     let answer = act(&mut ada, &app, path, &good).await;
     let page = done(&mut ada, &app, &answer).await;

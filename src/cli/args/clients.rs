@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::input::object_from;
 use crate::cli::{Act, CliError};
 use crate::clients::{AuthMethod, GrantType};
-use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope};
+use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, WebUri};
 
 /// What can be done to clients.
 #[derive(Debug, Subcommand)]
@@ -79,6 +79,12 @@ pub(in crate::cli) struct ClientFields {
     /// Where people may come back to when they were signed out; repeat for several.
     #[arg(long = "post-logout-redirect-uri", value_name = "URI", value_parser = RedirectUri::parse)]
     post_logout_redirect_uris: Vec<RedirectUri>,
+    /// Where it is told that a session has ended (back-channel logout).
+    #[arg(long, value_name = "URI")]
+    backchannel_logout_uri: Option<WebUri>,
+    /// Whether it can't do without `sid` in logout tokens, which have it anyway.
+    #[arg(long)]
+    backchannel_logout_session_required: Option<bool>,
     /// Whether people are asked: `required`, or `implied` for a client of your own.
     #[arg(long, value_parser = ["required", "implied"])]
     consent: Option<String>,
@@ -151,6 +157,11 @@ impl ClientFields {
             ("token_endpoint_auth_method", self.auth_method.map(|method| json!(method))),
             ("redirect_uris", several(json!(self.redirect_uris))),
             ("post_logout_redirect_uris", several(json!(self.post_logout_redirect_uris))),
+            ("backchannel_logout_uri", self.backchannel_logout_uri.map(|uri| json!(uri))),
+            (
+                "backchannel_logout_session_required",
+                self.backchannel_logout_session_required.map(Value::from),
+            ),
             ("consent", self.consent.map(Value::from)),
             ("require_pkce", self.require_pkce.map(Value::from)),
             ("access_token_lifetime", self.access_token_lifetime.map(|lifetime| json!(lifetime.as_secs()))),
@@ -185,7 +196,8 @@ mod tests {
         let line = "signet clients register --client-id shop --name Shop --scope openid --default-scope openid \
                     --resource https://a.example --audience-of https://a.example --grant-type authorization_code \
                     --grant-type refresh_token --auth-method none --redirect-uri https://b.example/back \
-                    --redirect-uri http://127.0.0.1/back --post-logout-redirect-uri https://b.example/ --consent \
+                    --redirect-uri http://127.0.0.1/back --post-logout-redirect-uri https://b.example/ \
+                    --backchannel-logout-uri https://b.example/out --backchannel-logout-session-required true --consent \
                     implied --require-pkce false --access-token-lifetime 5m --access-token-alg ES256 --id-token-alg \
                     RS256 --allowed-origin https://b.example";
         let Act::RegisterClient(members) = act(line) else { panic!() };
@@ -202,6 +214,8 @@ mod tests {
                 "token_endpoint_auth_method": "none",
                 "redirect_uris": ["https://b.example/back", "http://127.0.0.1/back"],
                 "post_logout_redirect_uris": ["https://b.example/"],
+                "backchannel_logout_uri": "https://b.example/out",
+                "backchannel_logout_session_required": true,
                 "consent": "implied",
                 "require_pkce": false,
                 "access_token_lifetime": 300,
@@ -242,6 +256,7 @@ mod tests {
             "--grant-type password",
             "--auth-method private",
             "--redirect-uri javascript:alert(1)",
+            "--backchannel-logout-uri ftp://b.example/out",
             "--consent never",
             "--id-token-alg HS256",
             "--allowed-origin *",

@@ -168,6 +168,7 @@ fn keeper(administrator: &Administrator) -> Keeper {
     Keeper {
         actor: administrator.actor.clone(),
         of_administrators: everything.is_subset(&administrator.scope),
+        address: administrator.address,
     }
 }
 

@@ -51,7 +51,8 @@ pub(super) async fn start(
         users::sign_in_from(services, (account, Entry::New(new)), device.as_ref(), code).await
     };
     // Both at once, for neither lets anybody in before the cookie is given out.
-    let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()));
+    let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()))
+        .source_ip(browser.address.ip());
     let (recorded, entered) = tokio::join!(services.audit.record(event), entering);
     let entered = entered.map_err(ProtocolError::from)?;
     let Some((started, device, reply)) = entered else {

@@ -22,7 +22,7 @@ use super::users::{self, Keeper};
 use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::ResourceServer;
-use crate::oauth::{ClientId, ErrorCode, Scope, SessionId, Subject};
+use crate::oauth::{ClientId, ErrorCode, Resource, Scope, SessionId, Subject};
 use crate::tokens::Whole;
 use crate::users::AccountChange;
 
@@ -91,6 +91,12 @@ pub fn offered_to_keys(services: &Services) -> Result<Scope, ProtocolError> {
     scopes.try_fold(Scope::default(), |all, more| all.union(more)).map_err(ProtocolError::server_error)
 }
 
+/// A resource that people's API keys can be exchanged for tokens of, as an example.
+#[must_use]
+pub fn resource_for_keys(services: &Services) -> Option<&Resource> {
+    own_resources(services).find(|server| !server.people_scope.is_empty()).map(|server| &server.uri)
+}
+
 /// The resources that people may open to programs of their own: those of the settings, not the built-in ones.
 fn own_resources(services: &Services) -> impl Iterator<Item = &ResourceServer> {
     let built_in = [&services.resources.users().uri, &services.resources.admin().uri];
@@ -103,7 +109,7 @@ async fn change_own(
     present: &Present,
     change: AccountChange,
 ) -> Result<crate::users::Account, ProtocolError> {
-    let keeper = Keeper { actor: actor(present), of_administrators: true };
+    let keeper = Keeper { actor: actor(present), of_administrators: true, address: None };
     users::change(services, &keeper, present.account.id.as_str(), change).await
 }
 

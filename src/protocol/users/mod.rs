@@ -7,6 +7,8 @@ pub(in crate::protocol) mod request;
 mod sign_in;
 mod view;
 
+use std::net::IpAddr;
+
 use super::admin::api_keys::revoke_of;
 use super::admin::{audited, clients};
 use super::{ProtocolError, Services};
@@ -27,9 +29,20 @@ pub struct Keeper {
     pub actor: Actor,
     /// Whether administrators' accounts may be made, changed and deleted too: whoever may do that can become one.
     pub of_administrators: bool,
+    /// From where, if it is known.
+    pub address: Option<IpAddr>,
 }
 
 impl Keeper {
+    /// Their act, for the record.
+    fn event(&self, kind: EventKind) -> Event {
+        let event = Event::new(kind, self.actor.clone());
+        match self.address {
+            Some(address) => event.source_ip(address),
+            None => event,
+        }
+    }
+
     fn may_touch(&self, administrator: bool) -> Result<(), ProtocolError> {
         if self.of_administrators || !administrator {
             return Ok(());
@@ -71,7 +84,8 @@ pub async fn register(
         return Err(AccountError::EmailTaken.into());
     }
     let id = services.accounts.new_id();
-    let event = Event::new(EventKind::UserRegistered, keeper.actor.clone())
+    let event = keeper
+        .event(EventKind::UserRegistered)
         .subject(&Subject::from(&id))
         .detail("administrator", new.administrator);
     audited(services, event, async { Ok(services.accounts.register_as(id, new).await?) }).await
@@ -90,7 +104,8 @@ pub async fn change(
 ) -> Result<Account, ProtocolError> {
     let account = show(services, id).await?;
     keeper.may_touch(account.administrator || change.administrator == Some(true))?;
-    let event = Event::new(EventKind::UserChanged, keeper.actor.clone())
+    let event = keeper
+        .event(EventKind::UserChanged)
         .subject(&Subject::from(&account.id))
         .detail("members", change.members());
     // Nobody is signed out by what is refused anyway.
@@ -125,7 +140,7 @@ pub async fn change(
 pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<(), ProtocolError> {
     let account = show(services, id).await?;
     keeper.may_touch(account.administrator)?;
-    let event = Event::new(EventKind::UserDeleted, keeper.actor.clone()).subject(&Subject::from(&account.id));
+    let event = keeper.event(EventKind::UserDeleted).subject(&Subject::from(&account.id));
     audited(services, event, async {
         // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
         sign_out_everywhere(services, &account.id).await?;
@@ -135,7 +150,7 @@ pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<()
         revoke_of(services, &ApiKeyOwner::User(account.id.clone())).await?;
         // Nobody would be left who answers for them.
         for client in services.clients.of_owner(&account.id) {
-            let event = Event::new(EventKind::ClientDeleted, keeper.actor.clone());
+            let event = keeper.event(EventKind::ClientDeleted);
             clients::remove(services, event, &client).await?;
         }
         sign_out_everywhere(services, &account.id).await?;

@@ -8,7 +8,7 @@ use crate::http::State;
 use crate::http::pages::fields::text;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::http::pages::views::ScopeView;
-use crate::oauth::Scope;
+use crate::oauth::{Resource, Scope};
 use crate::protocol::{Params, ProtocolError, portal};
 
 const PLACE: &str = "/account/api-keys";
@@ -21,6 +21,9 @@ const LONGEST: i64 = 3650;
 struct ApiKeysPage<'a> {
     shell: Shell<'a>,
     keys: Vec<KeyRow>,
+    issuer: &'a str,
+    /// For the snippets.
+    resource: Option<&'a Resource>,
     name: String,
     days: String,
     /// What may be chosen, and whether it is.
@@ -94,6 +97,8 @@ async fn page(state: &State, visitor: &Visitor, form: &Params<'_>, problem: Opti
     let template = ApiKeysPage {
         shell: Shell::new(state, visitor, PLACE).with_problem(problem),
         keys: rows.collect(),
+        issuer: &state.services.issuer,
+        resource: portal::resource_for_keys(&state.services),
         name: text(form, "name"),
         days: text(form, "days"),
         scopes: choices(state, &offered, form),

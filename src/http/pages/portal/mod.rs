@@ -11,5 +11,13 @@ mod scope_choice;
 pub(in crate::http) mod second_factor;
 pub(in crate::http) mod sessions;
 
-use super::answers::curable;
+use actix_web::{HttpResponse, web};
+
+use super::answers::{curable, see_other};
 use super::words;
+use crate::http::State;
+
+/// `/`: whoever types the service's address into a browser comes to their own account.
+pub(in crate::http) async fn front(state: web::Data<State>) -> HttpResponse {
+    see_other(&format!("{}{}", state.services.issuer, profile::PLACE))
+}

@@ -8,7 +8,7 @@ use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, s
 use crate::protocol::portal;
 use crate::users::Account;
 
-const PLACE: &str = "/account";
+pub(super) const PLACE: &str = "/account";
 
 #[derive(Template)]
 #[template(path = "portal/profile.html")]

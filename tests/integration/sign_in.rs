@@ -1,12 +1,8 @@
 //! Signing in: passwords, second factors, tries.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use actix_web::http::Method;
-use signet::audit::AuditLog;
 use signet::oauth::Secret;
-use signet::users::{Email, Enrollment};
+use signet::users::Enrollment;
 
 use crate::browser::{Browser, PASSWORD, ada, location, parameter, register, request, shop, state, text};
 use crate::shell::account;
@@ -70,22 +66,6 @@ async fn whoever_comes_when_too_many_wait_is_sent_away_without_a_write() {
         assert_eq!((answer.status, answer.header("Retry-After")), (503, Some("1")));
     }
     assert_eq!(flushes().await, before);
-}
-
-#[actix_web::test]
-async fn a_sign_in_that_cannot_be_recorded_lets_nobody_in_and_leaves_no_session() {
-    let mut app = service().await;
-    let mut browser = Browser::default();
-    let page = browser.get(&app, &request(&[])).await;
-    let ada = Email::parse("ada@example.com").unwrap();
-    let id = app.app.state.services.accounts.find_by_email(&ada).await.unwrap().unwrap().id;
-    let full = AuditLog::open(Path::new("/dev/full"), app.clock.clone()).unwrap();
-    Arc::get_mut(&mut Arc::get_mut(&mut app.app.state).unwrap().services).unwrap().audit = full;
-    let before = browser.cookies.clone();
-    let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
-    assert!(answer.status >= 500, "{answer:?}");
-    assert_eq!(browser.cookies, before);
-    assert_eq!(app.app.state.services.sessions.of_user(&id).await.unwrap(), []);
 }
 
 #[actix_web::test]

@@ -54,7 +54,11 @@ const EXCEPTIONS: [(&str, &str, &str); 14] = [
     ("http", "tokens", "the types that the protocol answers with"),
     ("http", "audit", "who administers, and the refusal of the one who does not"),
     ("http", "limits", "who a request counts for, and the headers that say how a limit stands"),
-    ("protocol", "store", "its error becomes an OAuth error, health probes it, and a sign-in is one commit of several rooms"),
+    (
+        "protocol",
+        "store",
+        "its error becomes an OAuth error, health probes it, and a sign-in is one commit of several rooms",
+    ),
     ("protocol", "telemetry", "what is counted is handed over here"),
     ("keys", "verify", "the published keys, in the form that verifies tokens"),
     ("cli", "http", "serving binds the listeners"),

@@ -6,7 +6,7 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use signet::oauth::Secret;
 use signet::protocol::users::{Entry, sign_in};
-use signet::users::{Account, Authentication, Email, Enrollment, NewSession};
+use signet::users::{Account, Authentication, Enrollment, NewSession};
 
 use crate::browser::{Browser, PASSWORD, ada, location, parameter, register, request, shop, state, text};
 use crate::shell::account;

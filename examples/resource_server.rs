@@ -17,6 +17,7 @@ mod exchange;
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::process::ExitCode;
 
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
@@ -26,7 +27,20 @@ use signet::verify::Verifier;
 use exchange::{KeyExchange, exchange_api_key};
 
 #[actix_web::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+#[expect(clippy::print_stderr, reason = "whoever starts this by hand wants to know")]
+async fn main() -> ExitCode {
+    // The verifier logs why it can't fetch keys, the caller learns only that it can't.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let flags = Flags::read()?;
     let (issuer, audience) = (flags.named("issuer")?, flags.named("audience")?);
     let verifier = Verifier::builder(issuer).audience(audience).build()?;
@@ -40,17 +54,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let exchange = web::Data::new(exchange);
     let listen = flags.named("listen")?.to_owned();
-    announce(&listen);
-    HttpServer::new(move || {
+    let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(verifier.clone()))
             .app_data(exchange.clone())
             .wrap(from_fn(exchange_api_key))
             .configure(api::configure)
     })
-    .bind(listen)?
-    .run()
-    .await?;
+    .bind(&listen)
+    .map_err(|error| format!("--listen {listen}: {error}"))?
+    .run();
+    announce(&listen);
+    server.await?;
     Ok(())
 }
 

@@ -60,7 +60,7 @@ impl Http {
             .header("Accept", "application/json")
             .body(form.to_owned())
             .map_err(|error| unreachable(url, &error))?;
-        answer(url, self.0.run(request))
+        or_offline(answer(url, self.0.run(request)))
     }
 
     /// Sends JSON, or nothing, with an `Authorization` header.
@@ -83,7 +83,7 @@ impl Http {
                 .map(|request| self.0.run(request)),
             None => request.body(()).map(|request| self.0.run(request)),
         };
-        answer(url, run.map_err(|error| unreachable(url, &error))?)
+        or_offline(answer(url, run.map_err(|error| unreachable(url, &error))?))
     }
 }
 
@@ -103,9 +103,13 @@ fn answer(url: &str, response: Result<Response<Body>, ureq::Error>) -> Result<An
 }
 
 fn unreachable(url: &str, error: &dyn std::fmt::Display) -> CliError {
-    CliError::Failed(format!(
-        "{url} does not answer: {error}; start the service, correct --issuer or --listen, or work with --offline"
-    ))
+    CliError::Failed(format!("{url} does not answer: {error}"))
+}
+
+/// What is administered can be had without the service, too.
+fn or_offline(answer: Result<Answer, CliError>) -> Result<Answer, CliError> {
+    let remedy = "start the service, correct --issuer or --listen, or work with --offline";
+    answer.map_err(|error| CliError::Failed(format!("{error}; {remedy}")))
 }
 
 fn certificates(path: &Path) -> Result<RootCerts, CliError> {

@@ -83,7 +83,14 @@ impl Remote {
         let client_id = &self.credentials.client_id;
         let remedy = match code {
             "invalid_client" => format!("; look at the secret of {client_id}"),
-            "invalid_scope" | "invalid_target" | "unauthorized_client" => {
+            "invalid_scope" => {
+                let scope = scope.unwrap_or("signet:…");
+                format!(
+                    "; {client_id} must be registered with the scope {scope}: give it by `signet clients change {client_id} \
+                     --scope SCOPE`, which replaces all of its scope and is done by an administrator who holds it"
+                )
+            }
+            "invalid_target" | "unauthorized_client" => {
                 let scope = scope.map_or_else(String::new, |scope| format!(" with the scope {scope}"));
                 let admin = format!("{}/admin", self.issuer);
                 format!(

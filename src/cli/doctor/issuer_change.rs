@@ -38,7 +38,8 @@ fn warning(former: &str, issuer: &str) -> Finding {
     Finding::warn(
         NAME,
         format!("the issuer was {former}, and is {issuer} now: all that was issued as the former is refused"),
-        "give verifiers and clients the new one; clients that administer need it by `signet clients change ID --resource ISSUER/admin`",
+        "give verifiers and clients the new one; for clients that administer, stop the service and run `signet clients change ID \
+         --offline --resource ISSUER/admin`",
     )
 }
 

@@ -1,3 +1,4 @@
+use chrono::{DateTime, Utc};
 use url::Url;
 
 use super::{Email, Profile, Username};
@@ -57,6 +58,8 @@ pub struct AccountChange {
     pub disabled: Option<bool>,
     /// A new password.
     pub password: Option<Secret>,
+    /// Only of the account as it is since then ([`super::Account::changed_at`]); else nothing is changed.
+    pub of_version: Option<DateTime<Utc>>,
 }
 
 impl AccountChange {

@@ -94,6 +94,9 @@ pub struct AccountChangeRequest {
     /// A new password.
     #[serde(default, deserialize_with = "request::present_secret")]
     pub password: Option<Secret>,
+    /// Only of the account as it is since then; nothing that a request can say.
+    #[serde(skip)]
+    pub of_version: Option<DateTime<Utc>>,
 }
 
 impl From<Account> for AccountView {
@@ -147,6 +150,7 @@ impl TryFrom<AccountChangeRequest> for AccountChange {
             administrator: request.administrator,
             disabled: request.disabled,
             password: request.password,
+            of_version: request.of_version,
         })
     }
 }

@@ -1,3 +1,4 @@
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 
 use super::{AuthMethod, Client, ConsentRule, GrantType, Registrant};
@@ -158,6 +159,9 @@ pub struct ClientChange {
     /// New origins.
     #[serde(default)]
     pub allowed_origins: Option<Vec<Origin>>,
+    /// Only of the client as it is since then ([`Client::updated_at`]); nothing that a request can say.
+    #[serde(skip)]
+    pub of_version: Option<DateTime<Utc>>,
 }
 
 impl ClientChange {

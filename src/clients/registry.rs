@@ -251,10 +251,14 @@ impl ClientRegistry {
     /// Changes what `change` names of the client.
     ///
     /// # Errors
-    /// When there is no such client, the change can't be honoured, or the store fails.
+    /// When there is no such client, it is not as the change expects it, the change can't be honoured, or the store
+    /// fails.
     pub async fn change(&self, client_id: &str, change: ClientChange) -> Result<Arc<Client>, ClientError> {
         let _turn = self.changing.lock().await;
         let (mut client, version) = self.current(client_id)?;
+        if change.of_version.is_some_and(|version| version != client.updated_at) {
+            return Err(ClientError::Changed);
+        }
         change.apply(&mut client);
         self.limits.check(&client)?;
         self.write(client, Condition::VersionIs(version)).await

@@ -40,6 +40,14 @@ pub struct Account {
     pub updated_at: Option<DateTime<Utc>>,
 }
 
+impl Account {
+    /// When it was last changed, or made if never.
+    #[must_use]
+    pub fn changed_at(&self) -> DateTime<Utc> {
+        self.updated_at.unwrap_or(self.created_at)
+    }
+}
+
 /// What is known of a person beyond name and address: claims of OpenID Connect Core, section 5.1, all of them
 /// optional, in their words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ const PAGE: usize = 1000;
 
 /// The accounts.
 pub struct Accounts {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     clock: SharedClock,
     entropy: SharedEntropy,
     hasher: PasswordHasher,
@@ -48,6 +48,12 @@ pub enum AccountError {
     /// The user name is another account's.
     #[error("the preferred_username is taken")]
     UsernameTaken,
+    /// It was changed meanwhile; read it again.
+    #[error("the account was changed meanwhile")]
+    Changed,
+    /// Nobody would be left who administers.
+    #[error("nobody else can administer")]
+    LastAdministrator,
     /// The password is not good enough.
     #[error(transparent)]
     Password(#[from] PasswordRefusal),
@@ -234,17 +240,24 @@ impl Accounts {
     /// by this.
     ///
     /// # Errors
-    /// As [`Self::register`], and when there is no such account.
+    /// As [`Self::register`], and when there is no such account, it is not as the change expects it, or it is the last
+    /// administrator's and would be no more.
     pub async fn update(&self, id: &UserId, change: &AccountChange) -> Result<Account, AccountError> {
         let mut password = None;
         for _ in 0..ATTEMPTS {
             let Record { version, value: Stored { account: old, password: old_password }, .. } =
                 self.record(id).await?.ok_or(AccountError::Unknown)?;
+            if change.of_version.is_some_and(|version| version != old.changed_at()) {
+                return Err(AccountError::Changed);
+            }
             let account = Account { updated_at: Some(self.clock.now()), ..old.with(change)? };
             if let (Some(new), None) = (&change.password, &password) {
                 password = Some(self.hasher.hash(new).await?);
             }
-            let batch = moved((&old, &account))?;
+            let mut batch = moved((&old, &account))?;
+            if !account.administers() {
+                batch = self.leaving(batch, &old).await?;
+            }
             let stored = Stored { account, password: password.clone().or(old_password) };
             let batch = USERS.put(batch, id.as_str(), Condition::VersionIs(version), &stored)?;
             if self.store.commit(batch).await? == Committed::Applied {
@@ -269,7 +282,7 @@ impl Accounts {
     /// consents and tokens are not ended by this.
     ///
     /// # Errors
-    /// When there is no such account, or the store fails.
+    /// When there is no such account, it is the last administrator's, or the store fails.
     pub async fn delete(&self, id: &UserId) -> Result<Account, AccountError> {
         for _ in 0..ATTEMPTS {
             let record = self.record(id).await?.ok_or(AccountError::Unknown)?;
@@ -281,6 +294,7 @@ impl Accounts {
             if let Some(name) = &account.preferred_username {
                 batch = batch.delete(USERNAMES.table(), name.normalized(), Condition::Always);
             }
+            batch = self.leaving(batch, &account).await?;
             if self.store.commit(batch).await? == Committed::Applied {
                 return Ok(account);
             }

@@ -4,6 +4,7 @@
 
 mod account;
 mod accounts;
+mod administrators;
 mod api_key;
 mod api_keys;
 mod common_passwords;

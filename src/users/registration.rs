@@ -1,3 +1,4 @@
+use chrono::{DateTime, Utc};
 use url::Url;
 
 use super::{Email, Profile, Username};
@@ -59,6 +60,8 @@ pub struct AccountChange {
     pub password: Option<Secret>,
     /// Whether who began to sign in before does not get in, though password and state stay.
     pub ends_sign_ins: bool,
+    /// Only of the account as it is since then ([`super::Account::changed_at`]); else nothing is changed.
+    pub of_version: Option<DateTime<Utc>>,
 }
 
 impl AccountChange {

@@ -85,6 +85,7 @@ async fn whoever_is_no_administrator_any_more_is_out_at_once() {
     let mut root = signed_in(&app, ROOT, "/console").await;
     let services = &app.app.state.services;
     let found = services.accounts.list(signet::users::Page { limit: 1, offset: 0 }).await.unwrap();
+    account(&app, ("Another", "another@example.com"), true).await;
     let change = signet::users::AccountChange { administrator: Some(false), ..Default::default() };
     services.accounts.update(&found[0].id, &change).await.unwrap();
     assert_eq!(root.get(&app, "/console").await.status, 403);

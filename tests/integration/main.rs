@@ -59,6 +59,7 @@ mod sign_out;
 mod signed_in;
 mod signer_contract;
 mod spoofing;
+mod stale_forms;
 mod store_contract;
 mod storms;
 #[path = "../support/mod.rs"]

@@ -40,7 +40,7 @@ pub(crate) fn hidden(page: &Answer, name: &str) -> String {
     rest.split('"').next().expect("a value").to_owned()
 }
 
-/// Sends a form as the page at `path` would, with its token.
+/// Sends a form as the page at `path` would, with its token and the version of what it shows.
 pub(crate) async fn act(
     browser: &mut Browser,
     app: &TestApp,
@@ -49,7 +49,9 @@ pub(crate) async fn act(
 ) -> Answer {
     let page = browser.get(app, "/account").await;
     let token = form_token(&page);
-    let members = [&[("form_token", &*token)], members].concat();
+    let whole = path.starts_with("/console/") && members.contains(&("act", "change"));
+    let version = if whole { hidden(&browser.get(app, path).await, "version") } else { String::new() };
+    let members = [&[("form_token", &*token), ("version", &*version)], members].concat();
     browser.post(app, path, &members).await
 }
 

@@ -80,6 +80,10 @@ fn accounts_are_kept_on_a_running_service_and_on_a_stopped_one() {
     let service = Process::start(dir.path(), free_port(), &[]);
     let issuer = service.issuer.clone();
     let place = Place { dir: dir.path(), issuer: &issuer, admin: service.credentials("administrator") };
+    let root = place.done(&["add", "--name", "Root", "--email", "root@example.com", "--admin"], "");
+    let last = place.users(&["delete", root["id"].as_str().unwrap()], "");
+    let reason = String::from_utf8_lossy(&last.stderr).into_owned();
+    assert!(last.status.code() == Some(1) && reason.contains("last account that can administer"), "{reason}");
     place.keep_accounts(&[], "alice@example.com");
     let made = place.done(&["add", "--name", "Bob", "--email", "bob@example.com"], "");
     // A person's API key takes more of the administrator's scope than a client's.
@@ -105,5 +109,5 @@ fn accounts_are_kept_on_a_running_service_and_on_a_stopped_one() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("must not lie beside the keys"), "{output:?}");
     place.keep_accounts(&["--offline"], "alice@example.com");
     let listed = place.done(&["list", "--offline"], "");
-    assert_eq!(listed["users"], Value::Array(vec![made]));
+    assert_eq!(listed["users"], Value::Array(vec![root, made]));
 }

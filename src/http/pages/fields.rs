@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 use crate::oauth::WebUri;
 use crate::protocol::{Params, ProtocolError};
 
@@ -53,6 +55,19 @@ pub(super) fn optional<T, E: Display>(
 /// As [`value`].
 pub(super) fn web_uri(name: &str, text: &str) -> Result<Option<WebUri>, ProtocolError> {
     optional(name, text, WebUri::parse)
+}
+
+/// Which version of a record a form shows, by when it was changed: a field that it brings back.
+pub(super) fn version(changed_at: DateTime<Utc>) -> String {
+    changed_at.to_rfc3339_opts(SecondsFormat::Nanos, true)
+}
+
+/// The version of which a form is.
+///
+/// # Errors
+/// As [`value`].
+pub(super) fn of_version(text: &str) -> Result<DateTime<Utc>, ProtocolError> {
+    value("version", text, str::parse)
 }
 
 /// Values as a text of lines.

@@ -94,6 +94,9 @@ pub struct AccountChangeRequest {
     /// A new password.
     #[serde(default, deserialize_with = "request::present_secret")]
     pub password: Option<Secret>,
+    /// Only of the account as it is since then; nothing that a request can say.
+    #[serde(skip)]
+    pub of_version: Option<DateTime<Utc>>,
 }
 
 impl From<Account> for AccountView {
@@ -148,6 +151,7 @@ impl TryFrom<AccountChangeRequest> for AccountChange {
             disabled: request.disabled,
             password: request.password,
             ends_sign_ins: false,
+            of_version: request.of_version,
         })
     }
 }

@@ -8,6 +8,13 @@ impl From<AccountError> for ProtocolError {
             AccountError::Unknown => super::not_found(),
             AccountError::EmailTaken => Self::new(ErrorCode::Conflict, "the email is taken"),
             AccountError::UsernameTaken => Self::new(ErrorCode::Conflict, "the preferred_username is taken"),
+            AccountError::Changed => {
+                Self::new(ErrorCode::Conflict, "the account was changed meanwhile; read it again")
+            }
+            AccountError::LastAdministrator => Self::new(
+                ErrorCode::Conflict,
+                "this is the last account that can administer; let another one administer first",
+            ),
             AccountError::Password(reason) => Self::invalid_request(reason.to_string()),
             AccountError::Profile(reason) => Self::invalid_request(reason.to_string()),
             AccountError::Busy(busy) => busy.into(),

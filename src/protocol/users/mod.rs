@@ -95,7 +95,8 @@ pub async fn register(
 /// to the person's applications, too.
 ///
 /// # Errors
-/// As [`register`], and `not_found`.
+/// As [`register`], `not_found`, and `conflict` where the account is another version than the change is of, or nobody
+/// would be left who administers.
 pub async fn change(
     services: &Services,
     keeper: &Keeper,
@@ -109,7 +110,9 @@ pub async fn change(
         .subject(&Subject::from(&account.id))
         .detail("members", change.members());
     // Nobody is signed out by what is refused anyway.
-    account.with(&change)?;
+    if !account.with(&change)?.administers() {
+        services.accounts.may_leave(&account).await?;
+    }
     audited(services, event, async {
         // Who sets a password or lets somebody in again vouches for the owner: strangers' tries are forgotten.
         if change.password.is_some() || change.disabled == Some(false) {
@@ -136,10 +139,11 @@ pub async fn change(
 /// never given again.
 ///
 /// # Errors
-/// `not_found`, or `insufficient_scope` for an administrator whom the keeper may not delete.
+/// `not_found`, `insufficient_scope` for an administrator whom the keeper may not delete, or `conflict` for the last one.
 pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<(), ProtocolError> {
     let account = show(services, id).await?;
     keeper.may_touch(account.administrator)?;
+    services.accounts.may_leave(&account).await?;
     let event = keeper.event(EventKind::UserDeleted).subject(&Subject::from(&account.id));
     audited(services, event, async {
         // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.

@@ -1,6 +1,7 @@
 //! The room as a whole, on a store in memory with a clock that stands still.
 
 mod accounts;
+mod administrators;
 mod consents;
 mod logouts;
 mod passwords;

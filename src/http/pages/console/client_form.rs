@@ -2,12 +2,14 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use crate::clients::{AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registration};
-use crate::http::pages::fields::{joined, lines, optional, text, value, web_uri};
+use crate::http::pages::fields::{joined, lines, of_version, optional, text, value, version, web_uri};
 use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, WebUri};
 use crate::protocol::{Params, ProtocolError, Services};
 
 /// A client as its form shows it and brings it: texts, not yet believed.
 pub(super) struct ClientForm {
+    /// Of which version of the client; empty for a new one.
+    pub(super) version: String,
     /// Only asked when it is registered; one is made up if it is empty.
     pub(super) client_id: String,
     pub(super) client_name: String,
@@ -47,6 +49,7 @@ impl ClientForm {
         let page = |uri: &Option<WebUri>| uri.as_ref().map(ToString::to_string).unwrap_or_default();
         let method = client.token_endpoint_auth_method;
         Self {
+            version: version(client.updated_at),
             client_id: client.client_id.to_string(),
             client_name: client.client_name.clone(),
             auth_methods: options(AuthMethod::ALL.map(AuthMethod::as_str), Some(method.as_str())),
@@ -83,6 +86,7 @@ impl ClientForm {
         let checked = |name: &str| params.one(name) == Some("yes");
         let method = params.one("token_endpoint_auth_method");
         Self {
+            version: text("version"),
             client_id: text("client_id"),
             client_name: text("client_name"),
             auth_methods: options(AuthMethod::ALL.map(AuthMethod::as_str), method),
@@ -110,7 +114,7 @@ impl ClientForm {
 
     /// As a new client. Without a choice of grants it gets the usual ones.
     pub(super) fn registration(&self) -> Result<Registration, ProtocolError> {
-        let change = self.change()?;
+        let change = self.members()?;
         let client_id = self.client_id.as_str();
         Ok(Registration {
             client_id: optional("client_id", client_id, ClientId::parse)?,
@@ -139,8 +143,18 @@ impl ClientForm {
         })
     }
 
-    /// As a change of everything that the form shows.
+    /// As a change of everything that the form shows, of the version that it shows: what was changed meanwhile is not
+    /// undone.
     pub(super) fn change(&self) -> Result<ClientChange, ProtocolError> {
+        Ok(ClientChange { of_version: Some(of_version(&self.version)?), ..self.members()? })
+    }
+
+    /// Whether it shows the client as it is now.
+    pub(super) fn is_of(&self, client: &Client) -> bool {
+        self.version == version(client.updated_at)
+    }
+
+    fn members(&self) -> Result<ClientChange, ProtocolError> {
         let grants = GrantType::ALL.into_iter().zip(&self.grants);
         Ok(ClientChange {
             client_name: Some(self.client_name.clone()),
@@ -172,6 +186,7 @@ impl ClientForm {
             tos_uri: Some(web_uri("tos_uri", &self.tos_uri)?),
             consent: Some(self.consent()),
             require_pkce: Some(!self.without_pkce),
+            of_version: None,
         })
     }
 

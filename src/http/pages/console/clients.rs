@@ -159,6 +159,10 @@ pub(in crate::http) async fn act(
                 Ok(()) => after(&state, &visitor, (&path, Notice::done("The client is changed."))),
                 Err(error) => {
                     let problem = curable(error)?;
+                    let client = find(services, &client_id)?;
+                    // One of another version would undo what was changed meanwhile.
+                    let is_current = brought.is_of(&client);
+                    let brought = if is_current { brought } else { ClientForm::of(services, &client) };
                     Ok(client_page(&state, &visitor, (&client, brought), Some(&problem)))
                 }
             }

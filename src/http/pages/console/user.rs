@@ -67,7 +67,7 @@ pub(in crate::http) async fn act(
     let myself = *id == visitor.present.account.id.as_str();
     let brought = UserForm::read(&form);
     let (change, text) = match form.one("act") {
-        Some("change") => (brought.change(myself), "The account is changed."),
+        Some("change") => (brought.change(myself)?, "The account is changed."),
         Some("disable" | "set_password" | "remove_second_factor" | "delete") if myself => {
             return user_page(&state, &visitor, (&id, None), Some(NOT_ONESELF)).await;
         }
@@ -130,7 +130,8 @@ async fn user_page(
         second_factor: second_factor.is_some(),
         sessions: sessions.iter().map(SessionRow::from).collect(),
         consents: consents.iter().flat_map(consent_rows).collect(),
-        form: brought.unwrap_or_else(|| UserForm::of(&account)),
+        // One of another version would undo what was changed meanwhile.
+        form: brought.filter(|form| form.is_of(&account)).unwrap_or_else(|| UserForm::of(&account)),
         myself: account.id == visitor.present.account.id,
     };
     Ok(show(problem, &template))

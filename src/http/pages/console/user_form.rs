@@ -1,11 +1,13 @@
-use crate::http::pages::fields::text;
+use crate::http::pages::fields::{of_version, text, version};
 use crate::oauth::Secret;
-use crate::protocol::Params;
 use crate::protocol::admin::users::{AccountChangeRequest, AccountRequest};
+use crate::protocol::{Params, ProtocolError};
 use crate::users::Account;
 
 /// An account as its form shows it and brings it: texts, not yet believed.
 pub(super) struct UserForm {
+    /// Of which version of the account; empty for a new one.
+    pub(super) version: String,
     pub(super) name: String,
     pub(super) email: String,
     pub(super) email_verified: bool,
@@ -17,6 +19,7 @@ impl UserForm {
     /// An account that there is.
     pub(super) fn of(account: &Account) -> Self {
         Self {
+            version: version(account.changed_at()),
             name: account.name.clone(),
             email: account.email.to_string(),
             email_verified: account.email_verified,
@@ -33,12 +36,18 @@ impl UserForm {
     pub(super) fn read(params: &Params<'_>) -> Self {
         let checked = |name: &str| params.one(name) == Some("yes");
         Self {
+            version: text(params, "version"),
             name: text(params, "name"),
             email: text(params, "email"),
             email_verified: checked("email_verified"),
             preferred_username: text(params, "preferred_username"),
             administrator: checked("administrator"),
         }
+    }
+
+    /// Whether it shows the account as it is now.
+    pub(super) fn is_of(&self, account: &Account) -> bool {
+        self.version == version(account.changed_at())
     }
 
     /// As a new account. A password that was left empty is none.
@@ -54,16 +63,18 @@ impl UserForm {
         }
     }
 
-    /// As a change of everything that the form shows. Nobody takes the administration away from `themselves`.
-    pub(super) fn change(&self, themselves: bool) -> AccountChangeRequest {
-        AccountChangeRequest {
+    /// As a change of everything that the form shows, of the version that it shows: what was changed meanwhile is not
+    /// undone. Nobody takes the administration away from `themselves`.
+    pub(super) fn change(&self, themselves: bool) -> Result<AccountChangeRequest, ProtocolError> {
+        Ok(AccountChangeRequest {
+            of_version: Some(of_version(&self.version)?),
             name: Some(self.name.clone()),
             email: Some(self.email.clone()),
             email_verified: Some(self.email_verified),
             preferred_username: Some(self.username()),
             administrator: (!themselves).then_some(self.administrator),
             ..AccountChangeRequest::default()
-        }
+        })
     }
 
     fn username(&self) -> Option<String> {

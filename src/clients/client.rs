@@ -189,8 +189,8 @@ pub struct Client {
     /// The origins whose scripts may call the token endpoint and the others that are open to them.
     #[serde(default)]
     pub allowed_origins: Vec<Origin>,
-    /// Who registered it.
-    #[serde(default)]
+    /// Who registered it; where that was not written down, nobody vouches for it.
+    #[serde(default = "anybody")]
     pub registrant: Registrant,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
@@ -212,6 +212,10 @@ pub struct ClientSecret {
 
 fn yes() -> bool {
     true
+}
+
+fn anybody() -> Registrant {
+    Registrant::Anybody
 }
 
 impl Client {
@@ -267,5 +271,22 @@ impl std::ops::Deref for AuthenticatedClient {
 
     fn deref(&self) -> &Client {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_vouches_for_a_client_whose_registrant_is_not_known() {
+        let record = serde_json::json!({
+            "client_id": "shop", "client_name": "Shop", "secrets": [], "grant_types": [], "scope": "",
+            "default_scope": "", "resources": [], "created_at": "2026-01-01T00:00:00Z",
+            "updated_at": "2026-01-01T00:00:00Z",
+        });
+        let client: Client = serde_json::from_value(record).unwrap();
+        assert_eq!(client.registrant, Registrant::Anybody);
+        assert!(!client.is_vouched_for());
     }
 }

@@ -18,6 +18,8 @@ use super::{
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Shorter than what is begun may take when the service is ended.
+const TWENTY_SECONDS: Duration = Duration::from_secs(20);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -110,7 +112,7 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
         outgoing: OutgoingConfig {
             allowed_networks: reader.read_optional("outgoing.allowed_networks", networks).unwrap_or_default(),
             ca_bundle: reader.read_optional("outgoing.ca_bundle", path),
-            timeout: reader.read("outgoing.timeout", |leaf| leaf.duration(&(SECOND..=MINUTE))),
+            timeout: reader.read("outgoing.timeout", |leaf| leaf.duration(&(SECOND..=TWENTY_SECONDS))),
         },
         keys,
         resources,
@@ -182,6 +184,7 @@ fn read_limits(reader: &mut Reader) -> LimitsConfig {
         refused_per_address: per_minute("limits.refused_per_address"),
         authorize_per_address: per_minute("limits.authorize_per_address"),
         login_per_address: per_minute("limits.login_per_address"),
+        login_per_account: per_minute("limits.login_per_account"),
         registration_per_address: per_minute("limits.registration_per_address"),
         acts_per_person: per_minute("limits.acts_per_person"),
         api_key: per_minute("limits.api_key"),

@@ -268,6 +268,8 @@ pub struct LimitsConfig {
     pub authorize_per_address: u32,
     /// Sign-ins from one address.
     pub login_per_address: u32,
+    /// Sign-ins to one account by whoever has signed in to it before.
+    pub login_per_account: u32,
     /// Registrations from one address.
     pub registration_per_address: u32,
     /// What one person changes on the pages of the portal and the console.

@@ -205,6 +205,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Sign-ins from one address, on devices that are not known.",
     },
     Setting {
+        key: "limits.login_per_account",
+        default: Some("20"),
+        meaning: "Sign-ins to one account by whoever has signed in to it before; a second factor counts too.",
+    },
+    Setting {
         key: "limits.registration_per_address",
         default: Some("10"),
         meaning: "Registrations from one address.",
@@ -233,7 +238,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "outgoing.timeout",
         default: Some("5s"),
-        meaning: "How long an outgoing request may take in all; at most 1 minute.",
+        meaning: "How long an outgoing request may take in all; at most 20 seconds.",
     },
     Setting {
         key: "resources[].uri",

@@ -371,6 +371,7 @@ fn every_field_is_a_setting() {
         refused_per_address,
         authorize_per_address,
         login_per_address,
+        login_per_account,
         registration_per_address,
         acts_per_person,
         api_key,
@@ -384,6 +385,7 @@ fn every_field_is_a_setting() {
     count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
     count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
+    count!(login_per_account);
     count!(in_query apps apps_scope most_apps acts_per_person allowed_networks ca_bundle timeout);
     count!(sealing_period code_lifetime refresh_lifetime idle);
     count!(hashing_permits session_idle absolute);
@@ -419,4 +421,16 @@ fn proxies_are_networks_or_single_addresses() {
     assert!(problem("trusted_proxies = [\"10.0.0.0/33\"]").contains("is not a network"));
     assert!(problem("trusted_proxies = [\"proxy.example\"]").contains("is not a network"));
     assert!(problem("forwarded_header = \"x-real-ip\"").contains("x-forwarded-for"));
+}
+
+#[test]
+fn no_outgoing_request_outlasts_the_end_of_the_service() {
+    for (timeout, good) in [("20s", true), ("21s", false), ("1m", false)] {
+        let env = vec![
+            ("SIGNET_ISSUER".into(), "https://id.example.com".into()),
+            ("SIGNET_OUTGOING_TIMEOUT".into(), timeout.into()),
+        ];
+        let read = load(&Sources { env, ..Sources::default() });
+        assert_eq!(read.is_ok(), good, "{timeout}: {read:?}");
+    }
 }

@@ -21,6 +21,8 @@ pub enum Policy {
     AuthorizePerAddress,
     /// Sign-ins from one address.
     LoginPerAddress,
+    /// Sign-ins to one account by whoever has signed in to it before.
+    LoginPerAccount,
     /// Registrations from one address.
     RegistrationPerAddress,
     /// What one person changes on the pages of the portal and the console.
@@ -31,13 +33,14 @@ pub enum Policy {
 
 impl Policy {
     /// Every policy.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::TokenPerClient,
         Self::TokenPerAddress,
         Self::RevocationPerClient,
         Self::RefusedPerAddress,
         Self::AuthorizePerAddress,
         Self::LoginPerAddress,
+        Self::LoginPerAccount,
         Self::RegistrationPerAddress,
         Self::ActsPerPerson,
         Self::ApiKey,
@@ -53,6 +56,7 @@ impl Policy {
             Self::RefusedPerAddress => "refused_per_address",
             Self::AuthorizePerAddress => "authorize_per_address",
             Self::LoginPerAddress => "login_per_address",
+            Self::LoginPerAccount => "login_per_account",
             Self::RegistrationPerAddress => "registration_per_address",
             Self::ActsPerPerson => "acts_per_person",
             Self::ApiKey => "apikey",
@@ -98,6 +102,8 @@ pub struct Limits {
     pub authorize_per_address: Limited<AddressPrefix>,
     /// See [`Policy::LoginPerAddress`].
     pub login_per_address: Limited<AddressPrefix>,
+    /// See [`Policy::LoginPerAccount`].
+    pub login_per_account: Limited<UserId>,
     /// See [`Policy::RegistrationPerAddress`].
     pub registration_per_address: Limited<AddressPrefix>,
     /// See [`Policy::ActsPerPerson`].
@@ -125,6 +131,7 @@ impl Limits {
                 clock,
             ),
             login_per_address: Limited::new(Policy::LoginPerAddress, config.login_per_address, clock),
+            login_per_account: Limited::new(Policy::LoginPerAccount, config.login_per_account, clock),
             registration_per_address: Limited::new(
                 Policy::RegistrationPerAddress,
                 config.registration_per_address,
@@ -143,6 +150,7 @@ impl Limits {
         self.refused_per_address.sweep();
         self.authorize_per_address.sweep();
         self.login_per_address.sweep();
+        self.login_per_account.sweep();
         self.registration_per_address.sweep();
         self.acts_per_person.sweep();
         self.api_key.sweep();
@@ -158,6 +166,7 @@ impl Limits {
             self.refused_per_address.refused(),
             self.authorize_per_address.refused(),
             self.login_per_address.refused(),
+            self.login_per_account.refused(),
             self.registration_per_address.refused(),
             self.acts_per_person.refused(),
             self.api_key.refused(),

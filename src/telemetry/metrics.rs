@@ -123,13 +123,14 @@ const GRANTS: &[&str] = &[
     "urn:ietf:params:oauth:grant-type:token-exchange",
 ];
 const ALGORITHMS: &[&str] = &["ES256", "ES384", "EdDSA", "RS256", "PS256"];
-const POLICIES: [&str; 9] = [
+const POLICIES: [&str; 10] = [
     "token_per_client",
     "token_per_address",
     "revocation_per_client",
     "refused_per_address",
     "authorize_per_address",
     "login_per_address",
+    "login_per_account",
     "registration_per_address",
     "acts_per_person",
     "apikey",

@@ -5,7 +5,7 @@ use super::record::{CREATED, EMAILS, Stored, USERNAMES, USERS, changed, created,
 use super::registration::check_name;
 use super::{
     Account, AccountChange, Busy, Email, NewAccount, PasswordHasher, PasswordRefusal, ProfileRefusal,
-    Username,
+    SecondFactors, Username,
 };
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
@@ -278,7 +278,7 @@ impl Accounts {
         self.update(id, &AccountChange::password(password.clone())).await
     }
 
-    /// Deletes the account; its e-mail address and user name are free again. Answers with what it was. Its sessions,
+    /// Deletes the account with its second factor, in one step: it is never there without. Its e-mail address and user name are free again. Answers with what it was. Its sessions,
     /// consents and tokens are not ended by this.
     ///
     /// # Errors
@@ -294,7 +294,7 @@ impl Accounts {
             if let Some(name) = &account.preferred_username {
                 batch = batch.delete(USERNAMES.table(), name.normalized(), Condition::Always);
             }
-            batch = self.leaving(batch, &account).await?;
+            batch = self.leaving(SecondFactors::removed(batch, id), &account).await?;
             if self.store.commit(batch).await? == Committed::Applied {
                 return Ok(account);
             }

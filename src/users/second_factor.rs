@@ -236,12 +236,7 @@ impl SecondFactors {
     /// # Errors
     /// When the store fails.
     pub async fn remove(&self, user: &UserId) -> Result<(), StoreError> {
-        let batch = Batch::new().delete(FACTORS.table(), user.as_str(), Condition::Always).delete(
-            ENROLLMENTS.table(),
-            user.as_str(),
-            Condition::Always,
-        );
-        let _unconditional = self.store.commit(batch).await?;
+        let _unconditional = self.store.commit(Self::removed(Batch::new(), user)).await?;
         Ok(())
     }
 
@@ -254,6 +249,12 @@ impl SecondFactors {
         let secret = Zeroizing::new(String::from_utf8_lossy(&secret).into_owned());
         let step = self.matching_step(&secret, code)?;
         Ok(step.map(|step| Waiting { version: waiting.version, secret, step }))
+    }
+
+    /// Adds to `batch` that nobody is asked for it any more.
+    pub(super) fn removed(batch: Batch, user: &UserId) -> Batch {
+        let batch = batch.delete(FACTORS.table(), user.as_str(), Condition::Always);
+        batch.delete(ENROLLMENTS.table(), user.as_str(), Condition::Always)
     }
 
     async fn record(&self, user: &UserId) -> Result<Option<Record<Stored>>, StoreError> {

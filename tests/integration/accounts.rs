@@ -64,6 +64,8 @@ async fn an_account_is_made_shown_changed_and_deleted() {
     let path = format!("/admin/users/{id}");
     assert_eq!(app.administer(Method::GET, &path, None).await.json(), account);
     app.pass(Duration::from_mins(1)).await;
+    let another = json!({ "name": "Root", "email": "root@example.com", "administrator": true });
+    assert_eq!(app.administer(Method::POST, "/admin/users", Some(another)).await.status, 201, "one stays");
     let change = json!({ "preferred_username": null, "email": "al@example.com", "profile": {}, "administrator": false });
     let changed = app.administer(Method::PATCH, &path, Some(change)).await;
     account["preferred_username"] = Value::Null;

@@ -248,6 +248,8 @@ async fn a_persons_key_counts_while_they_are_an_administrator_and_not_disabled()
     let app = TestApp::start().await;
     let person = json!({ "name": "Alice", "email": "alice@example.com", "administrator": true });
     let person = app.administer(Method::POST, "/admin/users", Some(person)).await.json();
+    let another = json!({ "name": "Root", "email": "root@example.com", "administrator": true });
+    assert_eq!(app.administer(Method::POST, "/admin/users", Some(another)).await.status, 201, "one stays");
     let user_id = person["id"].as_str().unwrap();
     let resource = format!("{ISSUER}/users");
     let request = json!({ "name": "k", "user_id": user_id, "scope": "users:read", "resources": [resource] });

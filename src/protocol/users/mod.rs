@@ -149,7 +149,6 @@ pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<()
         // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
         sign_out_everywhere(services, &account.id).await?;
         services.consents.withdraw_all(&account.id).await?;
-        services.second_factors.remove(&account.id).await?;
         services.accounts.delete(&account.id).await?;
         revoke_of(services, &ApiKeyOwner::User(account.id.clone())).await?;
         // Nobody would be left who answers for them.

@@ -6,6 +6,10 @@
 //! - **Account, from a known device**: whoever signed in once holds a cookie, and with it a count of their own. The
 //!   other two lanes don't touch it: however many strangers try, the owner is let in.
 //!
+//! Whoever knows the password pays too, or one person could keep every hashing thread busy: so many times a minute
+//! (`limits.login_per_account`), counted when a known device tries and when a device comes to be known. Strangers can't
+//! use that up.
+//!
 //! A name that belongs to nobody is treated like any other, though it has no row of its own. The counts are in the store: no
 //! crash resets them.
 
@@ -86,15 +90,21 @@ impl LoginThrottle {
     }
 
     /// Lets an attempt through, before its password is looked at, or doesn't. It then counts as failed, durably, until
-    /// [`Self::succeeded`] says otherwise: so many attempts at once get no further than as many one after another.
+    /// [`Self::succeeded`] says otherwise: so many attempts at once get no further than as many one after another. What it
+    /// takes of the account's own quota stays taken, also when the attempt is withdrawn.
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`]; and the store's, when nothing may be let through either.
     pub async fn check(&self, attempt: &Attempt) -> Result<(), ThrottleError> {
         if let (Some(device), Tried::Account(user)) = (&attempt.device, &attempt.tried)
-            && let Some(answer) = self.check_known(device, &account_key(user)).await?
+            && let Some(answer) = self.check_known(device, user).await?
         {
             return answer;
+        }
+        if let Tried::Account(user) = &attempt.tried
+            && self.limits.login_per_account.is_used_up(user)
+        {
+            return Err(ThrottleError::TooMany { retry_after: Duration::from_mins(1) });
         }
         self.limits.login_per_address.spend(&attempt.address.prefix()).map_err(|exceeded| {
             ThrottleError::TooMany { retry_after: exceeded.standing().quota.resets_after }
@@ -106,8 +116,10 @@ impl LoginThrottle {
     async fn check_known(
         &self,
         id: &DeviceId,
-        account: &AccountKey,
+        user: &UserId,
     ) -> Result<Option<Result<(), ThrottleError>>, StoreError> {
+        let account = &account_key(user);
+        let mut paid = false;
         for _ in 0..RETRIES {
             let now = self.clock.now();
             let Some((_, record)) = self.known(Some(id)).await? else { return Ok(None) };
@@ -118,6 +130,11 @@ impl LoginThrottle {
             if let Err(retry_after) = tries.take(now) {
                 return Ok(Some(Err(ThrottleError::TooMany { retry_after })));
             }
+            if !paid && let Err(exceeded) = self.limits.login_per_account.spend(user) {
+                let retry_after = exceeded.standing().quota.resets_after;
+                return Ok(Some(Err(ThrottleError::TooMany { retry_after })));
+            }
+            paid = true;
             let condition = Condition::VersionIs(record.version);
             if self.put_device(id, condition, (&device, record.expires_at)).await? {
                 return Ok(Some(Ok(())));
@@ -189,6 +206,10 @@ impl LoginThrottle {
                 (new(), Condition::Absent, record.value)
             }
         };
+        if !device.knows(&account) {
+            // A known device has paid before; what this one did counts for its next try.
+            let _counted = self.limits.login_per_account.spend(user);
+        }
         device.forgive(account);
         let put = DEVICES.encode(&device, expires_at)?;
         let batch = batch.put(DEVICES.table(), id.key().to_vec(), condition, put);

@@ -121,10 +121,12 @@ async fn however_many_strangers_try_the_owner_is_let_in() {
     }
     assert!(fixture.throttle.check(&stranger("alice", 5000)).await.is_err());
     // From the very address that is used up, too.
-    for _ in 0..200 {
-        let _refused = fixture.throttle.check(&stranger("bob", 1)).await;
-    }
     for _ in 0..100 {
+        // As often as the account's own quota lets anybody in.
+        fixture.clock.advance(Duration::from_secs(3));
+        for _ in 0..61 {
+            let _refused = fixture.throttle.check(&stranger("bob", 1)).await;
+        }
         let owner = Attempt { device: Some(device.clone()), ..stranger("alice", 1) };
         fixture.throttle.check(&owner).await.unwrap();
         let cookie = fixture.succeeded(&owner).await;
@@ -152,6 +154,30 @@ async fn a_known_device_has_a_count_of_its_own_and_then_is_none() {
         fixture.throttle.check(&owner).await.unwrap();
     }
     assert_eq!(retry_after(fixture.throttle.check(&owner).await.unwrap_err()), Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn whoever_knows_the_password_pays_for_the_account_and_for_nobody_else() {
+    let fixture = Fixture::new();
+    let mut alice = stranger("alice", 1);
+    alice.device = Some(fixture.sign_in(&alice).await);
+    for _ in 0..19 {
+        fixture.throttle.check(&alice).await.unwrap();
+        // Also where the service was too busy to look at the password.
+        fixture.throttle.withdrawn(&alice).await.unwrap();
+    }
+    let wait = retry_after(fixture.throttle.check(&alice).await.unwrap_err());
+    assert!(wait <= Duration::from_mins(1), "{wait:?}");
+    assert!(fixture.throttle.check(&stranger("alice", 2)).await.is_err(), "nor from another device");
+    fixture.throttle.check(&stranger("bob", 1)).await.unwrap();
+    fixture.clock.advance(wait);
+    fixture.throttle.check(&alice).await.unwrap();
+
+    // From a new device each time.
+    for number in 0..20 {
+        fixture.sign_in(&stranger("carol", number)).await;
+    }
+    assert!(fixture.throttle.check(&stranger("carol", 99)).await.is_err());
 }
 
 #[tokio::test]

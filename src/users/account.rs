@@ -16,6 +16,10 @@ pub struct Account {
     /// Whether the address is known to be the person's: the `email_verified` claim.
     #[serde(default)]
     pub email_verified: bool,
+    /// Whether the person wrote the address themselves and no administrator has verified or replaced it since: then it says
+    /// nothing about who they are.
+    #[serde(default)]
+    pub email_self_asserted: bool,
     /// Another name to sign in with; no two accounts have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_username: Option<Username>,

@@ -9,6 +9,7 @@ use crate::protocol::Services;
 use crate::telemetry::Metrics;
 
 /// What every handler works with.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct State {
     /// The protocol's side.
     pub services: Arc<Services>,

@@ -6,6 +6,10 @@ use crate::oauth::UserId;
 
 /// A person's account. Its password is not in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a member of its own, and any of them goes with any other"
+)]
 pub struct Account {
     /// Its identifier; never given to another account.
     pub id: UserId,

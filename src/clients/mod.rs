@@ -12,4 +12,4 @@ pub use client::{
 pub use limits::RegistrationError;
 pub use registration::{ClientChange, Registration};
 pub use registry::{ClientError, ClientRegistry, Registered};
-pub use resources::{ADMIN_SCOPE, ResourceServer, Resources};
+pub use resources::{ADMIN_SCOPE, ResourceServer, Resources, lend};

@@ -33,10 +33,20 @@ impl ResourceServer {
     }
 }
 
+/// Whether people can let `client` have the scope token in an access token for all of `servers`: one of them lends it, and none
+/// to which it means something too keeps it back, for each reads the same token.
+#[must_use]
+pub fn lend(servers: &[&ResourceServer], client: &Client, token: &str) -> bool {
+    let lends = |server: &ResourceServer| server.scope_for(client).contains(token);
+    servers.iter().any(|server| lends(server))
+        && servers.iter().all(|server| lends(server) || !server.scope.contains(token))
+}
+
 /// The resource servers that tokens may be asked for; everything else is `invalid_target`.
 #[derive(Clone, Debug)]
 pub struct Resources {
     servers: Vec<ResourceServer>,
+    userinfo: ResourceServer,
 }
 
 impl Resources {
@@ -66,7 +76,14 @@ impl Resources {
                 algorithm,
             });
         }
-        Ok(Self { servers })
+        let userinfo = ResourceServer {
+            uri: Resource::parse(&format!("{}/oauth2/userinfo", config.issuer))?,
+            scope: Scope::default(),
+            people_scope: Scope::default(),
+            lifetime: whole_seconds(config.tokens.lifetime),
+            algorithm,
+        };
+        Ok(Self { servers, userinfo })
     }
 
     /// The resource server named `uri`, compared as text.
@@ -75,10 +92,34 @@ impl Resources {
         self.servers.iter().find(|server| server.uri.as_str() == uri)
     }
 
+    /// Those of `servers` for which an access token of that scope is meant: of a client that nobody vouches for, none that lends
+    /// nothing of it, lest it takes its place in the audience for permission. The userinfo endpoint if none is left.
+    #[must_use]
+    pub fn meant<'s>(
+        &'s self,
+        mut servers: Vec<&'s ResourceServer>,
+        client: &Client,
+        scope: &Scope,
+    ) -> Vec<&'s ResourceServer> {
+        let lends =
+            |server: &ResourceServer| scope.iter().any(|token| server.scope_for(client).contains(token));
+        servers.retain(|server| client.is_vouched_for() || lends(server));
+        if servers.is_empty() {
+            servers.push(&self.userinfo);
+        }
+        servers
+    }
+
     /// All of them.
     #[must_use]
     pub fn all(&self) -> &[ResourceServer] {
         &self.servers
+    }
+
+    /// The userinfo endpoint, for tokens that open nothing else: [`find`](Self::find) does not know it.
+    #[must_use]
+    pub fn userinfo(&self) -> &ResourceServer {
+        &self.userinfo
     }
 
     /// The users API.

@@ -12,8 +12,8 @@ use super::{
     ApiKeysConfig, CodesConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig, LimitsConfig,
 };
 use super::{
-    LogConfig, OutgoingConfig, PagesConfig, PasswordsConfig, RefreshTokensConfig, ResourceConfig,
-    SessionsConfig, TokensConfig, check,
+    LogConfig, OutgoingConfig, PagesConfig, PasswordsConfig, PeopleConfig, RefreshTokensConfig,
+    ResourceConfig, SessionsConfig, TokensConfig, check,
 };
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
@@ -109,6 +109,7 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
         forwarded_header: reader.read("forwarded_header", |leaf| leaf.parsed("x-forwarded-for")),
         limits: read_limits(reader),
         api_keys: ApiKeysConfig { in_query: reader.read("api_keys.in_query", Leaf::flag) },
+        people: PeopleConfig { change_email: reader.read("people.change_email", Leaf::flag) },
         outgoing: OutgoingConfig {
             allowed_networks: reader.read_optional("outgoing.allowed_networks", networks).unwrap_or_default(),
             ca_bundle: reader.read_optional("outgoing.ca_bundle", path),

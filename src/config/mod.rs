@@ -73,6 +73,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// API keys.
     pub api_keys: ApiKeysConfig,
+    /// What people may do with their own accounts.
+    pub people: PeopleConfig,
     /// Requests that the service itself makes.
     pub outgoing: OutgoingConfig,
 }
@@ -283,6 +285,13 @@ pub struct LimitsConfig {
 pub struct ApiKeysConfig {
     /// Whether they are taken in the query too, where they end up in logs.
     pub in_query: bool,
+}
+
+/// What people may do with their own accounts.
+#[derive(Clone, Debug)]
+pub struct PeopleConfig {
+    /// Whether they may change their e-mail address.
+    pub change_email: bool,
 }
 
 /// Requests that the service itself makes.

@@ -226,6 +226,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Take API keys in the query parameter `api_key` too, where they end up in logs.",
     },
     Setting {
+        key: "people.change_email",
+        default: Some("false"),
+        meaning: "Let people change their e-mail address in the portal. Nothing is sent to the new one, so it is not verified.",
+    },
+    Setting {
         key: "outgoing.allowed_networks",
         default: None,
         meaning: "Networks that outgoing requests may reach although they are not public, such as `10.0.0.0/8`; loopback ones by plain `http` too.",

@@ -9,6 +9,7 @@ use crate::protocol::Services;
 use crate::telemetry::Metrics;
 
 /// What every handler works with.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct State {
     /// The protocol's side.
     pub services: Arc<Services>,
@@ -26,6 +27,8 @@ pub struct State {
     pub(super) scope_descriptions: BTreeMap<String, String>,
     /// Whether API keys are taken in the query too.
     pub(super) api_keys_in_query: bool,
+    /// Whether people may change their e-mail address.
+    pub(super) change_email: bool,
     /// Whether anybody may register an application.
     pub(super) apps: bool,
     /// Whether `GET /oauth/token` issues.
@@ -46,6 +49,7 @@ impl State {
             frame: Frame::new(&config.issuer, &config.pages.service_name),
             scope_descriptions: config.pages.scope_descriptions.clone(),
             api_keys_in_query: config.api_keys.in_query,
+            change_email: config.people.change_email,
             apps: config.dialects.apps,
             oauth_token_get: config.dialects.oauth_token_get,
         }

@@ -21,30 +21,28 @@ pub async fn userinfo(services: &Services, token: &str) -> Result<Map<String, Va
 /// What an older document's clients learn: three members, `null` where the scope does not cover one.
 #[derive(Debug, serde::Serialize)]
 pub struct PlainUserinfo {
-    /// The name to sign in with.
+    /// The user name, else the e-mail address, else the account's identifier.
     pub username: String,
-    /// The e-mail address.
+    /// The e-mail address, unless only the person says that it is theirs.
     pub email: Option<String>,
     /// The name.
     pub full_name: Option<String>,
 }
 
-/// The same in an older document's words.
+/// The same in an older document's words. They have none for "not verified", and a client of that document knows people by
+/// what it reads here: an address that the person gave themselves, and nobody verified, is not told.
 ///
 /// # Errors
 /// As [`userinfo`].
 pub async fn plain_userinfo(services: &Services, token: &str) -> Result<PlainUserinfo, ProtocolError> {
     let (account, scope) = person(services, token).await?;
-    let email = account.email.as_str().to_owned();
+    let told = scope.contains("email") && (account.email_verified || !account.email_self_asserted);
+    let email = told.then(|| account.email.as_str().to_owned());
     let username = account.preferred_username.as_ref().map(|name| name.as_str().to_owned());
     Ok(PlainUserinfo {
         // Who has no other name signs in by the address; that is not a client's to know without its scope.
-        username: match username {
-            Some(username) => username,
-            None if scope.contains("email") => email.clone(),
-            None => account.id.as_str().to_owned(),
-        },
-        email: scope.contains("email").then_some(email),
+        username: username.or_else(|| email.clone()).unwrap_or_else(|| account.id.as_str().to_owned()),
+        email,
         full_name: scope.contains("profile").then_some(account.name),
     })
 }

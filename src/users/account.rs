@@ -6,6 +6,10 @@ use crate::oauth::UserId;
 
 /// A person's account. Its password is not in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a member of its own, and any of them goes with any other"
+)]
 pub struct Account {
     /// Its identifier; never given to another account.
     pub id: UserId,
@@ -16,6 +20,10 @@ pub struct Account {
     /// Whether the address is known to be the person's: the `email_verified` claim.
     #[serde(default)]
     pub email_verified: bool,
+    /// Whether the person wrote the address themselves and no administrator has verified or replaced it since: then it says
+    /// nothing about who they are.
+    #[serde(default)]
+    pub email_self_asserted: bool,
     /// Another name to sign in with; no two accounts have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_username: Option<Username>,

@@ -208,6 +208,7 @@ impl Accounts {
             name: new.name,
             email: new.email,
             email_verified: new.email_verified,
+            email_self_asserted: false,
             preferred_username: new.preferred_username,
             profile: new.profile,
             administrator: new.administrator,

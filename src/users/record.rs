@@ -29,10 +29,15 @@ pub(super) fn changed(account: &Account, change: &AccountChange) -> Account {
     let (change, signs_out) = (change.clone(), change.signs_out());
     let new_address =
         change.email.as_ref().is_some_and(|email| email.normalized() != account.email.normalized());
+    let asserted = match &change.email {
+        Some(email) if *email != account.email => change.email_self_asserted,
+        _ => account.email_self_asserted,
+    };
     Account {
         name: change.name.unwrap_or_else(|| account.name.clone()),
         email: change.email.unwrap_or_else(|| account.email.clone()),
         email_verified: change.email_verified.unwrap_or(account.email_verified && !new_address),
+        email_self_asserted: asserted && change.email_verified != Some(true),
         preferred_username: change.preferred_username.unwrap_or_else(|| account.preferred_username.clone()),
         profile: change.profile.unwrap_or_else(|| account.profile.clone()),
         administrator: change.administrator.unwrap_or(account.administrator),

@@ -48,6 +48,8 @@ pub struct AccountChange {
     pub email: Option<Email>,
     /// Whether the address is known to be the person's.
     pub email_verified: Option<bool>,
+    /// Whether it is the person who gives the new address.
+    pub email_self_asserted: bool,
     /// A new name to sign in with, or none.
     pub preferred_username: Option<Option<Username>>,
     /// All that is known besides, anew.

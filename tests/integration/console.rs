@@ -282,7 +282,8 @@ async fn every_member_of_a_client_is_registered_shown_and_changed() {
         ("authorization_code", "yes"),
         ("refresh_token", "yes"),
         ("resource", resource),
-        ("audience_of", resource),
+        ("audience_of:http://127.0.0.1:9000", "yes"),
+        ("audience_of:http://127.0.0.1:8080/users", "yes"),
         ("scope", "openid read write"),
         ("default_scope", "read"),
         ("redirect_uris", "https://shop.example/back\r\nhttp://127.0.0.1/back"),
@@ -303,7 +304,7 @@ async fn every_member_of_a_client_is_registered_shown_and_changed() {
         ("token_endpoint_auth_method", json!("client_secret_post")),
         ("grant_types", json!(["authorization_code", "refresh_token"])),
         ("resources", json!([resource])),
-        ("audience_of", json!([resource])),
+        ("audience_of", json!([resource, "http://127.0.0.1:8080/users"])),
         ("scope", json!("openid read write")),
         ("default_scope", json!("read")),
         ("redirect_uris", json!(["https://shop.example/back", "http://127.0.0.1/back"])),
@@ -322,7 +323,8 @@ async fn every_member_of_a_client_is_registered_shown_and_changed() {
     let page = text(&root.get(&app, &own).await);
     for part in [
         "<option value=\"client_secret_post\" selected>",
-        "name=\"audience_of\" value=\"http://127.0.0.1:9000\" checked",
+        "name=\"audience_of:http://127.0.0.1:9000\" value=\"yes\" checked",
+        "name=\"audience_of:http://127.0.0.1:8080/users\" value=\"yes\" checked",
         "as the resource says</option>\n<option selected>ES256</option>",
         "else the first that is</option>\n<option selected>ES256</option>",
         "name=\"without_pkce\" value=\"yes\" checked",
@@ -341,7 +343,7 @@ async fn every_member_of_a_client_is_registered_shown_and_changed() {
         ("access_token_signing_alg", "HS256", "unknown algorithm"),
         ("id_token_signed_response_alg", "none", "unknown algorithm"),
         ("token_endpoint_auth_method", "private_key_jwt", "is not one of client_secret_basic"),
-        ("audience_of", "https://elsewhere.example", ""),
+        ("audience_of:https://elsewhere.example", "yes", ""),
     ] {
         let others = again.iter().copied().filter(|(name, _)| *name != member);
         let members: Vec<_> = others.chain([(member, bad)]).collect();

@@ -7,10 +7,12 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 use signet::config::Config;
+use signet::users::{AccountChange, Email};
 
 use crate::browser::{Browser, PASSWORD, ada, encoded, location, parameter, text};
 use crate::grants_fixture::register;
 use crate::resource_server_fixture::ResourceServer;
+use crate::shell::{act, signed_in};
 use crate::test_app::{Answer, TestApp, bearer, form};
 
 /// As the document has it.
@@ -142,6 +144,35 @@ async fn the_python_sample_runs() {
     assert_eq!(hello.replace('"', ""), "Hello, ada@example.com! Your email is ada@example.com");
     // "return "Authorization failed", 400": it looks whether there is an access token in what is always JSON.
     assert!(site.exchange(&code).await.json().get("access_token").is_none());
+}
+
+/// A site that knows people by what it reads here must not take one for another: the document has no word for an address
+/// that nobody has verified.
+#[actix_web::test]
+async fn an_address_that_somebody_gave_themselves_is_nobody_to_the_site() {
+    let site = Site::open_with(|config| config.people.change_email = true).await;
+    let accounts = &site.app.app.state.services.accounts;
+    let user = accounts.named("ada@example.com").await.unwrap().unwrap();
+    let change = |email: &str, verified| AccountChange {
+        email: Some(Email::parse(email).unwrap()),
+        email_verified: verified,
+        ..AccountChange::default()
+    };
+    let token = site.token().await;
+    // As an operator registers people by default: the address is the operator's word, without a claim about its owner.
+    accounts.update(&user, &change("ada@site.example", Some(false))).await.unwrap();
+    assert_eq!(site.userinfo(&token).await.json()["username"], "ada@site.example");
+    let mut browser = signed_in(&site.app, "ada@site.example", "/account/email").await;
+    let victim = "victim@example.com";
+    let answer = act(&mut browser, &site.app, "/account/email", &[("email", victim)]).await;
+    assert_eq!(answer.status, 303, "{}", text(&answer));
+    let told = json!({ "username": user, "email": null, "full_name": "Ada Lovelace" });
+    assert_eq!(site.userinfo(&token).await.json(), told);
+    // What leaves the address as it is changes nothing about that, until somebody has verified it.
+    accounts.update(&user, &change(victim, None)).await.unwrap();
+    assert_eq!(site.userinfo(&token).await.json(), told);
+    accounts.update(&user, &change(victim, Some(true))).await.unwrap();
+    assert_eq!(site.userinfo(&token).await.json()["email"], victim);
 }
 
 #[actix_web::test]

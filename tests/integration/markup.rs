@@ -39,6 +39,7 @@ struct World {
 impl World {
     async fn start() -> Self {
         let app = TestApp::start_with(|config| {
+            config.people.change_email = true;
             config.limits.acts_per_person = 0;
             config.pages.service_name = MARKUP.into();
             config.pages.scope_descriptions = [("read".to_owned(), MARKUP.to_owned())].into();

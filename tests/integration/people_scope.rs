@@ -6,9 +6,9 @@ use signet::clients::{GrantType, Registrant, Registration};
 use signet::config::Config;
 use signet::oauth::{ClientId, Scope};
 
-use crate::browser::{Browser, CALLBACK, ada, parameter, redeem, register, request, shop, text};
+use crate::browser::{Browser, CALLBACK, ada, encoded, parameter, redeem, register, request, shop, text};
 use crate::shell::{act, signed_in};
-use crate::test_app::{Answer, RESOURCE, TestApp, basic, form};
+use crate::test_app::{Answer, RESOURCE, TestApp, basic, form, part};
 
 const ADA: &str = "ada@example.com";
 
@@ -114,6 +114,98 @@ async fn a_persons_application_asks_people_for_what_they_may_open_and_an_adminis
     // What it was registered for by default is cut down to what people may open.
     let whole = request(&[("client_id", "notes"), ("scope", "")]);
     assert!(parameter(&browser.allow(&app, &whole).await, "code").is_some());
+}
+
+/// Two resources that know the same words, of which people may open only the first.
+fn guarded(config: &mut Config) {
+    let mut vault = config.resources[0].clone();
+    vault.uri = signet::oauth::Resource::parse(VAULT).unwrap();
+    vault.people_scope = Scope::default();
+    vault.scope = Scope::parse("write").unwrap();
+    config.resources.push(vault);
+}
+
+const VAULT: &str = "https://vault.example";
+
+/// The token's `aud` and `scope`.
+fn aimed(tokens: &serde_json::Value) -> (serde_json::Value, serde_json::Value) {
+    let token = tokens["access_token"].as_str().unwrap();
+    let claims = part(token, 1);
+    (claims["aud"].clone(), claims["scope"].clone())
+}
+
+#[actix_web::test]
+async fn what_one_resource_lends_another_keeps_back_from_a_token_for_both() {
+    let app = TestApp::start_with(guarded).await;
+    let owner = ada(&app).await.id;
+    let resources = [RESOURCE, VAULT].map(|uri| signet::oauth::Resource::parse(uri).unwrap()).to_vec();
+    let registration = |registrant| Registration {
+        client_id: Some(ClientId::parse("notes").unwrap()),
+        grant_types: Some(vec![GrantType::AuthorizationCode, GrantType::RefreshToken]),
+        resources: resources.clone(),
+        registrant,
+        ..shop()
+    };
+    let client = register(&app, registration(Registrant::Person(owner))).await;
+    let both = format!("&{}", encoded(&[("resource", RESOURCE), ("resource", VAULT)]));
+    let mut browser = Browser::default();
+    let asked = |scope: &str| request(&[("client_id", "notes"), ("scope", scope)]) + &both;
+    let refused = browser.allow(&app, &asked("openid write")).await;
+    assert!(text(&refused).contains("invalid_scope"), "{}", text(&refused));
+    // What only the first one knows is for it alone.
+    let answer = browser.allow(&app, &asked("openid offline_access read")).await;
+    let tokens = redeem(&app, &client, &parameter(&answer, "code").expect("a code")).await;
+    assert_eq!(aimed(&tokens), (json!(RESOURCE), json!("openid offline_access read")));
+
+    // The code was given while both lent it: neither it nor its refresh token gives more than they lend now.
+    let app = app.restart(|config| config.resources[1].people_scope = Scope::parse("write").unwrap()).await;
+    let answer = browser.allow(&app, &asked("openid offline_access read write")).await;
+    let tokens = redeem(&app, &client, &parameter(&answer, "code").expect("a code")).await;
+    assert_eq!(aimed(&tokens).1, "openid offline_access read write");
+    let answer = browser.allow(&app, &asked("openid offline_access read write")).await;
+    let code = parameter(&answer, "code").expect("a code");
+    let app = app.restart(|config| config.resources[1].people_scope = Scope::default()).await;
+    let secret = client.client_secret.as_ref().unwrap().expose().to_owned();
+    let redeemed = [
+        ("grant_type", "authorization_code"),
+        ("code", &*code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+    ];
+    let redeemed = encoded(&redeemed) + &both;
+    let refreshed =
+        format!("grant_type=refresh_token&refresh_token={}{both}", tokens["refresh_token"].as_str().unwrap());
+    for body in [redeemed, refreshed] {
+        let answer = app.send(form("/oauth2/token", &body).insert_header(basic(("notes", &secret)))).await;
+        let told = aimed(&answer.json());
+        assert_eq!(told, (json!(RESOURCE), json!("openid offline_access read")), "{body}");
+    }
+}
+
+#[actix_web::test]
+async fn a_token_that_opens_no_resource_is_for_none() {
+    let app = TestApp::start_with(open("")).await;
+    let client = application(&app).await;
+    let mut browser = Browser::default();
+    let asked = |scope: &str| request(&[("client_id", "notes"), ("scope", scope)]);
+    let own = json!("http://127.0.0.1:8080/oauth2/userinfo");
+    let answer = browser.allow(&app, &asked("openid offline_access")).await;
+    let tokens = redeem(&app, &client, &parameter(&answer, "code").expect("a code")).await;
+    assert_eq!(aimed(&tokens), (own.clone(), json!("openid offline_access")));
+    let token = tokens["access_token"].as_str().unwrap().to_owned();
+    let userinfo = actix_web::test::TestRequest::get().uri("/oauth2/userinfo");
+    let answer = app.send(userinfo.insert_header(crate::test_app::bearer(&token))).await;
+    assert_eq!(answer.status, 200, "it opens what it is for");
+    let secret = client.client_secret.as_ref().unwrap().expose();
+    let body =
+        format!("grant_type=refresh_token&refresh_token={}", tokens["refresh_token"].as_str().unwrap());
+    let refresh = |body: &str| form("/oauth2/token", body).insert_header(basic(("notes", secret)));
+    app.send(refresh(&format!("{body}&resource={RESOURCE}"))).await.refused(400, "invalid_target");
+    let tokens = app.send(refresh(&body)).await.json();
+    assert_eq!(aimed(&tokens).0, own);
+    // The person is asked for what was not allowed yet, whichever resource it is for.
+    let page = text(&browser.get(&app, &asked("openid email")).await);
+    assert!(page.contains("name=\"decision\""), "{page}");
 }
 
 #[actix_web::test]

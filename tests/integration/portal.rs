@@ -26,7 +26,7 @@ const PAGES: [&str; 8] = [
 ];
 
 async fn app_with_two() -> TestApp {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(|config| config.people.change_email = true).await;
     account(&app, ("Ada <script>alert(1)</script>", ADA), false).await;
     account(&app, ("Bob", BOB), false).await;
     app
@@ -124,6 +124,18 @@ async fn an_e_mail_address_is_changed_and_is_not_verified_by_that() {
         let of_address = |line: &str| line.contains(event) && line.contains("\"source_ip\":\"192.0.2.1\"");
         assert!(log.lines().any(of_address), "{event}: {log}");
     }
+}
+
+#[actix_web::test]
+async fn nobody_changes_an_e_mail_address_unless_the_operator_says_so() {
+    let app = TestApp::start().await;
+    account(&app, ("Ada", ADA), false).await;
+    let mut ada = signed_in(&app, ADA, "/account").await;
+    assert!(!text(&ada.get(&app, "/account").await).contains("/account/email"));
+    assert_eq!(ada.get(&app, "/account/email").await.status, 404);
+    let answer = act(&mut ada, &app, "/account/email", &[("email", "new@example.com")]).await;
+    assert_eq!(answer.status, 404, "{}", text(&answer));
+    assert!(app.app.state.services.accounts.named("new@example.com").await.unwrap().is_none());
 }
 
 #[actix_web::test]

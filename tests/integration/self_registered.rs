@@ -44,6 +44,25 @@ fn is_told_to_the_person(answer: &Answer, error: &str) {
     assert!(!answer.header("content-security-policy").unwrap().contains("script-src"), "{answer:?}");
 }
 
+/// Everything after the scheme of an application's own URI is its own wording, a host that it does not lead to, say.
+#[actix_web::test]
+async fn a_link_to_an_application_on_the_device_names_no_host() {
+    let app = service().await;
+    let uri = "com.example.gadget://bank.example/back";
+    let registration = Registration {
+        client_id: Some(ClientId::parse("phisher").unwrap()),
+        scope: Scope::parse("read").unwrap(),
+        redirect_uris: vec![signet::oauth::RedirectUri::parse(uri).unwrap()],
+        registrant: Registrant::Anybody,
+        ..shop()
+    };
+    register(&app, registration).await;
+    let query = [("client_id", "phisher"), ("redirect_uri", uri), ("response_type", "token")];
+    let page = text(&Browser::default().get(&app, &format!("/oauth2/authorize?{}", encoded(&query))).await);
+    assert!(page.contains("Go on to the application</a>"), "{page}");
+    assert!(!page.contains("Go on to bank.example"), "{page}");
+}
+
 #[actix_web::test]
 async fn what_is_wrong_with_a_request_sends_nobody_to_a_client_that_nobody_vouches_for() {
     let app = service().await;

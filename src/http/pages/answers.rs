@@ -82,10 +82,17 @@ pub(super) fn by_link(state: &State, reply: &Reply) -> HttpResponse {
         client_name: &reply.to.client_name,
         text: &sentence(reply.member("error_description").unwrap_or_default()),
         code: reply.member("error").unwrap_or_default(),
-        host: url::Url::parse(&location).ok().and_then(|url| url.host_str().map(str::to_owned)),
+        host: host(&reply.to.redirect_uri),
         location: &location,
     };
     page(StatusCode::BAD_REQUEST, &template, &Allowed::default())
+}
+
+/// The host that a redirect URI leads to, for people: who pretends to be somebody else can't hide that. None if it leads to an
+/// application on this device: what looks like a host there is the application's own wording.
+pub(super) fn host(redirect_uri: &str) -> Option<String> {
+    let url = url::Url::parse(redirect_uri).ok().filter(|url| url.scheme() == "https")?;
+    url.host_str().map(str::to_owned)
 }
 
 /// A page that says what is wrong, in fixed words. Nothing of the request is repeated.

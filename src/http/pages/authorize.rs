@@ -3,7 +3,7 @@
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::answers::{answer, by_link, failure, interrupted, see_other, whole};
+use super::answers::{answer, by_link, failure, host, interrupted, see_other, whole};
 use super::browser::{browser, hold};
 use super::frame::{Allowed, page};
 use super::sign_in::sign_in_page;
@@ -102,13 +102,12 @@ fn consent_page(state: &State, form: &ConsentForm) -> HttpResponse {
     page(StatusCode::OK, &template, &Allowed::of(client.logo, Some(&form.redirect_uri)))
 }
 
-/// Where the answer goes, for people: who pretends to be somebody else can't hide that.
+/// Where the answer goes, for people.
 fn destination(redirect_uri: &str) -> String {
     if redirect_uri == RedirectUri::OUT_OF_BAND {
         return "If you allow it, you get a code to copy into the application.".to_owned();
     }
-    let url = url::Url::parse(redirect_uri).ok();
-    match url.as_ref().and_then(|url| url.host_str()).filter(|_| redirect_uri.starts_with("https://")) {
+    match host(redirect_uri) {
         Some(host) => format!("Either way, you are sent back to {host}."),
         None => "Either way, you are sent back to an application on this device.".to_owned(),
     }

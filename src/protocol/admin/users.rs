@@ -145,6 +145,7 @@ impl TryFrom<AccountChangeRequest> for AccountChange {
             name: request.name,
             email: request.email.as_deref().map(request::email).transpose()?,
             email_verified: request.email_verified,
+            email_self_asserted: false,
             preferred_username,
             profile: request.profile,
             administrator: request.administrator,

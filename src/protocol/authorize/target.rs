@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use crate::clients::{Client, ResourceServer};
+use crate::clients::{Client, ResourceServer, lend};
 use crate::oauth::{ErrorCode, Resource, Scope};
 use crate::protocol::{Params, ProtocolError, Services, claims};
 
@@ -25,7 +25,9 @@ pub(super) fn with_claims(
 
 /// What a request asks for: the scope, and the resources where it counts. Each token of a scope that is named must
 /// be the client's to ask for, and mean something to one of the resources or to this service itself; of a default
-/// it is left out otherwise. For a client that no administrator vouches for, what people may open is all there is.
+/// it is left out otherwise. For a client that no administrator vouches for, what people may open is all there is, at
+/// every resource that knows the scope token; and no resource that lends it nothing is among the
+/// answer's.
 pub(super) fn asked(
     services: &Services,
     client: &Client,
@@ -34,10 +36,13 @@ pub(super) fn asked(
 ) -> Result<(Scope, Vec<Resource>), ProtocolError> {
     let servers = servers(services, client, params)?;
     let grantable = |token: &str| {
-        let means_something = || servers.iter().any(|server| server.scope_for(client).contains(token));
-        client.scope.contains(token) && (Scope::is_of_openid(token) || means_something())
+        let known = || Scope::is_of_openid(token) || lend(&servers, client, token);
+        client.scope.contains(token) && known()
     };
-    let resources = servers.iter().map(|server| server.uri.clone()).collect();
+    let meant = |scope: Scope| {
+        let servers = services.resources.meant(servers.clone(), client, &scope);
+        (scope, servers.iter().map(|server| server.uri.clone()).collect())
+    };
     if let Some(asked) = params.one("scope") {
         let asked =
             Scope::parse(asked).map_err(|_| ProtocolError::invalid_scope("the scope is malformed"))?;
@@ -45,7 +50,7 @@ pub(super) fn asked(
             let reason = "the scope exceeds what the client may ask for at this resource";
             return Err(ProtocolError::invalid_scope(reason));
         }
-        return Ok((asked, resources));
+        return Ok(meant(asked));
     }
     let default: Vec<&str> = default_scope.iter().copied().filter(|token| grantable(token)).collect();
     let scope = if default.is_empty() {
@@ -53,7 +58,7 @@ pub(super) fn asked(
     } else {
         default
     };
-    Ok((Scope::parse(&scope.join(" ")).map_err(ProtocolError::server_error)?, resources))
+    Ok(meant(Scope::parse(&scope.join(" ")).map_err(ProtocolError::server_error)?))
 }
 
 /// The resources asked for, or the client's first (RFC 8707, section 2.1).

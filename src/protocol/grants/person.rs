@@ -111,6 +111,7 @@ impl<'a> Plan<'a> {
             Some(asked) => asked_for(asked, grantable)?,
             None => cut_down(&grant.scope, grantable)?,
         };
+        let target = target.with_scope(services, client, &scope);
         let id_token_algorithm = if scope.contains(Scope::OPENID) {
             let algorithm = services.id_token_algorithm(client);
             // Before a code is spent for a token that nobody can sign.

@@ -1,6 +1,6 @@
 //! For whom an access token is, and what of the scope means something there.
 
-use crate::clients::{Client, ResourceServer};
+use crate::clients::{Client, ResourceServer, lend};
 use crate::oauth::{Algorithm, ErrorCode, Resource, Scope};
 use crate::protocol::{ProtocolError, Services};
 
@@ -27,11 +27,10 @@ impl<'s> Target<'s> {
         let unknown = || refused("the client may not ask for this resource");
         let find = |uri: &str| {
             let may = |resources: &[Resource]| resources.iter().any(|each| each.as_str() == uri);
-            services
-                .resources
-                .find(uri)
-                .filter(|_| may(allowed) && may(&client.resources))
-                .ok_or_else(unknown)
+            // What authorization found to be for the userinfo endpoint only; no client is registered for that.
+            let userinfo = Some(services.resources.userinfo()).filter(|own| own.uri.as_str() == uri);
+            let registered = || services.resources.find(uri).filter(|_| may(&client.resources));
+            userinfo.or_else(registered).filter(|_| may(allowed)).ok_or_else(unknown)
         };
         let mut servers: Vec<&ResourceServer> = Vec::with_capacity(1);
         for uri in asked {
@@ -60,6 +59,11 @@ impl<'s> Target<'s> {
         Ok(Self { servers, algorithm })
     }
 
+    /// The same, but for those servers only that a token of that scope is meant for.
+    pub(super) fn with_scope(self, services: &'s Services, client: &Client, scope: &Scope) -> Self {
+        Self { servers: services.resources.meant(self.servers, client, scope), ..self }
+    }
+
     /// With which algorithm the token is signed.
     pub(super) fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -75,9 +79,9 @@ impl<'s> Target<'s> {
         self.servers.iter().any(|server| server.scope.contains(token))
     }
 
-    /// Whether people can let the client have the scope token at one of them.
+    /// Whether people can let the client have the scope token, in a token for all of them.
     pub(super) fn lends(&self, client: &Client, token: &str) -> bool {
-        self.servers.iter().any(|server| server.scope_for(client).contains(token))
+        lend(&self.servers, client, token)
     }
 
     /// For how many seconds a token may live: the shortest of theirs and the client's.

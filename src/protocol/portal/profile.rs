@@ -14,7 +14,8 @@ pub async fn rename(services: &Services, present: &Present, name: String) -> Res
 }
 
 /// Changes the person's own e-mail address, by which they sign in from then on. It is not verified: nothing is sent
-/// there. How long ago they signed in is not looked at.
+/// there; clients that know people by their address don't get it ([`plain_userinfo`](super::super::plain_userinfo)). How long
+/// ago they signed in, and whether the settings let people do this, is not looked at.
 ///
 /// # Errors
 /// `invalid_request` when it is no address, or is theirs already; `conflict` when it is another account's.
@@ -24,7 +25,11 @@ pub async fn change_email(services: &Services, present: &Present, email: &str) -
     if email == present.account.email {
         return Err(ProtocolError::invalid_request("this is your e-mail address already"));
     }
-    let change =
-        AccountChange { email: Some(email), email_verified: Some(false), ..AccountChange::default() };
+    let change = AccountChange {
+        email: Some(email),
+        email_verified: Some(false),
+        email_self_asserted: true,
+        ..AccountChange::default()
+    };
     change_own(services, present, change).await.map(drop)
 }

@@ -17,6 +17,7 @@ use crate::entropy::SharedEntropy;
 use crate::oauth::UserId;
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
+use crate::users::{Email, Username};
 
 const ACCOUNTS: TypedTable<Tries> = TypedTable::new(Table::plain("login_tries"));
 const NAMES: TypedTable<Vec<Name>> = TypedTable::new(Table::plain("login_names"));
@@ -33,8 +34,7 @@ const NAMES_A_ROW: usize = 8;
 pub enum Tried {
     /// For an account, by whichever of its names.
     Account(UserId),
-    /// For a name as it was typed, which belongs to nobody. Letter case and surrounding spaces make no difference, as they make
-    /// none for the names of accounts.
+    /// For a name that belongs to nobody. What makes no difference for the names of accounts makes none for it.
     Nobody(String),
 }
 
@@ -152,7 +152,11 @@ pub(super) fn account_key(user: &UserId) -> AccountKey {
     key
 }
 
-/// All forms of a name that would be one account's.
+/// All forms of a name that would be one account's, by the very rules by which accounts are found at the sign-in: any other would tell names
+/// that are somebody's from names that are nobody's.
 fn folded(name: &str) -> String {
-    name.trim().to_lowercase()
+    let name = name.trim();
+    let email = Email::parse(name).map(|email| email.normalized());
+    let username = || Username::parse(name).map(|name| name.normalized());
+    email.or_else(|_| username()).unwrap_or_else(|_| name.to_owned())
 }

@@ -5,6 +5,7 @@ use crate::clock::{Clock as _, ManualClock};
 use crate::config::Config;
 use crate::entropy::SeededEntropy;
 use crate::store::SledStore;
+use crate::users::{Email, Username};
 
 struct Fixture {
     throttle: LoginThrottle,
@@ -346,6 +347,29 @@ async fn invented_names_leave_no_trace_that_can_be_read_and_take_no_room_without
     // In the end all of it is swept.
     fixture.clock.advance(Duration::from_hours(24 * 91));
     assert_eq!(fixture.throttle.store.sweep(fixture.clock.now(), 10).await.unwrap(), 1);
+}
+
+/// Where two forms of a name are one account's, they are one name that nobody has; and nowhere else. A Kelvin sign is a k in lower
+/// case, but in no user name.
+#[tokio::test]
+async fn names_that_nobody_has_are_folded_as_accounts_are() {
+    let fixture = Fixture::new();
+    let place = async |name: &str| fixture.throttle.counts.place_of(name).await.unwrap();
+    for (one, other, same) in [
+        ("Kelly", "kelly", true),
+        ("\u{212a}elly", "kelly", false),
+        ("JOSÉ@example.com", "josé@EXAMPLE.com", true),
+        ("\u{212a}elly@example.com", "kelly@example.com", true),
+        ("JOSÉ", "josé", false),
+    ] {
+        let found = |name: &str| (Email::parse(name).ok(), Username::parse(name).ok());
+        let account = match (found(one), found(other)) {
+            ((Some(one), _), (Some(other), _)) => one.normalized() == other.normalized(),
+            ((_, Some(one)), (_, Some(other))) => one.normalized() == other.normalized(),
+            _ => false,
+        };
+        assert_eq!((account, place(one).await == place(other).await), (same, same), "{one} {other}");
+    }
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl ClientForm {
             scope: text("scope"),
             default_scope: text("default_scope"),
             resources: resources(services, |uri| params.all("resource").any(|each| each == uri)),
-            audience_of: resources(services, |uri| params.all("audience_of").any(|each| each == uri)),
+            audience_of: resources(services, |uri| checked(&format!("audience_of:{uri}"))),
             access_token_lifetime: text("access_token_lifetime"),
             access_token_algs: algorithms(services, params.one("access_token_signing_alg")),
             id_token_algs: algorithms(services, params.one("id_token_signed_response_alg")),

@@ -8,7 +8,8 @@ use super::curable;
 use crate::http::State;
 use crate::http::pages::fields;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
-use crate::protocol::portal;
+use crate::oauth::ErrorCode;
+use crate::protocol::{ProtocolError, portal};
 use crate::users::Account;
 
 /// Where it stands in the menu.
@@ -25,11 +26,13 @@ struct EmailPage<'a> {
 
 /// The form.
 pub(in crate::http) async fn get(state: web::Data<State>, visitor: Visitor) -> Answered {
+    offered(&state)?;
     Ok(page(&state, &visitor, "", None))
 }
 
 /// Changes the address.
 pub(in crate::http) async fn act(state: web::Data<State>, visitor: Visitor, form: Form) -> Answered {
+    offered(&state)?;
     let email = fields::text(&form, "email");
     match portal::change_email(&state.services, &visitor.present, &email).await {
         Ok(()) => {
@@ -38,6 +41,12 @@ pub(in crate::http) async fn act(state: web::Data<State>, visitor: Visitor, form
         }
         Err(error) => Ok(page(&state, &visitor, &email, Some(&curable(error)?))),
     }
+}
+
+/// Whether the settings let people change it.
+fn offered(state: &State) -> Result<(), ProtocolError> {
+    let reason = "an administrator changes your e-mail address: ask them";
+    if state.change_email { Ok(()) } else { Err(ProtocolError::new(ErrorCode::NotFound, reason)) }
 }
 
 fn page(state: &State, visitor: &Visitor, email: &str, problem: Option<&str>) -> HttpResponse {

@@ -15,6 +15,8 @@ pub(super) const PLACE: &str = "/account";
 struct Profile<'a> {
     shell: Shell<'a>,
     account: &'a Account,
+    /// Whether the person may change the e-mail address.
+    change_email: bool,
     since: String,
     /// As it stands in the form.
     name: &'a str,
@@ -37,5 +39,14 @@ pub(in crate::http) async fn act(state: web::Data<State>, visitor: Visitor, form
 fn page(state: &State, visitor: &Visitor, name: &str, problem: Option<&str>) -> HttpResponse {
     let account = &visitor.present.account;
     let shell = Shell::new(state, visitor, PLACE).with_problem(problem);
-    show(problem, &Profile { shell, account, since: words::date(account.created_at), name })
+    show(
+        problem,
+        &Profile {
+            shell,
+            account,
+            change_email: state.change_email,
+            since: words::date(account.created_at),
+            name,
+        },
+    )
 }

@@ -86,8 +86,8 @@ pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<
     plan.issue(services, &prepared, (GrantType::AuthorizationCode, refresh_token), &account)
 }
 
-/// A client that wants to be told when the session is ended takes part in it before it learns who signed in. Where it
-/// has ended already, be it that the grant would outlive it, there would be nothing left to tell.
+/// A client that wants to be told when the session is ended takes part in it before it learns who signed in. It may have
+/// ended since [`in_session`] looked: then there would be nothing left to tell.
 async fn join(
     services: &Services,
     client: &Client,

@@ -5,6 +5,8 @@
 
 mod batch;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod scan;
 pub mod sled_store;
 pub mod typed;
@@ -14,6 +16,8 @@ use chrono::{DateTime, Utc};
 
 pub use batch::{LONGEST_KEY, LONGEST_VALUE};
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 pub use scan::scan_each;
 pub use sled_store::SledStore;
 

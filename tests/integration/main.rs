@@ -45,6 +45,7 @@ mod people_clients;
 mod people_scope;
 mod pkce;
 mod portal;
+mod postgres_fixture;
 mod process;
 mod publication;
 mod refresh_tokens;

@@ -1,0 +1,199 @@
+//! A batch as one transaction.
+//!
+//! Every row that the batch names is locked, in one order for all, before anything is decided: rows that are there by
+//! the write or by `FOR UPDATE`, rows that are not by inserting them, which whoever inserts the same key waits for.
+//! A condition is looked at with the lock held. So batches take effect as if one came after the other, although the
+//! isolation level is only READ COMMITTED; no batch has to be repeated but for a deadlock, which the order rules out
+//! among Signet's own, and under engines that know no such level.
+//!
+//! All locks are asked for without waiting for the answers in between: a transaction takes two round trips, however
+//! much is in it, and a single write of a table that nobody mirrors is one statement, which takes one.
+
+use std::task::Poll;
+
+use futures_util::future::{BoxFuture, FutureExt as _, MaybeDone, maybe_done};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Statement};
+
+use super::fault::Fault;
+use super::session::Session;
+use crate::store::batch::whole_millis;
+use crate::store::{Action, Batch, Committed, Condition, StoreError, Write};
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// Commits `batch`, which is well-formed; `now` is the time if the database's own is not to be used.
+pub(super) async fn commit(session: &Session, batch: &Batch, now: Option<i64>) -> Result<Committed, Fault> {
+    let mut writes: Vec<&Write> = batch.writes.iter().filter(|write| !is_idle(write)).collect();
+    writes.sort_by_key(|write| (write.table.name, &write.key));
+    session.begin();
+    let committed = match writes.as_slice() {
+        [] => return Ok(Committed::Applied),
+        [single] if is_one_statement(single) => {
+            match take(session, single, now, Reach::Alone).await.map_err(|error| Fault::at_commit(&error))? {
+                true => Committed::Applied,
+                false => Committed::Conflict,
+            }
+        }
+        _ => transaction(session, batch, &writes, now).await?,
+    };
+    if committed == Committed::Applied && session.was_warned() {
+        return Err(Fault::Failed(StoreError::Unavailable(
+            "PostgreSQL warned while it committed: whether the commit survives is not known".to_owned(),
+        )));
+    }
+    Ok(committed)
+}
+
+async fn transaction(
+    session: &Session,
+    batch: &Batch,
+    writes: &[&Write],
+    now: Option<i64>,
+) -> Result<Committed, Fault> {
+    let client = session.client();
+    let begin = client.batch_execute(BEGIN).map(|begun| begun.map(|()| true)).boxed();
+    let locks = writes.iter().map(|write| take(session, write, now, Reach::Within).boxed());
+    let mut holds = true;
+    // The first failure is the reason of those after it.
+    for taken in pipelined([begin].into_iter().chain(locks)).await {
+        holds &= taken.map_err(|error| Fault::before_commit(&error))?;
+    }
+    if !holds {
+        client.batch_execute("ROLLBACK").await.map_err(|error| Fault::before_commit(&error))?;
+        return Ok(Committed::Conflict);
+    }
+    let commit = client.batch_execute("COMMIT").map(|ended| ended.map(|()| true)).boxed();
+    let removals = writes.iter().filter_map(|write| release(session, write));
+    let mut steps = pipelined(removals.chain(log(session, batch)).chain([commit])).await;
+    let ended = steps.pop();
+    // After a failure the server answers COMMIT by rolling back, and calls that a success.
+    for step in steps {
+        step.map_err(|error| match error.code() {
+            Some(_) => Fault::before_commit(&error),
+            None => Fault::at_commit(&error),
+        })?;
+    }
+    ended.transpose().map_err(|error| Fault::at_commit(&error))?;
+    Ok(Committed::Applied)
+}
+
+/// Sends all of it, in this order, before it waits for any answer.
+async fn pipelined<'a>(
+    steps: impl Iterator<Item = BoxFuture<'a, Result<bool, Error>>>,
+) -> Vec<Result<bool, Error>> {
+    let mut steps: Vec<MaybeDone<_>> = steps.map(maybe_done).collect();
+    std::future::poll_fn(|context| {
+        // Whatever is not done is polled again below.
+        steps.iter_mut().for_each(|step| _ = step.poll_unpin(context));
+        Poll::Ready(())
+    })
+    .await;
+    let mut answers = Vec::with_capacity(steps.len());
+    for step in steps {
+        answers.extend(match step {
+            MaybeDone::Future(step) => Some(step.await),
+            MaybeDone::Done(answer) => Some(answer),
+            MaybeDone::Gone => None,
+        });
+    }
+    answers
+}
+
+/// Writes down what the mirrors must hear of, if there is anything: last, for it locks the counter's row.
+fn log<'a>(session: &'a Session, batch: &'a Batch) -> Option<BoxFuture<'a, Result<bool, Error>>> {
+    let (tables, keys) = changed(batch);
+    let count = i64::try_from(tables.len()).unwrap_or(i64::MAX);
+    let log = async move {
+        session.client().execute(&session.statements.log, &[&tables, &keys, &count]).await.map(|_| true)
+    };
+    (count > 0).then(|| log.boxed())
+}
+
+/// Whether it neither does nor asks anything.
+fn is_idle(write: &Write) -> bool {
+    write.action == Action::Check && write.condition == Condition::Always
+}
+
+/// Whether a single statement is all there is to it.
+fn is_one_statement(write: &Write) -> bool {
+    let is_placeholder = write.condition == Condition::Absent && !matches!(write.action, Action::Put { .. });
+    !is_placeholder && (!write.table.mirrored || write.action == Action::Check)
+}
+
+/// Whether other rows are locked in the same transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Alone,
+    Within,
+}
+
+/// Locks the row, and writes it where that needs nothing more; says whether its condition holds.
+async fn take(session: &Session, write: &Write, now: Option<i64>, reach: Reach) -> Result<bool, Error> {
+    let Write { table, key, condition, action } = write;
+    let (table, key, all) = (table.name.as_bytes(), key.as_slice(), &session.statements);
+    let run = async |statement: &Statement, parameters: &[&(dyn ToSql + Sync)]| {
+        session.client().execute(statement, parameters).await
+    };
+    let rows = match (action, *condition) {
+        (Action::Put { value, expires_at }, condition) => {
+            let expires_at = whole_millis(*expires_at).map(|instant| instant.timestamp_millis());
+            let mirrored = write.table.mirrored;
+            match condition {
+                Condition::Always => run(&all.put, &[&table, &key, &expires_at, &mirrored, value]).await?,
+                Condition::Absent => {
+                    run(&all.put_absent, &[&table, &key, &expires_at, &mirrored, value, &now]).await?
+                }
+                Condition::VersionIs(version) => {
+                    let Ok(version) = i64::try_from(version) else { return Ok(false) };
+                    let row: [&(dyn ToSql + Sync); 7] =
+                        [&table, &key, &expires_at, &mirrored, value, &version, &now];
+                    run(&all.put_version, &row).await?
+                }
+            }
+        }
+        (Action::Delete, Condition::Always) => {
+            match reach {
+                Reach::Alone => run(&all.delete, &[&table, &key]).await?,
+                // Also where there is no row: another batch that is about to insert it comes after this one.
+                Reach::Within => run(&all.lock, &[&table, &key]).await?,
+            };
+            1
+        }
+        (Action::Delete, Condition::VersionIs(version)) => {
+            let Ok(version) = i64::try_from(version) else { return Ok(false) };
+            run(&all.delete_version, &[&table, &key, &version, &now]).await?
+        }
+        (Action::Check, Condition::VersionIs(version)) => {
+            let Ok(version) = i64::try_from(version) else { return Ok(false) };
+            run(&all.check_version, &[&table, &key, &version, &now]).await?
+        }
+        (Action::Delete | Action::Check, Condition::Absent) => {
+            run(&all.lock_absent, &[&table, &key, &now]).await?
+        }
+        (Action::Check, Condition::Always) => 1,
+    };
+    Ok(rows == 1)
+}
+
+/// Removes what [`take`] only locked.
+fn release<'a>(session: &'a Session, write: &'a Write) -> Option<BoxFuture<'a, Result<bool, Error>>> {
+    let all = &session.statements;
+    let statement = match (&write.action, write.condition) {
+        (Action::Delete, Condition::Always | Condition::Absent) => &all.delete,
+        (Action::Check, Condition::Absent) => &all.unlock,
+        _ => return None,
+    };
+    let release = async move {
+        let (table, key) = (write.table.name.as_bytes(), write.key.as_slice());
+        session.client().execute(statement, &[&table, &key]).await.map(|_| true)
+    };
+    Some(release.boxed())
+}
+
+/// Tables and keys of what the mirrors must hear of, in the order of the batch.
+fn changed(batch: &Batch) -> (Vec<&[u8]>, Vec<&[u8]>) {
+    let writes = batch.writes.iter();
+    let changed = writes.filter(|write| write.table.mirrored && write.action != Action::Check);
+    changed.map(|write| (write.table.name.as_bytes(), write.key.as_slice())).unzip()
+}

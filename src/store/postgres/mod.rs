@@ -1,0 +1,251 @@
+//! The store in PostgreSQL, for more than one node.
+//!
+//! - **A batch is a transaction** in which every row that it names is locked in one order before a condition is looked
+//!   at (`commit`). What the server is known to have undone (serialization failure, deadlock, a connection lost before
+//!   the commit was asked for) is done again; a commit whose answer was lost is not: nothing is known of it.
+//! - **The database's clock** decides what has expired, for it is the one that all nodes share.
+//! - **Versions** come from a sequence, which gives none twice. They grow with every write of a row, with one exception
+//!   that needs three others at once: an insert that waits for another of the same key, which is then deleted before
+//!   the first goes on, keeps the number that it drew before it began to wait.
+//! - **Changes** are numbered in the transaction that makes them, by a counter whose row stays locked until it ends: so
+//!   commits to mirrored tables wait for each other, and no number becomes visible before a smaller one.
+//! - **Every call ends in time**: waiting, connecting and all round trips share one limit, and so many may wait, no more.
+//! - **A thread of its own** reads from the connections and finishes what was begun, also when whoever asked has gone:
+//!   people who hang up in the middle do not cost a connection.
+
+mod commit;
+mod fault;
+mod listener;
+mod options;
+mod pool;
+mod schema;
+mod session;
+mod statements;
+mod tls;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use self::fault::Fault;
+use self::pool::{Pool, late, within};
+use self::session::{About, Link};
+use self::work::{ChangesBehind, Commit, Get, Now, Prune, Scan, Sweep, Work};
+use super::{Batch, Changes, Committed, Cursor, Row, Store, StoreError, Table};
+
+pub use options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls, TimeSource};
+
+/// How often a call is made again that the database has undone, or whose connection was of no use.
+const TRIES: u32 = 8;
+/// So many rows a transaction of a sweep removes: the locks are held for a moment only.
+const SWEPT_AT_ONCE: usize = 1000;
+/// How long making or changing the tables may take.
+const MIGRATION: Duration = Duration::from_mins(1);
+
+/// A [`Store`] in a PostgreSQL database, which other nodes use too.
+pub struct PostgresStore {
+    pool: Arc<Pool>,
+    runtime: Handle,
+    newest: watch::Receiver<u64>,
+    // The thread ends, and with it all connections, when this is dropped.
+    _stop: oneshot::Sender<()>,
+}
+
+/// What `signet store check` says of a database.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PostgresReport {
+    /// The server's `version()`.
+    pub server: String,
+    /// The version of the tables; 0 if there are none.
+    pub schema: i32,
+    /// The version of the tables that this release works on.
+    pub expected_schema: i32,
+    /// What makes an acknowledged commit less than durable.
+    pub warnings: Vec<String>,
+}
+
+impl PostgresStore {
+    /// Connects, and makes the tables if there are none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no server that takes writes can be reached, when the tables have another
+    /// version than this release works on, and when they can't be made.
+    pub async fn open(options: PostgresOptions) -> Result<Arc<Self>, StoreError> {
+        let (pool, (stop, stopped)) = (Arc::new(Pool::new(options)), oneshot::channel());
+        let runtime = start_thread(stopped)?;
+        let (tell, newest) = watch::channel(0);
+        let store = Arc::new(Self { pool, runtime, newest, _stop: stop });
+        let pool = store.pool.clone();
+        let prepared = store.runtime.spawn(async move {
+            let link = reach(&pool.options).await?;
+            let about = within(pool.options.timeout, About::ask(&link.client)).await?;
+            for warning in about.warnings {
+                tracing::warn!("PostgreSQL: {warning}");
+            }
+            within(MIGRATION, async {
+                match schema::version(&link.client).await? {
+                    0 => schema::migrate(&link.client).await.map(drop),
+                    found => schema::expect_current(found),
+                }
+            })
+            .await
+        });
+        prepared.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
+        store.runtime.spawn(listener::listen(Arc::downgrade(&store.pool), tell));
+        Ok(store)
+    }
+
+    /// Brings the tables to the version that this release works on; gives the version that they had, 0 for none.
+    ///
+    /// # Errors
+    /// As [`PostgresStore::open`].
+    pub async fn migrate(options: &PostgresOptions) -> Result<i32, StoreError> {
+        let link = reach(options).await?;
+        within(MIGRATION, schema::migrate(&link.client)).await
+    }
+
+    /// Looks at the database, and changes nothing.
+    ///
+    /// # Errors
+    /// When no server that takes writes can be reached.
+    pub async fn report(options: &PostgresOptions) -> Result<PostgresReport, StoreError> {
+        let link = reach(options).await?;
+        let about = within(options.timeout, About::ask(&link.client)).await?;
+        let schema = within(options.timeout, schema::version(&link.client)).await?;
+        let (server, warnings) = (about.version, about.warnings);
+        Ok(PostgresReport { server, schema, expected_schema: schema::VERSION, warnings })
+    }
+
+    /// How many connections work, and how many calls wait for one.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        self.pool.load()
+    }
+
+    async fn call<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
+        // Before anything waits anywhere.
+        let admitted = self.pool.admit()?;
+        let answered = self.runtime.spawn(async move {
+            let (pool, limit) = (admitted.pool(), admitted.pool().options.timeout);
+            tokio::time::timeout(limit, attempts(pool, &work)).await.unwrap_or_else(|_| {
+                // The host stands still: connections to it that are idle now would find out one by one.
+                pool.discard_all();
+                Err(late(limit))
+            })
+        });
+        answered.await.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?
+    }
+}
+
+async fn attempts<W: Work>(pool: &Pool, work: &W) -> Result<W::Answer, StoreError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let lease = pool.session().await?;
+        let fault = match work.run(lease.session(), pool.options.time.parameter()).await {
+            Ok(answer) => {
+                lease.give_back();
+                return Ok(answer);
+            }
+            Err(fault) => fault,
+        };
+        match fault {
+            fault if tries == TRIES => return Err(fault.into_error()),
+            Fault::Contended(_) => {
+                let undone = lease.session().client().batch_execute("ROLLBACK").await;
+                undone.map_err(|error| fault::describe(&error))?;
+                lease.give_back();
+                tokio::time::sleep(Duration::from_millis(1 << tries)).await;
+            }
+            Fault::Disconnected(_) => pool.discard_all(),
+            Fault::Failed(error) => return Err(error),
+        }
+    }
+}
+
+/// A connection to the first host that takes writes.
+async fn reach(options: &PostgresOptions) -> Result<Link, StoreError> {
+    let mut reasons = Vec::new();
+    for host in &options.hosts {
+        match within(options.timeout, Link::open(options, host)).await {
+            Ok(link) => return Ok(link),
+            Err(error) => reasons.push(error.to_string()),
+        }
+    }
+    Err(StoreError::Unavailable(reasons.join("; ")))
+}
+
+/// The thread that reads from all connections, until it is told to stop.
+fn start_thread(stopped: oneshot::Receiver<()>) -> Result<Handle, StoreError> {
+    let failed = |error: std::io::Error| StoreError::Unavailable(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let handle = runtime.handle().clone();
+    let thread = std::thread::Builder::new().name("signet-store".to_owned());
+    thread.spawn(move || _ = runtime.block_on(stopped)).map_err(failed)?;
+    Ok(handle)
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.call(Get(table, key.to_vec())).await
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
+        // No key is empty, so all of them are behind an empty one.
+        self.call(Scan(table, after.unwrap_or_default().to_vec(), limit)).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        batch.validate()?;
+        self.call(Commit(batch)).await
+    }
+
+    async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
+        self.call(ChangesBehind(after, self.pool.options.changes_kept)).await
+    }
+
+    async fn changed(&self, after: Cursor) {
+        let heard = self.newest.clone().wait_for(|newest| *newest > after.0).await.is_ok();
+        if !heard {
+            // Nobody listens.
+            std::future::pending().await
+        }
+    }
+
+    async fn now(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        match &self.pool.options.time {
+            TimeSource::Database => self.call(Now).await.map(Some),
+            TimeSource::Injected(clock) => Ok(Some(clock.now())),
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
+        let mut swept = 0;
+        while swept < limit {
+            let most = (limit - swept).min(SWEPT_AT_ONCE);
+            let more =
+                self.call(Sweep(now.timestamp_millis(), i64::try_from(most).unwrap_or(i64::MAX))).await?;
+            swept += more;
+            if more < most {
+                break;
+            }
+        }
+        self.call(Prune(self.pool.options.changes_kept)).await?;
+        Ok(swept)
+    }
+}

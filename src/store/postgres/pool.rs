@@ -1,0 +1,167 @@
+//! A few connections, and a bound on who waits for them.
+//!
+//! Not one of the usual pools: what counts here is that a call which can't be served soon fails at once, that
+//! nothing waits for a connection whose server stands still, and that a failover throws all of them away.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::options::PostgresOptions;
+use super::session::Session;
+use crate::store::StoreError;
+
+/// The connections of one node.
+pub(super) struct Pool {
+    pub(super) options: PostgresOptions,
+    permits: Semaphore,
+    idle: Mutex<Vec<Session>>,
+    /// Calls that run or wait.
+    calls: AtomicUsize,
+    /// Which of the hosts was the one that writes when it was last looked.
+    preferred: AtomicUsize,
+    /// Grows with every failover that is noticed.
+    generation: AtomicU64,
+}
+
+/// Counts a call for as long as it lasts.
+pub(super) struct Admitted(Arc<Pool>);
+
+impl Admitted {
+    pub(super) fn pool(&self) -> &Pool {
+        &self.0
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A session for the time of a call. It is cut off unless it is given back.
+pub(super) struct Lease<'a> {
+    pool: &'a Pool,
+    session: Session,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Pool {
+    pub(super) fn new(options: PostgresOptions) -> Self {
+        Self {
+            permits: Semaphore::new(options.connections),
+            idle: Mutex::default(),
+            calls: AtomicUsize::new(0),
+            preferred: AtomicUsize::new(0),
+            generation: AtomicU64::new(0),
+            options,
+        }
+    }
+
+    /// Lets a call in, unless so many wait already that it would only wait in vain.
+    pub(super) fn admit(self: &Arc<Self>) -> Result<Admitted, StoreError> {
+        let most = self.options.connections.saturating_add(self.options.waiting);
+        let admitted = Admitted(self.clone());
+        if self.calls.fetch_add(1, Ordering::AcqRel) >= most {
+            return Err(StoreError::Unavailable(format!(
+                "{} calls wait for PostgreSQL already (postgres.waiting)",
+                self.options.waiting
+            )));
+        }
+        Ok(admitted)
+    }
+
+    /// How many connections work, and how many calls wait for one.
+    pub(super) fn load(&self) -> (usize, usize) {
+        let working = self.options.connections - self.permits.available_permits();
+        (working, self.calls.load(Ordering::Acquire).saturating_sub(working))
+    }
+
+    /// A session that was alive when it was last used, or a new one. Whoever calls sets the time limit.
+    pub(super) async fn session(&self) -> Result<Lease<'_>, StoreError> {
+        let stopped = |_| StoreError::Unavailable("the store is closed".to_owned());
+        let permit = self.permits.acquire().await.map_err(stopped)?;
+        let lease = |session| Lease { pool: self, session, _permit: permit };
+        match self.reuse() {
+            Some(session) => Ok(lease(session)),
+            None => self.connect().await.map(lease),
+        }
+    }
+
+    fn reuse(&self) -> Option<Session> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let mut idle = self.idle();
+        while let Some(session) = idle.pop() {
+            if session.generation == generation && !session.is_closed() {
+                return Some(session);
+            }
+        }
+        None
+    }
+
+    /// Tries the hosts in turn, the last known primary first. One that stands still costs its share of the time, not
+    /// all of it.
+    async fn connect(&self) -> Result<Session, StoreError> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let hosts = &self.options.hosts;
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        let share = self.options.timeout / u32::try_from(hosts.len() + 1).unwrap_or(u32::MAX);
+        let mut reasons = Vec::new();
+        for at in (0..hosts.len()).map(|turn| (preferred + turn) % hosts.len()) {
+            let host = &hosts[at];
+            match within(share, Session::open(&self.options, host, generation)).await {
+                Ok(session) => {
+                    self.preferred.store(at, Ordering::Relaxed);
+                    return Ok(session);
+                }
+                Err(StoreError::Unavailable(reason)) => reasons.push(reason),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::Unavailable(reasons.join("; ")))
+    }
+
+    /// Which hosts there are, the last known primary first.
+    pub(super) fn preferred(&self) -> usize {
+        self.preferred.load(Ordering::Relaxed)
+    }
+
+    /// No connection made before now is used again.
+    pub(super) fn discard_all(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease<'_> {
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Lets others use the session: it is in no transaction, and nothing is on its way.
+    pub(super) fn give_back(self) {
+        let Self { pool, session, _permit } = self;
+        if session.generation == pool.generation.load(Ordering::Acquire) && !session.is_closed() {
+            pool.idle().push(session);
+        }
+    }
+}
+
+/// What is said of a call that took too long.
+pub(super) fn late(limit: Duration) -> StoreError {
+    StoreError::Unavailable(format!("PostgreSQL did not answer within {} ms", limit.as_millis()))
+}
+
+/// `work`, or the news that it took too long.
+pub(super) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late(limit)))
+}

@@ -1,0 +1,238 @@
+//! One connection: how it is made, what it is told first, and who reads from it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
+
+use super::fault::describe;
+use super::options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls};
+use super::statements::Statements;
+use super::tls;
+use crate::store::StoreError;
+
+/// What the server is asked about itself; a server that does not know a setting answers nothing.
+const ABOUT: &str = "SELECT current_setting('synchronous_commit', true), current_setting('fsync', true), \
+                     current_setting('full_page_writes', true), version()";
+
+/// A connection that is nobody's. Dropping it cuts it off, whatever the server is doing: nobody waits for that.
+pub(super) struct Link {
+    pub(super) client: Client,
+    /// The payloads of the notifications that come in.
+    pub(super) notifications: mpsc::Receiver<String>,
+    warned: Arc<AtomicBool>,
+    driver: AbortHandle,
+}
+
+/// A connection that is ready to work.
+pub(super) struct Session {
+    link: Link,
+    pub(super) statements: Statements,
+    /// Of which generation it is: those before a failover are of no use after it.
+    pub(super) generation: u64,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    /// Its `version()`.
+    pub(super) version: String,
+    /// How far a commit goes before it is answered, as the server or the role would have it.
+    pub(super) synchronous_commit: Option<String>,
+    /// What makes an acknowledged commit less than durable.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Link {
+    /// Connects to `host`, if it takes writes. Must be called in the runtime that is to read from it.
+    pub(super) async fn open(options: &PostgresOptions, host: &PostgresHost) -> Result<Self, StoreError> {
+        let config = config(options, host)?;
+        match &options.tls {
+            // There is nothing between the two ends of a socket in the file system.
+            _ if host.is_socket() => Self::start(config.connect(NoTls).await, host),
+            PostgresTls::Plaintext => Self::start(config.connect(NoTls).await, host),
+            PostgresTls::Verified { ca_bundle } => {
+                let tls = tls::verified(ca_bundle.as_deref())?;
+                Self::start(config.connect(tls).await, host)
+            }
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "it is the answer of `Config::connect`")]
+    fn start<S>(
+        connected: Result<(Client, Connection<Socket, S>), tokio_postgres::Error>,
+        host: &PostgresHost,
+    ) -> Result<Self, StoreError>
+    where
+        S: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
+    {
+        let (client, connection) = connected.map_err(|error| match describe(&error) {
+            StoreError::Unavailable(reason) => {
+                StoreError::Unavailable(format!("{}:{}: {reason}", host.host, host.port))
+            }
+            error => error,
+        })?;
+        let (tell, notifications) = mpsc::channel(64);
+        let warned = Arc::new(AtomicBool::new(false));
+        let driver = tokio::spawn(drive(connection, tell, warned.clone())).abort_handle();
+        Ok(Self { client, notifications, warned, driver })
+    }
+}
+
+impl Session {
+    /// Sets the connection up.
+    pub(super) async fn open(
+        options: &PostgresOptions,
+        host: &PostgresHost,
+        generation: u64,
+    ) -> Result<Self, StoreError> {
+        let link = Link::open(options, host).await?;
+        let failed = |error| describe(&error);
+        let told = set_up(options.timeout);
+        let (_, about) = tokio::try_join!(
+            async { link.client.batch_execute(&told).await.map_err(failed) },
+            About::ask(&link.client)
+        )?;
+        if about.is_too_early() {
+            link.client.batch_execute("SET synchronous_commit = on").await.map_err(failed)?;
+        }
+        let statements = Statements::prepare(&link.client, about.announces()).await.map_err(failed)?;
+        Ok(Self { link, statements, generation })
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.link.client
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.link.client.is_closed()
+    }
+
+    /// Forgets earlier warnings.
+    pub(super) fn begin(&self) {
+        self.link.warned.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether the server warned since [`Session::begin`]. A commit whose wait for the synchronous standby was
+    /// cancelled is answered as if it had been done; only a warning says that it may not survive.
+    pub(super) fn was_warned(&self) -> bool {
+        self.link.warned.load(Ordering::SeqCst)
+    }
+}
+
+impl About {
+    pub(super) async fn ask(client: &Client) -> Result<Self, StoreError> {
+        let row = client.query_one(ABOUT, &[]).await.map_err(|error| describe(&error))?;
+        let text = |at: usize| row.get::<_, Option<String>>(at);
+        let synchronous_commit = text(0);
+        let off = |at: usize| text(at).is_some_and(|value| value == "off");
+        let mut warnings = Vec::new();
+        if off(1) {
+            warnings.push("fsync is off: a crash of its machine loses or damages everything".to_owned());
+        }
+        if off(2) {
+            warnings.push("full_page_writes is off: a power cut may damage its pages".to_owned());
+        }
+        let mut about = Self { version: text(3).unwrap_or_default(), synchronous_commit, warnings };
+        if about.is_too_early() {
+            let set = about.synchronous_commit.clone().unwrap_or_default();
+            about.warnings.push(format!(
+                "synchronous_commit is {set} for this role: Signet's sessions set it to on, as what it \
+                 acknowledges must survive; set it so for the role too"
+            ));
+        }
+        Ok(about)
+    }
+
+    /// Whether commits would be answered before they are durable, here and at the synchronous standby.
+    fn is_too_early(&self) -> bool {
+        let set = self.synchronous_commit.as_deref();
+        set.is_some_and(|set| ["off", "local", "remote_write"].contains(&set))
+    }
+
+    /// Whether it knows `NOTIFY`: those that only speak like PostgreSQL don't.
+    pub(super) fn announces(&self) -> bool {
+        self.version.starts_with("PostgreSQL") && !self.version.contains("-YB-")
+    }
+}
+
+/// What a session is told first. A transaction whose node stands still holds its locks no longer than this.
+fn set_up(timeout: Duration) -> String {
+    // The server gives up first: then it is known to be alive, and to have done nothing.
+    let millis = timeout.as_millis() * 4 / 5;
+    format!(
+        "SET default_transaction_isolation = 'read committed'; SET statement_timeout = {millis}; \
+         SET lock_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}"
+    )
+}
+
+fn config(options: &PostgresOptions, host: &PostgresHost) -> Result<Config, StoreError> {
+    let mut config = Config::new();
+    config
+        .host(&host.host)
+        .port(host.port)
+        .user(&options.user)
+        .dbname(&options.database)
+        .application_name("signet")
+        .connect_timeout(options.timeout)
+        .tcp_user_timeout(options.timeout)
+        .keepalives_idle(Duration::from_secs(10))
+        .target_session_attrs(TargetSessionAttrs::ReadWrite)
+        .ssl_mode(match options.tls {
+            PostgresTls::Verified { .. } if !host.is_socket() => SslMode::Require,
+            _ => SslMode::Disable,
+        });
+    if let Some(session_options) = &options.session_options {
+        config.options(session_options);
+    }
+    match &options.password {
+        None => {}
+        Some(PostgresPassword::Value(password)) => _ = config.password(password.expose()),
+        Some(PostgresPassword::File(path)) => {
+            let text = std::fs::read_to_string(path).map(zeroize::Zeroizing::new).map_err(|error| {
+                StoreError::Unavailable(format!("postgres.password_file = {}: {error}", path.display()))
+            })?;
+            config.password(text.trim_end_matches(['\r', '\n']));
+        }
+    }
+    Ok(config)
+}
+
+/// Reads from the connection until it ends.
+async fn drive<S>(
+    mut connection: Connection<Socket, S>,
+    notifications: mpsc::Sender<String>,
+    warned: Arc<AtomicBool>,
+) where
+    S: tokio_postgres::tls::TlsStream + Unpin,
+{
+    while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+        match message {
+            Ok(AsyncMessage::Notification(notification)) => {
+                // One that waits already says as much.
+                notifications.try_send(notification.payload().to_owned()).ok();
+            }
+            Ok(AsyncMessage::Notice(notice)) => {
+                if notice.severity() == "WARNING" {
+                    warned.store(true, Ordering::SeqCst);
+                    tracing::warn!(message = notice.message(), "PostgreSQL warns");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a connection to PostgreSQL broke");
+                return;
+            }
+        }
+    }
+}

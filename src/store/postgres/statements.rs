@@ -1,0 +1,169 @@
+//! The SQL, all of it plain: what CockroachDB and YugabyteDB take too, `pg_notify` apart.
+//!
+//! Of a row's key and table the bytes count, not the letters: `bytea` sorts the same whatever the server's locale, and
+//! no new release of its library can make the index lie.
+
+use tokio_postgres::{Client, Error, Statement};
+
+/// Now, after any wait for a lock: milliseconds since the epoch by the server's clock, unless `$n` brings another.
+macro_rules! now {
+    ($n:literal) => {
+        concat!("COALESCE($", $n, "::bigint, floor(extract(epoch from clock_timestamp()) * 1000)::bigint)")
+    };
+}
+
+/// As [`now!`], but when the statement began: an index can be searched by it.
+macro_rules! began {
+    ($n:literal) => {
+        concat!(
+            "COALESCE($",
+            $n,
+            "::bigint, floor(extract(epoch from statement_timestamp()) * 1000)::bigint)"
+        )
+    };
+}
+
+macro_rules! live {
+    ($now:expr) => {
+        concat!("(expires_at IS NULL OR expires_at > ", $now, ")")
+    };
+}
+
+/// Table, key, `expires_at`, mirrored, value.
+macro_rules! put {
+    ($condition:expr) => {
+        concat!(
+            "INSERT INTO signet_kv (tbl, k, version, expires_at, mirrored, v) \
+             VALUES ($1, $2, nextval('signet_version'), $3, $4, $5) ON CONFLICT (tbl, k) DO UPDATE \
+             SET version = nextval('signet_version'), expires_at = excluded.expires_at, \
+             mirrored = excluded.mirrored, v = excluded.v",
+            $condition
+        )
+    };
+}
+
+const GET: &str = concat!(
+    "SELECT version, expires_at, v FROM signet_kv WHERE tbl = $1 AND k = $2 AND ",
+    live!(began!("3"))
+);
+
+const SCAN: &str = concat!(
+    "SELECT k, version, expires_at, v FROM signet_kv WHERE tbl = $1 AND k > $2 AND ",
+    live!(began!("4")),
+    " ORDER BY k LIMIT $3"
+);
+
+const PUT: &str = put!("");
+
+const PUT_ABSENT: &str = put!(concat!(" WHERE signet_kv.expires_at <= ", now!("6")));
+
+const PUT_VERSION: &str = concat!(
+    "UPDATE signet_kv SET version = nextval('signet_version'), expires_at = $3, mirrored = $4, v = $5 \
+     WHERE tbl = $1 AND k = $2 AND version = $6 AND ",
+    live!(now!("7"))
+);
+
+const DELETE: &str = "DELETE FROM signet_kv WHERE tbl = $1 AND k = $2";
+
+const DELETE_VERSION: &str =
+    concat!("DELETE FROM signet_kv WHERE tbl = $1 AND k = $2 AND version = $3 AND ", live!(now!("4")));
+
+const CHECK_VERSION: &str = concat!(
+    "SELECT version FROM signet_kv WHERE tbl = $1 AND k = $2 AND version = $3 AND ",
+    live!(now!("4")),
+    " FOR UPDATE"
+);
+
+/// Locks a row whether it is there or not: one that is not is held by a placeholder, of version 0 and long expired.
+const LOCK: &str = "INSERT INTO signet_kv (tbl, k, version, expires_at, mirrored, v) \
+     VALUES ($1, $2, 0, 0, false, '') ON CONFLICT (tbl, k) DO UPDATE SET version = signet_kv.version";
+
+/// As [`LOCK`], and finds no row if there is a live one.
+const LOCK_ABSENT: &str = concat!(
+    "INSERT INTO signet_kv (tbl, k, version, expires_at, mirrored, v) \
+     VALUES ($1, $2, 0, 0, false, '') ON CONFLICT (tbl, k) DO UPDATE SET version = signet_kv.version \
+     WHERE signet_kv.expires_at <= ",
+    now!("3")
+);
+
+/// An expired row that was there before the placeholder stays: the mirrors are told when it is swept.
+const UNLOCK: &str = "DELETE FROM signet_kv WHERE tbl = $1 AND k = $2 AND version = 0";
+
+/// Numbers the changes and writes them down. The counter's row stays locked until the transaction ends, so numbers
+/// become visible in their order; a sequence would let a later number be seen before an earlier one.
+const LOG: &str = "WITH taken AS (UPDATE signet_counter SET n = n + $3 WHERE id = 1 RETURNING n), \
+     logged AS (INSERT INTO signet_event (n, tbl, k) \
+     SELECT taken.n - $3 + each.place, each.tbl, each.k \
+     FROM taken, unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS each (tbl, k, place))";
+
+/// The newest number, and up to so many changes behind a place: in one statement, so in one snapshot.
+const CHANGES: &str = "SELECT n, NULL::bytea, NULL::bytea FROM signet_counter WHERE id = 1 UNION ALL \
+     (SELECT n, tbl, k FROM signet_event WHERE n > $1 ORDER BY n LIMIT $2)";
+
+/// Never by a clock that is ahead of the one by which rows expire. Rows that others hold are left to the next sweep.
+const SWEEP: &str = concat!(
+    "DELETE FROM signet_kv WHERE (tbl, k) IN (SELECT tbl, k FROM signet_kv WHERE expires_at <= LEAST($1::bigint, ",
+    began!("3"),
+    ") ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING tbl, k, mirrored"
+);
+
+const PRUNE: &str =
+    "DELETE FROM signet_event WHERE n <= (SELECT n FROM signet_counter WHERE id = 1) - $1::bigint";
+
+const NOW: &str = "SELECT floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
+
+/// The statements of one connection, prepared.
+pub(super) struct Statements {
+    pub(super) get: Statement,
+    pub(super) scan: Statement,
+    pub(super) put: Statement,
+    pub(super) put_absent: Statement,
+    pub(super) put_version: Statement,
+    pub(super) delete: Statement,
+    pub(super) delete_version: Statement,
+    pub(super) check_version: Statement,
+    pub(super) lock: Statement,
+    pub(super) lock_absent: Statement,
+    pub(super) unlock: Statement,
+    pub(super) log: Statement,
+    pub(super) changes: Statement,
+    pub(super) sweep: Statement,
+    pub(super) prune: Statement,
+    pub(super) now: Statement,
+}
+
+impl Statements {
+    /// Prepares all of them. Whether changes are announced depends on whether the server can.
+    pub(super) async fn prepare(client: &Client, announces: bool) -> Result<Self, Error> {
+        let announced = " SELECT pg_notify('signet_changes', n::text) FROM taken";
+        let log = format!("{LOG}{}", if announces { announced } else { " SELECT n FROM taken" });
+        let prepare = |text| client.prepare(text);
+        let (get, scan, changes, now) =
+            tokio::try_join!(prepare(GET), prepare(SCAN), prepare(CHANGES), prepare(NOW))?;
+        let (put, put_absent, put_version) =
+            tokio::try_join!(prepare(PUT), prepare(PUT_ABSENT), prepare(PUT_VERSION))?;
+        let (delete, delete_version, check_version) =
+            tokio::try_join!(prepare(DELETE), prepare(DELETE_VERSION), prepare(CHECK_VERSION))?;
+        let (lock, lock_absent, unlock) =
+            tokio::try_join!(prepare(LOCK), prepare(LOCK_ABSENT), prepare(UNLOCK))?;
+        let (log, sweep, prune) = tokio::try_join!(prepare(&log), prepare(SWEEP), prepare(PRUNE))?;
+        Ok(Self {
+            get,
+            scan,
+            put,
+            put_absent,
+            put_version,
+            delete,
+            delete_version,
+            check_version,
+            lock,
+            lock_absent,
+            unlock,
+            log,
+            changes,
+            sweep,
+            prune,
+            now,
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! What a session is asked to do, besides commits.
+
+use chrono::DateTime;
+use tokio_postgres::Row as SqlRow;
+
+use super::commit;
+use super::fault::Fault;
+use super::session::Session;
+use crate::store::{Batch, Changes, Committed, Cursor, Row, StoreError, Table};
+
+/// At most so many changes a page.
+const CHANGES_PAGE: i64 = 1000;
+
+/// A call to the database, which can be made again where nothing was done.
+pub(super) trait Work: Send + Sync + 'static {
+    /// What it gives.
+    type Answer: Send + 'static;
+
+    /// Does it; `now` is the time if the database's own is not to be used.
+    fn run(
+        &self,
+        session: &Session,
+        now: Option<i64>,
+    ) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
+}
+
+/// [`crate::store::Store::get`].
+pub(super) struct Get(pub(super) Table, pub(super) Vec<u8>);
+
+/// [`crate::store::Store::scan`].
+pub(super) struct Scan(pub(super) Table, pub(super) Vec<u8>, pub(super) usize);
+
+/// [`crate::store::Store::commit`].
+pub(super) struct Commit(pub(super) Batch);
+
+/// [`crate::store::Store::changes`], and how many are kept.
+pub(super) struct ChangesBehind(pub(super) Cursor, pub(super) u64);
+
+/// One transaction of [`crate::store::Store::sweep`]: by when, and how many.
+pub(super) struct Sweep(pub(super) i64, pub(super) i64);
+
+/// Forgets changes older than so many.
+pub(super) struct Prune(pub(super) u64);
+
+/// [`crate::store::Store::now`].
+pub(super) struct Now;
+
+impl Work for Get {
+    type Answer = Option<Row>;
+
+    async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
+        let Self(table, key) = self;
+        let (name, key) = (table.name.as_bytes(), key.as_slice());
+        let found = session.client().query_opt(&session.statements.get, &[&name, &key, &now]).await;
+        let row = found.map_err(|error| Fault::before_commit(&error))?;
+        Ok(row.map(|row| read_row(*table, &row, 0)).transpose()?)
+    }
+}
+
+impl Work for Scan {
+    type Answer = Vec<(Vec<u8>, Row)>;
+
+    async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
+        let Self(table, after, limit) = self;
+        let (name, after) = (table.name.as_bytes(), after.as_slice());
+        let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+        let found = session.client().query(&session.statements.scan, &[&name, &after, &limit, &now]).await;
+        let rows = found.map_err(|error| Fault::before_commit(&error))?;
+        let read = rows.iter().map(|row| Ok((column(*table, row, 0)?, read_row(*table, row, 1)?)));
+        Ok(read.collect::<Result<_, StoreError>>()?)
+    }
+}
+
+impl Work for Commit {
+    type Answer = Committed;
+
+    async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
+        commit::commit(session, &self.0, now).await
+    }
+}
+
+impl Work for ChangesBehind {
+    type Answer = Changes;
+
+    async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
+        let Self(Cursor(after), kept) = *self;
+        // A place beyond what the database can number is one of another store.
+        let place = i64::try_from(after).unwrap_or(i64::MAX);
+        let answer = session.client().query(&session.statements.changes, &[&place, &CHANGES_PAGE]).await;
+        let rows = answer.map_err(|error| Fault::before_commit(&error))?;
+        let (mut newest, mut changes) = (None, Vec::with_capacity(rows.len()));
+        for row in &rows {
+            let number = column::<i64>(LOG, row, 0)?.cast_unsigned();
+            match column::<Option<Vec<u8>>>(LOG, row, 1)? {
+                None => newest = Some(number),
+                Some(table) => changes.push((number, table, column::<Vec<u8>>(LOG, row, 2)?)),
+            }
+        }
+        let newest = newest.ok_or_else(|| damaged(LOG, "the counter of changes is missing"))?;
+        let reach = newest.saturating_sub(kept);
+        if after > newest || after < reach {
+            return Ok(Changes::Reset { next: Cursor(newest) });
+        }
+        changes.sort_by_key(|(number, ..)| *number);
+        let (mut named, mut next) = (Vec::with_capacity(changes.len()), after);
+        for (number, table, key) in changes {
+            next += 1;
+            if number != next {
+                return Err(damaged(LOG, "a change is missing").into());
+            }
+            let table = String::from_utf8(table).map_err(|_| damaged(LOG, "a table has no name"))?;
+            named.push((table, key));
+        }
+        Ok(Changes::Rows { rows: named, next: Cursor(next) })
+    }
+}
+
+impl Work for Sweep {
+    type Answer = usize;
+
+    async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
+        let Self(by, limit) = self;
+        let (client, all) = (session.client(), &session.statements);
+        let before = |error: tokio_postgres::Error| Fault::before_commit(&error);
+        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(before)?;
+        let swept = client.query(&all.sweep, &[by, limit, &now]).await.map_err(before)?;
+        let (mut tables, mut keys) = (Vec::new(), Vec::new());
+        for row in &swept {
+            if column::<bool>(LOG, row, 2)? {
+                tables.push(column::<Vec<u8>>(LOG, row, 0)?);
+                keys.push(column::<Vec<u8>>(LOG, row, 1)?);
+            }
+        }
+        if !tables.is_empty() {
+            let count = i64::try_from(tables.len()).unwrap_or(i64::MAX);
+            client.execute(&all.log, &[&tables, &keys, &count]).await.map_err(before)?;
+        }
+        client.batch_execute("COMMIT").await.map_err(|error| Fault::at_commit(&error))?;
+        Ok(swept.len())
+    }
+}
+
+impl Work for Prune {
+    type Answer = ();
+
+    async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
+        let kept = i64::try_from(self.0).unwrap_or(i64::MAX);
+        let pruned = session.client().execute(&session.statements.prune, &[&kept]).await;
+        pruned.map(drop).map_err(|error| Fault::before_commit(&error))
+    }
+}
+
+impl Work for Now {
+    type Answer = DateTime<chrono::Utc>;
+
+    async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
+        let row = session.client().query_one(&session.statements.now, &[]).await;
+        let row = row.map_err(|error| Fault::before_commit(&error))?;
+        let now = DateTime::from_timestamp_millis(row.get(0));
+        Ok(now.ok_or_else(|| damaged(LOG, "the database's clock shows no date"))?)
+    }
+}
+
+/// For errors: no table of its own, but the list of changes and what belongs to it.
+const LOG: Table = Table::plain("the change log");
+
+/// `version`, `expires_at` and `v`, from the column `first` on.
+fn read_row(table: Table, row: &SqlRow, first: usize) -> Result<Row, StoreError> {
+    let version = u64::try_from(column::<i64>(table, row, first)?)
+        .map_err(|_| damaged(table, "its version is negative"))?;
+    let expires_at = column::<Option<i64>>(table, row, first + 1)?
+        .map(|millis| {
+            DateTime::from_timestamp_millis(millis).ok_or_else(|| damaged(table, "its expiry is no date"))
+        })
+        .transpose()?;
+    Ok(Row { version, expires_at, value: column(table, row, first + 2)? })
+}
+
+fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
+    table: Table,
+    row: &'a SqlRow,
+    at: usize,
+) -> Result<T, StoreError> {
+    row.try_get(at).map_err(|_| damaged(table, "a column has another type: was the schema changed by hand?"))
+}
+
+fn damaged(table: Table, reason: &str) -> StoreError {
+    StoreError::Damaged { table: table.name.to_owned(), reason: reason.to_owned() }
+}

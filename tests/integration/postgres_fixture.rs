@@ -1,0 +1,78 @@
+//! Databases for tests that need PostgreSQL: each its own schema on the server that `SIGNET_TEST_POSTGRES` names.
+#![expect(clippy::unwrap_used, reason = "a test's helper may panic")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use signet::store::PostgresStore;
+use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSource};
+use tokio_postgres::{Client, NoTls};
+
+/// Which server, such as `postgres://signet@127.0.0.1:55410/signet`; `tests/support/postgres.sh` starts one.
+pub(crate) const VARIABLE: &str = "SIGNET_TEST_POSTGRES";
+
+/// A schema of its own in the database for tests.
+pub(crate) struct Database {
+    url: String,
+    schema: String,
+}
+
+impl Database {
+    /// An empty one, or nothing, and a word about it, where there is no server for tests.
+    #[expect(clippy::print_stderr, reason = "whoever runs the tests must know what was not tested")]
+    pub(crate) async fn fresh() -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let Ok(url) = std::env::var(VARIABLE) else {
+            eprintln!("PASSED OVER: {VARIABLE} names no PostgreSQL server; see tests/support/postgres.sh");
+            return None;
+        };
+        let schema = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let database = Self { url, schema };
+        let created = format!("DROP SCHEMA IF EXISTS {0} CASCADE; CREATE SCHEMA {0}", database.schema);
+        database.client().await.batch_execute(&created).await.unwrap();
+        Some(database)
+    }
+
+    /// A connection to it, as an operator's.
+    pub(crate) async fn client(&self) -> Client {
+        let mut config: tokio_postgres::Config = self.url.parse().unwrap();
+        config.options(format!("-csearch_path={}", self.schema));
+        let (client, connection) = config.connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// How to reach it.
+    pub(crate) fn options(&self, time: TimeSource) -> PostgresOptions {
+        let config: tokio_postgres::Config = self.url.parse().unwrap();
+        let hosts = config.get_hosts().iter().zip(config.get_ports());
+        let name = |host: &tokio_postgres::config::Host| match host {
+            tokio_postgres::config::Host::Tcp(name) => name.clone(),
+            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+        };
+        PostgresOptions {
+            hosts: hosts.map(|(host, port)| PostgresHost { host: name(host), port: *port }).collect(),
+            user: config.get_user().unwrap().to_owned(),
+            database: config.get_dbname().unwrap().to_owned(),
+            password: None,
+            tls: PostgresTls::Plaintext,
+            session_options: Some(format!("-csearch_path={}", self.schema)),
+            timeout: Duration::from_secs(10),
+            connections: 8,
+            waiting: 256,
+            changes_kept: 100_000,
+            time,
+        }
+    }
+
+    /// A store in it.
+    pub(crate) async fn store(&self, time: TimeSource) -> Arc<PostgresStore> {
+        PostgresStore::open(self.options(time)).await.unwrap()
+    }
+
+    /// The settings' URL of it.
+    pub(crate) fn url(&self) -> String {
+        format!("{}?options=-csearch_path%3D{}&sslmode=disable", self.url, self.schema)
+    }
+}

@@ -1,6 +1,7 @@
 //! The composition root: picks store, vault, clock and entropy, and puts the rooms together.
 
 mod first_clients;
+mod ground;
 mod issuing;
 mod people;
 mod start_error;
@@ -13,38 +14,25 @@ use tokio::task::JoinHandle;
 
 use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
 use crate::clients::{ClientRegistry, Resources};
-use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::entropy::SharedEntropy;
 use crate::http::{self, State};
 use crate::keys::{
-    DataKey, DirectoryVault, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys,
-    SealingParts,
+    DataKey, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys, SealingParts,
 };
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
 use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
-use crate::store::Store;
 use crate::telemetry::Metrics;
 
 pub use first_clients::{FirstClient, FirstClients};
+pub use ground::Ground;
+pub(crate) use ground::database;
 pub use start_error::StartError;
 
 use people::People;
 
 /// How many expired rows are removed in one pass.
 const SWEEP: usize = 10_000;
-
-/// What the service stands on; everything else follows from the settings.
-#[derive(Clone)]
-pub struct Ground {
-    /// What must be remembered.
-    pub store: Arc<dyn Store>,
-    /// The time.
-    pub clock: SharedClock,
-    /// Chance.
-    pub entropy: SharedEntropy,
-}
 
 /// A service put together, not yet listening.
 pub struct App {
@@ -70,7 +58,7 @@ impl App {
         let Ground { store, clock, entropy } = ground.clone();
         std::fs::create_dir_all(&config.data_dir)?;
         let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
-        let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
+        let parts = key_ring_parts(config, &ground)?;
         let (sealing_keys, sealing_events) = SealingKeys::open(
             SealingParts {
                 store: store.clone(),
@@ -189,14 +177,10 @@ impl App {
 ///
 /// # Errors
 /// When the key-encryption key or the directory of the keys can't be used, or the policy is unsafe.
-pub fn key_ring_parts(
-    config: &Config,
-    store: Arc<dyn Store>,
-    clock: SharedClock,
-    entropy: SharedEntropy,
-) -> Result<KeyRingParts, StartError> {
-    let kek = Arc::new(Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref())?);
-    let vault = Arc::new(DirectoryVault::open(&config.keys.dir, kek.clone(), entropy)?);
+pub fn key_ring_parts(config: &Config, ground: &Ground) -> Result<KeyRingParts, StartError> {
+    let kek = Arc::new(Kek::load(&config.keys.kek, &config.keys.dir, ground.entropy.as_ref())?);
+    let vault = ground.vault(config, kek.clone())?;
+    let (store, clock) = (ground.store.clone(), ground.clock.clone());
     let policy = Policy::new(&config.keys, config.tokens.longest_lifetime)?;
     Ok(KeyRingParts { store, vault, kek, policy, clock })
 }

@@ -4,7 +4,7 @@ use super::{App, StartError};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{ADMIN_SCOPE, Client, Registered, Registration};
 use crate::oauth::{Scope, Secret};
-use crate::store::{Batch, Condition, Put, Table};
+use crate::store::{Batch, Committed, Condition, Put, Table};
 
 /// What an installation remembers of itself.
 const INSTALLATION: Table = Table::plain("installation");
@@ -49,9 +49,22 @@ impl App {
     /// When they can't be recorded or stored.
     pub async fn first_clients(&self) -> Result<Option<FirstClients>, StartError> {
         let services = &self.state.services;
-        if !self.is_fresh().await? {
+        // The mark first: of nodes that start together, one makes them.
+        if !self.is_fresh().await? || !self.mark_first_clients(Condition::Absent).await? {
             return Ok(None);
         }
+        match self.make_first_clients().await {
+            Err(error) => {
+                // Nobody has seen a secret: the next start tries again.
+                self.unmark_first_clients().await?;
+                Err(error)
+            }
+            made => made.map(Some),
+        }
+    }
+
+    async fn make_first_clients(&self) -> Result<FirstClients, StartError> {
+        let services = &self.state.services;
         let administered = services.resources.admin().uri.clone();
         let admin = Registration {
             client_id: Some(services.clients.new_id()),
@@ -75,13 +88,12 @@ impl App {
             }
             services.audit.record(event).await?;
         }
-        self.mark_first_clients().await?;
         let admin = services.clients.register(admin).await?.into();
         let demo = match demo {
             Some(demo) => Some(services.clients.register(demo).await?.into()),
             None => None,
         };
-        Ok(Some(FirstClients { admin, demo }))
+        Ok(FirstClients { admin, demo })
     }
 
     /// Whether first clients are still to be made.
@@ -90,7 +102,7 @@ impl App {
         let marked = services.store.get(INSTALLATION, FIRST_CLIENTS).await?.is_some();
         match (marked, services.clients.count()) {
             (false, 0) => return Ok(true),
-            (false, _) => self.mark_first_clients().await?,
+            (false, _) => _ = self.mark_first_clients(Condition::Always).await?,
             (true, 0) => {
                 tracing::warn!("there is no client; `signet clients register --offline` registers one");
             }
@@ -113,9 +125,14 @@ impl App {
         all.iter().any(|client| client.resources.contains(admin) && client.scope.contains("signet:clients"))
     }
 
-    async fn mark_first_clients(&self) -> Result<(), StartError> {
-        let batch =
-            Batch::new().put(INSTALLATION, FIRST_CLIENTS, Condition::Always, Put::lasting(b"1".to_vec()));
+    /// Says whether the condition held.
+    async fn mark_first_clients(&self, condition: Condition) -> Result<bool, StartError> {
+        let batch = Batch::new().put(INSTALLATION, FIRST_CLIENTS, condition, Put::lasting(b"1".to_vec()));
+        Ok(self.state.services.store.commit(batch).await? == Committed::Applied)
+    }
+
+    async fn unmark_first_clients(&self) -> Result<(), StartError> {
+        let batch = Batch::new().delete(INSTALLATION, FIRST_CLIENTS, Condition::Always);
         let _applied = self.state.services.store.commit(batch).await?;
         Ok(())
     }

@@ -26,6 +26,20 @@ pub enum StartError {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store can't be opened.
+    #[error("{place}: {source}")]
+    StoreAt {
+        /// The setting that names it.
+        place: String,
+        /// What went wrong.
+        source: StoreError,
+    },
+    /// There is nothing to work on.
+    #[error("{place} holds no installation; start the service once first")]
+    NoInstallation {
+        /// Where it was looked for.
+        place: String,
+    },
     /// Outgoing requests can't be made.
     #[error(transparent)]
     Outgoing(#[from] OutgoingError),

@@ -22,6 +22,7 @@ mod remote;
 mod serve;
 mod settings;
 mod stopped;
+mod store;
 mod users;
 
 use std::io::Write as _;
@@ -42,7 +43,7 @@ pub use remote::Remote;
 pub use stopped::Stopped;
 pub use users::UserAct;
 
-use args::{AdminArgs, AuditCommand, Command, KeysCommand, TokensCommand};
+use args::{AdminArgs, AuditCommand, Command, KeysCommand, StoreCommand, TokensCommand};
 use http::Http;
 use print::Printer;
 
@@ -74,6 +75,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             return doctor::run(config, &http, &SystemClock::new(), &printer);
         }
         Command::Serve => serve::serve(&settings::load_to_serve(&sources)?)?,
+        Command::Store(StoreCommand::Migrate) => store::migrate(&config?, &printer)?,
+        Command::Store(StoreCommand::Check) => store::check(&config?, &printer)?,
         Command::Audit(AuditCommand::Verify { head, file }) => {
             let path = file.map_or_else(|| config.map(|config| config.audit_path()), Ok)?;
             return audit::verify(&path, head.as_ref(), &printer);

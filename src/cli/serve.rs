@@ -1,5 +1,4 @@
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,11 +7,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::{CliError, banner};
 use crate::app::{App, Ground, StartError};
 use crate::audit::{Actor, Event, EventKind};
-use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::entropy::SystemEntropy;
 use crate::http::{self, Listeners};
-use crate::store::{SledStore, StoreError};
 use crate::telemetry;
 
 /// No housekeeping waits longer.
@@ -27,14 +23,6 @@ pub(super) enum ServeError {
     /// It can't be put together.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The store is not to be had.
-    #[error("data_dir = {}: {source}", .path.display())]
-    Store {
-        /// The setting that names its place.
-        path: PathBuf,
-        /// What went wrong.
-        source: StoreError,
-    },
     /// A socket is not to be had.
     #[error("{setting} = {address}: {source}; stop whoever listens there, or set another address")]
     Bind {
@@ -61,14 +49,10 @@ pub(super) fn serve(config: &Config) -> Result<(), CliError> {
 }
 
 async fn run(config: &Config) -> Result<(), ServeError> {
-    let clock = SystemClock::shared();
     // Sockets first: whoever has them is the one who serves, and a second start says so at once.
     let public = bind("listen", config.listen)?;
     let management = bind("management_listen", config.management_listen)?;
-    let store = SledStore::open(config.store_path(), clock.clone())
-        .map_err(|source| ServeError::Store { path: config.data_dir.clone(), source })?;
-    let ground = Ground { store, clock, entropy: SystemEntropy::shared() };
-    let app = App::open(config, ground).await?;
+    let app = App::open(config, Ground::open(config).await?).await?;
     let first = app.first_clients().await?;
     // Whoever reads the banner may end the service in order.
     let end = terminated();

@@ -8,18 +8,15 @@ use serde_json::{Map, Value, json};
 use super::act::{Act, Revocation, Target};
 use super::error::CliError;
 use super::print::Printer;
-use crate::app::{self, App, Ground, StartError};
+use crate::app::{self, App, Ground};
 use crate::audit::{Actor, AuditLog, Event, EventKind};
-use crate::clock::SystemClock;
 use crate::config::{Config, KekSource, lies_in};
-use crate::entropy::SystemEntropy;
 use crate::keys::{self, Kek, KeyRing, Rekey};
 use crate::oauth::{KeyId, unreadable};
 use crate::protocol::admin::clients::{PageRequest, SecretRotation};
 use crate::protocol::admin::keys::{CompromiseRequest, ImportRequest, RotationRequest};
 use crate::protocol::admin::{self, Administrator, revocations::RevocationRequest};
 use crate::protocol::{ProtocolError, Services};
-use crate::store::SledStore;
 
 /// The data of a stopped service, worked on by the same functions as the admin API. Holds the store's lock: a
 /// service can't start meanwhile.
@@ -34,13 +31,8 @@ impl Stopped {
     /// # Errors
     /// When a service is running on it, or it can't be read.
     pub fn open(config: &Config) -> Result<Self, CliError> {
-        installed(config)?;
         let runtime = runtime()?;
-        let app = runtime.block_on(async {
-            let clock = SystemClock::shared();
-            let store = SledStore::open(config.store_path(), clock.clone()).map_err(StartError::from)?;
-            App::open(config, Ground { store, clock, entropy: SystemEntropy::shared() }).await
-        });
+        let app = runtime.block_on(async { App::open(config, Ground::of_installation(config).await?).await });
         Ok(Self { runtime, app: app.map_err(failed)? })
     }
 }
@@ -100,12 +92,10 @@ async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
 
 /// Condemns a key of a stopped service, whether its private half can be read or not.
 pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> Result<Value, CliError> {
-    installed(config)?;
     runtime()?.block_on(async {
-        let clock = SystemClock::shared();
-        let store = SledStore::open(config.store_path(), clock.clone()).map_err(failed)?;
-        let audit = AuditLog::open(&config.audit_path(), clock.clone()).map_err(failed)?;
-        let parts = app::key_ring_parts(config, store, clock, SystemEntropy::shared()).map_err(failed)?;
+        let ground = Ground::of_installation(config).await.map_err(failed)?;
+        let audit = AuditLog::open(&config.audit_path(), ground.clock.clone()).map_err(failed)?;
+        let parts = app::key_ring_parts(config, &ground).map_err(failed)?;
         let event = Event::new(EventKind::KeyCompromised, Actor::Operator(operator_name())).key(kid);
         audit.record(event.detail("reason", reason.unwrap_or_default())).await.map_err(failed)?;
         let condemned = KeyRing::compromise_unopened(parts, kid).await.map_err(failed)?;
@@ -115,7 +105,6 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
 
 /// Seals the keys of a stopped service with the key-encryption key in `new_kek_file`; says how many there are.
 pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> Result<(), CliError> {
-    installed(config)?;
     // The next start would refuse it.
     if lies_in(new_kek_file, &config.keys.dir) {
         return Err(CliError::Usage(format!(
@@ -125,10 +114,9 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
         )));
     }
     let rekeyed = runtime()?.block_on(async {
-        let clock = SystemClock::shared();
-        let store = SledStore::open(config.store_path(), clock.clone()).map_err(failed)?;
-        let audit = AuditLog::open(&config.audit_path(), clock).map_err(failed)?;
-        let entropy = SystemEntropy::shared();
+        let ground = Ground::of_installation(config).await.map_err(failed)?;
+        let audit = AuditLog::open(&config.audit_path(), ground.clock.clone()).map_err(failed)?;
+        let entropy = ground.entropy.clone();
         let old = Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref()).map_err(failed)?;
         let new = Kek::load(&KekSource::File(new_kek_file.to_owned()), &config.keys.dir, entropy.as_ref());
         let rekey = Rekey { old: Arc::new(old), new: Arc::new(new.map_err(failed)?) };
@@ -136,23 +124,15 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
             .record(Event::new(EventKind::KeysRekeyed, Actor::Operator(operator_name())))
             .await
             .map_err(failed)?;
-        keys::rekey(store.as_ref(), &config.keys.dir, &rekey, entropy).await.map_err(failed)
+        let vault = ground.vault(config, rekey.new.clone()).map_err(failed)?;
+        keys::rekey(ground.store.as_ref(), vault, &rekey, entropy).await.map_err(failed)
     })?;
     let mut answer = serde_json::to_value(rekeyed).map_err(failed)?;
     answer["next"] = json!("start the service with keys.kek_file naming the new key-encryption key");
     printer.show(&answer, &[])
 }
 
-/// Nothing is made where nothing is.
-fn installed(config: &Config) -> Result<(), CliError> {
-    if config.store_path().exists() {
-        return Ok(());
-    }
-    let path = config.data_dir.display();
-    Err(CliError::Failed(format!("{path} holds no installation; start the service once first")))
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
     built.map_err(|error| CliError::Failed(error.to_string()))
 }

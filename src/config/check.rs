@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use super::error::Refusal;
 use super::leaf::written;
-use super::{Config, KekSource};
+use super::{Config, KekSource, StoreConfig, VaultPlace};
 
 /// The rules between settings, besides the issuer's. Whether lead, hold and period are safe is not asked
 /// here: that is the key schedule's arithmetic.
@@ -14,6 +14,7 @@ pub(super) fn relations(config: &Config) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     refusals.extend(listeners(config));
     refusals.extend(kek_apart_from_keys(config));
+    refusals.extend(one_kek_for_all_nodes(config));
     refusals.extend(lifetimes(config));
     refusals.extend(refresh_tokens(config));
     refusals.extend(resources(config));
@@ -95,6 +96,18 @@ fn kek_apart_from_keys(config: &Config) -> Option<Refusal> {
             "keep it outside keys.dir, or pass it by SIGNET_KEYS_KEK",
         )
         .depending_on(&["keys.dir"])
+    })
+}
+
+/// What several nodes read must be sealed under what all of them have.
+fn one_kek_for_all_nodes(config: &Config) -> Option<Refusal> {
+    let is_shared =
+        matches!(config.store, StoreConfig::Postgres(_)) || config.keys.vault == VaultPlace::Store;
+    (is_shared && matches!(config.keys.kek, KekSource::Developer)).then(|| {
+        let reason = "must be set where the store or the keys are shared: each node would make a key-encryption key of \
+                      its own, and could not read what the others write";
+        Refusal::new("keys.kek_file", reason, "give every node the same, by a file or by SIGNET_KEYS_KEK")
+            .depending_on(&["store", "keys.vault"])
     })
 }
 

@@ -8,6 +8,9 @@ use super::error::Problem;
 use super::setting::SETTINGS;
 use crate::oauth::Secret;
 
+/// The environment variable that holds the database's password.
+const POSTGRES_PASSWORD_VARIABLE: &str = "SIGNET_POSTGRES_PASSWORD";
+
 /// The environment variable that holds the key-encryption key.
 pub(super) const KEK_VARIABLE: &str = "SIGNET_KEYS_KEK";
 
@@ -63,16 +66,23 @@ impl FlagOverrides {
     }
 }
 
+/// What only the environment may say.
+#[derive(Default)]
+pub(super) struct Secrets {
+    pub(super) kek: Option<Secret>,
+    pub(super) postgres_password: Option<Secret>,
+}
+
 /// All layers merged, not yet typed.
 pub(super) struct Merged {
     pub(super) figment: Figment,
-    pub(super) kek: Option<Secret>,
+    pub(super) secrets: Secrets,
     pub(super) problems: Vec<Problem>,
 }
 
 /// Merges the layers. What can't be merged stands in [`Merged::problems`].
 pub(super) fn merge(sources: &Sources) -> Merged {
-    let mut merged = Merged { figment: Figment::new(), kek: None, problems: Vec::new() };
+    let mut merged = Merged { figment: Figment::new(), secrets: Secrets::default(), problems: Vec::new() };
     if let Some(path) = &sources.file {
         match read_file(path) {
             Ok(layer) => merged.figment = merged.figment.merge(layer),
@@ -103,7 +113,9 @@ fn merge_environment(merged: &mut Merged, env: &[(String, String)]) {
                     "give it the key-encryption key, or unset it",
                 ));
             }
-            merged.kek = Some(Secret::new(value.clone()));
+            merged.secrets.kek = Some(Secret::new(value.clone()));
+        } else if variable == POSTGRES_PASSWORD_VARIABLE {
+            merged.secrets.postgres_password = Some(Secret::new(value.clone()));
         } else if let Some(key) = key_of(&variable) {
             if let Some(other) = seen.insert(key, name) {
                 let reason = format!("sets {key}, as {other} does");

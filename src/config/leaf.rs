@@ -65,6 +65,15 @@ impl Leaf {
 
     /// Whole seconds in `range`.
     pub(super) fn duration(&self, range: &RangeInclusive<Duration>) -> Result<Duration, Wrong> {
+        let duration = self.short_duration(range)?;
+        if duration.subsec_nanos() != 0 {
+            return Err(("must be whole seconds".into(), "leave the fraction out".into()));
+        }
+        Ok(duration)
+    }
+
+    /// A time in `range`, which may be less than a second.
+    pub(super) fn short_duration(&self, range: &RangeInclusive<Duration>) -> Result<Duration, Wrong> {
         let units = "write a number with its unit, such as \"30s\", \"5m\", \"24h\" or \"30d\"";
         let Value::String(_, text) = &self.value else {
             return Err(("must be a duration".into(), units.into()));
@@ -76,9 +85,6 @@ impl Leaf {
             let reason = format!("must be at least {} and at most {}", written(from), written(to));
             let remedy = if duration < from { "raise it" } else { "lower it" };
             return Err((reason, remedy.into()));
-        }
-        if duration.subsec_nanos() != 0 {
-            return Err(("must be whole seconds".into(), "leave the fraction out".into()));
         }
         Ok(duration)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::error::{ConfigError, Refusal};
-use super::layers::{KEK_VARIABLE, Sources, merge};
+use super::layers::{KEK_VARIABLE, Secrets, Sources, merge};
 use super::leaf::{Leaf, Wrong};
 use super::reader::Reader;
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use super::{
     LogConfig, OutgoingConfig, PagesConfig, PasswordsConfig, PeopleConfig, RefreshTokensConfig,
-    ResourceConfig, SessionsConfig, TokensConfig, check,
+    ResourceConfig, SessionsConfig, StoreConfig, TokensConfig, VaultPlace, check, store,
 };
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
@@ -48,7 +48,7 @@ pub fn load_with(
 ) -> Result<Config, ConfigError> {
     let merged = merge(sources);
     let mut reader = Reader::new(&merged.figment, merged.problems);
-    let config = read(&mut reader, merged.kek);
+    let config = read(&mut reader, &merged.secrets);
     reader.refuse_the_rest();
     reader.everything_is_read();
     for refusal in check::relations(&config).into_iter().chain(rules(&config)) {
@@ -60,12 +60,13 @@ pub fn load_with(
 /// The settings of an empty file, environment and command line.
 pub(super) fn defaults() -> Config {
     let mut reader = Reader::new(&figment::Figment::new(), Vec::new());
-    read(&mut reader, None)
+    read(&mut reader, &Secrets::default())
 }
 
-fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
+fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
     let listen = reader.read("listen", |leaf| leaf.parsed("127.0.0.1:8080"));
-    let keys = read_keys(reader, kek);
+    let store = store::read(reader, secrets);
+    let keys = read_keys(reader, secrets.kek.clone(), &store);
     let resources = read_resources(reader);
     Config {
         issuer: read_issuer(reader, listen),
@@ -73,6 +74,7 @@ fn read(reader: &mut Reader, kek: Option<Secret>) -> Config {
         management_listen: reader.read("management_listen", |leaf| leaf.parsed("127.0.0.1:8081")),
         workers: reader.read_optional("workers", |leaf| leaf.count(&(1..=1024))).unwrap_or_else(cores),
         data_dir: reader.read("data_dir", path),
+        store,
         log: LogConfig {
             filter: reader.read("log.filter", log_filter),
             json: reader.read("log.json", Leaf::flag),
@@ -137,9 +139,14 @@ fn read_issuer(reader: &mut Reader, listen: SocketAddr) -> String {
     format!("http://{listen}")
 }
 
-fn read_keys(reader: &mut Reader, kek: Option<Secret>) -> KeysConfig {
+fn read_keys(reader: &mut Reader, kek: Option<Secret>, store: &StoreConfig) -> KeysConfig {
     let up_to = |most: Duration| move |leaf: &Leaf| leaf.duration(&(SECOND..=most));
+    let usual = match store {
+        StoreConfig::Directory => VaultPlace::Directory,
+        StoreConfig::Postgres(_) => VaultPlace::Store,
+    };
     KeysConfig {
+        vault: reader.read_optional("keys.vault", |leaf| leaf.parsed("store")).unwrap_or(usual),
         dir: reader.read("keys.dir", path),
         kek: read_kek(reader, kek),
         algorithms: reader.read("keys.algorithms", algorithms),

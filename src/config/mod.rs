@@ -4,7 +4,7 @@
 //! [`load`] reports everything that is wrong together, not only the first thing.
 //!
 //! The files: `setting` is the table of all settings, `layers` merges where they come from, `reader`
-//! takes them out one by one, `leaf` turns each into its type, `check` holds the rules between settings.
+//! takes them out one by one, `leaf` turns each into its type, `store` reads where the data is, `check` holds the rules between settings.
 
 mod check;
 mod error;
@@ -13,6 +13,7 @@ mod leaf;
 mod load;
 mod reader;
 mod setting;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ pub use error::{ConfigError, Problem, Refusal};
 pub use layers::{FlagOverrides, Sources};
 pub use load::{load, load_with};
 pub use setting::{SETTINGS, Setting};
+pub use store::{PasswordSource, PostgresConfig, StoreConfig};
 
 /// All settings of a running service, checked.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub struct Config {
     pub workers: usize,
     /// Where sled, the audit log and nothing else live.
     pub data_dir: PathBuf,
+    /// Where what must be remembered is kept.
+    pub store: StoreConfig,
     /// Logging.
     pub log: LogConfig,
     /// Keys.
@@ -91,7 +95,9 @@ pub struct LogConfig {
 /// The signing keys' settings; the symbols are those of `docs/keys.md`.
 #[derive(Clone, Debug)]
 pub struct KeysConfig {
-    /// Where the sealed keys live.
+    /// Whether the sealed keys live in a directory or in the store.
+    pub vault: VaultPlace,
+    /// Where the sealed keys live, if it is a directory.
     pub dir: PathBuf,
     /// Where the key-encryption key comes from.
     pub kek: KekSource,
@@ -111,6 +117,27 @@ pub struct KeysConfig {
     pub rotation_period: Duration,
     /// How long a sealing key seals.
     pub sealing_period: Duration,
+}
+
+/// Where the sealed keys live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VaultPlace {
+    /// Each in a file of `keys.dir`.
+    Directory,
+    /// Each in a row of the store.
+    Store,
+}
+
+impl std::str::FromStr for VaultPlace {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "directory" => Ok(Self::Directory),
+            "store" => Ok(Self::Store),
+            _ => Err("must be directory or store"),
+        }
+    }
 }
 
 /// Where the key-encryption key comes from.

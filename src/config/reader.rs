@@ -6,6 +6,7 @@ use figment::{Figment, Profile, Provider as _};
 use super::error::{Problem, Refusal};
 use super::leaf::{DEFAULTS, Leaf, Wrong, shown};
 use super::setting::{DEMO_RESOURCE, closest, find};
+use super::store::redacted;
 
 /// Takes settings out of the merged layers one by one, each as its type; keeps what was wrong, and what
 /// nobody took.
@@ -86,7 +87,12 @@ impl Reader {
     }
 
     fn keep(&mut self, key: String, leaf: Leaf) {
-        self.origins.insert(key.clone(), (leaf.origin.clone(), shown(&leaf.value)));
+        let shown = match &leaf.value {
+            // A password may be in it.
+            Value::String(_, text) if key == "store" => redacted(text),
+            value => shown(value),
+        };
+        self.origins.insert(key.clone(), (leaf.origin.clone(), shown));
         self.leaves.insert(key, leaf);
     }
 
@@ -191,6 +197,12 @@ impl Reader {
     pub(super) fn refuse_the_rest(&mut self) {
         for (key, leaf) in std::mem::take(&mut self.leaves) {
             let (reason, remedy) = match closest(&key) {
+                _ if key == "postgres.password" => (
+                    "a secret does not belong in a settings file",
+                    "put it into the environment variable SIGNET_POSTGRES_PASSWORD, or name a file by \
+                     postgres.password_file"
+                        .to_owned(),
+                ),
                 _ if key == "keys.kek" => (
                     "a secret does not belong in a settings file",
                     "put it into the environment variable SIGNET_KEYS_KEK, or name a file by keys.kek_file"

@@ -34,6 +34,41 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting { key: "data_dir", default: Some("data"), meaning: "Where the store and the audit log live." },
     Setting {
+        key: "store",
+        default: Some("directory"),
+        meaning: "Where what must be remembered is kept: `directory`, which is `data_dir`, or the `postgres://` URL of a database for several nodes.",
+    },
+    Setting {
+        key: "postgres.password_file",
+        default: None,
+        meaning: "A file that holds the database's password, read for every new connection.",
+    },
+    Setting {
+        key: "postgres.ca_bundle",
+        default: None,
+        meaning: "A file of certificates in PEM that the database's must be signed by, instead of Mozilla's list.",
+    },
+    Setting {
+        key: "postgres.allow_plaintext",
+        default: Some("false"),
+        meaning: "Accept a database on another machine without TLS.",
+    },
+    Setting {
+        key: "postgres.timeout",
+        default: Some("1500ms"),
+        meaning: "How long a call to the database may take in all, waiting for a connection included; at most 30 seconds.",
+    },
+    Setting {
+        key: "postgres.connections",
+        default: Some("16"),
+        meaning: "How many connections to the database this node may have; one more listens for changes.",
+    },
+    Setting {
+        key: "postgres.waiting",
+        default: Some("1024"),
+        meaning: "How many calls may wait for a connection; further ones fail at once.",
+    },
+    Setting {
         key: "log.filter",
         default: Some("info,actix_server=warn"),
         meaning: "What is logged, in the syntax of `tracing-subscriber`.",
@@ -43,7 +78,12 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("false"),
         meaning: "Log one JSON object a line instead of text.",
     },
-    Setting { key: "keys.dir", default: Some("keys"), meaning: "Where the sealed signing keys live." },
+    Setting {
+        key: "keys.vault",
+        default: None,
+        meaning: "Where the sealed signing keys live: `directory`, or `store`, as they do with PostgreSQL unless set.",
+    },
+    Setting { key: "keys.dir", default: Some("keys"), meaning: "The directory of the sealed signing keys." },
     Setting {
         key: "keys.kek_file",
         default: None,

@@ -11,7 +11,7 @@ use super::kek::Kek;
 use super::seal::{SealedKey, UnsealError};
 use super::signer::Signer;
 use super::software::{SoftwareSigner, UnusableKey};
-use super::vault::{KeyVault, StoredKey, StoredState, VaultError};
+use super::vault::{KeyVault, SealedVault, StoredKey, StoredState, VaultError};
 use crate::entropy::SharedEntropy;
 use crate::oauth::{Algorithm, KeyId};
 
@@ -34,51 +34,6 @@ impl DirectoryVault {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed(dir))?;
         vault.list()?;
         Ok(vault)
-    }
-
-    /// Seals every key that is sealed under `old` anew, under this vault's key-encryption key; a key that
-    /// is so already stays as it is. Each file is replaced as a whole: a crash leaves the old one or the
-    /// new one. Gives how many were sealed anew.
-    ///
-    /// # Errors
-    /// When a file can't be read, opened or replaced; those before it are done.
-    pub fn reseal(&self, old: &Kek) -> Result<usize, VaultError> {
-        let mut resealed = 0;
-        for stored in self.list()? {
-            let path = self.find(&stored.kid)?;
-            let sealed = read(&path)?;
-            if sealed.kek == self.kek.id() {
-                continue;
-            }
-            let unseal = |reason| VaultError::Unseal { path: path.clone(), reason };
-            let der = sealed.open(old).map_err(unseal)?;
-            let anew =
-                SealedKey::seal(&self.kek, self.entropy.as_ref(), (&sealed.kid, sealed.algorithm), &der);
-            let temporary = path.with_extension("resealed");
-            if let Err(error) = fs::remove_file(&temporary)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                return Err(failed(&temporary)(error));
-            }
-            write_new(&temporary, &anew)?;
-            fs::rename(&temporary, &path).map_err(failed(&path))?;
-            self.sync()?;
-            resealed += 1;
-        }
-        Ok(resealed)
-    }
-
-    /// Reads every sealed key and opens it under this vault's key-encryption key. Gives how many there are.
-    ///
-    /// # Errors
-    /// When one can't be read, opened or used.
-    pub fn verify(&self) -> Result<usize, VaultError> {
-        let stored = self.list()?;
-        for key in &stored {
-            let sealed = read(&self.find(&key.kid)?)?;
-            self.open(&key.kid, sealed.algorithm)?;
-        }
-        Ok(stored.len())
     }
 
     fn store(&self, signer: &SoftwareSigner) -> Result<Arc<dyn Signer>, VaultError> {
@@ -183,6 +138,43 @@ impl KeyVault for DirectoryVault {
             }
         }
         self.sync()
+    }
+}
+
+impl SealedVault for DirectoryVault {
+    fn reseal(&self, old: &Kek) -> Result<usize, VaultError> {
+        let mut resealed = 0;
+        for stored in self.list()? {
+            let path = self.find(&stored.kid)?;
+            let sealed = read(&path)?;
+            if sealed.kek == self.kek.id() {
+                continue;
+            }
+            let unseal = |reason| VaultError::Unseal { path: path.clone(), reason };
+            let der = sealed.open(old).map_err(unseal)?;
+            let anew =
+                SealedKey::seal(&self.kek, self.entropy.as_ref(), (&sealed.kid, sealed.algorithm), &der);
+            let temporary = path.with_extension("resealed");
+            if let Err(error) = fs::remove_file(&temporary)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(failed(&temporary)(error));
+            }
+            write_new(&temporary, &anew)?;
+            fs::rename(&temporary, &path).map_err(failed(&path))?;
+            self.sync()?;
+            resealed += 1;
+        }
+        Ok(resealed)
+    }
+
+    fn verify(&self) -> Result<usize, VaultError> {
+        let stored = self.list()?;
+        for key in &stored {
+            let sealed = read(&self.find(&key.kid)?)?;
+            self.open(&key.kid, sealed.algorithm)?;
+        }
+        Ok(stored.len())
     }
 }
 

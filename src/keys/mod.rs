@@ -37,6 +37,7 @@ mod signer;
 mod simulation;
 mod snapshot;
 mod software;
+mod store_vault;
 mod vault;
 
 pub use change::KeyEvent;
@@ -56,4 +57,5 @@ pub use sealing::{SealError, SealingEvent, SealingKeyId, SealingKeyView, Sealing
 pub use signer::{SelfTestFailed, SignError, Signer, self_test};
 pub use snapshot::{JwksDocument, NoKey, ServedJwks, SigningKey};
 pub use software::{SoftwareSigner, UnusableKey};
-pub use vault::{KeyVault, StoredKey, StoredState, VaultError};
+pub use store_vault::StoreVault;
+pub use vault::{KeyVault, SealedVault, StoredKey, StoredState, VaultError};

@@ -252,6 +252,7 @@ pub(super) mod tests {
     /// Settings with the shortest safe times: M 5, P 1, S 2, T 10.
     pub(crate) fn settings() -> KeysConfig {
         KeysConfig {
+            vault: crate::config::VaultPlace::Directory,
             dir: "keys".into(),
             kek: KekSource::Developer,
             algorithms: vec![Algorithm::ES256],

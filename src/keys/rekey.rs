@@ -1,14 +1,12 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::data_key::{self, DataKeyError};
-use super::directory::DirectoryVault;
 use super::kek::Kek;
 use super::sealed_ring::{self, KEY, RingUnreadable, TABLE};
 use super::sealing;
-use super::vault::VaultError;
+use super::vault::{SealedVault, VaultError};
 use crate::entropy::{Entropy, SharedEntropy};
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError};
 
@@ -55,7 +53,7 @@ pub enum RekeyError {
     Changed,
 }
 
-/// Replaces the key-encryption key: seals every key in `dir` anew, writes the ring, the sealing keys and the data key anew, then
+/// Replaces the key-encryption key: seals every key in `vault`, which has the new one, anew, writes the ring, the sealing keys and the data key anew, then
 /// reads all of it again and checks that nothing is left under the old one. Stop every node before: one that still has
 /// the old key-encryption key can't read the ring any more.
 ///
@@ -65,7 +63,7 @@ pub enum RekeyError {
 /// When something can't be read under either, and when store or file system fail.
 pub async fn rekey(
     store: &dyn Store,
-    dir: &Path,
+    vault: Arc<dyn SealedVault>,
     rekey: &Rekey,
     entropy: SharedEntropy,
 ) -> Result<Rekeyed, RekeyError> {
@@ -78,10 +76,8 @@ pub async fn rekey(
     // Before anything is touched.
     let ring = row.as_ref().map(|row| sealed_ring::decode(&row.value, if under_old { &old } else { &new }));
     let ring = ring.transpose()?;
-    let (dir, sealing, drawn) = (dir.to_owned(), Arc::clone(&new), Arc::clone(&entropy));
     let before = Arc::clone(&old);
     let files = tokio::task::spawn_blocking(move || {
-        let vault = DirectoryVault::open(&dir, sealing, drawn)?;
         let resealed = vault.reseal(&before)?;
         Ok::<_, VaultError>((resealed, vault.verify()?))
     });

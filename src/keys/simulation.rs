@@ -34,6 +34,7 @@ impl Times {
         // Few enough keys, however short the period.
         let period = (lead + 1 + self.slack.2).max(hold / 20);
         let settings = KeysConfig {
+            vault: crate::config::VaultPlace::Directory,
             dir: "keys".into(),
             kek: KekSource::Developer,
             algorithms: self.algorithms.clone(),
@@ -464,6 +465,7 @@ proptest! {
     fn no_unsafe_policy_is_accepted(times in proptest::array::uniform7(prop_oneof![0..40_u64, 0..200_000_u64, any::<u64>()])) {
         let [max_age, propagation, skew, lifetime, lead, hold, period] = times;
         let settings = KeysConfig {
+            vault: crate::config::VaultPlace::Directory,
             dir: "keys".into(),
             kek: KekSource::Developer,
             algorithms: vec![Algorithm::ES256],

@@ -3,10 +3,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::kek::Kek;
 use super::seal::UnsealError;
 use super::signer::Signer;
 use super::software::{SoftwareSigner, UnusableKey};
 use crate::oauth::{Algorithm, KeyId};
+use crate::store::StoreError;
 
 /// Keeps private keys. All calls may block: call them off the async threads.
 ///
@@ -50,6 +52,23 @@ pub trait KeyVault: Send + Sync + 'static {
     fn destroy(&self, kid: &KeyId) -> Result<(), VaultError>;
 }
 
+/// A vault that seals its keys under a key-encryption key, which can be replaced.
+pub trait SealedVault: KeyVault {
+    /// Seals every key that is sealed under `old` anew, under this vault's key-encryption key; a key that is so already
+    /// stays as it is. Each is replaced as a whole: a crash leaves the old one or the new one. Gives how many were
+    /// sealed anew.
+    ///
+    /// # Errors
+    /// When one can't be read, opened or replaced; those before it are done.
+    fn reseal(&self, old: &Kek) -> Result<usize, VaultError>;
+
+    /// Reads every key and opens it under this vault's key-encryption key. Gives how many there are.
+    ///
+    /// # Errors
+    /// When one can't be read, opened or used.
+    fn verify(&self) -> Result<usize, VaultError>;
+}
+
 /// A key that the vault has.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoredKey {
@@ -76,7 +95,7 @@ pub enum StoredState {
 pub enum VaultError {
     /// There is no such key.
     #[error(
-        "the private key {kid} is missing from {place}: restore it from a backup (nodes share one key directory); \
+        "the private key {kid} is missing from {place}: restore it from a backup (nodes share one key directory, or keep the keys in the store); \
          if there is none, `signet keys compromise {kid} --offline` condemns it"
     )]
     Missing {
@@ -96,7 +115,7 @@ pub enum VaultError {
     /// It does not open.
     #[error("the sealed key {path}: {reason}{}", way_out(path, reason))]
     Unseal {
-        /// Which file.
+        /// Which file, or which row of the store.
         path: PathBuf,
         /// Why.
         reason: UnsealError,
@@ -109,6 +128,15 @@ pub enum VaultError {
         /// Why.
         reason: UnusableKey,
     },
+    /// Other nodes changed it over and over.
+    #[error("the key {kid} was changed by others again and again: try once more")]
+    Contended {
+        /// Which one.
+        kid: KeyId,
+    },
+    /// The store that holds the keys fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The file system fails.
     #[error("{path}: {source}")]
     Io {

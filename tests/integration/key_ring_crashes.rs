@@ -88,7 +88,9 @@ async fn a_kept_key_that_the_ring_does_not_name_is_left_alone() {
 
 async fn rekeyed(world: &World) -> Result<signet::keys::Rekeyed, RekeyError> {
     let keks = Rekey { old: kek(1), new: kek(2) };
-    rekey(world.store.as_ref(), world.dir.path(), &keks, Arc::new(SeededEntropy::new(99))).await
+    let entropy = Arc::new(SeededEntropy::new(99));
+    let vault = DirectoryVault::open(world.dir.path(), kek(2), entropy.clone()).unwrap();
+    rekey(world.store.as_ref(), Arc::new(vault), &keks, entropy).await
 }
 
 async fn data_key(world: &World, byte: u8) -> Result<DataKey, DataKeyError> {
@@ -166,7 +168,9 @@ async fn rekeying_touches_nothing_that_it_can_not_read() {
     assert_eq!(world.files(), files);
     assert_whole(&world).await;
     let same = Rekey { old: kek(3), new: kek(3) };
-    let same = rekey(world.store.as_ref(), world.dir.path(), &same, Arc::new(SeededEntropy::new(1))).await;
+    let entropy = Arc::new(SeededEntropy::new(1));
+    let vault = Arc::new(DirectoryVault::open(world.dir.path(), kek(3), entropy.clone()).unwrap());
+    let same = rekey(world.store.as_ref(), vault, &same, entropy).await;
     assert!(matches!(same, Err(RekeyError::Same)));
 }
 

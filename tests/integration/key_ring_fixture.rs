@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use signet::clock::ManualClock;
-use signet::config::{KekSource, KeysConfig};
+use signet::config::{KekSource, KeysConfig, VaultPlace};
 use signet::entropy::SeededEntropy;
 use signet::keys::{
     DirectoryVault, Kek, KeyEvent, KeyRing, KeyRingError, KeyRingParts, KeyVault, Policy, Signer,
@@ -39,6 +39,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(START));
         let seconds = Duration::from_secs;
         let settings = KeysConfig {
+            vault: VaultPlace::Directory,
             dir: "keys".into(),
             kek: KekSource::Developer,
             algorithms: vec![Algorithm::ES256],

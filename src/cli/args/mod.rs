@@ -146,12 +146,23 @@ pub(super) enum Command {
     /// The audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// The store, where it is a database.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Look whether an installation is in order.
     Doctor {
         /// Certificates (PEM) to trust instead of the public authorities.
         #[arg(long, value_name = "FILE")]
         ca_file: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Make its tables, or bring them to the version of this release.
+    Migrate,
+    /// Say how it stands; exit code 1 if a service could not start on it.
+    Check,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,7 +8,7 @@ use super::Finding;
 use crate::audit;
 use crate::config::{Config, KekSource};
 use crate::entropy::SystemEntropy;
-use crate::keys::{DirectoryVault, Kek};
+use crate::keys::{DirectoryVault, Kek, SealedVault as _};
 
 /// Less free space is a failure, in percent.
 const LEAST_FREE: u64 = 15;

@@ -4,6 +4,7 @@
 mod inside;
 mod issuer_change;
 mod outside;
+mod shared;
 
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use super::CliError;
 use super::http::Http;
 use super::print::{self, Printer, aligned, plain};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, VaultPlace};
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -70,7 +71,10 @@ fn examine(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<Finding> {
     findings.push(inside::issuer_scheme(config));
     findings.extend(outside::findings(config, http, clock));
     findings.push(inside::management_exposure(config));
-    findings.push(inside::keys_directory(config));
+    findings.extend(shared::findings(config));
+    if config.keys.vault == VaultPlace::Directory {
+        findings.push(inside::keys_directory(config));
+    }
     findings.push(inside::key_encryption_key(config));
     findings.push(inside::audit_log(config));
     findings.extend(issuer_change::finding(config, clock));

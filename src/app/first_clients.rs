@@ -48,7 +48,6 @@ impl App {
     /// # Errors
     /// When they can't be recorded or stored.
     pub async fn first_clients(&self) -> Result<Option<FirstClients>, StartError> {
-        let services = &self.state.services;
         // The mark first: of nodes that start together, one makes them.
         if !self.is_fresh().await? || !self.mark_first_clients(Condition::Absent).await? {
             return Ok(None);

@@ -18,7 +18,7 @@ use crate::protocol::admin::keys::{CompromiseRequest, ImportRequest, RotationReq
 use crate::protocol::admin::{self, Administrator, revocations::RevocationRequest};
 use crate::protocol::{ProtocolError, Services};
 
-/// The data of a stopped service, worked on by the same functions as the admin API. Holds the store's lock: a
+/// The data of a stopped service, worked on by the same functions as the admin API. Holds the lock of a store in a directory: a
 /// service can't start meanwhile.
 pub struct Stopped {
     runtime: tokio::runtime::Runtime,

@@ -35,6 +35,10 @@ pub fn measure(services: &Services, metrics: &Metrics) {
         metrics.replays(what.as_str(), count);
     }
     metrics.logouts_waiting.set(gauge(services.logout_deliveries.waiting()));
+    let load = services.store.load();
+    metrics.store_connections.set(gauge(load.connections));
+    metrics.store_waiting.set(gauge(load.waiting));
+    metrics.store_failures.absolute(load.failures);
     metrics.store_flushes.absolute(services.store.flushes());
     metrics.audit_flushes.absolute(services.audit.flushes());
     metrics.audit_failures.absolute(services.audit.failures());

@@ -68,10 +68,26 @@ pub trait Store: Send + Sync + 'static {
         0
     }
 
+    /// What is asked of it, where it can be too much: nothing, for a store of this process alone.
+    fn load(&self) -> StoreLoad {
+        StoreLoad::default()
+    }
+
     /// Why the store takes no more writes, if it doesn't; reads may go on.
     fn failure(&self) -> Option<String> {
         None
     }
+}
+
+/// What is asked of a store in a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreLoad {
+    /// Connections that are in use.
+    pub connections: u64,
+    /// Calls that wait for one.
+    pub waiting: u64,
+    /// Calls that failed since the start.
+    pub failures: u64,
 }
 
 /// A table, and whether every node mirrors it in memory.

@@ -45,6 +45,12 @@ pub struct Metrics {
     pub key_rotation_failures: Counter,
     /// The version of the key ring in use: nodes must agree on it.
     pub key_ring_version: Gauge,
+    /// Connections to the store's database that are in use.
+    pub store_connections: Gauge,
+    /// Calls that wait for one.
+    pub store_waiting: Gauge,
+    /// Calls to the store's database that failed. Set it by `absolute`.
+    pub store_failures: Counter,
     /// Flushes of the store to disk. Set it by `absolute`.
     pub store_flushes: Counter,
     /// Flushes of the audit log to disk. Set it by `absolute`.
@@ -197,6 +203,9 @@ impl Metrics {
             key_next_ready: gauge("signet_key_next_ready"),
             key_rotation_failures: counter("signet_key_rotation_failures_total"),
             key_ring_version: gauge("signet_key_ring_version"),
+            store_connections: gauge("signet_store_connections_in_use"),
+            store_waiting: gauge("signet_store_calls_waiting"),
+            store_failures: counter("signet_store_failures_total"),
             store_flushes: counter("signet_store_flushes_total"),
             audit_flushes: counter("signet_audit_flushes_total"),
             audit_failures: counter("signet_audit_failures_total"),
@@ -283,6 +292,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_revocations_total", "Accepted revocations."),
         ("signet_key_rotation_failures_total", "Rotations that were due and failed."),
         ("signet_store_flushes_total", "Flushes of the store to disk."),
+        ("signet_store_failures_total", "Calls to the store's database that failed."),
         ("signet_audit_flushes_total", "Flushes of the audit log to disk."),
         ("signet_audit_failures_total", "Events that could not be recorded."),
     ] {
@@ -293,6 +303,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_backchannel_logouts_waiting", "Logout tokens that wait to be taken by their clients."),
         ("signet_key_next_ready", "1 while every algorithm has a published key that waits."),
         ("signet_key_ring_version", "Version of the key ring in use."),
+        ("signet_store_connections_in_use", "Connections to the store's database that are in use."),
+        ("signet_store_calls_waiting", "Calls that wait for a connection to the store's database."),
         ("signet_status_list_entries", "Tokens that stand revoked in the status lists."),
         ("signet_audit_head_seq", "Number of the last audit entry."),
         ("signet_build_info", "1, labelled with the version."),

@@ -70,9 +70,4 @@ impl Database {
     pub(crate) async fn store(&self, time: TimeSource) -> Arc<PostgresStore> {
         PostgresStore::open(self.options(time)).await.unwrap()
     }
-
-    /// The settings' URL of it.
-    pub(crate) fn url(&self) -> String {
-        format!("{}?options=-csearch_path%3D{}&sslmode=disable", self.url, self.schema)
-    }
 }

@@ -36,7 +36,7 @@ use self::fault::Fault;
 use self::pool::{Pool, late, within};
 use self::session::{About, Link};
 use self::work::{ChangesBehind, Commit, Get, Now, Prune, Scan, Sweep, Work};
-use super::{Batch, Changes, Committed, Cursor, Row, Store, StoreError, Table};
+use super::{Batch, Changes, Committed, Cursor, Row, Store, StoreError, StoreLoad, Table};
 
 pub use options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls, TimeSource};
 
@@ -121,13 +121,15 @@ impl PostgresStore {
         Ok(PostgresReport { server, schema, expected_schema: schema::VERSION, warnings })
     }
 
-    /// How many connections work, and how many calls wait for one.
-    #[must_use]
-    pub fn load(&self) -> (usize, usize) {
-        self.pool.load()
+    async fn call<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
+        let answer = self.admitted(work).await;
+        if answer.is_err() {
+            self.pool.note_failure();
+        }
+        answer
     }
 
-    async fn call<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
+    async fn admitted<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
         // Before anything waits anywhere.
         let admitted = self.pool.admit()?;
         let answered = self.runtime.spawn(async move {
@@ -232,6 +234,10 @@ impl Store for PostgresStore {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn load(&self) -> StoreLoad {
+        self.pool.load()
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {

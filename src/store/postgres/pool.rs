@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::options::PostgresOptions;
 use super::session::Session;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreLoad};
 
 /// The connections of one node.
 pub(super) struct Pool {
@@ -24,6 +24,7 @@ pub(super) struct Pool {
     preferred: AtomicUsize,
     /// Grows with every failover that is noticed.
     generation: AtomicU64,
+    failures: AtomicU64,
 }
 
 /// Counts a call for as long as it lasts.
@@ -56,6 +57,7 @@ impl Pool {
             calls: AtomicUsize::new(0),
             preferred: AtomicUsize::new(0),
             generation: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             options,
         }
     }
@@ -73,10 +75,16 @@ impl Pool {
         Ok(admitted)
     }
 
-    /// How many connections work, and how many calls wait for one.
-    pub(super) fn load(&self) -> (usize, usize) {
-        let working = self.options.connections - self.permits.available_permits();
-        (working, self.calls.load(Ordering::Acquire).saturating_sub(working))
+    pub(super) fn load(&self) -> StoreLoad {
+        let connections = self.options.connections - self.permits.available_permits();
+        let waiting = self.calls.load(Ordering::Acquire).saturating_sub(connections);
+        let failures = self.failures.load(Ordering::Relaxed);
+        StoreLoad { connections: connections as u64, waiting: waiting as u64, failures }
+    }
+
+    /// Counts a call that failed.
+    pub(super) fn note_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A session that was alive when it was last used, or a new one. Whoever calls sets the time limit.

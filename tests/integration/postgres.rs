@@ -1,0 +1,295 @@
+//! What only a store in a database can be asked: other nodes, other transactions, the server's own clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet::app::{App, Ground};
+use signet::clock::{ManualClock, SystemClock};
+use signet::config::{Config, KekSource, VaultPlace};
+use signet::entropy::SystemEntropy;
+use signet::oauth::Secret;
+use signet::store::postgres::{PostgresOptions, TimeSource};
+use signet::store::{
+    Batch, Changes, Committed, Condition, Cursor, PostgresStore, Put, Store, StoreError, StoreLoad, Table,
+};
+
+use crate::postgres_fixture::Database;
+
+const CODES: Table = Table::plain("codes");
+const CLIENTS: Table = Table::mirrored("clients");
+
+fn put(table: Table, key: &str) -> Batch {
+    Batch::new().put(table, key, Condition::Always, Put::lasting(vec![]))
+}
+
+async fn behind(store: &PostgresStore, after: Cursor) -> (Vec<String>, Cursor) {
+    match store.changes(after).await.unwrap() {
+        Changes::Rows { rows, next } => {
+            (rows.into_iter().map(|(_, key)| String::from_utf8(key).unwrap()).collect(), next)
+        }
+        Changes::Reset { .. } => panic!("nothing was pruned"),
+    }
+}
+
+/// With numbers from a sequence the second commit would become visible first, and whoever had read it would never ask
+/// for the first again.
+#[tokio::test]
+async fn a_change_that_commits_late_is_never_hidden_by_a_later_one() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = database.store(TimeSource::Database).await;
+    let mut late = database.client().await;
+    let late = late.transaction().await.unwrap();
+    // As a node does that has numbered its change, and whose commit takes its time.
+    let row = late.query_one("UPDATE signet_counter SET n = n + 1 WHERE id = 1 RETURNING n", &[]).await;
+    let number: i64 = row.unwrap().get(0);
+    let change: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+        [&number, &b"clients".as_slice(), &b"late".as_slice()];
+    late.execute("INSERT INTO signet_event (n, tbl, k) VALUES ($1, $2, $3)", &change).await.unwrap();
+    let soon = tokio::spawn({
+        let store = store.clone();
+        async move { store.commit(put(CLIENTS, "soon")).await }
+    });
+    // It can't become visible: whether it waits still, or has not got so far yet.
+    for _ in 0..50 {
+        assert_eq!(behind(&store, Cursor::default()).await, (vec![], Cursor::default()));
+    }
+    late.commit().await.unwrap();
+    assert_eq!(soon.await.unwrap().unwrap(), Committed::Applied);
+    assert_eq!(behind(&store, Cursor::default()).await.0, ["late", "soon"]);
+}
+
+/// Each of the two may only write if the other has not: whatever runs beside whatever, one conflicts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditions_on_rows_that_are_not_there_hold_until_the_commit() {
+    let Some(database) = Database::fresh().await else { return };
+    let nodes = [database.store(TimeSource::Database).await, database.store(TimeSource::Database).await];
+    for round in 0..100 {
+        let (one, other) = (format!("a{round}"), format!("b{round}"));
+        let only_if = |absent: &str, put: &str| {
+            let batch = Batch::new().check(CODES, absent, Condition::Absent);
+            batch.put(CODES, put, Condition::Absent, Put::lasting(vec![]))
+        };
+        let tasks = [only_if(&one, &other), only_if(&other, &one)].into_iter().zip(nodes.clone());
+        let tasks: Vec<_> =
+            tasks.map(|(batch, node)| tokio::spawn(async move { node.commit(batch).await })).collect();
+        let mut applied = 0;
+        for task in tasks {
+            applied += usize::from(task.await.unwrap().unwrap() == Committed::Applied);
+        }
+        assert_eq!(applied, 1, "round {round}");
+    }
+    // Nothing stays behind of what was only locked.
+    assert_eq!(nodes[0].scan(CODES, None, 1000).await.unwrap().len(), 100);
+    let rows = database.client().await.query_one("SELECT count(*) FROM signet_kv", &[]).await.unwrap();
+    assert_eq!(rows.get::<_, i64>(0), 100);
+}
+
+/// One removes whatever is there and writes its name, the other puts something there and writes its name: whoever
+/// wrote its name last also had the last word on the first row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delete_of_what_is_not_there_yet_keeps_its_place_in_the_order() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = database.store(TimeSource::Database).await;
+    for round in 0..100 {
+        let (row, name) = (format!("a{round}"), format!("b{round}"));
+        let named = |batch: Batch, value: &str| {
+            batch.put(CODES, name.as_str(), Condition::Always, Put::lasting(value.into()))
+        };
+        let deletes = named(Batch::new().delete(CODES, row.as_str(), Condition::Always), "deleted");
+        let puts = named(put(CODES, &row), "put");
+        let tasks = [deletes, puts].map(|batch| {
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(batch).await.unwrap() })
+        });
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), Committed::Applied);
+        }
+        let last = store.get(CODES, name.as_bytes()).await.unwrap().unwrap().value;
+        let is_there = store.get(CODES, row.as_bytes()).await.unwrap().is_some();
+        assert_eq!(is_there, last == b"put", "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn the_servers_clock_decides_what_has_expired_whatever_a_nodes_clock_shows() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = database.store(TimeSource::Database).await;
+    let now = store.now().await.unwrap().unwrap();
+    let put_until = |key: &str, minutes: i64| {
+        let put = Put::until(now + chrono::Duration::minutes(minutes), vec![]);
+        Batch::new().put(CODES, key, Condition::Absent, put)
+    };
+    for (key, minutes) in [("past", -1), ("future", 60)] {
+        assert_eq!(store.commit(put_until(key, minutes)).await.unwrap(), Committed::Applied);
+    }
+    assert!(store.get(CODES, b"past").await.unwrap().is_none());
+    assert!(store.get(CODES, b"future").await.unwrap().is_some());
+    assert_eq!(store.commit(put_until("past", -1)).await.unwrap(), Committed::Applied);
+    assert_eq!(store.commit(put_until("future", 60)).await.unwrap(), Committed::Conflict);
+    // A node whose clock is a year ahead removes nothing that lives.
+    let ahead = now + chrono::Duration::days(365);
+    assert_eq!(store.sweep(ahead, 100).await.unwrap(), 1);
+    assert!(store.get(CODES, b"future").await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_start_together_make_the_tables_once() {
+    let Some(database) = Database::fresh().await else { return };
+    let opened = (0..8).map(|_| PostgresStore::open(database.options(TimeSource::Database)));
+    for store in futures_util::future::join_all(opened).await {
+        assert_eq!(store.unwrap().commit(put(CLIENTS, "k")).await.unwrap(), Committed::Applied);
+    }
+    let report = PostgresStore::report(&database.options(TimeSource::Database)).await.unwrap();
+    assert_eq!((report.schema, report.warnings), (1, vec![]));
+    assert_eq!(PostgresStore::migrate(&database.options(TimeSource::Database)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn tables_of_another_release_are_refused_with_the_way_out() {
+    let Some(database) = Database::fresh().await else { return };
+    let options = || database.options(TimeSource::Database);
+    drop(database.store(TimeSource::Database).await);
+    let client = database.client().await;
+    client.batch_execute("UPDATE signet_schema SET version = 2").await.unwrap();
+    for refused in
+        [PostgresStore::open(options()).await.err(), PostgresStore::migrate(&options()).await.err()]
+    {
+        let message = refused.unwrap().to_string();
+        assert!(message.contains("version 2") && message.contains("the release that made them"), "{message}");
+    }
+}
+
+/// What a trigger sees is what the session commits with.
+#[tokio::test]
+async fn commits_are_durable_whatever_the_role_is_set_to() {
+    let Some(database) = Database::fresh().await else { return };
+    drop(database.store(TimeSource::Database).await);
+    let client = database.client().await;
+    let trigger = "CREATE TABLE seen (setting text);
+        CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
+        CREATE TRIGGER see BEFORE INSERT ON signet_kv FOR EACH ROW EXECUTE FUNCTION see()";
+    client.batch_execute(trigger).await.unwrap();
+    for (set, committed_with) in [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")] {
+        let mut options = database.options(TimeSource::Database);
+        let given = options.session_options.take().unwrap();
+        options.session_options = Some(format!("{given} -csynchronous_commit={set}"));
+        let warnings = PostgresStore::report(&options).await.unwrap().warnings;
+        assert_eq!(warnings.len(), usize::from(set != committed_with), "{warnings:?}");
+        let store = PostgresStore::open(options).await.unwrap();
+        _ = store.commit(put(CODES, set)).await.unwrap();
+        let seen = client.query("DELETE FROM seen RETURNING setting", &[]).await.unwrap();
+        assert_eq!(seen[0].get::<_, String>(0), committed_with, "{set}");
+    }
+}
+
+#[tokio::test]
+async fn who_can_not_be_served_soon_is_told_so_at_once() {
+    let Some(database) = Database::fresh().await else { return };
+    let options = database.options(TimeSource::Database);
+    let options = PostgresOptions { connections: 1, waiting: 1, ..options };
+    let store = PostgresStore::open(options).await.unwrap();
+    let mut operator = database.client().await;
+    let locked = operator.transaction().await.unwrap();
+    locked.batch_execute("LOCK TABLE signet_kv IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let spawn = || {
+        let store = store.clone();
+        tokio::spawn(async move { store.get(CODES, b"k").await })
+    };
+    let (first, second) = (spawn(), spawn());
+    let both = StoreLoad { connections: 1, waiting: 1, failures: 0 };
+    while store.load() != both {
+        tokio::task::yield_now().await;
+    }
+    let refused = store.get(CODES, b"k").await.unwrap_err().to_string();
+    assert!(refused.contains("1 calls wait for PostgreSQL already"), "{refused}");
+    locked.commit().await.unwrap();
+    for waiting in [first, second] {
+        assert_eq!(waiting.await.unwrap().unwrap(), None);
+    }
+    assert_eq!(store.load(), StoreLoad { failures: 1, ..StoreLoad::default() });
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_for_long_costs_the_call_and_nothing_else() {
+    let Some(database) = Database::fresh().await else { return };
+    let options = database.options(TimeSource::Database);
+    let options = PostgresOptions { timeout: Duration::from_millis(500), ..options };
+    let store = PostgresStore::open(options).await.unwrap();
+    _ = store.commit(put(CLIENTS, "k")).await.unwrap();
+    let mut operator = database.client().await;
+    let locked = operator.transaction().await.unwrap();
+    locked.batch_execute("UPDATE signet_counter SET n = n WHERE id = 1").await.unwrap();
+    // Its row is written, its change can't be numbered: all of it is undone.
+    let refused = store.commit(put(CLIENTS, "lost")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    locked.rollback().await.unwrap();
+    assert!(store.get(CLIENTS, b"lost").await.unwrap().is_none());
+    assert_eq!(store.commit(put(CLIENTS, "after")).await.unwrap(), Committed::Applied);
+    assert_eq!(behind(&store, Cursor::default()).await.0, ["k", "after"]);
+}
+
+#[tokio::test]
+async fn connections_that_the_server_ends_are_made_anew_without_anybody_noticing() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = database.store(TimeSource::Database).await;
+    let operator = database.client().await;
+    // Its connections are those that have used this test's tables: each tells its process by a trigger.
+    let trigger = "CREATE TABLE seen (pid int);
+        CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO seen VALUES (pg_backend_pid()); RETURN NEW; END $$;
+        CREATE TRIGGER see BEFORE INSERT ON signet_kv FOR EACH ROW EXECUTE FUNCTION see()";
+    operator.batch_execute(trigger).await.unwrap();
+    for round in 0..5 {
+        let key = round.to_string();
+        _ = store.commit(put(CLIENTS, &key)).await.unwrap();
+        let ended =
+            "SELECT count(pg_terminate_backend(pid, 5000)) FROM (SELECT DISTINCT pid FROM seen) AS mine";
+        let ended = operator.query_one(ended, &[]).await.unwrap();
+        assert!(ended.get::<_, i64>(0) > 0);
+        operator.batch_execute("TRUNCATE seen").await.unwrap();
+        // Nothing was asked of the connection yet, so it is safe to ask another.
+        assert_eq!(store.commit(put(CLIENTS, &format!("{key} again"))).await.unwrap(), Committed::Applied);
+        assert!(store.get(CLIENTS, key.as_bytes()).await.unwrap().is_some());
+    }
+}
+
+/// Two nodes that share nothing but the database and the key-encryption key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_start_together_for_the_first_time_have_one_ring_and_one_administrator() {
+    let Some(database) = Database::fresh().await else { return };
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut opening = Vec::new();
+    for dir in &dirs {
+        let mut config = Config::for_tests(dir.path());
+        config.keys.vault = VaultPlace::Store;
+        config.keys.kek = KekSource::Value(Secret::new("ab".repeat(32)));
+        let store = database.store(TimeSource::Database).await;
+        let ground = Ground { store, clock: SystemClock::shared(), entropy: SystemEntropy::shared() };
+        opening.push(async move {
+            let app = App::open(&config, ground).await.unwrap();
+            let first = app.first_clients().await.unwrap();
+            // What it published before the other was faster, it may no more.
+            app.rotate().await.unwrap();
+            (app, first)
+        });
+    }
+    let nodes = futures_util::future::join_all(opening).await;
+    assert_eq!(nodes.iter().filter(|(_, first)| first.is_some()).count(), 1);
+    let rings: Vec<_> = nodes.iter().map(|(app, _)| app.state.services.keys.version()).collect();
+    assert_eq!(rings[0], rings[1]);
+    // Keys live in the database alone.
+    assert!(dirs.iter().all(|dir| !dir.path().join("keys").exists()));
+}
+
+#[tokio::test]
+async fn a_tests_clock_is_the_only_one_that_counts_where_one_is_brought() {
+    let Some(database) = Database::fresh().await else { return };
+    let clock = Arc::new(ManualClock::at(1_000_000_000));
+    let store = database.store(TimeSource::Injected(clock.clone())).await;
+    let soon = Put::until(signet::clock::Clock::now(clock.as_ref()) + chrono::Duration::seconds(1), vec![]);
+    _ = store.commit(Batch::new().put(CODES, "k", Condition::Always, soon)).await.unwrap();
+    assert!(store.get(CODES, b"k").await.unwrap().is_some());
+    clock.advance(Duration::from_secs(1));
+    assert!(store.get(CODES, b"k").await.unwrap().is_none());
+}

@@ -1,0 +1,215 @@
+//! What a store in a database does when its server freezes, dies, or hands over to its standby.
+//!
+//! Each test starts servers of its own with `tests/support/postgres.sh`, so these are passed over too where
+//! `SIGNET_TEST_POSTGRES` is not set. Nothing is measured but that an answer comes in time: a test that waited for
+//! ever would be ended by whoever runs it.
+#![expect(clippy::unwrap_used, reason = "a test's helper may panic")]
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet::clock::{Clock as _, SystemClock};
+use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSource};
+use signet::store::{Batch, Committed, Condition, PostgresStore, Put, Store, StoreError, Table};
+use tokio_postgres::NoTls;
+
+use crate::postgres_fixture::VARIABLE;
+use crate::process::free_port;
+
+const CODES: Table = Table::plain("codes");
+const TIMEOUT: Duration = Duration::from_millis(1500);
+/// What a call may take at most, scheduling on a busy machine included.
+const IN_TIME: Duration = Duration::from_secs(2);
+
+/// A server of a test's own.
+struct Server {
+    dir: PathBuf,
+    port: u16,
+}
+
+impl Server {
+    #[expect(clippy::print_stderr, reason = "whoever runs the tests must know what was not tested")]
+    fn start(name: &str) -> Option<Self> {
+        if std::env::var(VARIABLE).is_err() {
+            eprintln!("PASSED OVER: {VARIABLE} is not set, so no servers are started");
+            return None;
+        }
+        let server = Self::at(name);
+        server.run("start_primary", &[&server.port.to_string()]);
+        Some(server)
+    }
+
+    fn at(name: &str) -> Self {
+        // Short, for a socket's path may not be long; and open to the user that the server runs as.
+        let dir = PathBuf::from(format!("/tmp/signet-{}-{name}", std::process::id()));
+        Self { dir, port: free_port() }
+    }
+
+    fn standby(&self) -> Self {
+        let standby = Self::at("standby");
+        standby.run("start_standby", &[&standby.port.to_string(), self.dir.to_str().unwrap()]);
+        standby
+    }
+
+    fn run(&self, verb: &str, more: &[&str]) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/postgres.sh");
+        let ran = Command::new(script).arg(verb).arg(&self.dir).args(more).output().unwrap();
+        assert!(ran.status.success(), "{verb}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    fn options(&self, others: &[&Self]) -> PostgresOptions {
+        let host = |server: &Self| PostgresHost { host: "127.0.0.1".to_owned(), port: server.port };
+        PostgresOptions {
+            hosts: [self].into_iter().chain(others.iter().copied()).map(host).collect(),
+            user: "signet".to_owned(),
+            database: "signet".to_owned(),
+            password: None,
+            tls: PostgresTls::Plaintext,
+            session_options: None,
+            timeout: TIMEOUT,
+            connections: 4,
+            waiting: 16,
+            changes_kept: 1000,
+            time: TimeSource::Database,
+        }
+    }
+
+    async fn operator(&self) -> tokio_postgres::Client {
+        let url = format!("postgres://signet@127.0.0.1:{}/signet", self.port);
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/postgres.sh");
+        let _ended = Command::new(script).arg("stop").arg(&self.dir).output();
+    }
+}
+
+fn put(key: &str) -> Batch {
+    Batch::new().put(CODES, key, Condition::Absent, Put::lasting(vec![]))
+}
+
+/// The answer, and that it came in time.
+async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let clock = SystemClock::new();
+    let answer = call.await;
+    let took = clock.monotonic();
+    assert!(took < IN_TIME, "an answer took {took:?}");
+    answer
+}
+
+/// Calls until one succeeds; there are so many tries, each of which ends in time.
+async fn until_it_works(store: &Arc<PostgresStore>, key: &str) -> usize {
+    for tries in 0..100 {
+        // Not the same key: of a call that failed nothing is known.
+        if let Ok(Committed::Applied) = in_time(store.commit(put(&format!("{key} {tries}")))).await {
+            return tries;
+        }
+    }
+    panic!("it never worked again")
+}
+
+fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_frozen_server_costs_no_call_more_than_its_time() {
+    let Some(server) = Server::start("frozen") else { return };
+    let store = PostgresStore::open(server.options(&[])).await.unwrap();
+    _ = store.commit(put("before")).await.unwrap();
+    server.run("freeze", &[]);
+    for round in 0..2 {
+        // With connections that were made before, and with none.
+        unavailable(in_time(store.get(CODES, b"before")).await);
+        unavailable(in_time(store.commit(put(&format!("during {round}")))).await);
+    }
+    let calls = (0..40).map(|_| in_time(store.get(CODES, b"before")));
+    futures_util::future::join_all(calls).await.into_iter().for_each(unavailable);
+    server.run("thaw", &[]);
+    until_it_works(&store, "after").await;
+    assert!(store.get(CODES, b"before").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_the_servers_death_and_the_store_its_absence() {
+    let Some(server) = Server::start("killed") else { return };
+    let store = PostgresStore::open(server.options(&[])).await.unwrap();
+    for round in 0..3 {
+        for number in 0..50 {
+            assert_eq!(store.commit(put(&format!("{round} {number}"))).await.unwrap(), Committed::Applied);
+        }
+        server.run("kill", &[]);
+        unavailable(in_time(store.get(CODES, b"0 0")).await);
+        unavailable(in_time(store.commit(put("nowhere"))).await);
+        server.run("restart", &[]);
+        until_it_works(&store, &format!("after {round}")).await;
+        for number in 0..50 {
+            assert!(store.get(CODES, format!("{round} {number}").as_bytes()).await.unwrap().is_some());
+        }
+        assert!(store.get(CODES, b"nowhere").await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_standby_that_takes_over_is_found_and_has_everything_that_was_acknowledged() {
+    let Some(primary) = Server::start("primary") else { return };
+    let standby = primary.standby();
+    let store = PostgresStore::open(primary.options(&[&standby])).await.unwrap();
+    for number in 0..50 {
+        assert_eq!(store.commit(put(&number.to_string())).await.unwrap(), Committed::Applied);
+    }
+    // It neither answers nor refuses: only the time limit tells.
+    primary.run("freeze", &[]);
+    unavailable(in_time(store.get(CODES, b"0")).await);
+    standby.run("promote", &[]);
+    until_it_works(&store, "after").await;
+    for number in 0..50 {
+        assert!(store.get(CODES, number.to_string().as_bytes()).await.unwrap().is_some());
+        assert_eq!(store.commit(put(&number.to_string())).await.unwrap(), Committed::Conflict);
+    }
+}
+
+/// A commit that waits for its standby can be cancelled by an operator; the server then says that it is done.
+#[tokio::test]
+async fn a_commit_that_did_not_reach_its_standby_is_not_acknowledged() {
+    let Some(server) = Server::start("alone") else { return };
+    let store = PostgresStore::open(server.options(&[])).await.unwrap();
+    _ = store.commit(put("before")).await.unwrap();
+    let operator = server.operator().await;
+    operator.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
+    operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let both = |key: &str| put(key).put(CODES, format!("{key} too"), Condition::Absent, Put::lasting(vec![]));
+    for (number, batch) in [put("one statement"), both("a transaction")].into_iter().enumerate() {
+        // Until the server has read its settings anew.
+        let mut ended = false;
+        for tries in 0..100 {
+            let key = format!("wait {number} {tries}");
+            let batch = if tries == 0 { batch.clone() } else { put(&key) };
+            let commit = tokio::spawn({
+                let store = store.clone();
+                async move { store.commit(batch).await }
+            });
+            let cancelled =
+                "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+            while !commit.is_finished() {
+                operator.query_one(cancelled, &[]).await.unwrap();
+            }
+            if let Err(error) = commit.await.unwrap() {
+                assert!(error.to_string().contains("whether the commit survives is not known"), "{error}");
+                ended = true;
+                break;
+            }
+        }
+        assert!(ended, "no commit waited for the standby");
+    }
+    operator.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+    operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    until_it_works(&store, "after").await;
+}

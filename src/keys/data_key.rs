@@ -63,16 +63,25 @@ impl DataKey {
     /// # Errors
     /// When it does not open under `kek`, or the store fails.
     pub async fn open(store: &dyn Store, kek: &Kek, entropy: SharedEntropy) -> Result<Self, DataKeyError> {
-        if let Some(record) = DATA_KEYS.get(store, ROW).await? {
-            return Ok(Self { key: aead(record.value.open(kek)?.as_slice()), entropy });
+        if let Some(key) = Self::read(store, kek).await? {
+            return Ok(Self { key, entropy });
         }
         let bytes = Zeroizing::new(entropy.bytes::<32>());
         let sealed = SealedDataKey::seal(kek, entropy.as_ref(), bytes.as_slice());
         let batch = DATA_KEYS.put(Batch::new(), ROW, Condition::Absent, &sealed)?;
         match store.commit(batch).await? {
             Committed::Applied => Ok(Self { key: aead(bytes.as_slice()), entropy }),
-            Committed::Conflict => Err(DataKeyError::Changed),
+            // Another node that started at the same time has made it.
+            Committed::Conflict => {
+                let key = Self::read(store, kek).await?.ok_or(DataKeyError::Changed)?;
+                Ok(Self { key, entropy })
+            }
         }
+    }
+
+    async fn read(store: &dyn Store, kek: &Kek) -> Result<Option<LessSafeKey>, DataKeyError> {
+        let record = DATA_KEYS.get(store, ROW).await?;
+        record.map(|record| Ok(aead(record.value.open(kek)?.as_slice()))).transpose()
     }
 
     /// Seals `plaintext`; it opens in the same `context` only.

@@ -31,6 +31,21 @@ async fn behind(store: &PostgresStore, after: Cursor) -> (Vec<String>, Cursor) {
     }
 }
 
+async fn pid(client: &tokio_postgres::Client) -> i32 {
+    client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0)
+}
+
+/// Until `task` waits for the server process `pid`, or is over.
+async fn until_blocked<T>(database: &Database, pid: i32, task: &tokio::task::JoinHandle<T>) {
+    let operator = database.client().await;
+    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))";
+    while !task.is_finished() {
+        if operator.query_one(blocked, &[&pid]).await.unwrap().get::<_, i64>(0) > 0 {
+            return;
+        }
+    }
+}
+
 /// With numbers from a sequence the second commit would become visible first, and whoever had read it would never ask
 /// for the first again.
 #[tokio::test]
@@ -38,6 +53,7 @@ async fn a_change_that_commits_late_is_never_hidden_by_a_later_one() {
     let Some(database) = Database::fresh().await else { return };
     let store = database.store(TimeSource::Database).await;
     let mut late = database.client().await;
+    let late_pid = pid(&late).await;
     let late = late.transaction().await.unwrap();
     // As a node does that has numbered its change, and whose commit takes its time.
     let row = late.query_one("UPDATE signet_counter SET n = n + 1 WHERE id = 1 RETURNING n", &[]).await;
@@ -49,10 +65,8 @@ async fn a_change_that_commits_late_is_never_hidden_by_a_later_one() {
         let store = store.clone();
         async move { store.commit(put(CLIENTS, "soon")).await }
     });
-    // It can't become visible: whether it waits still, or has not got so far yet.
-    for _ in 0..50 {
-        assert_eq!(behind(&store, Cursor::default()).await, (vec![], Cursor::default()));
-    }
+    until_blocked(&database, late_pid, &soon).await;
+    assert_eq!(behind(&store, Cursor::default()).await, (vec![], Cursor::default()));
     late.commit().await.unwrap();
     assert_eq!(soon.await.unwrap().unwrap(), Committed::Applied);
     assert_eq!(behind(&store, Cursor::default()).await.0, ["late", "soon"]);
@@ -84,30 +98,29 @@ async fn conditions_on_rows_that_are_not_there_hold_until_the_commit() {
     assert_eq!(rows.get::<_, i64>(0), 100);
 }
 
-/// One removes whatever is there and writes its name, the other puts something there and writes its name: whoever
-/// wrote its name last also had the last word on the first row.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// One has put something there and written its name, and is about to commit; the other removes whatever is there and
+/// writes its own. It comes second, so its name stands and nothing is there.
+#[tokio::test]
 async fn a_delete_of_what_is_not_there_yet_keeps_its_place_in_the_order() {
     let Some(database) = Database::fresh().await else { return };
     let store = database.store(TimeSource::Database).await;
-    for round in 0..100 {
-        let (row, name) = (format!("a{round}"), format!("b{round}"));
-        let named = |batch: Batch, value: &str| {
-            batch.put(CODES, name.as_str(), Condition::Always, Put::lasting(value.into()))
-        };
-        let deletes = named(Batch::new().delete(CODES, row.as_str(), Condition::Always), "deleted");
-        let puts = named(put(CODES, &row), "put");
-        let tasks = [deletes, puts].map(|batch| {
-            let store = store.clone();
-            tokio::spawn(async move { store.commit(batch).await.unwrap() })
-        });
-        for task in tasks {
-            assert_eq!(task.await.unwrap(), Committed::Applied);
-        }
-        let last = store.get(CODES, name.as_bytes()).await.unwrap().unwrap().value;
-        let is_there = store.get(CODES, row.as_bytes()).await.unwrap().is_some();
-        assert_eq!(is_there, last == b"put", "round {round}");
-    }
+    let mut first = database.client().await;
+    let first_pid = pid(&first).await;
+    let first = first.transaction().await.unwrap();
+    let puts = "INSERT INTO signet_kv (tbl, k, version, mirrored, v) VALUES ('codes', 'a', nextval('signet_version'), false, ''), \
+                ('codes', 'b', nextval('signet_version'), false, 'first')";
+    first.batch_execute(puts).await.unwrap();
+    let second = tokio::spawn({
+        let store = store.clone();
+        let batch = Batch::new().delete(CODES, "a", Condition::Always);
+        let batch = batch.put(CODES, "b", Condition::Always, Put::lasting(b"second".to_vec()));
+        async move { store.commit(batch).await }
+    });
+    until_blocked(&database, first_pid, &second).await;
+    first.commit().await.unwrap();
+    assert_eq!(second.await.unwrap().unwrap(), Committed::Applied);
+    assert_eq!(store.get(CODES, b"b").await.unwrap().unwrap().value, b"second");
+    assert!(store.get(CODES, b"a").await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -266,17 +279,15 @@ async fn nodes_that_start_together_for_the_first_time_have_one_ring_and_one_admi
         config.keys.kek = KekSource::Value(Secret::new("ab".repeat(32)));
         let store = database.store(TimeSource::Database).await;
         let ground = Ground { store, clock: SystemClock::shared(), entropy: SystemEntropy::shared() };
-        opening.push(async move {
-            let app = App::open(&config, ground).await.unwrap();
-            let first = app.first_clients().await.unwrap();
-            // What it published before the other was faster, it may no more.
-            app.rotate().await.unwrap();
-            (app, first)
-        });
+        opening.push(async move { App::open(&config, ground).await.unwrap() });
     }
     let nodes = futures_util::future::join_all(opening).await;
-    assert_eq!(nodes.iter().filter(|(_, first)| first.is_some()).count(), 1);
-    let rings: Vec<_> = nodes.iter().map(|(app, _)| app.state.services.keys.version()).collect();
+    let first = futures_util::future::join_all(nodes.iter().map(App::first_clients)).await;
+    assert_eq!(first.into_iter().filter(|first| first.as_ref().unwrap().is_some()).count(), 1);
+    for node in &nodes {
+        node.rotate().await.unwrap();
+    }
+    let rings: Vec<_> = nodes.iter().map(|app| app.state.services.keys.version()).collect();
     assert_eq!(rings[0], rings[1]);
     // Keys live in the database alone.
     assert!(dirs.iter().all(|dir| !dir.path().join("keys").exists()));

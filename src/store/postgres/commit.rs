@@ -30,10 +30,9 @@ pub(super) async fn commit(session: &Session, batch: &Batch, now: Option<i64>) -
     let committed = match writes.as_slice() {
         [] => return Ok(Committed::Applied),
         [single] if is_one_statement(single) => {
-            match take(session, single, now, Reach::Alone).await.map_err(|error| Fault::at_commit(&error))? {
-                true => Committed::Applied,
-                false => Committed::Conflict,
-            }
+            let holds = take(session, single, now, Reach::Alone).await;
+            let holds = holds.map_err(|error| Fault::at_commit(&error))?;
+            if holds { Committed::Applied } else { Committed::Conflict }
         }
         _ => transaction(session, batch, &writes, now).await?,
     };
@@ -84,8 +83,10 @@ async fn pipelined<'a>(
 ) -> Vec<Result<bool, Error>> {
     let mut steps: Vec<MaybeDone<_>> = steps.map(maybe_done).collect();
     std::future::poll_fn(|context| {
-        // Whatever is not done is polled again below.
-        steps.iter_mut().for_each(|step| _ = step.poll_unpin(context));
+        for step in &mut steps {
+            // Whatever is not done is polled again below.
+            _ = step.poll_unpin(context);
+        }
         Poll::Ready(())
     })
     .await;

@@ -221,7 +221,7 @@ impl Store for PostgresStore {
         let heard = self.newest.clone().wait_for(|newest| *newest > after.0).await.is_ok();
         if !heard {
             // Nobody listens.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

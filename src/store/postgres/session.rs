@@ -68,7 +68,6 @@ impl Link {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "it is the answer of `Config::connect`")]
     fn start<S>(
         connected: Result<(Client, Connection<Socket, S>), tokio_postgres::Error>,
         host: &PostgresHost,
@@ -99,7 +98,7 @@ impl Session {
         let link = Link::open(options, host).await?;
         let failed = |error| describe(&error);
         let told = set_up(options.timeout);
-        let (_, about) = tokio::try_join!(
+        let ((), about) = tokio::try_join!(
             async { link.client.batch_execute(&told).await.map_err(failed) },
             About::ask(&link.client)
         )?;

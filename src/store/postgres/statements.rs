@@ -1,4 +1,4 @@
-//! The SQL, all of it plain: what CockroachDB and YugabyteDB take too, `pg_notify` apart.
+//! The SQL, all of it plain: what `CockroachDB` and `YugabyteDB` take too, `pg_notify` apart.
 //!
 //! Of a row's key and table the bytes count, not the letters: `bytea` sorts the same whatever the server's locale, and
 //! no new release of its library can make the index lie.
@@ -135,8 +135,8 @@ pub(super) struct Statements {
 impl Statements {
     /// Prepares all of them. Whether changes are announced depends on whether the server can.
     pub(super) async fn prepare(client: &Client, announces: bool) -> Result<Self, Error> {
-        let announced = " SELECT pg_notify('signet_changes', n::text) FROM taken";
-        let log = format!("{LOG}{}", if announces { announced } else { " SELECT n FROM taken" });
+        let notify = " SELECT pg_notify('signet_changes', n::text) FROM taken";
+        let log = format!("{LOG}{}", if announces { notify } else { " SELECT n FROM taken" });
         let prepare = |text| client.prepare(text);
         let (get, scan, changes, now) =
             tokio::try_join!(prepare(GET), prepare(SCAN), prepare(CHANGES), prepare(NOW))?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::sync::watch;
 
 use super::batch::whole_millis;
 use super::{Action, Batch, Changes, Committed, Cursor, Row, Store, StoreError, Table};
@@ -20,6 +21,8 @@ pub struct MemoryStore {
     clock: SharedClock,
     changes_kept: usize,
     state: Mutex<State>,
+    /// The place of the newest change.
+    newest: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -40,7 +43,13 @@ impl MemoryStore {
     /// An empty store that answers [`Changes::Reset`] to cursors older than its `changes_kept` latest changes.
     #[must_use]
     pub fn keeping_changes(clock: SharedClock, changes_kept: usize) -> Arc<Self> {
-        Arc::new(Self { clock, changes_kept, state: Mutex::default() })
+        Arc::new(Self { clock, changes_kept, state: Mutex::default(), newest: watch::Sender::new(0) })
+    }
+
+    /// Wakes whoever follows the changes.
+    fn announce(&self, state: &State) {
+        let newest = state.newest_change();
+        self.newest.send_if_modified(|known| std::mem::replace(known, newest) != newest);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -99,20 +108,26 @@ impl Store for MemoryStore {
                 Action::Check => {}
             }
         }
+        self.announce(&state);
         Ok(Committed::Applied)
     }
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
         let state = self.state();
-        let newest = state.changes_trimmed + state.changes.len();
+        let newest = state.newest_change();
         let place = usize::try_from(after.0).unwrap_or(usize::MAX);
-        if place < state.changes_trimmed || place > newest {
-            return Ok(Changes::Reset { next: Cursor(newest as u64) });
+        if place < state.changes_trimmed || after.0 > newest {
+            return Ok(Changes::Reset { next: Cursor(newest) });
         }
         let rows = state.changes.iter().skip(place - state.changes_trimmed).take(CHANGES_PAGE);
         let rows: Vec<_> = rows.cloned().collect();
         let next = Cursor(after.0 + rows.len() as u64);
         Ok(Changes::Rows { rows, next })
+    }
+
+    async fn changed(&self, after: Cursor) {
+        // An error would mean that the sender is gone, which is this store's own.
+        _ = self.newest.subscribe().wait_for(|newest| *newest > after.0).await;
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
@@ -126,6 +141,7 @@ impl Store for MemoryStore {
                 state.log_change(place, self.changes_kept);
             }
         }
+        self.announce(&state);
         Ok(expired.len())
     }
 }
@@ -133,6 +149,10 @@ impl Store for MemoryStore {
 impl State {
     fn live(&self, place: &Place, now: DateTime<Utc>) -> Option<&Row> {
         self.rows.get(place).map(|(row, _)| row).filter(|row| row.is_live(now))
+    }
+
+    fn newest_change(&self) -> u64 {
+        (self.changes_trimmed + self.changes.len()) as u64
     }
 
     fn log_change(&mut self, (table, key): &Place, kept: usize) {

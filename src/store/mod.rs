@@ -39,6 +39,23 @@ pub trait Store: Send + Sync + 'static {
     /// What changed in the mirrored tables behind `after`, in commit order, never skipping a commit.
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError>;
 
+    /// Returns when there may be changes behind `after`: whoever follows them then asks [`Store::changes`]. May return
+    /// when there are none, and may never return: it only makes a follower faster that asks from time to time anyway.
+    async fn changed(&self, after: Cursor) {
+        let _ = after;
+        std::future::pending().await
+    }
+
+    /// What time the store's own clock shows; nothing where it has none, because it goes by that of the process.
+    async fn now(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(None)
+    }
+
+    /// Whether other processes may write to it meanwhile.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Removes up to `limit` rows that have expired by `now`; says how many.
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError>;
 
@@ -203,6 +220,12 @@ pub enum Committed {
 /// A place in the order of commits; the default is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(pub u64);
+
+impl Cursor {
+    /// Ahead of every store: [`Store::changes`] answers it with [`Changes::Reset`], and so with the place of the newest
+    /// commit. For whoever is about to read the tables for the first time.
+    pub const AHEAD: Self = Self(u64::MAX);
+}
 
 /// What [`Store::changes`] answers.
 #[derive(Clone, Debug, PartialEq, Eq)]

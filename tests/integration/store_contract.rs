@@ -70,6 +70,7 @@ macro_rules! store_contract {
                 tables_do_not_leak_into_each_other
                 changes_come_in_commit_order_page_by_page
                 a_cursor_out_of_reach_is_reset
+                whoever_waits_for_a_change_is_woken_by_it
                 big_values_and_long_keys_are_kept
                 of_racing_creators_one_wins
                 of_racing_takers_one_wins
@@ -371,8 +372,23 @@ async fn a_cursor_out_of_reach_is_reset(bench: Bench) {
     write(5..6).await;
     assert_eq!(bench.changed(next).await.0, [("clients".to_owned(), 5_u64.to_be_bytes().to_vec())]);
     // From a store that was ahead of this one.
-    let ahead = bench.store.changes(Cursor(u64::MAX)).await.unwrap();
-    assert!(matches!(ahead, Changes::Reset { .. }), "{ahead:?}");
+    let ahead = bench.store.changes(Cursor::AHEAD).await.unwrap();
+    let Changes::Reset { next } = ahead else { panic!("{ahead:?}") };
+    assert_eq!(bench.changed(next).await, (vec![], next), "it is the place of the newest commit");
+}
+
+async fn whoever_waits_for_a_change_is_woken_by_it(bench: Bench) {
+    _ = bench.put(CLIENTS, b"a", b"").await;
+    bench.store.changed(Cursor::default()).await;
+    let (_, newest) = bench.changed(Cursor::default()).await;
+    let waiting = tokio::spawn({
+        let store = bench.store.clone();
+        async move { store.changed(newest).await }
+    });
+    tokio::task::yield_now().await;
+    _ = bench.put(CLIENTS, b"b", b"").await;
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it is woken").unwrap();
+    assert_eq!(bench.changed(newest).await.0, [("clients".to_owned(), b"b".to_vec())]);
 }
 
 async fn big_values_and_long_keys_are_kept(bench: Bench) {

@@ -130,6 +130,7 @@ impl SledStore {
 
         let progress = Arc::new(Progress::default());
         let staging = Staging::open(tree.clone(), options.changes_kept)?;
+        progress.newest_change.send_replace(staging.newest_change());
         let (operations, receiver) = mpsc::channel(WAITING_COMMITS);
         let writer = Writer {
             db: db.clone(),
@@ -218,6 +219,11 @@ impl Store for SledStore {
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
         self.read_blocking(move |reader| reader.changes(after)).await
+    }
+
+    async fn changed(&self, after: Cursor) {
+        // An error would mean that the sender is gone, which this store holds.
+        _ = self.progress.newest_change.subscribe().wait_for(|newest| *newest > after.0).await;
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {

@@ -101,6 +101,11 @@ impl Staging {
         self.bytes
     }
 
+    /// The place of the newest change, staged or not; 0 before the first.
+    pub(super) fn newest_change(&self) -> u64 {
+        self.next_change - 1
+    }
+
     /// Writes all that is staged into the tree, all or nothing; it is not durable yet.
     pub(super) fn apply(&mut self) -> sled::Result<()> {
         let mut batch = sled::Batch::default();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::disk::Disk;
 use super::staging::Staging;
@@ -39,6 +39,8 @@ pub(super) struct Progress {
     pub(super) flushes: AtomicU64,
     /// Why nothing is written any more.
     pub(super) failure: OnceLock<String>,
+    /// The place of the newest change that is durable.
+    pub(super) newest_change: watch::Sender<u64>,
 }
 
 /// The writing thread's belongings.
@@ -116,6 +118,8 @@ impl Writer {
         self.db.flush().map_err(|error| format!("flushing failed: {error}"))?;
         self.disk.sync().map_err(|error| format!("syncing to disk failed: {error}"))?;
         self.progress.flushes.fetch_add(1, Ordering::Relaxed);
+        let newest = self.staging.newest_change();
+        self.progress.newest_change.send_if_modified(|known| std::mem::replace(known, newest) != newest);
         Ok(())
     }
 }

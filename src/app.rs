@@ -1,6 +1,7 @@
 //! The composition root: picks store, vault, clock and entropy, and puts the rooms together.
 
 mod first_clients;
+mod follow;
 mod issuing;
 mod people;
 mod start_error;
@@ -18,13 +19,13 @@ use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::http::{self, State};
 use crate::keys::{
-    DataKey, DirectoryVault, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys,
-    SealingParts,
+    DataKey, DirectoryVault, Fitness, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent,
+    SealingKeys, SealingParts,
 };
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
 use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
-use crate::store::Store;
+use crate::store::{Cursor, Store};
 use crate::telemetry::Metrics;
 
 pub use first_clients::{FirstClient, FirstClients};
@@ -52,6 +53,8 @@ pub struct App {
     pub state: Arc<State>,
     first_resource: Option<(Resource, Scope)>,
     unrecorded: tokio::sync::Mutex<Unrecorded>,
+    /// Up to where the changes of the store are taken in.
+    cursor: tokio::sync::Mutex<Cursor>,
 }
 
 /// What happened to keys and does not stand in the audit log yet.
@@ -70,6 +73,7 @@ impl App {
         let Ground { store, clock, entropy } = ground.clone();
         std::fs::create_dir_all(&config.data_dir)?;
         let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
+        let cursor = follow::begin(store.as_ref()).await?.into();
         let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
         let (sealing_keys, sealing_events) = SealingKeys::open(
             SealingParts {
@@ -82,6 +86,7 @@ impl App {
             (config.keys.sealing_period, config.refresh_tokens.lifetime),
         )
         .await?;
+        let fitness = parts.fitness.clone();
         let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
         let resources = Resources::new(config)?;
@@ -119,6 +124,7 @@ impl App {
             status: issuing.status,
             sealer: issuing.sealer,
             sealing_keys,
+            fitness,
             audit,
             stopping: AtomicBool::new(false),
         };
@@ -127,7 +133,7 @@ impl App {
         let metrics = Arc::new(Metrics::new(&http::PATHS));
         let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
-        Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default() })
+        Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default(), cursor })
     }
 
     /// Reads the key ring anew and does what is due.
@@ -198,7 +204,8 @@ pub fn key_ring_parts(
     let kek = Arc::new(Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref())?);
     let vault = Arc::new(DirectoryVault::open(&config.keys.dir, kek.clone(), entropy)?);
     let policy = Policy::new(&config.keys, config.tokens.longest_lifetime)?;
-    Ok(KeyRingParts { store, vault, kek, policy, clock })
+    let fitness = Arc::new(Fitness::new(clock.clone(), config.keys.propagation));
+    Ok(KeyRingParts { store, vault, kek, policy, clock, fitness })
 }
 
 fn seconds(duration: Duration) -> i64 {

@@ -125,6 +125,7 @@ impl TestApp {
     /// Lets time pass, with the housekeeping that the service does meanwhile.
     pub(crate) async fn pass(&self, time: Duration) {
         self.clock.advance(time);
+        self.app.follow().await.expect("the store's changes");
         self.app.rotate().await.expect("rotation");
         self.app.tidy().await.expect("housekeeping");
     }

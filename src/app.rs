@@ -72,7 +72,7 @@ impl App {
     pub async fn open(config: &Config, ground: Ground) -> Result<Self, StartError> {
         let Ground { store, clock, entropy } = ground.clone();
         std::fs::create_dir_all(&config.data_dir)?;
-        let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
+        let audit = AuditLog::open_of_node(&config.audit_path(), clock.clone(), &config.node)?;
         let cursor = follow::begin(store.as_ref()).await?.into();
         let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
         let (sealing_keys, sealing_events) = SealingKeys::open(
@@ -130,10 +130,19 @@ impl App {
         };
         protocol::admin::keys::record(&services, &events).await?;
         protocol::admin::keys::record_sealing(&services, &sealing_events).await?;
-        let metrics = Arc::new(Metrics::new(&http::PATHS));
+        let metrics = Arc::new(Metrics::new(&http::PATHS, &config.node));
         let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default(), cursor })
+    }
+
+    /// Has a document of every status list at hand, for when nothing can be signed.
+    async fn build_status_lists(&self) {
+        let services = self.state.services.clone();
+        let built = tokio::task::spawn_blocking(move || services.status.build_all()).await;
+        if let Ok(Err(error)) = built {
+            tracing::warn!(%error, "status lists could not be signed in advance");
+        }
     }
 
     /// Reads the key ring anew and does what is due.
@@ -183,6 +192,7 @@ impl App {
         services.status_indexes.replenish().await?;
         services.status_lists.drop_ended();
         services.status.drop_ended();
+        self.build_status_lists().await;
         services.revocations.drop_ended().await;
         services.limits.sweep();
         services.logout_deliveries.note_waiting(services.logouts.count().await?);

@@ -38,6 +38,7 @@ impl App {
                 Changes::Rows { rows, next } => {
                     self.take_in(&rows).await?;
                     taken_in += rows.len();
+                    services.fitness.took_in(rows.len());
                     *cursor = next;
                 }
                 Changes::Reset { next } => {

@@ -59,7 +59,7 @@ pub(super) enum ServeError {
 /// When the service can't start, or a listener fails.
 pub(super) fn serve(config: &Config) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    telemetry::logging(&config.log).map_err(|error| failed(&error))?;
+    telemetry::logging(&config.log, &config.node).map_err(|error| failed(&error))?;
     actix_web::rt::System::new().block_on(run(config)).map_err(|error| failed(&error))
 }
 

@@ -104,7 +104,8 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
     runtime()?.block_on(async {
         let clock = SystemClock::shared();
         let store = SledStore::open(config.store_path(), clock.clone()).map_err(failed)?;
-        let audit = AuditLog::open(&config.audit_path(), clock.clone()).map_err(failed)?;
+        let audit =
+            AuditLog::open_of_node(&config.audit_path(), clock.clone(), &config.node).map_err(failed)?;
         let parts = app::key_ring_parts(config, store, clock, SystemEntropy::shared()).map_err(failed)?;
         let event = Event::new(EventKind::KeyCompromised, Actor::Operator(operator_name())).key(kid);
         audit.record(event.detail("reason", reason.unwrap_or_default())).await.map_err(failed)?;
@@ -127,7 +128,7 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
     let rekeyed = runtime()?.block_on(async {
         let clock = SystemClock::shared();
         let store = SledStore::open(config.store_path(), clock.clone()).map_err(failed)?;
-        let audit = AuditLog::open(&config.audit_path(), clock).map_err(failed)?;
+        let audit = AuditLog::open_of_node(&config.audit_path(), clock, &config.node).map_err(failed)?;
         let entropy = SystemEntropy::shared();
         let old = Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref()).map_err(failed)?;
         let new = Kek::load(&KekSource::File(new_kek_file.to_owned()), &config.keys.dir, entropy.as_ref());

@@ -19,6 +19,8 @@ pub struct Fitness {
     mirrored_at: AtomicU64,
     /// By how much this node's clock is ahead of the store's, in milliseconds.
     clock_offset: AtomicI64,
+    /// How many changed rows were taken in.
+    rows: AtomicU64,
 }
 
 impl Fitness {
@@ -26,12 +28,23 @@ impl Fitness {
     #[must_use]
     pub fn new(clock: SharedClock, propagation: Duration) -> Self {
         let mirrored_at = millis(clock.monotonic()).into();
-        Self { clock, propagation, mirrored_at, clock_offset: AtomicI64::new(0) }
+        Self { clock, propagation, mirrored_at, clock_offset: AtomicI64::new(0), rows: AtomicU64::new(0) }
     }
 
     /// Every commit before `monotonic` is known.
     pub fn mirrored(&self, monotonic: Duration) {
         self.mirrored_at.fetch_max(millis(monotonic), Ordering::Relaxed);
+    }
+
+    /// So many changed rows were taken in.
+    pub fn took_in(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// How many changed rows were taken in since the start.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
     }
 
     /// The store's clock showed `store` at some time between these two readings of this node's.

@@ -207,6 +207,12 @@ impl StatusLists {
         uris
     }
 
+    /// Every list whose tokens may be alive.
+    pub(super) fn ids(&self) -> Vec<ListId> {
+        let now = self.clock.numeric_date();
+        self.read().values().filter(|list| now < list.forget_at()).map(|list| list.id.clone()).collect()
+    }
+
     /// When the last token of any list kept has ended, in seconds since the epoch.
     pub(super) fn last_forget_at(&self) -> i64 {
         self.read().values().map(|list| list.forget_at()).max().unwrap_or(0)

@@ -110,6 +110,8 @@ impl App {
             consents: people.consents,
             login_throttle: people.login_throttle,
             api_keys: people.api_keys,
+            api_key_limit: people.api_key_limit,
+            nodes: people.nodes,
             limits: people.limits,
             access_tokens: issuing.access_tokens,
             codes: issuing.codes,
@@ -183,7 +185,8 @@ impl App {
         protocol::send_logouts(&self.state.services).await
     }
 
-    /// One round of housekeeping: keeps a spare status list, removes what has ended.
+    /// One round of housekeeping: keeps a spare status list and a signed copy of each, tells the other nodes that this one
+    /// is there, removes what has ended.
     ///
     /// # Errors
     /// When the store fails; the next round tries again.
@@ -196,6 +199,7 @@ impl App {
         services.revocations.drop_ended().await;
         services.limits.sweep();
         services.logout_deliveries.note_waiting(services.logouts.count().await?);
+        services.nodes.announce().await?;
         while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
         Ok(())
     }

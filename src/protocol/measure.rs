@@ -24,6 +24,7 @@ pub fn measure(services: &Services, metrics: &Metrics) {
     metrics.key_next_ready.set(if next_ready { 1.0 } else { 0.0 });
     metrics.key_rotation_failures.absolute(services.keys.failures());
     metrics.key_ring_version.set(gauge(services.keys.version()));
+    metrics.nodes.set(gauge(services.nodes.live() as u64));
     metrics.mirror_age.set(services.fitness.mirror_age().as_secs_f64());
     metrics.mirror_rows.absolute(services.fitness.rows());
     metrics.clock_offset.set(milliseconds(services.fitness.clock_offset()));

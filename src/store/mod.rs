@@ -5,6 +5,7 @@
 
 mod batch;
 pub mod memory;
+mod nodes;
 mod scan;
 pub mod sled_store;
 pub mod typed;
@@ -14,6 +15,7 @@ use chrono::{DateTime, Utc};
 
 pub use batch::{LONGEST_KEY, LONGEST_VALUE};
 pub use memory::MemoryStore;
+pub use nodes::Nodes;
 pub use scan::scan_each;
 pub use sled_store::SledStore;
 

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub key_ring_version: Gauge,
     /// How long ago this node last knew everything that was committed, in seconds.
     pub mirror_age: Gauge,
+    /// How many nodes there are.
+    pub nodes: Gauge,
     /// How many rows of all nodes were taken in. Set it by `absolute`.
     pub mirror_rows: Counter,
     /// By how much this node's clock is ahead of the store's, in seconds.
@@ -207,6 +209,7 @@ impl Metrics {
             key_rotation_failures: counter("signet_key_rotation_failures_total"),
             key_ring_version: gauge("signet_key_ring_version"),
             mirror_age: gauge("signet_mirror_age_seconds"),
+            nodes: gauge("signet_nodes"),
             mirror_rows: counter("signet_mirror_rows_total"),
             clock_offset: gauge("signet_clock_offset_seconds"),
             store_flushes: counter("signet_store_flushes_total"),
@@ -306,6 +309,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_backchannel_logouts_waiting", "Logout tokens that wait to be taken by their clients."),
         ("signet_key_next_ready", "1 while every algorithm has a published key that waits."),
         ("signet_key_ring_version", "Version of the key ring in use."),
+        ("signet_nodes", "Nodes that share the store, as this one last counted."),
         ("signet_mirror_age_seconds", "How long ago this node last knew everything that was committed."),
         ("signet_clock_offset_seconds", "By how much this node's clock is ahead of the store's."),
         ("signet_status_list_entries", "Tokens that stand revoked in the status lists."),

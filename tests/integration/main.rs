@@ -39,6 +39,7 @@ mod key_ring_fixture;
 mod kill;
 mod limits;
 mod many_nodes;
+mod many_nodes_limits;
 mod markup;
 mod openapi;
 mod over_http;

@@ -24,6 +24,9 @@ const REQUESTS: TypedTable<Requests> = TypedTable::new(Table::plain("api_key_req
 /// How many keys' requests are counted at once by one node.
 const TURNS: usize = 64;
 
+/// A row has no more entries than this, and about as many requests of other nodes may come in between.
+const ENTRIES: u32 = 1000;
+
 /// Counts the requests of API keys.
 pub struct ApiKeyLimit {
     store: Arc<dyn Store>,
@@ -77,7 +80,7 @@ impl ApiKeyLimit {
 
     async fn spend_shared(&self, key: &ApiKeyId, limit: Limit) -> Result<Quota, StoreError> {
         // Whoever loses to another node has seen it let a request through: after so many the limit is reached.
-        for _ in 0..=limit.requests.get() {
+        for _ in 0..=limit.requests.get().min(ENTRIES) {
             let record = REQUESTS.get(self.store.as_ref(), key.as_str().as_bytes()).await?;
             let condition =
                 record.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
@@ -122,8 +125,11 @@ impl Requests {
         let count: u32 = self.0.iter().map(|(_, count)| count).sum();
         let admitted = count < limit.requests.get();
         if admitted {
-            // In the order of the commits, also where a clock is behind another.
-            let at = self.0.last().map_or(now, |(newest, _)| now.max(*newest));
+            // In the order of the commits, also where a clock is behind another. A limit that would fill the row counts by
+            // larger steps: a request then leaves the span a little late, never early.
+            let step = if limit.requests.get() <= ENTRIES { 1 } else { (span / i64::from(ENTRIES)).max(1) };
+            let at = now.saturating_add(step - 1).div_euclid(step) * step;
+            let at = self.0.last().map_or(at, |(newest, _)| at.max(*newest));
             match self.0.last_mut() {
                 Some((newest, count)) if *newest == at => *count += 1,
                 _ => self.0.push((at, 1)),
@@ -136,5 +142,52 @@ impl Requests {
             remaining: limit.requests.get().saturating_sub(count + u32::from(admitted)),
             resets_after: Duration::from_millis(u64::try_from(oldest).unwrap_or_default()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn limit(requests: u32) -> Limit {
+        Limit { requests: NonZeroU32::new(requests).unwrap(), span: Duration::from_mins(1) }
+    }
+
+    #[test]
+    fn a_request_leaves_the_span_when_it_has_passed_and_not_before() {
+        let (mut requests, limit) = (Requests::default(), limit(2));
+        assert_eq!((requests.spend(limit, 0).remaining, requests.spend(limit, 30_000).remaining), (1, 0));
+        let refused = requests.spend(limit, 59_999);
+        assert_eq!((refused.admitted, refused.resets_after), (false, Duration::from_millis(1)));
+        assert!(requests.spend(limit, 60_000).admitted);
+        assert!(!requests.spend(limit, 60_000).admitted);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_lets_nothing_more_through() {
+        let (mut requests, limit) = (Requests::default(), limit(2));
+        assert!(requests.spend(limit, 20_000).admitted);
+        assert!(requests.spend(limit, 0).admitted);
+        for now in [0, 60_001, 79_999] {
+            assert!(!requests.spend(limit, now).admitted, "{now}");
+        }
+        assert!(requests.spend(limit, 80_000).admitted);
+    }
+
+    #[test]
+    fn a_large_limit_keeps_its_row_small_and_lets_through_no_more() {
+        let (mut requests, limit) = (Requests::default(), limit(5_000));
+        let mut admitted = Vec::new();
+        for now in (0..180_000).step_by(5) {
+            if requests.spend(limit, now).admitted {
+                admitted.push(now);
+            }
+            assert!(requests.0.len() <= 1002, "{}", requests.0.len());
+        }
+        let crowded = admitted.windows(5_001).find(|span| span[5_000] - span[0] < 60_000);
+        assert_eq!(crowded.map(|span| span[0]), None);
+        assert!(admitted.len() >= 3 * 4_900, "{}", admitted.len());
     }
 }

@@ -28,7 +28,7 @@ async fn ask(nodes: &[TestApp; 2], key: &str, times: usize) -> Vec<Answer> {
 
 fn admitted(answers: &[Answer]) -> usize {
     for refused in answers.iter().filter(|answer| answer.status != 200) {
-        refused.refused(429, "too_many_requests");
+        refused.refused(429, "temporarily_unavailable");
         let retry_after: u64 = refused.header("retry-after").expect("retry-after").parse().expect("seconds");
         let quota = refused.header("ratelimit").expect("ratelimit").to_owned();
         let (left, after) =

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::Origin;
 use crate::oauth::{ApiKeyId, ClientId, KeyId, Subject, TokenId, UserId};
 
 /// No text in an entry is longer, in characters; the rest is cut off.
@@ -231,17 +232,10 @@ impl Event {
         self
     }
 
-    /// The request came from there.
-    #[must_use]
-    pub fn source_ip(mut self, address: IpAddr) -> Self {
-        self.source_ip = Some(address.to_canonical());
-        self
-    }
-
-    /// It was done by this request.
-    #[must_use]
-    pub fn request(mut self, request_id: &str) -> Self {
-        self.request_id = Some(clipped(request_id));
+    /// It was done for this request.
+    pub(super) fn caused_by(mut self, origin: &Origin) -> Self {
+        self.source_ip = origin.address.map(|address| address.to_canonical());
+        self.request_id = Some(origin.request_id.to_string());
         self
     }
 

@@ -92,7 +92,7 @@ pub async fn admit_api_key(
     };
     let actor = Actor::ApiKey(key.id.clone());
     if administers && permits(services, key, services.resources.users(), scope) {
-        return Ok(Keeper { actor, of_administrators: false, address: None });
+        return Ok(Keeper { actor, of_administrators: false });
     }
     if record {
         let event = Event::new(EventKind::UsersRefused, actor).outcome(Outcome::Refused);

@@ -9,7 +9,6 @@ pub mod revocations;
 pub mod users;
 
 use std::future::Future;
-use std::net::IpAddr;
 
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::ADMIN_SCOPE;
@@ -34,8 +33,6 @@ pub struct Administrator {
     pub actor: Actor,
     /// The admin scope tokens that they hold.
     pub scope: Scope,
-    /// From where, if over a network.
-    pub address: Option<IpAddr>,
 }
 
 impl Administrator {
@@ -45,17 +42,12 @@ impl Administrator {
         Self {
             actor: Actor::Operator(name),
             scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
-            address: None,
         }
     }
 
     /// Their act, for the record.
     fn event(&self, kind: EventKind) -> Event {
-        let event = Event::new(kind, self.actor.clone());
-        match self.address {
-            Some(address) => event.source_ip(address),
-            None => event,
-        }
+        Event::new(kind, self.actor.clone())
     }
 
     /// Nobody gives, takes or reveals an admin scope that they do not hold, nor a scope of the users API without

@@ -143,5 +143,5 @@ pub async fn delete_application(
 
 /// The person as whom the admin API's functions know: without any admin scope, so that no application can have one.
 fn owner(present: &Present) -> Administrator {
-    Administrator { actor: actor(present), scope: Scope::default(), address: None }
+    Administrator { actor: actor(present), scope: Scope::default() }
 }

@@ -34,7 +34,7 @@ pub async fn admit(
     };
     let actor = Actor::Client(claims.client_id.clone());
     if claims.permits(scope) && still_may && administers {
-        return Ok(Keeper { actor, of_administrators: false, address: None });
+        return Ok(Keeper { actor, of_administrators: false });
     }
     if record {
         let event = Event::new(EventKind::UsersRefused, actor).outcome(Outcome::Refused);

@@ -7,8 +7,6 @@ pub(in crate::protocol) mod request;
 mod sign_in;
 mod view;
 
-use std::net::IpAddr;
-
 use super::admin::api_keys::revoke_of;
 use super::admin::{audited, clients};
 use super::{ProtocolError, Services};
@@ -29,18 +27,12 @@ pub struct Keeper {
     pub actor: Actor,
     /// Whether administrators' accounts may be made, changed and deleted too: whoever may do that can become one.
     pub of_administrators: bool,
-    /// From where, if it is known.
-    pub address: Option<IpAddr>,
 }
 
 impl Keeper {
     /// Their act, for the record.
     fn event(&self, kind: EventKind) -> Event {
-        let event = Event::new(kind, self.actor.clone());
-        match self.address {
-            Some(address) => event.source_ip(address),
-            None => event,
-        }
+        Event::new(kind, self.actor.clone())
     }
 
     fn may_touch(&self, administrator: bool) -> Result<(), ProtocolError> {
@@ -178,7 +170,7 @@ pub async fn remove_second_factor(
     if services.second_factors.find(&account.id).await?.is_none() {
         return Err(ProtocolError::new(ErrorCode::NotFound, "the account has no second factor"));
     }
-    let event = Event::new(EventKind::SecondFactorRemoved, keeper.actor.clone());
+    let event = keeper.event(EventKind::SecondFactorRemoved);
     audited(services, event.subject(&Subject::from(&account.id)), async {
         // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
         sign_out_everywhere(services, &account.id).await?;

@@ -67,9 +67,21 @@ impl App {
     /// # Errors
     /// When any part of it can't be used; nothing is repaired by making it anew.
     pub async fn open(config: &Config, ground: Ground) -> Result<Self, StartError> {
-        let Ground { store, clock, entropy } = ground.clone();
         std::fs::create_dir_all(&config.data_dir)?;
-        let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
+        let audit = AuditLog::open(&config.audit_path(), ground.clock.clone())?;
+        Self::open_recording(config, ground, audit).await
+    }
+
+    /// As [`Self::open`], with an audit log that is open already.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_recording(
+        config: &Config,
+        ground: Ground,
+        audit: Arc<AuditLog>,
+    ) -> Result<Self, StartError> {
+        let Ground { store, clock, entropy } = ground.clone();
         let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
         let (sealing_keys, sealing_events) = SealingKeys::open(
             SealingParts {
@@ -88,6 +100,7 @@ impl App {
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
                 .await?;
+        let digests = data_key.digests();
         let people = People::new(config, &ground, data_key);
         let issuing = issuing::open(config, &ground, (&keys, &sealing_keys)).await?;
         let services = Services {
@@ -119,6 +132,7 @@ impl App {
             status: issuing.status,
             sealer: issuing.sealer,
             sealing_keys,
+            digests,
             audit,
             stopping: AtomicBool::new(false),
         };

@@ -23,6 +23,7 @@
 //! ```
 
 mod chain;
+mod difference;
 mod event;
 mod file;
 mod origin;
@@ -37,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use chain::{Head, InvalidHead};
+pub use difference::{Change, Difference, Told};
 pub use event::{Actor, Event, EventKind, Outcome};
 pub use file::Sink;
 pub use origin::{Origin, RequestId};

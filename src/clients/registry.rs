@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
 use super::limits::Limits;
-use super::{AuthMethod, AuthenticatedClient, Client, ClientChange, ClientSecret};
+use super::{AuthMethod, AuthenticatedClient, Client, ClientSecret};
 use super::{Registrant, Registration, RegistrationError, Resources};
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -26,10 +26,10 @@ pub struct ClientRegistry {
     store: Arc<dyn Store>,
     clock: SharedClock,
     entropy: SharedEntropy,
-    limits: Limits,
+    pub(super) limits: Limits,
     clients: RwLock<HashMap<ClientId, Mirrored>>,
     /// One change at a time, so that memory never shows an older state after a newer one.
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
     /// Compared with when there is no such client, so that an unknown name takes as long as a known one.
     nobody: SecretHash,
 }
@@ -248,22 +248,6 @@ impl ClientRegistry {
         }
     }
 
-    /// Changes what `change` names of the client.
-    ///
-    /// # Errors
-    /// When there is no such client, it is not as the change expects it, the change can't be honoured, or the store
-    /// fails.
-    pub async fn change(&self, client_id: &str, change: ClientChange) -> Result<Arc<Client>, ClientError> {
-        let _turn = self.changing.lock().await;
-        let (mut client, version) = self.current(client_id)?;
-        if change.of_version.is_some_and(|version| version != client.updated_at) {
-            return Err(ClientError::Changed);
-        }
-        change.apply(&mut client);
-        self.limits.check(&client)?;
-        self.write(client, Condition::VersionIs(version)).await
-    }
-
     /// Makes a new secret; the one before it is honoured for `overlap` longer, older ones no more.
     ///
     /// # Errors
@@ -307,13 +291,17 @@ impl ClientRegistry {
         }
     }
 
-    fn current(&self, client_id: &str) -> Result<(Client, u64), ClientError> {
+    pub(super) fn current(&self, client_id: &str) -> Result<(Client, u64), ClientError> {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
         let mirrored = clients.get(client_id).ok_or(ClientError::Unknown)?;
         Ok((Client::clone(&mirrored.client), mirrored.version))
     }
 
-    async fn write(&self, mut client: Client, condition: Condition) -> Result<Arc<Client>, ClientError> {
+    pub(super) async fn write(
+        &self,
+        mut client: Client,
+        condition: Condition,
+    ) -> Result<Arc<Client>, ClientError> {
         client.updated_at = self.clock.now();
         let key = client.client_id.as_str().as_bytes().to_vec();
         let batch = CLIENTS.put(Batch::new(), key, condition, &client)?;

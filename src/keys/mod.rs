@@ -40,7 +40,7 @@ mod software;
 mod vault;
 
 pub use change::KeyEvent;
-pub use data_key::{DataKey, DataKeyError};
+pub use data_key::{DataKey, DataKeyError, Digests};
 pub use directory::DirectoryVault;
 pub use error::KeyRingError;
 pub use import::{UnreadableKey, read_private_key};

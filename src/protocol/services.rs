@@ -6,7 +6,7 @@ use crate::audit::AuditLog;
 use crate::clients::{Client, ClientRegistry, Resources};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
-use crate::keys::{KeyRing, SealingKeys};
+use crate::keys::{Digests, KeyRing, SealingKeys};
 use crate::limits::Limits;
 use crate::oauth::{Algorithm, Secret};
 use crate::store::Store;
@@ -74,6 +74,8 @@ pub struct Services {
     pub sealer: Sealer,
     /// What it seals with.
     pub sealing_keys: Arc<SealingKeys>,
+    /// What stands for personal data where that itself must not stand.
+    pub digests: Digests,
     /// Remembers security-relevant acts.
     pub audit: Arc<AuditLog>,
     /// Whether the service is on its way out.

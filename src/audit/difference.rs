@@ -47,7 +47,8 @@ impl Difference {
         let mut difference = Self::default();
         let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
         for name in names {
-            let (from, to) = (before.get(name).unwrap_or(&Value::Null), after.get(name).unwrap_or(&Value::Null));
+            let (from, to) =
+                (before.get(name).unwrap_or(&Value::Null), after.get(name).unwrap_or(&Value::Null));
             if from == to {
                 continue;
             }
@@ -95,8 +96,10 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_named_and_only_what_may_be_is_told() {
-        let before = json!({ "admin": false, "name": "Ada", "scope": ["a"], "version": 1, "uri": "x", "same": 1 });
-        let after = json!({ "admin": true, "name": "Bob", "scope": ["a", "b"], "version": 2, "new": 2, "same": 1 });
+        let before =
+            json!({ "admin": false, "name": "Ada", "scope": ["a"], "version": 1, "uri": "x", "same": 1 });
+        let after =
+            json!({ "admin": true, "name": "Bob", "scope": ["a", "b"], "version": 2, "new": 2, "same": 1 });
         let difference = Difference::between(&before, &after, tell).unwrap().and("password");
         assert_eq!(difference.members, ["admin", "name", "new", "password", "scope", "uri"]);
         let changes = json!({

@@ -325,6 +325,13 @@ impl Config {
         format!("{}/users", self.issuer)
     }
 
+    /// Whether the resource is served that is there while none is named.
+    #[must_use]
+    pub fn serves_demo_resource(&self) -> bool {
+        let [(_, demo), ..] = setting::DEMO_RESOURCE;
+        self.resources.iter().any(|resource| resource.uri.as_str() == demo)
+    }
+
     /// Where sled keeps what must be remembered.
     #[must_use]
     pub fn store_path(&self) -> PathBuf {

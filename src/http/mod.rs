@@ -37,5 +37,7 @@ use crate::protocol::ProtocolError;
 async fn to_the_end<T: 'static>(
     act: impl Future<Output = Result<T, ProtocolError>> + 'static,
 ) -> Result<T, ProtocolError> {
-    actix_web::rt::spawn(Origin::carried(act)).await.unwrap_or_else(|cut_off| Err(ProtocolError::server_error(cut_off)))
+    actix_web::rt::spawn(Origin::carried(act))
+        .await
+        .unwrap_or_else(|cut_off| Err(ProtocolError::server_error(cut_off)))
 }

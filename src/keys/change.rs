@@ -293,7 +293,7 @@ impl KeyRing {
         }
     }
 
-    async fn in_vault<R: Send + 'static>(
+    pub(super) async fn in_vault<R: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn KeyVault) -> Result<R, VaultError> + Send + 'static,
     ) -> Result<R, KeyRingError> {

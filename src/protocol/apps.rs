@@ -13,10 +13,7 @@ const DEFAULT_SCOPE: &str = "read";
 ///
 /// # Errors
 /// `invalid_request` with the reason, `conflict` when there are as many as the operator wants.
-pub async fn register_app(
-    services: &Services,
-    params: &Params<'_>,
-) -> Result<Registered, ProtocolError> {
+pub async fn register_app(services: &Services, params: &Params<'_>) -> Result<Registered, ProtocolError> {
     let registration = read(services, params)?;
     let mut event = Event::new(EventKind::ClientRegistered, Actor::Anonymous);
     if let Some(client_id) = &registration.client_id {

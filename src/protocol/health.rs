@@ -14,17 +14,21 @@ pub struct Health {
     pub ready: bool,
     /// The signing keys: `ok`, `amber` after a failed rotation, `failing` when none may sign.
     pub keys: &'static str,
+    /// Where the private keys lie: `ok`, or `failing` when that of a key that signs or waits is gone. The service goes on
+    /// with what it has read, and would not start again.
+    pub key_files: &'static str,
     /// The store: `ok` or `failing`.
     pub store: &'static str,
     /// The audit log: `ok` or `failing`.
     pub audit: &'static str,
 }
 
-/// Asks keys, store and audit log how they are.
+/// Asks keys, vault, store and audit log how they are.
 pub async fn health(services: &Services) -> Health {
     let keys = services.keys.health();
     let store = services.store.failure().is_none() && services.store.get(PROBE, b"probe").await.is_ok();
     let audit = services.audit.is_writable();
+    let key_files = services.keys.missing().await.is_ok_and(|missing| missing.is_empty());
     let word = |good: bool| if good { "ok" } else { "failing" };
     Health {
         ready: !matches!(keys, keys::Health::Red { .. }) && store && audit && !services.is_stopping(),
@@ -33,6 +37,7 @@ pub async fn health(services: &Services) -> Health {
             keys::Health::Amber { .. } => "amber",
             keys::Health::Red { .. } => "failing",
         },
+        key_files: word(key_files),
         store: word(store),
         audit: word(audit),
     }

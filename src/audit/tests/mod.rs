@@ -127,7 +127,10 @@ async fn long_texts_are_cut() {
     open.record(event.detail("x", text)).await.unwrap();
     assert!(log.lines()[0].len() < 12_000);
     let entry: serde_json::Value = serde_json::from_str(&log.lines()[0]).unwrap();
-    assert!(entry["detail"]["x"].as_str().unwrap().contains("… sha256 "), "what was cut differs by its digest");
+    assert!(
+        entry["detail"]["x"].as_str().unwrap().contains("… sha256 "),
+        "what was cut differs by its digest"
+    );
 }
 
 #[test]

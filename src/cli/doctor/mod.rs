@@ -70,6 +70,7 @@ fn examine(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<Finding> {
     findings.push(inside::issuer_scheme(config));
     findings.extend(outside::findings(config, http, clock));
     findings.push(inside::management_exposure(config));
+    findings.push(inside::resources(config));
     findings.push(inside::keys_directory(config));
     findings.push(inside::key_encryption_key(config));
     findings.push(inside::audit_log(config));

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{Administrator, api_keys, audited, difference};
 use crate::audit::{Event, EventKind};
 use crate::clients::{
-    AuthMethod, Client, ClientChange, ClientError, ConsentRule, GrantType, Registered, Registrant, Registration,
-    RegistrationError,
+    AuthMethod, Client, ClientChange, ClientError, ConsentRule, GrantType, Registered, Registrant,
+    Registration, RegistrationError,
 };
 use crate::oauth::{
     Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, UserId, WebUri,

@@ -34,10 +34,20 @@ fn client_member(name: &str, value: &Value) -> Told {
         "updated_at" => Told::Nothing,
         // One by one: a long scope would be cut.
         "scope" | "default_scope" => Told::Value(words(value)),
-        "grant_types" | "resources" | "audience_of" | "access_token_lifetime" | "access_token_signing_alg"
-        | "token_endpoint_auth_method" | "redirect_uris" | "require_pkce" | "consent"
-        | "post_logout_redirect_uris" | "backchannel_logout_uri" | "backchannel_logout_session_required"
-        | "id_token_signed_response_alg" | "allowed_origins" => Told::Value(value.clone()),
+        "grant_types"
+        | "resources"
+        | "audience_of"
+        | "access_token_lifetime"
+        | "access_token_signing_alg"
+        | "token_endpoint_auth_method"
+        | "redirect_uris"
+        | "require_pkce"
+        | "consent"
+        | "post_logout_redirect_uris"
+        | "backchannel_logout_uri"
+        | "backchannel_logout_session_required"
+        | "id_token_signed_response_alg"
+        | "allowed_origins" => Told::Value(value.clone()),
         _ => Told::Name,
     }
 }
@@ -45,7 +55,9 @@ fn client_member(name: &str, value: &Value) -> Told {
 fn account_member(digests: &Digests, name: &str, value: &Value) -> Told {
     match (name, value) {
         ("updated_at" | "sign_in_generation", _) => Told::Nothing,
-        ("administrator" | "disabled" | "email_verified" | "email_self_asserted", _) => Told::Value(value.clone()),
+        ("administrator" | "disabled" | "email_verified" | "email_self_asserted", _) => {
+            Told::Value(value.clone())
+        }
         ("email", Value::String(text)) => match Email::parse(text) {
             Ok(email) => Told::Value(of_email(digests, &email).into()),
             Err(_) => Told::Name,

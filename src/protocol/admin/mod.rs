@@ -40,10 +40,7 @@ impl Administrator {
     /// The operator of a stopped installation, who could do anything to its files anyway.
     #[must_use]
     pub fn operator(name: String) -> Self {
-        Self {
-            actor: Actor::Operator(name),
-            scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
-        }
+        Self { actor: Actor::Operator(name), scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default() }
     }
 
     /// Their act, for the record.

@@ -73,8 +73,13 @@ async fn every_event_says_which_request_and_from_where() {
     ada(&app).await;
     let mut browser = signed_in(&app, "ada@example.com", "/account").await;
     act(&mut browser, &app, "/account", &[("name", "Ada King")]).await;
-    act(&mut browser, &app, "/account/password", &[("old", PASSWORD), ("new", "a quite different phrase")])
-        .await;
+    act(
+        &mut browser,
+        &app,
+        "/account/password",
+        &[("current_password", PASSWORD), ("new_password", "a quite different phrase")],
+    )
+    .await;
     act(&mut browser, &app, "/account/sessions", &[("act", "end_others")]).await;
     for event in ["session.started", "user.changed"] {
         let entry = last(&app, event);

@@ -181,7 +181,7 @@ async fn a_new_password_asks_for_the_present_one_and_ends_everything_else() {
     assert_eq!(there.sign_in(&app, &asked, (ADA, new)).await.status, 303);
 }
 
-fn code(app: &TestApp, secret: &str) -> String {
+pub(crate) fn totp_code(app: &TestApp, secret: &str) -> String {
     let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
     let totp =
         totp_rs::Builder::new().with_digits(6).with_step_duration(30).with_secret(secret).build().unwrap();
@@ -204,7 +204,7 @@ async fn a_second_factor_is_set_up_used_renewed_and_removed() {
     assert!(!app.audit_log().contains("second_factor.added"), "a wrong code adds nothing");
     let answer = act(&mut ada, &app, path, &[("act", "new_recovery_codes")]).await;
     assert!(answer.status == 400 && !app.audit_log().contains("recovery_codes.renewed"), "there are none");
-    let right = code(&app, &secret);
+    let right = totp_code(&app, &secret);
     let answer = act(&mut ada, &app, path, &[("act", "confirm"), ("code", &right)]).await;
     let page = done(&mut ada, &app, &answer).await;
     let first = shown_secrets(&page);

@@ -224,7 +224,6 @@ async fn twelve_secrets_leave_no_trace() {
         Canary::of("new client secret", &new_secret),
         Canary::of("session cookie", &cookie),
         Canary::of("second factor's secret", &totp),
-        Canary::of("anti-forgery token", &token),
     ];
     canaries.push(Canary {
         name: "private key",

@@ -212,7 +212,10 @@ impl TestApp {
 async fn open(config: &Config, clock: &Arc<ManualClock>, seed: u64) -> App {
     let store = SledStore::open(config.store_path(), clock.clone()).expect("a store");
     let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)) };
-    App::open(config, ground).await.expect("the service starts")
+    let app = App::open(config, ground).await.expect("the service starts");
+    // As the rotator does as soon as the service listens.
+    app.rotate().await.expect("the first tick");
+    app
 }
 
 /// Holds an answer against the document.

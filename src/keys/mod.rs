@@ -10,6 +10,7 @@
 //! clock that is set back makes no key and drops none. A clock that is set *forward* by more than S breaks
 //! the promise: dates come too early, and nobody can tell.
 
+mod bootstrap;
 mod change;
 mod data_key;
 mod directory;
@@ -20,7 +21,6 @@ pub mod forecast;
 mod import;
 pub mod intervene;
 mod kek;
-mod making;
 mod operations;
 mod policy;
 mod record;

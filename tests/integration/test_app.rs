@@ -226,7 +226,11 @@ async fn open(config: &Config, clock: &Arc<ManualClock>, seed: u64, disk: &Audit
     let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)) };
     let path = config.audit_path();
     let audit = AuditLog::open_through(&path, clock.clone(), |file| Box::new(disk.below(file)));
-    App::open_recording(config, ground, audit.expect("an audit log")).await.expect("the service starts")
+    let app = App::open_recording(config, ground, audit.expect("an audit log")).await;
+    let app = app.expect("the service starts");
+    // As the rotator does as soon as the service listens.
+    app.rotate().await.expect("the first tick");
+    app
 }
 
 /// The disk below an audit log, which can be full.

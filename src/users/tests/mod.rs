@@ -2,6 +2,7 @@
 
 mod accounts;
 mod administrators;
+mod allowance;
 mod consents;
 mod logouts;
 mod passwords;

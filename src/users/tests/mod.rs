@@ -3,6 +3,7 @@
 mod accounts;
 mod administrators;
 mod allowance;
+mod api_keys;
 mod consents;
 mod logouts;
 mod passwords;

@@ -117,6 +117,7 @@ impl App {
             second_factors: people.second_factors,
             consents: people.consents,
             login_throttle: people.login_throttle,
+            allowance: people.allowance,
             api_keys: people.api_keys,
             limits: people.limits,
             access_tokens: issuing.access_tokens,

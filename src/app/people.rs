@@ -5,7 +5,8 @@ use crate::config::Config;
 use crate::keys::DataKey;
 use crate::limits::Limits;
 use crate::users::{
-    Accounts, ApiKeys, Consents, LoginThrottle, LogoutQueue, PasswordHasher, SecondFactors, Sessions,
+    Accounts, Allowance, ApiKeys, Consents, LoginThrottle, LogoutQueue, PasswordHasher, SecondFactors,
+    Sessions,
 };
 
 /// What keeps the people, and how often anybody may do what.
@@ -15,6 +16,7 @@ pub(super) struct People {
     pub(super) logouts: Arc<LogoutQueue>,
     pub(super) second_factors: SecondFactors,
     pub(super) consents: Consents,
+    pub(super) allowance: Allowance,
     pub(super) api_keys: ApiKeys,
     pub(super) login_throttle: LoginThrottle,
     pub(super) limits: Arc<Limits>,
@@ -41,6 +43,7 @@ impl People {
                 entropy.clone(),
             ),
             consents: Consents::new(store.clone(), clock.clone()),
+            allowance: Allowance::new(config.people.made_per_day, store.clone(), clock.clone()),
             api_keys: ApiKeys::new(store.clone(), clock.clone(), entropy.clone()),
             login_throttle: LoginThrottle::new(store, clock, entropy, limits.clone()),
             limits,

@@ -35,8 +35,14 @@ impl ClientRegistry {
             return Err(ClientError::Changed);
         }
         let mut after = before.clone();
+        let asks_anew = change.scope.is_some();
         change.apply(&mut after);
-        self.limits.check(&after)?;
+        // What was registered under wider settings stays, though it is worth less: other members can be changed.
+        if asks_anew {
+            self.limits.check_open(&after)?;
+        } else {
+            self.limits.check(&after)?;
+        }
         Ok(IntendedChange { registry: self, _turn: turn, version, before, after })
     }
 }

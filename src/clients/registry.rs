@@ -164,6 +164,14 @@ impl ClientRegistry {
         clients
     }
 
+    /// Whether `client` may have the scope token at all: it is registered for it, and, if it registered itself, the settings still
+    /// open it to applications that do (`dialects.apps_scope`).
+    #[must_use]
+    pub fn may_have(&self, client: &Client, token: &str) -> bool {
+        let is_open = client.registrant != Registrant::Anybody || self.limits.apps_scope.contains(token);
+        is_open && client.scope.contains(token)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -184,7 +192,7 @@ impl ClientRegistry {
         let is_public = registration.token_endpoint_auth_method == AuthMethod::None;
         let client_secret = (!is_public).then(|| self.new_secret());
         let client = self.draft(registration, client_secret.as_ref());
-        self.limits.check_new(&client)?;
+        self.limits.check_open(&client)?;
         let _turn = self.changing.lock().await;
         self.leaves_room(&client.registrant)?;
         match self.write(client, Condition::Absent).await {
@@ -200,7 +208,7 @@ impl ClientRegistry {
     /// As [`Self::register`], without the store's.
     pub fn may_register(&self, registration: &Registration) -> Result<(), ClientError> {
         let client = self.draft(registration.clone(), None);
-        self.limits.check_new(&client)?;
+        self.limits.check_open(&client)?;
         if self.find(client.client_id.as_str()).is_some() {
             return Err(ClientError::Taken);
         }

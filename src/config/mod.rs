@@ -292,6 +292,8 @@ pub struct ApiKeysConfig {
 pub struct PeopleConfig {
     /// Whether they may change their e-mail address.
     pub change_email: bool,
+    /// How many applications and API keys one person may make in any 24 hours.
+    pub made_per_day: usize,
 }
 
 /// Requests that the service itself makes.

@@ -53,10 +53,9 @@ async fn owner_is_welcome(services: &Services, key: &ApiKey) -> Result<bool, Pro
 pub(super) fn permits(services: &Services, key: &ApiKey, server: &ResourceServer, scope: &str) -> bool {
     let owner_may = match &key.owner {
         ApiKeyOwner::User(_) => people_may_open(services, server, scope),
-        ApiKeyOwner::Client(client_id) => services
-            .clients
-            .find(client_id.as_str())
-            .is_some_and(|client| client.scope.contains(scope) && client.resources.contains(&server.uri)),
+        ApiKeyOwner::Client(client_id) => services.clients.find(client_id.as_str()).is_some_and(|client| {
+            services.clients.may_have(&client, scope) && client.resources.contains(&server.uri)
+        }),
     };
     owner_may
         && server.scope.contains(scope)

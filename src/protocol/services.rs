@@ -14,7 +14,9 @@ use crate::tokens::{
     AccessTokens, Codes, Families, IdTokens, LogoutTokens, RefreshTokens, Revocations, Sealer,
 };
 use crate::tokens::{StatusIndexes, StatusLists, StatusPublisher};
-use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, LogoutQueue, SecondFactors, Sessions};
+use crate::users::{
+    Accounts, Allowance, ApiKeys, Consents, LoginThrottle, LogoutQueue, SecondFactors, Sessions,
+};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -44,6 +46,8 @@ pub struct Services {
     pub consents: Consents,
     /// Who may try a password.
     pub login_throttle: LoginThrottle,
+    /// How much a person may make.
+    pub allowance: Allowance,
     /// The API keys.
     pub api_keys: ApiKeys,
     /// How many requests are let through.

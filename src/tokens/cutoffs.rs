@@ -51,6 +51,32 @@ impl Cutoffs {
         .copied()
     }
 
+    /// Up to `most` of those between a client and a subject which say nothing that `new`, of either of the two, does not say.
+    pub(super) fn covered(&self, whole: &Whole, new: Cutoff, most: usize) -> Vec<Whole> {
+        let within = |(client, subject): &(Arc<str>, Arc<str>)| match whole {
+            Whole::Client(id) => **client == *id.as_str(),
+            Whole::Subject(id) => **subject == *id.as_str(),
+            Whole::Granted(..) => false,
+        };
+        let covers = |old: &Cutoff| {
+            old.before <= new.before && old.forget_at <= new.forget_at && old.grants_until <= new.grants_until
+        };
+        let covered = self.granted.iter().filter(|(pair, old)| within(pair) && covers(old)).take(most);
+        let named = covered.map(|((client, subject), _)| {
+            Some(Whole::Granted(ClientId::parse(client).ok()?, Subject::parse(subject).ok()?))
+        });
+        named.flatten().collect()
+    }
+
+    /// Forgets what [`Self::covered`] found.
+    pub(super) fn forget(&mut self, covered: &[Whole]) {
+        for each in covered {
+            if let Whole::Granted(client_id, subject) = each {
+                self.granted.remove(&pair(client_id, subject));
+            }
+        }
+    }
+
     /// Without those whose last revoked token and grant have ended; `None` if all are as they were at the last call.
     pub(super) fn without_ended(&self, now: i64) -> Option<Self> {
         let all = || self.clients.values().chain(self.subjects.values()).chain(self.granted.values());

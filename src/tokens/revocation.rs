@@ -13,6 +13,9 @@ use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table, scan_each};
 
 const REVOCATIONS: Table = Table::mirrored("revocations");
+/// How many rows one revocation makes needless at most: further ones stay until they have ended.
+const MOST_AT_ONCE: usize = 1000;
+
 const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(Table::mirrored("cutoffs"));
 
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
@@ -152,7 +155,8 @@ impl Revocations {
     }
 
     /// Revokes everything that was issued to or for `whole` up to and including this second; says up to
-    /// which `iat`. Tokens issued afterwards are dated later.
+    /// which `iat`. Tokens issued afterwards are dated later. What was taken back before from the client, or by the subject, is
+    /// part of that: it needs no place in the status lists any more.
     ///
     /// # Errors
     /// When the store fails: then the tokens may or may not be revoked.
@@ -170,10 +174,16 @@ impl Revocations {
             (before + self.longest_grant + dates.clock_skew).max(known.map_or(0, |known| known.grants_until));
         let record = CutoffRecord { before, forget_at, grants_until };
         let put = CUTOFFS.encode(&record, Some(date(forget_at.max(grants_until))))?;
+        let new = Cutoff { before, forget_at, grants_until };
+        let covered = self.cutoffs.load().covered(whole, new, MOST_AT_ONCE);
         let batch = Batch::new().put(CUTOFFS.table(), cutoff_key(whole), Condition::Always, put);
+        let batch = covered
+            .iter()
+            .fold(batch, |batch, each| batch.delete(CUTOFFS.table(), cutoff_key(each), Condition::Always));
         self.store.commit(batch).await.and_then(applied)?;
         let mut cutoffs = Cutoffs::clone(&self.cutoffs.load());
-        cutoffs.add(whole, Cutoff { before, forget_at, grants_until });
+        cutoffs.add(whole, new);
+        cutoffs.forget(&covered);
         self.cutoffs.store(Arc::new(cutoffs));
         Ok(before)
     }

@@ -5,6 +5,7 @@
 mod account;
 mod accounts;
 mod administrators;
+mod allowance;
 mod api_key;
 mod api_keys;
 mod common_passwords;
@@ -27,6 +28,7 @@ mod throttle;
 
 pub use account::{Account, Address, Profile};
 pub use accounts::{AccountError, Accounts, AuthenticateError, Page};
+pub use allowance::{Allowance, AllowanceError};
 pub use api_key::{ApiKey, ApiKeyOwner, CreatedApiKey, NewApiKey};
 pub use api_keys::{ApiKeyError, ApiKeys};
 pub use consents::{Consent, Consents};

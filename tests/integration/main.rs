@@ -62,6 +62,7 @@ mod signed_in;
 mod signer_contract;
 mod spoofing;
 mod stale_forms;
+mod status_growth;
 mod store_contract;
 mod storms;
 #[path = "../support/mod.rs"]

@@ -49,7 +49,8 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     }
     // What a client may no longer ask for, it may no longer use: a token does not outlive a demotion here.
     let client = services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)?;
-    let still_may = |scope: &str| client.scope.contains(scope) && client.resources.contains(&admin_api.uri);
+    let still_may =
+        |scope: &str| services.clients.may_have(&client, scope) && client.resources.contains(&admin_api.uri);
     let actor = Actor::Client(claims.client_id.clone());
     // What the table does not name is denied: there is no default scope.
     let Some(path) = request.match_pattern() else { return Err(not_served().into()) };

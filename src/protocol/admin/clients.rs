@@ -186,7 +186,7 @@ pub fn show(services: &Services, client_id: &str) -> Result<ClientView, Protocol
 ///
 /// # Errors
 /// `invalid_request` with the reason, `insufficient_scope` when it would hold an admin scope that its
-/// administrator does not, `conflict` when the identifier is taken.
+/// administrator does not, `conflict` when the identifier is taken, `too_many_requests` when a person has made as much as one may.
 pub async fn register(
     services: &Services,
     administrator: &Administrator,
@@ -197,6 +197,9 @@ pub async fn register(
     let event = administrator.event(EventKind::ClientRegistered).client(&client_id);
     registration.client_id = Some(client_id);
     services.clients.may_register(&registration)?;
+    if let Registrant::Person(owner) = &registration.registrant {
+        services.allowance.spend(owner).await?;
+    }
     audited(services, event, async { Ok(services.clients.register(registration).await?.into()) }).await
 }
 

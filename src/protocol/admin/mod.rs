@@ -58,10 +58,13 @@ impl Administrator {
         if foreign.is_empty() { Ok(()) } else { Err(exceeds(&foreign)) }
     }
 
+    fn is(&self, user: &UserId) -> bool {
+        matches!(&self.actor, Actor::User(actor) if actor == user)
+    }
+
     /// Nobody makes anything that speaks for another person without keeping the users.
     fn may_speak_for(&self, user: &UserId) -> Result<(), ProtocolError> {
-        let themselves = matches!(&self.actor, Actor::User(actor) if actor == user);
-        if themselves || self.scope.contains(USERS) { Ok(()) } else { Err(exceeds(&[USERS])) }
+        if self.is(user) || self.scope.contains(USERS) { Ok(()) } else { Err(exceeds(&[USERS])) }
     }
 }
 

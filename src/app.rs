@@ -60,9 +60,22 @@ impl App {
     /// # Errors
     /// When any part of it can't be used; nothing is repaired by making it anew.
     pub async fn open(config: &Config, ground: Ground) -> Result<Self, StartError> {
-        let Ground { store, clock, entropy } = ground.clone();
         std::fs::create_dir_all(&config.data_dir)?;
-        let audit = AuditLog::open_of_node(&config.audit_path(), clock.clone(), &config.node)?;
+        let path = config.audit_path();
+        let audit = AuditLog::open_of_node(&path, ground.clock.clone(), &config.node)?;
+        Self::open_recording(config, ground, audit).await
+    }
+
+    /// As [`Self::open`], with an audit log that is open already.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_recording(
+        config: &Config,
+        ground: Ground,
+        audit: Arc<AuditLog>,
+    ) -> Result<Self, StartError> {
+        let Ground { store, clock, entropy } = ground.clone();
         let cursor = follow::begin(store.as_ref()).await?.into();
         let parts = key_ring_parts(config, &ground)?;
         let (sealing_keys, sealing_events) = SealingKeys::open(
@@ -83,6 +96,7 @@ impl App {
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
                 .await?;
+        let digests = data_key.digests();
         let people = People::new(config, &ground, data_key);
         let issuing = issuing::open(config, &ground, (&keys, &sealing_keys)).await?;
         let services = Services {
@@ -99,6 +113,7 @@ impl App {
             second_factors: people.second_factors,
             consents: people.consents,
             login_throttle: people.login_throttle,
+            allowance: people.allowance,
             api_keys: people.api_keys,
             api_key_limit: people.api_key_limit,
             nodes: people.nodes,
@@ -117,6 +132,7 @@ impl App {
             sealer: issuing.sealer,
             sealing_keys,
             fitness,
+            digests,
             audit,
             stopping: AtomicBool::new(false),
         };

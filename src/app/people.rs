@@ -6,8 +6,8 @@ use crate::keys::DataKey;
 use crate::limits::Limits;
 use crate::store::Nodes;
 use crate::users::{
-    Accounts, ApiKeyLimit, ApiKeys, Consents, LoginThrottle, LogoutQueue, PasswordHasher, SecondFactors,
-    Sessions,
+    Accounts, Allowance, ApiKeyLimit, ApiKeys, Consents, LoginThrottle, LogoutQueue, PasswordHasher,
+    SecondFactors, Sessions,
 };
 
 /// What keeps the people, and how often anybody may do what.
@@ -17,6 +17,7 @@ pub(super) struct People {
     pub(super) logouts: Arc<LogoutQueue>,
     pub(super) second_factors: SecondFactors,
     pub(super) consents: Consents,
+    pub(super) allowance: Allowance,
     pub(super) api_keys: ApiKeys,
     pub(super) api_key_limit: ApiKeyLimit,
     pub(super) nodes: Arc<Nodes>,
@@ -47,6 +48,7 @@ impl People {
                 entropy.clone(),
             ),
             consents: Consents::new(store.clone(), clock.clone()),
+            allowance: Allowance::new(config.people.made_per_day, store.clone(), clock.clone()),
             api_keys: ApiKeys::new(store.clone(), clock.clone(), entropy.clone()),
             api_key_limit: ApiKeyLimit::new(store.clone(), clock.clone(), limits.clone(), nodes.clone()),
             nodes,

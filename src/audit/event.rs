@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::chain::digest;
+use super::{Difference, Origin};
 use crate::oauth::{ApiKeyId, ClientId, KeyId, Subject, TokenId, UserId};
 
-/// No text in an entry is longer, in characters; the rest is cut off.
+/// No text in an entry is longer, in characters; of the rest there is a digest, so that two texts don't look the same.
 const LONGEST_TEXT: usize = 512;
 
 macro_rules! kinds {
@@ -231,35 +233,45 @@ impl Event {
         self
     }
 
-    /// The request came from there.
-    #[must_use]
-    pub fn source_ip(mut self, address: IpAddr) -> Self {
-        self.source_ip = Some(address.to_canonical());
+    /// It was done for this request.
+    pub(super) fn caused_by(mut self, origin: &Origin) -> Self {
+        self.source_ip = origin.address.map(|address| address.to_canonical());
+        self.request_id = Some(origin.request_id.to_string());
         self
     }
 
-    /// It was done by this request.
-    #[must_use]
-    pub fn request(mut self, request_id: &str) -> Self {
-        self.request_id = Some(clipped(request_id));
-        self
-    }
-
-    /// More about it, for people. Must not be a secret; texts are cut at 512 characters.
+    /// More about it, for people. Must not be a secret; texts are cut at 512 characters, and end with a digest of the whole then.
     #[must_use]
     pub fn detail(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        let value = match value.into() {
-            Value::String(text) => Value::String(clipped(&text)),
-            value => value,
-        };
-        self.detail.insert(name, value);
+        self.detail.insert(name, bounded(value.into()));
         self
+    }
+
+    /// What was changed.
+    #[must_use]
+    pub fn difference(self, difference: &Difference) -> Self {
+        let event = self.detail("members", difference.members.clone());
+        if difference.changes.is_empty() {
+            return event;
+        }
+        event.detail("changes", serde_json::json!(difference.changes))
+    }
+}
+
+fn bounded(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(clipped(&text)),
+        Value::Array(values) => values.into_iter().map(bounded).collect(),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(name, value)| (clipped(&name), bounded(value))).collect())
+        }
+        value => value,
     }
 }
 
 fn clipped(text: &str) -> String {
     match text.char_indices().nth(LONGEST_TEXT) {
-        Some((end, _)) => format!("{}…", &text[..end]),
+        Some((end, _)) => format!("{}… sha256 {}", &text[..end], digest(text.as_bytes())),
         None => text.to_owned(),
     }
 }

@@ -3,18 +3,40 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::AuditError;
 
 /// Where lines are appended; a trait so that tests can let a disk fail.
-pub(super) trait Sink: Send + 'static {
+pub trait Sink: Send + 'static {
     /// Appends `bytes`, all of them or an error.
+    ///
+    /// # Errors
+    /// When some of them may be missing.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
     /// Makes everything appended survive a power cut.
+    ///
+    /// # Errors
+    /// When it may not; what the disk holds is unknown then.
     fn sync(&mut self) -> io::Result<()>;
 
     /// Takes back what was appended behind the last successful [`Sink::sync`].
+    ///
+    /// # Errors
+    /// When some of it may be left.
     fn take_back(&mut self) -> io::Result<()>;
+}
+
+/// Opens a log for reading. Nothing but a file is read: a pipe would keep its reader waiting, a device has no end.
+pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(not_waiting()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is no regular file")) }
+}
+
+/// Opening must not wait either, for whoever may be at the other end of a pipe (open(2)).
+fn not_waiting() -> i32 {
+    (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()
 }
 
 /// The log's file, locked for this process.
@@ -39,8 +61,12 @@ impl LogFile {
             .append(true)
             .create(true)
             .mode(0o600)
+            .custom_flags(not_waiting())
             .open(path)
             .map_err(unavailable)?;
+        if !file.metadata().map_err(unavailable)?.is_file() {
+            return Err(AuditError::NotAFile(path.to_owned()));
+        }
         file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => AuditError::InUse(path.to_owned()),
             TryLockError::Error(error) => unavailable(error),
@@ -113,5 +139,25 @@ mod tests {
         assert!(matches!(LogFile::open(&path), Err(AuditError::InUse(_))));
         drop(log);
         LogFile::open(&path).unwrap();
+    }
+
+    #[test]
+    fn nothing_but_a_file_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        for path in [pipe.as_path(), &link, Path::new("/dev/full"), Path::new("/dev/null")] {
+            let error = LogFile::open(path).unwrap_err();
+            assert!(matches!(error, AuditError::NotAFile(_)), "{error}");
+            assert!(error.to_string().contains("regular file"), "{error}");
+            assert!(open_to_read(path).is_err(), "{}", path.display());
+        }
+        let file = dir.path().join("audit.jsonl");
+        std::fs::write(&file, "").unwrap();
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        LogFile::open(&link).unwrap();
     }
 }

@@ -23,8 +23,10 @@
 //! ```
 
 mod chain;
+mod difference;
 mod event;
 mod file;
+mod origin;
 mod search;
 mod tail;
 #[cfg(test)]
@@ -36,7 +38,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use chain::{Head, InvalidHead};
+pub use difference::{Change, Difference, Told};
 pub use event::{Actor, Event, EventKind, Outcome};
+pub use file::Sink;
+pub use origin::{Origin, RequestId};
 pub use search::{Entry, EntryActor, Found, Search, search};
 pub use verify::{Damage, Report, verify};
 
@@ -60,7 +65,7 @@ impl AuditLog {
     /// When the file can't be read or written, when another process has it open, and when its end is
     /// damaged in any other way.
     pub fn open(path: &Path, clock: SharedClock) -> Result<Arc<Self>, AuditError> {
-        Self::open_of(path, clock, None)
+        Self::open_through(path, (clock, None), |file| file)
     }
 
     /// Opens the log of one node of several: every entry says which. Each has a log of its own.
@@ -68,10 +73,19 @@ impl AuditLog {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_of_node(path: &Path, clock: SharedClock, node: &str) -> Result<Arc<Self>, AuditError> {
-        Self::open_of(path, clock, Some(node.to_owned()))
+        Self::open_through(path, (clock, Some(node.to_owned())), |file| file)
     }
 
-    fn open_of(path: &Path, clock: SharedClock, node: Option<String>) -> Result<Arc<Self>, AuditError> {
+    /// As [`Self::open_of_node`] or [`Self::open`], with what `wrap` makes of the file to write to: a test can put
+    /// something in between that fails.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_through(
+        path: &Path,
+        (clock, node): (SharedClock, Option<String>),
+        wrap: impl FnOnce(Box<dyn Sink>) -> Box<dyn Sink>,
+    ) -> Result<Arc<Self>, AuditError> {
         let mut file = LogFile::open(path)?;
         let tail = tail::read(&mut file)?;
         let torn = tail.torn.as_ref().map(|torn| {
@@ -79,18 +93,22 @@ impl AuditLog {
                 .detail("bytes", torn.bytes)
                 .detail("sha256", torn.sha256.as_str())
         });
-        let mut state = State::new(Box::new(file), tail.head, (clock, node));
+        let mut state = State::new(wrap(Box::new(file)), tail.head, (clock, node));
         state.write(torn.iter()).map_err(AuditError::Unavailable)?;
         Ok(Arc::new(Self { path: path.to_owned(), writer: Writer::start(state)? }))
     }
 
-    /// Records `event`; it is on disk when this returns. An entry is written even if the caller stops
+    /// Records `event`, with the request that is being answered and where that came from ([`Origin`]); it is on disk when this returns. An entry is written even if the caller stops
     /// waiting.
     ///
     /// # Errors
     /// When it could not be written: then the act must not happen. After a failed flush to disk nothing
     /// can be recorded until the service is started anew, because what the disk holds is unknown.
     pub async fn record(&self, event: Event) -> Result<(), AuditError> {
+        let event = match Origin::current() {
+            Some(origin) => event.caused_by(&origin),
+            None => event,
+        };
         let written = self.writer.submit(event).await;
         written.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
@@ -136,6 +154,9 @@ pub enum AuditError {
     /// The file can't be read or written.
     #[error("the audit log can't be written: {0}")]
     Unavailable(String),
+    /// What is there can't be appended to, cut and read again.
+    #[error("{} is no regular file; move away what is there, so that a log can begin", .0.display())]
+    NotAFile(PathBuf),
     /// The file is open elsewhere.
     #[error("{} is open in another Signet process; stop that one first", .0.display())]
     InUse(PathBuf),

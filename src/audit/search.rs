@@ -1,6 +1,5 @@
 //! Reading the log from its end, for people who look for something.
 
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::AuditError;
+use super::file::open_to_read;
 
 /// How much of the file is read at once.
 const BLOCK: u64 = 64 * 1024;
@@ -114,7 +114,7 @@ pub fn search(path: &Path, search: &Search) -> Result<Found, AuditError> {
 }
 
 fn read_backwards(path: &Path, search: &Search) -> io::Result<Found> {
-    let mut file = File::open(path)?;
+    let mut file = open_to_read(path)?;
     let length = file.metadata()?.len();
     let end = search.before.map_or(length, |before| before.min(length));
     let mut found = Found::default();

@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::chain::{Head, Link, read_line};
+use super::file::open_to_read;
 
 /// What [`verify`] found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -114,7 +114,7 @@ impl fmt::Display for Damage {
 /// # Errors
 /// When the file can't be read.
 pub fn verify(path: &Path, head: Option<&Head>) -> io::Result<Report> {
-    let mut reader = BufReader::new(File::open(path)?);
+    let mut reader = BufReader::new(open_to_read(path)?);
     let mut walk = Walk::new(head.copied());
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {

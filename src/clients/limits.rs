@@ -20,7 +20,9 @@ pub enum RegistrationError {
     #[error("scope token {0:?} means nothing to any of the client's resources")]
     UnknownScope(String),
     /// Tokens must be for somebody.
-    #[error("resources must name at least one and at most 32 resources, each once")]
+    #[error(
+        "resources must name at most 32 resources, each once, and at least one unless the scope is all of OpenID Connect"
+    )]
     Resources,
     /// A resource that is not in the settings.
     #[error("unknown resource {0}: add it to the settings first")]
@@ -87,8 +89,9 @@ impl Limits {
         }
     }
 
-    /// Whether whoever registers the client may ask for its scope. An administrator may change it afterwards.
-    pub(super) fn check_new(&self, client: &Client) -> Result<(), RegistrationError> {
+    /// [`Self::check`], and that a client which registered itself asks for nothing but what is open to those. Nobody can give
+    /// it more: an administrator who wants to registers another one.
+    pub(super) fn check_open(&self, client: &Client) -> Result<(), RegistrationError> {
         let too_much = client.scope.iter().find(|token| !self.apps_scope.contains(token));
         match too_much.filter(|_| client.registrant == Registrant::Anybody) {
             Some(token) => Err(RegistrationError::NotOpen(token.to_owned())),
@@ -107,7 +110,12 @@ impl Limits {
         if client.grant_types.is_empty() || repeats(&client.grant_types) {
             return Err(RegistrationError::GrantTypes);
         }
-        if client.resources.is_empty() || client.resources.len() > MOST || repeats(&client.resources) {
+        let needs_none =
+            !client.may(GrantType::ClientCredentials) && client.scope.iter().all(Scope::is_of_openid);
+        if client.resources.is_empty() && !needs_none {
+            return Err(RegistrationError::Resources);
+        }
+        if client.resources.len() > MOST || repeats(&client.resources) {
             return Err(RegistrationError::Resources);
         }
         for uri in client.resources.iter().chain(&client.audience_of) {

@@ -1,6 +1,7 @@
 //! The registered clients, and the resources that they may ask tokens for.
 
 mod client;
+mod intended;
 mod limits;
 mod registration;
 mod registry;
@@ -9,6 +10,7 @@ mod resources;
 pub use client::{
     AuthMethod, AuthenticatedClient, Client, ClientSecret, ConsentRule, GrantType, Registrant, UnknownWord,
 };
+pub use intended::IntendedChange;
 pub use limits::RegistrationError;
 pub use registration::{ClientChange, Registration};
 pub use registry::{ClientError, ClientRegistry, Registered};

@@ -165,35 +165,6 @@ pub struct ClientChange {
 }
 
 impl ClientChange {
-    /// The members that it changes, by name.
-    #[must_use]
-    pub fn members(&self) -> Vec<&'static str> {
-        let members = [
-            ("client_name", self.client_name.is_some()),
-            ("grant_types", self.grant_types.is_some()),
-            ("scope", self.scope.is_some()),
-            ("default_scope", self.default_scope.is_some()),
-            ("resources", self.resources.is_some()),
-            ("audience_of", self.audience_of.is_some()),
-            ("access_token_lifetime", self.access_token_lifetime.is_some()),
-            ("access_token_signing_alg", self.access_token_signing_alg.is_some()),
-            ("token_endpoint_auth_method", self.token_endpoint_auth_method.is_some()),
-            ("redirect_uris", self.redirect_uris.is_some()),
-            ("require_pkce", self.require_pkce.is_some()),
-            ("consent", self.consent.is_some()),
-            ("client_uri", self.client_uri.is_some()),
-            ("logo_uri", self.logo_uri.is_some()),
-            ("policy_uri", self.policy_uri.is_some()),
-            ("tos_uri", self.tos_uri.is_some()),
-            ("post_logout_redirect_uris", self.post_logout_redirect_uris.is_some()),
-            ("backchannel_logout_uri", self.backchannel_logout_uri.is_some()),
-            ("backchannel_logout_session_required", self.backchannel_logout_session_required.is_some()),
-            ("id_token_signed_response_alg", self.id_token_signed_response_alg.is_some()),
-            ("allowed_origins", self.allowed_origins.is_some()),
-        ];
-        members.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
-    }
-
     /// Carries it out on `client`.
     pub(super) fn apply(self, client: &mut Client) {
         replace(&mut client.client_name, self.client_name);

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
 use super::limits::Limits;
-use super::{AuthMethod, AuthenticatedClient, Client, ClientChange, ClientSecret};
+use super::{AuthMethod, AuthenticatedClient, Client, ClientSecret};
 use super::{Registrant, Registration, RegistrationError, Resources};
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -26,10 +26,10 @@ pub struct ClientRegistry {
     store: Arc<dyn Store>,
     clock: SharedClock,
     entropy: SharedEntropy,
-    limits: Limits,
+    pub(super) limits: Limits,
     clients: RwLock<HashMap<ClientId, Mirrored>>,
     /// One change at a time, so that memory never shows an older state after a newer one.
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
     /// Compared with when there is no such client, so that an unknown name takes as long as a known one.
     nobody: SecretHash,
 }
@@ -167,6 +167,14 @@ impl ClientRegistry {
         clients
     }
 
+    /// Whether `client` may have the scope token at all: it is registered for it, and, if it registered itself, the settings still
+    /// open it to applications that do (`dialects.apps_scope`).
+    #[must_use]
+    pub fn may_have(&self, client: &Client, token: &str) -> bool {
+        let is_open = client.registrant != Registrant::Anybody || self.limits.apps_scope.contains(token);
+        is_open && client.scope.contains(token)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -187,7 +195,7 @@ impl ClientRegistry {
         let is_public = registration.token_endpoint_auth_method == AuthMethod::None;
         let client_secret = (!is_public).then(|| self.new_secret());
         let client = self.draft(registration, client_secret.as_ref());
-        self.limits.check_new(&client)?;
+        self.limits.check_open(&client)?;
         let _turn = self.changing.lock().await;
         self.leaves_room(&client.registrant)?;
         match self.write(client, Condition::Absent).await {
@@ -203,7 +211,7 @@ impl ClientRegistry {
     /// As [`Self::register`], without the store's.
     pub fn may_register(&self, registration: &Registration) -> Result<(), ClientError> {
         let client = self.draft(registration.clone(), None);
-        self.limits.check_new(&client)?;
+        self.limits.check_open(&client)?;
         if self.find(client.client_id.as_str()).is_some() {
             return Err(ClientError::Taken);
         }
@@ -251,22 +259,6 @@ impl ClientRegistry {
         }
     }
 
-    /// Changes what `change` names of the client.
-    ///
-    /// # Errors
-    /// When there is no such client, it is not as the change expects it, the change can't be honoured, or the store
-    /// fails.
-    pub async fn change(&self, client_id: &str, change: ClientChange) -> Result<Arc<Client>, ClientError> {
-        let _turn = self.changing.lock().await;
-        let (mut client, version) = self.current(client_id)?;
-        if change.of_version.is_some_and(|version| version != client.updated_at) {
-            return Err(ClientError::Changed);
-        }
-        change.apply(&mut client);
-        self.limits.check(&client)?;
-        self.write(client, Condition::VersionIs(version)).await
-    }
-
     /// Makes a new secret; the one before it is honoured for `overlap` longer, older ones no more.
     ///
     /// # Errors
@@ -310,13 +302,17 @@ impl ClientRegistry {
         }
     }
 
-    fn current(&self, client_id: &str) -> Result<(Client, u64), ClientError> {
+    pub(super) fn current(&self, client_id: &str) -> Result<(Client, u64), ClientError> {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
         let mirrored = clients.get(client_id).ok_or(ClientError::Unknown)?;
         Ok((Client::clone(&mirrored.client), mirrored.version))
     }
 
-    async fn write(&self, mut client: Client, condition: Condition) -> Result<Arc<Client>, ClientError> {
+    pub(super) async fn write(
+        &self,
+        mut client: Client,
+        condition: Condition,
+    ) -> Result<Arc<Client>, ClientError> {
         client.updated_at = self.clock.now();
         let key = client.client_id.as_str().as_bytes().to_vec();
         let batch = CLIENTS.put(Batch::new(), key, condition, &client)?;

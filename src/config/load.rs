@@ -112,7 +112,10 @@ fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
         forwarded_header: reader.read("forwarded_header", |leaf| leaf.parsed("x-forwarded-for")),
         limits: read_limits(reader),
         api_keys: ApiKeysConfig { in_query: reader.read("api_keys.in_query", Leaf::flag) },
-        people: PeopleConfig { change_email: reader.read("people.change_email", Leaf::flag) },
+        people: PeopleConfig {
+            change_email: reader.read("people.change_email", Leaf::flag),
+            made_per_day: reader.read("people.made_per_day", |leaf| leaf.count(&(1..=1000))),
+        },
         outgoing: OutgoingConfig {
             allowed_networks: reader.read_optional("outgoing.allowed_networks", networks).unwrap_or_default(),
             ca_bundle: reader.read_optional("outgoing.ca_bundle", path),

@@ -321,6 +321,8 @@ pub struct ApiKeysConfig {
 pub struct PeopleConfig {
     /// Whether they may change their e-mail address.
     pub change_email: bool,
+    /// How many applications and API keys one person may make in any 24 hours.
+    pub made_per_day: usize,
 }
 
 /// Requests that the service itself makes.
@@ -352,6 +354,13 @@ impl Config {
     #[must_use]
     pub fn users_resource(&self) -> String {
         format!("{}/users", self.issuer)
+    }
+
+    /// Whether the resource is served that is there while none is named.
+    #[must_use]
+    pub fn serves_demo_resource(&self) -> bool {
+        let [(_, demo), ..] = setting::DEMO_RESOURCE;
+        self.resources.iter().any(|resource| resource.uri.as_str() == demo)
     }
 
     /// Where sled keeps what must be remembered.

@@ -276,6 +276,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Let people change their e-mail address in the portal. Nothing is sent to the new one, so it is not verified.",
     },
     Setting {
+        key: "people.made_per_day",
+        default: Some("50"),
+        meaning: "Applications and API keys that one person may make in any 24 hours, those included that are deleted again; at most 1000.",
+    },
+    Setting {
         key: "outgoing.allowed_networks",
         default: None,
         meaning: "Networks that outgoing requests may reach although they are not public, such as `10.0.0.0/8`; loopback ones by plain `http` too.",

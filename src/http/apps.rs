@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use super::bearer::{self, Unadmitted};
 use super::body::{self, Body, Encoding};
-use super::{State, limits, multipart, reply, to_the_end};
-use crate::limits::ClientAddress;
+use super::{State, multipart, reply, to_the_end};
 use crate::oauth::{ErrorCode, RedirectUri, WebUri};
 use crate::protocol::{self, Params, ProtocolError};
 
@@ -31,11 +30,10 @@ pub(super) async fn register(state: web::Data<State>, request: HttpRequest, body
     if !state.apps {
         return not_served();
     }
-    let address = limits::address(&state, &request).map(ClientAddress::ip);
     let registered = match parameters(&request, &body).await {
         Ok(params) => {
             let services = state.services.clone();
-            to_the_end(async move { protocol::register_app(&services, &params, address).await }).await
+            to_the_end(async move { protocol::register_app(&services, &params).await }).await
         }
         Err(error) => Err(error),
     };

@@ -148,7 +148,7 @@ where
 /// What a script may read of an answer's headers beside those that every script may: why it was refused, when to come
 /// back, and how its limit stands (Fetch standard, section 3.3.5).
 const READABLE: &str = "Retry-After, WWW-Authenticate, RateLimit, RateLimit-Policy, X-RateLimit-Limit, \
-                        X-RateLimit-Remaining, X-RateLimit-Reset";
+                        X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id";
 
 fn expose(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

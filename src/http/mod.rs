@@ -16,6 +16,7 @@ mod observe;
 mod pages;
 mod publish;
 mod reply;
+mod request_id;
 mod routes;
 mod server;
 mod state;
@@ -29,11 +30,14 @@ pub use routes::{Served, configure, served};
 pub use server::{Listeners, run};
 pub use state::State;
 
+use crate::audit::Origin;
 use crate::protocol::ProtocolError;
 
 /// Lets `act` end even if the client hangs up: what is committed must reach memory too.
 async fn to_the_end<T: 'static>(
     act: impl Future<Output = Result<T, ProtocolError>> + 'static,
 ) -> Result<T, ProtocolError> {
-    actix_web::rt::spawn(act).await.unwrap_or_else(|cut_off| Err(ProtocolError::server_error(cut_off)))
+    actix_web::rt::spawn(Origin::carried(act))
+        .await
+        .unwrap_or_else(|cut_off| Err(ProtocolError::server_error(cut_off)))
 }

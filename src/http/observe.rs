@@ -1,4 +1,5 @@
-//! Counts and times requests by route. Labels come from the URL table only, never from a request.
+//! Counts and times requests by route, and gives each its identifier. Labels come from the URL table only, never from a
+//! request.
 //!
 //! A service of its own rather than a function: it stands on the hot path, and boxes nothing.
 
@@ -8,10 +9,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{Error, web};
 use pin_project_lite::pin_project;
 
-use super::State;
+use tokio::task::futures::TaskLocalFuture;
+
+use super::{State, request_id};
+use crate::audit::Origin;
+
+/// The field by which an answer, and a trusted proxy's request, says which request it is.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Observes one route of the table.
 pub(super) struct Observe {
@@ -49,14 +57,17 @@ where
 {
     type Response = ServiceResponse<B>;
     type Error = Error;
-    type Future = Answering<S::Future>;
+    type Future = Answering<TaskLocalFuture<Origin, S::Future>>;
 
     forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let state = self.state.clone();
         let begun = state.services.clock.monotonic();
-        Answering { route: self.route, state, begun, answer: self.inner.call(request) }
+        let origin = request_id::origin(&state, request.request());
+        let request_id = HeaderValue::try_from(origin.request_id.to_string()).ok();
+        let answer = origin.cause(self.inner.call(request));
+        Answering { route: self.route, state, begun, request_id, answer }
     }
 }
 
@@ -66,6 +77,7 @@ pin_project! {
         route: &'static str,
         state: web::Data<State>,
         begun: Duration,
+        request_id: Option<HeaderValue>,
         #[pin]
         answer: F,
     }
@@ -79,8 +91,11 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answered = this.answer.poll(context);
-        if let Poll::Ready(Ok(response)) = &answered {
+        let mut answered = this.answer.poll(context);
+        if let Poll::Ready(Ok(response)) = &mut answered {
+            if let Some(request_id) = this.request_id.take() {
+                response.headers_mut().insert(REQUEST_ID, request_id);
+            }
             let elapsed = this.state.services.clock.monotonic().saturating_sub(*this.begun);
             this.state.metrics.request(this.route, response.status().as_u16(), elapsed);
         }

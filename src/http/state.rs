@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::pages::{Cookies, Frame};
 use super::publish::Published;
+use super::request_id::RequestIds;
 use crate::config::Config;
 use crate::limits::TrustedProxies;
 use crate::protocol::Services;
@@ -19,6 +20,8 @@ pub struct State {
     pub(super) published: Published,
     /// Whose word is believed about where a request comes from.
     pub(super) proxies: TrustedProxies,
+    /// What requests are called.
+    pub(super) request_ids: RequestIds,
     /// How cookies are written.
     pub(super) cookies: Cookies,
     /// What surrounds every page.
@@ -40,11 +43,13 @@ impl State {
     #[must_use]
     pub fn new(services: Arc<Services>, metrics: Arc<Metrics>, config: &Config) -> Self {
         let published = Published::new(&services);
+        let request_ids = RequestIds::new(services.entropy.as_ref());
         Self {
             services,
             metrics,
             published,
             proxies: TrustedProxies::new(config),
+            request_ids,
             cookies: Cookies::of(&config.issuer),
             frame: Frame::new(&config.issuer, &config.pages.service_name),
             scope_descriptions: config.pages.scope_descriptions.clone(),

@@ -3,16 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::draft::{Dates, new_record};
 use super::error::KeyRingError;
 use super::intervene::Refusal;
-use super::making::{Made, generate};
 use super::record::{KeyRingRecord, Origin, PrivateHalf};
 use super::ring::KeyRing;
-use super::schedule::{Step, bootstrap, make_up_for_delay, plan};
+use super::schedule::{Step, make_up_for_delay, plan, plan_alone};
 use super::sealed_ring::{self, KEY, TABLE};
 use super::signer::Signer;
 use super::snapshot::Snapshot;
@@ -55,8 +55,6 @@ pub(super) struct Change<'a, T> {
     pub(super) import: Option<Arc<SoftwareSigner>>,
     /// A key whose private half need not be there.
     pub(super) spare: Option<&'a KeyId>,
-    /// Whether the first keys are made where there are none.
-    pub(super) may_bootstrap: bool,
 }
 
 impl Change<'_, ()> {
@@ -69,19 +67,25 @@ impl Change<'_, ()> {
 impl<'a, T> Change<'a, T> {
     /// What is due, and what `ask` asks for.
     pub(super) fn new(ask: impl Fn(&KeyRingRecord, i64) -> Asked<T> + Send + Sync + 'a) -> Self {
-        Self { ask: Box::new(ask), import: None, spare: None, may_bootstrap: false }
+        Self { ask: Box::new(ask), import: None, spare: None }
     }
 }
 
-type Signers = HashMap<KeyId, Arc<dyn Signer>>;
+pub(super) type Signers = HashMap<KeyId, Arc<dyn Signer>>;
 
 /// A change under way.
-struct Work {
-    now: i64,
-    ring: KeyRingRecord,
-    steps: Vec<Step>,
-    events: Vec<KeyEvent>,
-    created: Signers,
+pub(super) struct Work {
+    pub(super) now: i64,
+    pub(super) ring: KeyRingRecord,
+    pub(super) steps: Vec<Step>,
+    pub(super) events: Vec<KeyEvent>,
+    pub(super) created: Signers,
+}
+
+impl Work {
+    pub(super) fn new(ring: KeyRingRecord, now: i64) -> Self {
+        Self { now, ring, steps: Vec::new(), events: Vec::new(), created: Signers::new() }
+    }
 }
 
 impl KeyRing {
@@ -93,15 +97,17 @@ impl KeyRing {
         let mut owed: Vec<Step> = Vec::new();
         for _ in 0..ATTEMPTS {
             let read_at = self.parts.clock.monotonic();
-            let row = self.parts.store.get(TABLE, KEY).await?;
-            let mut ring = self.read(row.as_ref(), change.may_bootstrap).await?;
+            let (row, mut ring) = self.read().await?;
             self.open_signers(&ring, &mut signers, change.spare).await?;
             ring.as_of = ring.as_of.max(self.latest_use());
             let now = self.parts.clock.numeric_date();
-            let mut work = Work { now, ring, steps: Vec::new(), events: Vec::new(), created: Signers::new() };
-            let first = if row.is_none() { bootstrap(&self.parts.policy, now) } else { owed.clone() };
+            let mut work = Work::new(ring, now);
+            if self.is_alone(row.version) {
+                let due = plan_alone(&work.ring, &self.parts.policy, now);
+                owed = [std::mem::take(&mut owed), due].concat();
+            }
             let ask = answer.is_none().then_some(change);
-            let asked = match self.prepare(&mut work, first, ask).await {
+            let asked = match self.prepare(&mut work, owed.clone(), ask).await {
                 Ok(asked) => asked,
                 Err(error) => {
                     self.discard(&work.created).await;
@@ -109,18 +115,18 @@ impl KeyRing {
                 }
             };
             if work.steps.is_empty() {
-                let version = row.map_or(0, |row| row.version);
-                self.install(work.ring, version, &signers, read_at);
+                self.install(work.ring, row.version, &signers, read_at);
                 if let Some(answer) = answer.take().or(asked) {
                     return Ok((answer, events));
                 }
                 continue;
             }
-            match self.commit(&work, row.as_ref()).await? {
+            match self.commit(&work, Condition::VersionIs(row.version)).await? {
                 Committed::Applied => {
                     answer = answer.or(asked);
                     let now = self.parts.clock.numeric_date();
-                    owed = make_up_for_delay(&work.ring, &work.steps, &self.parts.policy, now);
+                    let (policy, times) = (&self.parts.policy, (work.now, now));
+                    owed = make_up_for_delay(&work.ring, &work.steps, policy, times);
                     events.append(&mut work.events);
                     signers.extend(work.created);
                     self.settle(&work.ring).await?;
@@ -131,19 +137,27 @@ impl KeyRing {
         Err(KeyRingError::Contended)
     }
 
-    /// The ring in `row`, with the vault brought in line with it.
-    async fn read(&self, row: Option<&Row>, may_bootstrap: bool) -> Result<KeyRingRecord, KeyRingError> {
-        if let Some(row) = row {
-            let ring = sealed_ring::decode(&row.value, &self.parts.kek)?;
-            self.settle(&ring).await?;
-            return Ok(ring);
-        }
+    /// Whether this node made the first keys and nobody has changed the ring since: any other node would have, as soon
+    /// as it read it.
+    fn is_alone(&self, version: u64) -> bool {
+        let current = self.snapshot.load();
+        current.version == version && current.ring.was_never_cached() && !current.ring.records.is_empty()
+    }
+
+    /// The ring, and the row that it stands in, with the vault brought in line with it.
+    pub(super) async fn read(&self) -> Result<(Row, KeyRingRecord), KeyRingError> {
+        let Some(row) = self.parts.store.get(TABLE, KEY).await? else {
+            return Err(KeyRingError::RingLost { keys: self.kept().await? });
+        };
+        let ring = sealed_ring::decode(&row.value, &self.parts.kek)?;
+        self.settle(&ring).await?;
+        Ok((row, ring))
+    }
+
+    /// How many keys the vault holds that some ring names.
+    pub(super) async fn kept(&self) -> Result<usize, KeyRingError> {
         let stored = self.in_vault(<dyn KeyVault>::list).await?;
-        let kept = stored.iter().filter(|key| key.state == StoredState::Kept).count();
-        if kept > 0 || !may_bootstrap {
-            return Err(KeyRingError::RingLost { keys: kept });
-        }
-        Ok(KeyRingRecord::empty(self.parts.policy.max_age()))
+        Ok(stored.iter().filter(|key| key.state == StoredState::Kept).count())
     }
 
     /// Carries out on `work` what comes first, what is due, what is asked for, and what is due after that.
@@ -163,7 +177,7 @@ impl KeyRing {
         Ok(Some(answer))
     }
 
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         work: &mut Work,
         steps: Vec<Step>,
@@ -175,7 +189,8 @@ impl KeyRing {
             let mut algorithm =
                 kid.as_ref().and_then(|kid| work.ring.find(kid)).map(|record| record.algorithm);
             if let Step::Create { algorithm: wanted, publish_at, sign_from } = step {
-                let Some(signer) = made.take(wanted) else { continue };
+                let Some(at) = made.iter().position(|signer| signer.algorithm() == wanted) else { continue };
+                let signer = made.swap_remove(at);
                 let lifetime = self.parts.policy.longest_lifetime();
                 let public = signer.public_jwk().key.clone();
                 let mut record = new_record(public, wanted, Dates { publish_at, sign_from, lifetime });
@@ -190,36 +205,47 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Makes, or takes in, the keys that `steps` create. Whatever is made on the way counts as created, also when
-    /// another one fails.
+    /// Makes, all at once, or takes in the keys that `steps` create. Whatever is made on the way counts as created,
+    /// also when another one fails.
     async fn make(
         &self,
         work: &mut Work,
         steps: &[Step],
         import: Option<&Arc<SoftwareSigner>>,
-    ) -> Result<Made, KeyRingError> {
+    ) -> Result<Vec<Arc<dyn Signer>>, KeyRingError> {
         let wanted = steps.iter().filter_map(|step| match step {
             Step::Create { algorithm, .. } => Some(*algorithm),
             _ => None,
         });
         let wanted: Vec<Algorithm> = wanted.collect();
         if wanted.is_empty() {
-            return Ok(Made::default());
+            return Ok(Vec::new());
         }
         if let Some(key) = import.cloned() {
             let signer = self.in_vault(move |vault| vault.import(&key)).await?;
             work.created.insert(signer.kid().clone(), Arc::clone(&signer));
-            return Ok(Made::from_iter([signer]));
+            return Ok(vec![signer]);
         }
-        let (made, failed) = generate(&self.parts.vault, wanted).await;
-        for signer in made.iter() {
-            work.created.insert(signer.kid().clone(), Arc::clone(signer));
+        let start = |algorithm| {
+            let vault = Arc::clone(&self.parts.vault);
+            tokio::task::spawn_blocking(move || vault.generate(algorithm))
+        };
+        let tasks: Vec<_> = wanted.into_iter().map(start).collect();
+        let (mut made, mut failed) = (Vec::new(), None);
+        for task in tasks {
+            match task.await {
+                Ok(Ok(signer)) => {
+                    work.created.insert(signer.kid().clone(), Arc::clone(&signer));
+                    made.push(signer);
+                }
+                Ok(Err(error)) => failed = Some(error.into()),
+                Err(_) => failed = Some(KeyRingError::Stopping),
+            }
         }
         failed.map_or(Ok(made), Err)
     }
 
-    async fn commit(&self, work: &Work, row: Option<&Row>) -> Result<Committed, KeyRingError> {
-        let condition = row.map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
+    pub(super) async fn commit(&self, work: &Work, condition: Condition) -> Result<Committed, KeyRingError> {
         let value = sealed_ring::encode(&work.ring, &self.parts.kek);
         let batch = Batch::new().put(TABLE, KEY, condition, Put::lasting(value));
         // A failure leaves open whether it was applied: what was made stays pending, and the next change
@@ -251,7 +277,7 @@ impl KeyRing {
     }
 
     /// Opens what signs or waits and is not open yet.
-    async fn open_signers(
+    pub(super) async fn open_signers(
         &self,
         ring: &KeyRingRecord,
         signers: &mut Signers,
@@ -274,7 +300,7 @@ impl KeyRing {
         Ok(())
     }
 
-    fn install(&self, ring: KeyRingRecord, version: u64, signers: &Signers, read_at: std::time::Duration) {
+    pub(super) fn install(&self, ring: KeyRingRecord, version: u64, signers: &Signers, read_at: Duration) {
         let now = self.parts.clock.numeric_date();
         let alive = |kid: &KeyId| ring.find(kid).is_some_and(|record| record.is_alive(now));
         let signers = signers.iter().filter(|(kid, _)| alive(kid));
@@ -284,7 +310,7 @@ impl KeyRing {
     }
 
     /// Destroys keys that were made for a commit that did not happen.
-    async fn discard(&self, created: &Signers) {
+    pub(super) async fn discard(&self, created: &Signers) {
         for kid in created.keys() {
             let kid = kid.clone();
             if let Err(error) = self.in_vault(move |vault| vault.destroy(&kid)).await {
@@ -293,7 +319,7 @@ impl KeyRing {
         }
     }
 
-    async fn in_vault<R: Send + 'static>(
+    pub(super) async fn in_vault<R: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn KeyVault) -> Result<R, VaultError> + Send + 'static,
     ) -> Result<R, KeyRingError> {

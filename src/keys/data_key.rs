@@ -5,6 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -22,6 +23,7 @@ const OWN_CONTEXT: &str = "signet data key";
 /// The data key, ready to use. Random nonces are good for 2^32 seals; it seals a few for each person.
 pub struct DataKey {
     key: LessSafeKey,
+    digests: Digests,
     entropy: SharedEntropy,
 }
 
@@ -30,6 +32,29 @@ pub struct DataKey {
 struct SealedDataKey {
     kek: KekId,
     sealed: String,
+}
+
+/// Digests that nobody can make who has not the data key: the same text has the same one as long as the installation
+/// lives, and no list of likely texts leads back to it.
+#[derive(Clone)]
+pub struct Digests(hmac::Key);
+
+impl Digests {
+    /// A key of its own: what seals must not digest too.
+    fn of_key(data_key: &[u8]) -> Self {
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, data_key), b"signet digests");
+        Self(hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()))
+    }
+
+    /// The digest of `text`, which is a `purpose`: 128 bits as base64url.
+    #[must_use]
+    pub fn of(&self, purpose: &str, text: &str) -> String {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in [purpose.as_bytes(), &[0], text.as_bytes()] {
+            context.update(part);
+        }
+        URL_SAFE_NO_PAD.encode(&context.sign().as_ref()[..16])
+    }
 }
 
 /// The data key can't be had. It is never silently made anew.
@@ -63,25 +88,35 @@ impl DataKey {
     /// # Errors
     /// When it does not open under `kek`, or the store fails.
     pub async fn open(store: &dyn Store, kek: &Kek, entropy: SharedEntropy) -> Result<Self, DataKeyError> {
-        if let Some(key) = Self::read(store, kek).await? {
-            return Ok(Self { key, entropy });
+        if let Some(bytes) = Self::read(store, kek).await? {
+            return Ok(Self::of(bytes.as_slice(), entropy));
         }
         let bytes = Zeroizing::new(entropy.bytes::<32>());
         let sealed = SealedDataKey::seal(kek, entropy.as_ref(), bytes.as_slice());
         let batch = DATA_KEYS.put(Batch::new(), ROW, Condition::Absent, &sealed)?;
         match store.commit(batch).await? {
-            Committed::Applied => Ok(Self { key: aead(bytes.as_slice()), entropy }),
+            Committed::Applied => Ok(Self::of(bytes.as_slice(), entropy)),
             // Another node that started at the same time has made it.
             Committed::Conflict => {
-                let key = Self::read(store, kek).await?.ok_or(DataKeyError::Changed)?;
-                Ok(Self { key, entropy })
+                let bytes = Self::read(store, kek).await?.ok_or(DataKeyError::Changed)?;
+                Ok(Self::of(bytes.as_slice(), entropy))
             }
         }
     }
 
-    async fn read(store: &dyn Store, kek: &Kek) -> Result<Option<LessSafeKey>, DataKeyError> {
+    async fn read(store: &dyn Store, kek: &Kek) -> Result<Option<Zeroizing<Vec<u8>>>, DataKeyError> {
         let record = DATA_KEYS.get(store, ROW).await?;
-        record.map(|record| Ok(aead(record.value.open(kek)?.as_slice()))).transpose()
+        record.map(|record| Ok(record.value.open(kek)?)).transpose()
+    }
+
+    fn of(bytes: &[u8], entropy: SharedEntropy) -> Self {
+        Self { key: aead(bytes), digests: Digests::of_key(bytes), entropy }
+    }
+
+    /// What tells texts apart without showing them.
+    #[must_use]
+    pub fn digests(&self) -> Digests {
+        self.digests.clone()
     }
 
     /// Seals `plaintext`; it opens in the same `context` only.
@@ -195,6 +230,20 @@ mod tests {
             assert!(again.unseal("alice", &String::from_utf8(forged).unwrap()).is_none(), "{at}");
         }
         assert!(again.unseal("alice", "").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_digest_is_the_same_in_one_installation_only() {
+        let (store, entropy) = ground();
+        let open = async |store: &MemoryStore, entropy| DataKey::open(store, &kek(1), entropy).await.unwrap();
+        let digest = open(&store, entropy.clone()).await.digests().of("name", "ada");
+        let again = open(&store, entropy).await.digests();
+        assert_eq!(again.of("name", "ada"), digest);
+        assert_ne!(again.of("name", "adb"), digest);
+        assert_ne!(again.of("names", "ada"), digest);
+        let elsewhere = MemoryStore::new(Arc::new(ManualClock::at(0)));
+        let other = open(&elsewhere, Arc::new(SeededEntropy::new(2))).await.digests();
+        assert_ne!(other.of("name", "ada"), digest);
     }
 
     #[tokio::test]

@@ -12,11 +12,20 @@ pub(super) struct Draft<'a> {
     policy: &'a Policy,
     now: i64,
     steps: Vec<Step>,
+    /// How much of its lead a key has over when it is made.
+    head_start: i64,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(ring: &KeyRingRecord, policy: &'a Policy, now: i64) -> Self {
-        Self { ring: ring.clone(), policy, now, steps: Vec::new() }
+        // No verifier holds a copy without it: what is left is the time in which other nodes learn of it.
+        let head_start = if ring.was_never_cached() { policy.lead() - policy.overlap() } else { 0 };
+        Self { ring: ring.clone(), policy, now, steps: Vec::new(), head_start }
+    }
+
+    /// No other node has to learn of a key that is made.
+    pub(super) fn alone(ring: &KeyRingRecord, policy: &'a Policy, now: i64) -> Self {
+        Self { head_start: policy.lead(), ..Self::new(ring, policy, now) }
     }
 
     pub(super) fn promised(&self) -> PromisedMaxAge {
@@ -128,11 +137,11 @@ impl<'a> Draft<'a> {
             return;
         }
         let earliest = self.now + self.lead();
-        let sign_from = match chain.last() {
-            Some(newest) => earliest.max(newest.sign_from.min(self.now) + self.policy.period()),
-            None => earliest,
-        };
-        self.push(Step::Create { algorithm, publish_at: self.now, sign_from });
+        let in_turn = chain.last().map(|newest| newest.sign_from.min(self.now) + self.policy.period());
+        // Somebody may ask it to sign sooner, but by itself it does not sign before it is its turn.
+        let head_start = if in_turn >= Some(earliest) { self.head_start } else { 0 };
+        let (publish_at, sign_from) = (self.now - head_start, in_turn.unwrap_or(earliest).max(earliest));
+        self.push(Step::Create { algorithm, publish_at, sign_from });
     }
 
     pub(super) fn raise_lifetimes(&mut self, algorithm: Algorithm) {

@@ -10,6 +10,7 @@
 //! clock that is set back makes no key and drops none. A clock that is set *forward* by more than S breaks
 //! the promise: dates come too early, and nobody can tell.
 
+mod bootstrap;
 mod change;
 mod data_key;
 mod directory;
@@ -21,7 +22,6 @@ pub mod forecast;
 mod import;
 pub mod intervene;
 mod kek;
-mod making;
 mod operations;
 mod policy;
 mod record;
@@ -42,7 +42,7 @@ mod store_vault;
 mod vault;
 
 pub use change::KeyEvent;
-pub use data_key::{DataKey, DataKeyError};
+pub use data_key::{DataKey, DataKeyError, Digests};
 pub use directory::DirectoryVault;
 pub use error::KeyRingError;
 pub use fitness::Fitness;

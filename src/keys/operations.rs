@@ -13,6 +13,7 @@ use super::report::{Changed, Compromised, Imported, KeyList, KeyView, Rotated, R
 use super::ring::{KeyRing, KeyRingParts};
 use super::schedule::{Step, lead, max_age, next_change, signer};
 use super::signer::Signer as _;
+use super::vault::KeyVault;
 use crate::oauth::{Algorithm, KeyId, Secret};
 
 impl KeyRing {
@@ -31,6 +32,20 @@ impl KeyRing {
             lead: lead(ring, policy),
             keys,
         }
+    }
+
+    /// The keys that sign or wait and whose private half the vault has no more: this node goes on with what it has read
+    /// of them, and would not start again.
+    ///
+    /// # Errors
+    /// When the vault can't be read.
+    pub async fn missing(&self) -> Result<Vec<KeyId>, KeyRingError> {
+        let stored = self.in_vault(KeyVault::list).await?;
+        let now = self.parts.clock.numeric_date();
+        let snapshot = self.snapshot.load();
+        let alive = snapshot.ring.records.iter().filter(|record| record.is_alive(now));
+        let lost = alive.filter(|record| stored.iter().all(|each| each.kid != record.kid));
+        Ok(lost.map(|record| record.kid.clone()).collect())
     }
 
     fn view(&self, ring: &KeyRingRecord, record: &super::KeyRecord, now: i64) -> KeyView {

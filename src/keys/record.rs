@@ -211,10 +211,10 @@ impl KeyRingRecord {
     /// The version of this format.
     pub const SCHEMA: u32 = 1;
 
-    /// A ring without keys, whose JWKS may be cached for `max_age` seconds.
+    /// A ring without keys, whose JWKS nobody was ever told to cache.
     #[must_use]
-    pub fn empty(max_age: i64) -> Self {
-        let max_age = PromisedMaxAge { seconds: max_age, lowered: None };
+    pub fn empty() -> Self {
+        let max_age = PromisedMaxAge { seconds: 0, lowered: None };
         Self { schema: Self::SCHEMA, records: Vec::new(), barred: Vec::new(), max_age, as_of: i64::MIN }
     }
 
@@ -261,6 +261,13 @@ impl KeyRingRecord {
                 }
             }
         }
+    }
+
+    /// Whether no verifier can hold a copy of the JWKS: until the keys that wait behind the first ones are made,
+    /// nobody is told to cache it.
+    #[must_use]
+    pub fn was_never_cached(&self) -> bool {
+        self.max_age.seconds == 0
     }
 
     /// Adds a key that was created or imported.
@@ -320,7 +327,7 @@ mod tests {
     fn a_compromised_key_is_barred_for_good() {
         let key = record(End::Open);
         let kid = key.kid.clone();
-        let mut ring = KeyRingRecord::empty(5);
+        let mut ring = KeyRingRecord::empty();
         ring.add(key);
         ring.apply(&Step::Compromise { kid: kid.clone(), compromised_at: 25, forget_at: 60 });
         assert_eq!(ring.records[0].private_half, PrivateHalf::Erased);
@@ -331,7 +338,7 @@ mod tests {
 
     #[test]
     fn dates_out_of_order_and_foreign_kids_are_noticed() {
-        let mut ring = KeyRingRecord::empty(5);
+        let mut ring = KeyRingRecord::empty();
         ring.add(record(End::Planned { retire_at: 30, forget_at: 40 }));
         assert!(ring.is_consistent());
         ring.records[0].sign_from = 9;

@@ -75,8 +75,8 @@ impl KeyRing {
     /// [`super::SealingKeys::tick`].
     pub const TABLE: &str = "keys";
 
-    /// Opens the ring, or makes the first keys where there is neither a ring nor a key, and does what is due.
-    /// Gives what was done.
+    /// Opens the ring and does what is due; where there is neither a ring nor a key, makes the first keys, and
+    /// leaves what is due to the first tick. Gives what was done.
     ///
     /// # Errors
     /// When the ring can't be read or is missing while there are keys, when a key that signs or waits is
@@ -84,14 +84,17 @@ impl KeyRing {
     /// be read.
     pub async fn open(parts: KeyRingParts) -> Result<(Arc<Self>, Vec<KeyEvent>), KeyRingError> {
         let ring = Self::unopened(parts);
-        let ((), events) = ring.change(&Change { may_bootstrap: true, ..Change::tick() }).await?;
+        if let Some(events) = ring.bootstrap().await? {
+            return Ok((ring, events));
+        }
+        let ((), events) = ring.change(&Change::tick()).await?;
         Ok((ring, events))
     }
 
     /// A ring that has read nothing yet.
     pub(super) fn unopened(parts: KeyRingParts) -> Arc<Self> {
-        let empty = KeyRingRecord::empty(parts.policy.max_age());
-        let snapshot = Snapshot::new(empty, 0, &parts.policy, &std::collections::HashMap::new());
+        let snapshot =
+            Snapshot::new(KeyRingRecord::empty(), 0, &parts.policy, &std::collections::HashMap::new());
         Arc::new(Self {
             parts,
             snapshot: ArcSwap::from_pointee(snapshot),

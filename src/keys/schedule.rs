@@ -99,19 +99,13 @@ impl Step {
     }
 }
 
-/// The first keys of a service whose JWKS was never served: the first signs at once, and the next may as
-/// soon as it is asked to, since no verifier can hold a JWKS without them.
+/// The first keys of a service whose JWKS was never served, one an algorithm. They sign at once, since no verifier
+/// can hold a JWKS without them; those that wait behind them are for the first [`plan`].
 #[must_use]
 pub fn bootstrap(policy: &Policy, now: i64) -> Vec<Step> {
     let publish_at = now - policy.lead();
-    let first_two = |algorithm: &Algorithm| {
-        [now, now + policy.period()].map(|sign_from| Step::Create {
-            algorithm: *algorithm,
-            publish_at,
-            sign_from,
-        })
-    };
-    policy.algorithms().iter().flat_map(first_two).collect()
+    let first = |algorithm: &Algorithm| Step::Create { algorithm: *algorithm, publish_at, sign_from: now };
+    policy.algorithms().iter().map(first).collect()
 }
 
 /// What must be done at `now` so that every algorithm in use has a key that signs and one that waits, and
@@ -121,16 +115,27 @@ pub fn bootstrap(policy: &Policy, now: i64) -> Vec<Step> {
 /// record is forgotten only once its private half is known to be erased.
 #[must_use]
 pub fn plan(ring: &KeyRingRecord, policy: &Policy, now: i64) -> Vec<Step> {
-    let mut draft = Draft::new(ring, policy, now);
+    complete(Draft::new(ring, policy, now))
+}
+
+/// The same plan where the node that makes it is the only one that ever served the JWKS: the one that made the first
+/// keys, before its first tick. No other has to learn of the keys that wait behind them, so their lead is over.
+#[must_use]
+pub fn plan_alone(ring: &KeyRingRecord, policy: &Policy, now: i64) -> Vec<Step> {
+    complete(Draft::alone(ring, policy, now))
+}
+
+fn complete(mut draft: Draft) -> Vec<Step> {
+    let records = draft.records().to_vec();
     promise(&mut draft);
     for algorithm in Algorithm::ALL {
-        if policy.algorithms().contains(&algorithm) {
+        if draft.policy().algorithms().contains(&algorithm) {
             keep_in_use(&mut draft, algorithm);
         } else {
             withdraw(&mut draft, algorithm);
         }
     }
-    for record in &ring.records {
+    for record in &records {
         clear(&mut draft, record);
     }
     draft.into_steps()
@@ -209,17 +214,23 @@ fn clear(draft: &mut Draft, record: &KeyRecord) {
 /// What must be put right when `steps`, planned for `planned_at`, were durable only at `now`: other nodes'
 /// time to load them counts from then.
 #[must_use]
-pub fn make_up_for_delay(ring: &KeyRingRecord, steps: &[Step], policy: &Policy, now: i64) -> Vec<Step> {
+pub fn make_up_for_delay(
+    ring: &KeyRingRecord,
+    steps: &[Step],
+    policy: &Policy,
+    (planned_at, now): (i64, i64),
+) -> Vec<Step> {
     let mut draft = Draft::new(ring, policy, now);
-    let lead = draft.lead();
+    let (lead, delay) = (draft.lead(), now - planned_at);
     for record in ring.records.iter().filter(|record| record.is_waiting(now)) {
         let fresh = |step: &Step| {
             matches!(step, Step::Create { algorithm, publish_at, .. }
             if *algorithm == record.algorithm && *publish_at == record.publish_at)
         };
-        if steps.iter().any(fresh) && record.publish_at < now && record.publish_at > now - lead {
-            let sign_from = record.sign_from.max(now + lead);
-            draft.push(Step::Reschedule { kid: record.kid.clone(), publish_at: now, sign_from });
+        if delay > 0 && record.publish_at + lead > planned_at && steps.iter().any(fresh) {
+            let publish_at = record.publish_at + delay;
+            let sign_from = record.sign_from.max(publish_at + lead);
+            draft.push(Step::Reschedule { kid: record.kid.clone(), publish_at, sign_from });
         }
     }
     for step in steps {
@@ -269,7 +280,7 @@ pub fn next_change(records: &[KeyRecord], now: i64) -> Option<i64> {
 }
 
 /// For how many seconds a JWKS served at `now` may be cached: M, but never past its next change, and at
-/// least 1.
+/// least 1; 0 while [`bootstrap`]'s keys stand alone.
 #[must_use]
 pub fn max_age(ring: &KeyRingRecord, policy: &Policy, now: i64) -> i64 {
     let max_age = policy.max_age().min(ring.max_age.seconds);
@@ -341,7 +352,7 @@ mod tests {
     }
 
     fn first_ring() -> KeyRingRecord {
-        let mut ring = KeyRingRecord::empty(5);
+        let mut ring = KeyRingRecord::empty();
         apply(&mut ring, &bootstrap(&policy(10), NOW));
         let steps = plan(&ring, &policy(10), NOW);
         apply(&mut ring, &steps);
@@ -358,6 +369,43 @@ mod tests {
         let end = End::Planned { retire_at: NOW + 9 + 1 + 2, forget_at: NOW + 9 + 1 + 2 + 13 };
         assert_eq!(ring.records[0].end, end);
         assert_eq!(plan(&ring, &policy(10), NOW), []);
+    }
+
+    #[test]
+    fn the_first_keys_may_not_be_cached_before_others_wait_behind_them() {
+        let mut ring = KeyRingRecord::empty();
+        apply(&mut ring, &bootstrap(&policy(10), NOW));
+        assert_eq!((ring.records.len(), max_age(&ring, &policy(10), NOW)), (1, 0));
+        let steps = plan(&ring, &policy(10), NOW + 1);
+        apply(&mut ring, &steps);
+        assert_eq!((ring.records.len(), max_age(&ring, &policy(10), NOW + 1)), (2, 5));
+        // A node that serves the first ring for P more must have learnt of it, by a clock that differs by S.
+        let rotation = rotate(&ring, &policy(10), NOW + 1, (Algorithm::ES256, false)).unwrap();
+        assert_eq!((rotation.kid, rotation.sign_from), (ring.records[1].kid.clone(), NOW + 1 + 1 + 2));
+    }
+
+    #[test]
+    fn where_no_other_node_served_the_first_keys_the_next_may_sign_as_soon_as_they_are_asked_to() {
+        let mut ring = KeyRingRecord::empty();
+        apply(&mut ring, &bootstrap(&policy(10), NOW));
+        let steps = plan_alone(&ring, &policy(10), NOW + 1);
+        apply(&mut ring, &steps);
+        let rotation = rotate(&ring, &policy(10), NOW + 1, (Algorithm::ES256, false)).unwrap();
+        assert_eq!((rotation.sign_from, rotation.breaks.len()), (NOW + 1, 0));
+        assert_eq!(make_up_for_delay(&ring, &steps, &policy(10), (NOW + 1, NOW + 2)), []);
+    }
+
+    #[test]
+    fn a_key_that_is_durable_late_is_ready_later() {
+        let mut ring = KeyRingRecord::empty();
+        apply(&mut ring, &bootstrap(&policy(10), NOW));
+        let steps = plan(&ring, &policy(10), NOW);
+        apply(&mut ring, &steps);
+        let (publish_at, kid) = (ring.records[1].publish_at, ring.records[1].kid.clone());
+        let owed = make_up_for_delay(&ring, &steps, &policy(10), (NOW, NOW + 4));
+        let sign_from = NOW + 9;
+        assert_eq!(owed[0], Step::Reschedule { kid, publish_at: publish_at + 4, sign_from });
+        assert_eq!(make_up_for_delay(&ring, &steps, &policy(10), (NOW, NOW)), []);
     }
 
     #[test]

@@ -105,13 +105,13 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        let ring = KeyRingRecord::empty(300);
+        let ring = KeyRingRecord::empty();
         assert_eq!(decode(&encode(&ring, &kek(1)), &kek(1)), Ok(ring));
     }
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let row = encode(&KeyRingRecord::empty(300), &kek(1));
+        let row = encode(&KeyRingRecord::empty(), &kek(1));
         for position in 0..row.len() * 8 {
             let mut flipped = row.clone();
             flipped[position / 8] ^= 1 << (position % 8);
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_wrong_kek_and_a_later_schema_are_told_apart_from_damage() {
-        let mut ring = KeyRingRecord::empty(300);
+        let mut ring = KeyRingRecord::empty();
         assert!(matches!(decode(&encode(&ring, &kek(1)), &kek(2)), Err(RingUnreadable::WrongKek { .. })));
         ring.schema = 2;
         assert_eq!(decode(&encode(&ring, &kek(1)), &kek(1)), Err(RingUnreadable::UnknownSchema(2)));

@@ -11,7 +11,7 @@ use super::draft::{Dates, new_record, placeholder};
 use super::intervene::{Refusal, admit, compromise, rotate};
 use super::policy::Policy;
 use super::record::KeyRingRecord;
-use super::schedule::{ExpBound, Step, bootstrap, max_age, next_change, plan, signer};
+use super::schedule::{ExpBound, Step, bootstrap, max_age, next_change, plan, plan_alone, signer};
 use crate::config::{KekSource, KeysConfig};
 use crate::oauth::{Algorithm, KeyId};
 
@@ -156,7 +156,7 @@ impl World {
             t: 1_800_000_000,
             set_back: 0,
             leeway: policy.skew() - scenario.skew,
-            ring: KeyRingRecord::empty(policy.max_age()),
+            ring: KeyRingRecord::empty(),
             policy,
             nodes: Vec::new(),
             verifiers: Vec::new(),
@@ -164,15 +164,21 @@ impl World {
             excused: Vec::new(),
             made: 0,
         };
-        let steps = bootstrap(&world.policy, world.t);
-        world.apply(&steps);
-        for _ in 0..3 {
-            let offset = world.upto(scenario.skew);
-            world.nodes.push(Node { offset, ring: world.ring.clone(), loaded_at: world.t });
+        let bootstraps_at = world.t + world.upto(scenario.skew);
+        let steps = bootstrap(&world.policy, bootstraps_at);
+        for kid in world.apply(&steps) {
+            world.ring.apply(&Step::Begin { kid });
+        }
+        // No tick yet: the first acts find one node, which knows the first keys only, and verifiers that fetched those.
+        for node in 0..3 {
+            let offset = if node == 0 { bootstraps_at - world.t } else { world.upto(scenario.skew) };
+            let loaded_at = if node == 0 { world.t } else { world.t - world.policy.propagation() - 1 };
+            world.nodes.push(Node { offset, ring: world.ring.clone(), loaded_at });
             let offset = world.upto(scenario.skew);
             world.verifiers.push(Verifier { offset, ..Verifier::default() });
         }
-        world.tick_all();
+        world.issue();
+        world.verify();
         world
     }
 
@@ -216,7 +222,8 @@ impl World {
     fn tick(&mut self, node: usize) {
         let now = self.node_now(node);
         for round in 0.. {
-            let steps = plan(&self.ring, &self.policy, now);
+            let alone = node == 0 && self.ring.was_never_cached();
+            let steps = if alone { plan_alone } else { plan }(&self.ring, &self.policy, now);
             if steps.is_empty() {
                 break;
             }
@@ -264,11 +271,12 @@ impl World {
                     // It has loaded the ring since, before anything changed.
                     let lag = self.upto(self.policy.propagation());
                     let loaded_at = self.t - lag;
-                    if loaded_at > self.t - chunk {
+                    if loaded_at > self.t - chunk && !self.ring.was_never_cached() {
                         self.nodes[node].ring = self.ring.clone();
                     }
                     self.nodes[node].loaded_at = self.nodes[node].loaded_at.max(loaded_at.min(self.t));
-                    if loaded_at <= self.t - chunk && self.nodes[node].loaded_at == loaded_at {
+                    let late = loaded_at <= self.t - chunk && self.nodes[node].loaded_at == loaded_at;
+                    if late || self.ring.was_never_cached() {
                         self.tick(node);
                     }
                 }
@@ -335,7 +343,8 @@ impl World {
         let published = ring.records.iter().filter(|record| record.is_published(now));
         self.verifiers[index].kids = published.map(|record| record.kid.clone()).collect();
         let max_age = max_age(ring, &self.policy, now);
-        assert!((1..=self.policy.max_age()).contains(&max_age), "max-age {max_age}");
+        let least = i64::from(!ring.was_never_cached());
+        assert!((least..=self.policy.max_age()).contains(&max_age), "max-age {max_age}");
         assert!(next_change(&ring.records, now).is_none_or(|date| now + max_age <= date));
         self.verifiers[index].fresh_until = self.t + max_age;
         true

@@ -52,6 +52,19 @@ pub enum AddressPrefix {
     V4(u32),
     /// A /64.
     V6(u64),
+    /// A /48: what many get who ask for a network, 65,536 times a /64.
+    Site(u64),
+}
+
+impl AddressPrefix {
+    /// The site that the network is part of, for IPv6.
+    #[must_use]
+    pub fn site(&self) -> Option<Self> {
+        match self {
+            Self::V6(network) => Some(Self::Site(network >> 16)),
+            Self::V4(_) | Self::Site(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -68,5 +81,8 @@ mod tests {
         assert_eq!(prefix("192.0.2.1"), prefix("::ffff:192.0.2.1"));
         assert_eq!(prefix("2001:db8::1"), prefix("2001:db8::ffff:ffff:ffff:ffff"));
         assert_ne!(prefix("2001:db8::1"), prefix("2001:db8:0:1::1"));
+        assert_eq!(prefix("2001:db8::1").site(), prefix("2001:db8:0:ffff::1").site());
+        assert_ne!(prefix("2001:db8::1").site(), prefix("2001:db8:1::1").site());
+        assert_eq!(prefix("192.0.2.1").site(), None);
     }
 }

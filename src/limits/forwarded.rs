@@ -54,7 +54,9 @@ impl TrustedProxies {
         client
     }
 
-    fn trusts(&self, address: ClientAddress) -> bool {
+    /// Whether a request from there has passed a trusted proxy.
+    #[must_use]
+    pub fn trusts(&self, address: ClientAddress) -> bool {
         self.networks.iter().any(|network| network.contains(&address.ip()))
     }
 

@@ -118,21 +118,25 @@ impl Limits {
     pub fn new(config: &LimitsConfig, clock: &SharedClock) -> Self {
         Self {
             token_per_client: Limited::new(Policy::TokenPerClient, config.token_per_client, clock),
-            token_per_address: Limited::new(Policy::TokenPerAddress, config.token_per_address, clock),
+            token_per_address: Limited::by_address(Policy::TokenPerAddress, config.token_per_address, clock),
             revocation_per_client: Limited::new(
                 Policy::RevocationPerClient,
                 config.revocation_per_client,
                 clock,
             ),
-            refused_per_address: Limited::new(Policy::RefusedPerAddress, config.refused_per_address, clock),
-            authorize_per_address: Limited::new(
+            refused_per_address: Limited::by_address(
+                Policy::RefusedPerAddress,
+                config.refused_per_address,
+                clock,
+            ),
+            authorize_per_address: Limited::by_address(
                 Policy::AuthorizePerAddress,
                 config.authorize_per_address,
                 clock,
             ),
-            login_per_address: Limited::new(Policy::LoginPerAddress, config.login_per_address, clock),
+            login_per_address: Limited::by_address(Policy::LoginPerAddress, config.login_per_address, clock),
             login_per_account: Limited::new(Policy::LoginPerAccount, config.login_per_account, clock),
-            registration_per_address: Limited::new(
+            registration_per_address: Limited::by_address(
                 Policy::RegistrationPerAddress,
                 config.registration_per_address,
                 clock,
@@ -174,11 +178,19 @@ impl Limits {
     }
 }
 
+/// How many times the limit of one IPv6 network its whole /48 has: a site has 65,536 networks, and only some neighbours.
+const NETWORKS_A_SITE: u32 = 16;
+
+/// How to find what a key is part of, and the windows of that.
+type Wider<K> = (fn(&K) -> Option<K>, SlidingWindow<K>);
+
 /// One limit; without a window it is switched off.
 pub struct Limited<K> {
     policy: Policy,
     limit: Option<Limit>,
     window: Option<SlidingWindow<K>>,
+    /// What the key is part of, and the window of that.
+    wider: Option<Wider<K>>,
     clock: SharedClock,
     refused: AtomicU64,
 }
@@ -188,7 +200,7 @@ impl<K: Hash + Eq + Clone> Limited<K> {
     fn new(policy: Policy, per_minute: u32, clock: &SharedClock) -> Self {
         let limit = Limit::per_minute(per_minute);
         let window = limit.map(|limit| SlidingWindow::new(limit, clock.clone()));
-        Self { policy, limit, window, clock: clock.clone(), refused: AtomicU64::new(0) }
+        Self { policy, limit, window, wider: None, clock: clock.clone(), refused: AtomicU64::new(0) }
     }
 
     /// Takes a request's share of the key's quota. Says how it stands, unless the limit is switched off.
@@ -197,7 +209,26 @@ impl<K: Hash + Eq + Clone> Limited<K> {
     /// When nothing is left.
     pub fn spend(&self, key: &K) -> Result<Option<Quota>, Exceeded> {
         let Some(window) = &self.window else { return Ok(None) };
-        self.judge(window.spend(key))
+        let wider = self.wider(key);
+        // First, for what is refused there is not counted for the key.
+        if let Some(quota) =
+            wider.as_ref().map(|(wider, whole)| wider.look(whole)).filter(|quota| !quota.admitted)
+        {
+            return Err(self.exceeded(quota));
+        }
+        let quota = window.spend(key);
+        if !quota.admitted {
+            return Err(self.exceeded(quota));
+        }
+        match wider.map(|(wider, whole)| wider.spend(&whole)).filter(|quota| !quota.admitted) {
+            None => Ok(Some(quota)),
+            Some(quota) => Err(self.exceeded(quota)),
+        }
+    }
+
+    fn wider(&self, key: &K) -> Option<(&SlidingWindow<K>, K)> {
+        let (whole_of, window) = self.wider.as_ref()?;
+        Some((window, whole_of(key)?))
     }
 
     /// What a quota comes to that was counted elsewhere; a refusal is one of this limit.
@@ -205,11 +236,12 @@ impl<K: Hash + Eq + Clone> Limited<K> {
     /// # Errors
     /// When nothing is left.
     pub fn judge(&self, quota: Quota) -> Result<Option<Quota>, Exceeded> {
-        if quota.admitted {
-            return Ok(Some(quota));
-        }
+        if quota.admitted { Ok(Some(quota)) } else { Err(self.exceeded(quota)) }
+    }
+
+    fn exceeded(&self, quota: Quota) -> Exceeded {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        Err(Exceeded(self.standing(quota)))
+        Exceeded(self.standing(quota))
     }
 
     /// What [`Self::spend`] would say, without taking anything; nothing if the limit is switched off.
@@ -228,6 +260,7 @@ impl<K: Hash + Eq + Clone> Limited<K> {
     #[must_use]
     pub fn is_used_up(&self, key: &K) -> bool {
         self.look(key).is_some_and(|quota| !quota.admitted)
+            || self.wider(key).is_some_and(|(wider, whole)| !wider.look(&whole).admitted)
     }
 
     /// How the limit stands with this quota.
@@ -239,12 +272,60 @@ impl<K: Hash + Eq + Clone> Limited<K> {
     }
 
     fn sweep(&self) {
-        if let Some(window) = &self.window {
+        let wider = self.wider.as_ref().map(|(_, window)| window);
+        for window in self.window.iter().chain(wider) {
             window.sweep();
         }
     }
 
     fn refused(&self) -> (Policy, u64) {
         (self.policy, self.refused.load(Ordering::Relaxed))
+    }
+}
+
+impl Limited<AddressPrefix> {
+    /// The same by address: a whole IPv6 site has [`NETWORKS_A_SITE`] times as many.
+    fn by_address(policy: Policy, per_minute: u32, clock: &SharedClock) -> Self {
+        let wider = Limit::per_minute(per_minute.saturating_mul(NETWORKS_A_SITE))
+            .map(|limit| (AddressPrefix::site as fn(&_) -> _, SlidingWindow::new(limit, clock.clone())));
+        Self { wider, ..Self::new(policy, per_minute, clock) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::limits::ClientAddress;
+
+    fn prefix(text: &str) -> AddressPrefix {
+        ClientAddress::from(text.parse::<IpAddr>().unwrap()).prefix()
+    }
+
+    #[test]
+    fn a_site_with_many_networks_has_no_more_than_sixteen_of_them() {
+        let clock = Arc::new(ManualClock::at(0));
+        let shared: SharedClock = clock.clone();
+        let limited = Limited::by_address(Policy::LoginPerAddress, 2, &shared);
+        let mut admitted = 0;
+        for network in 0..100 {
+            let key = prefix(&format!("2001:db8:0:{network:x}::1"));
+            admitted += (0..3).filter(|_| limited.spend(&key).is_ok()).count();
+        }
+        assert_eq!(admitted, 32);
+        let fresh = prefix("2001:db8:0:ffff::1");
+        assert!(limited.is_used_up(&fresh));
+        assert_eq!(limited.spend(&fresh).unwrap_err().standing().quota.limit.requests.get(), 32);
+        // Neither the site next to it nor anybody with IPv4 pays for that.
+        assert!(limited.spend(&prefix("2001:db8:1::1")).is_ok());
+        for number in 0..100 {
+            assert!(limited.spend(&prefix(&format!("192.0.2.{number}"))).is_ok());
+        }
+        clock.advance(Duration::from_mins(1) + Duration::from_millis(1));
+        assert!(limited.spend(&fresh).is_ok());
     }
 }

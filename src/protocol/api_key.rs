@@ -53,10 +53,9 @@ async fn owner_is_welcome(services: &Services, key: &ApiKey) -> Result<bool, Pro
 pub(super) fn permits(services: &Services, key: &ApiKey, server: &ResourceServer, scope: &str) -> bool {
     let owner_may = match &key.owner {
         ApiKeyOwner::User(_) => people_may_open(services, server, scope),
-        ApiKeyOwner::Client(client_id) => services
-            .clients
-            .find(client_id.as_str())
-            .is_some_and(|client| client.scope.contains(scope) && client.resources.contains(&server.uri)),
+        ApiKeyOwner::Client(client_id) => services.clients.find(client_id.as_str()).is_some_and(|client| {
+            services.clients.may_have(&client, scope) && client.resources.contains(&server.uri)
+        }),
     };
     owner_may
         && server.scope.contains(scope)
@@ -92,7 +91,7 @@ pub async fn admit_api_key(
     };
     let actor = Actor::ApiKey(key.id.clone());
     if administers && permits(services, key, services.resources.users(), scope) {
-        return Ok(Keeper { actor, of_administrators: false, address: None });
+        return Ok(Keeper { actor, of_administrators: false });
     }
     if record {
         let event = Event::new(EventKind::UsersRefused, actor).outcome(Outcome::Refused);

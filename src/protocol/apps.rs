@@ -1,7 +1,5 @@
 //! Registration of applications by anybody, as one older document's clients expect it. Off unless the operator wants it.
 
-use std::net::IpAddr;
-
 use super::{Params, ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{Client, Registered, Registrant, Registration};
@@ -15,18 +13,11 @@ const DEFAULT_SCOPE: &str = "read";
 ///
 /// # Errors
 /// `invalid_request` with the reason, `conflict` when there are as many as the operator wants.
-pub async fn register_app(
-    services: &Services,
-    params: &Params<'_>,
-    address: Option<IpAddr>,
-) -> Result<Registered, ProtocolError> {
+pub async fn register_app(services: &Services, params: &Params<'_>) -> Result<Registered, ProtocolError> {
     let registration = read(services, params)?;
     let mut event = Event::new(EventKind::ClientRegistered, Actor::Anonymous);
     if let Some(client_id) = &registration.client_id {
         event = event.client(client_id);
-    }
-    if let Some(address) = address {
-        event = event.source_ip(address);
     }
     super::admin::audited(services, event, async { Ok(services.clients.register(registration).await?) }).await
 }

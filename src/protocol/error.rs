@@ -8,6 +8,7 @@ use crate::limits::Exceeded;
 use crate::oauth::ErrorCode;
 use crate::store::StoreError;
 use crate::tokens::{IssueError, RefreshError, RevocationError};
+use crate::users::AllowanceError;
 
 /// A refusal: the RFC's code and a description for the client's developer. What lies behind it is logged,
 /// never sent.
@@ -86,6 +87,18 @@ impl From<Exceeded> for ProtocolError {
             retry_after: Some(exceeded.standing().quota.reset_seconds()),
             exceeded: Some(Box::new(exceeded)),
             cause: None,
+        }
+    }
+}
+
+impl From<AllowanceError> for ProtocolError {
+    fn from(error: AllowanceError) -> Self {
+        match error {
+            AllowanceError::TooMany { retry_after, .. } => Self {
+                retry_after: Some(retry_after.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)),
+                ..Self::new(ErrorCode::TooManyRequests, described(&error))
+            },
+            AllowanceError::Store(error) => error.into(),
         }
     }
 }

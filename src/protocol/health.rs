@@ -14,6 +14,9 @@ pub struct Health {
     pub ready: bool,
     /// The signing keys: `ok`, `amber` after a failed rotation, `failing` when none may sign.
     pub keys: &'static str,
+    /// Where the private keys lie: `ok`, or `failing` when that of a key that signs or waits is gone. The service goes on
+    /// with what it has read, and would not start again.
+    pub key_files: &'static str,
     /// The store: `ok` or `failing`.
     pub store: &'static str,
     /// What is kept in memory of the store: `ok`, or `failing` when it is older than P.
@@ -24,12 +27,13 @@ pub struct Health {
     pub audit: &'static str,
 }
 
-/// Asks keys, store, mirror, clock and audit log how they are.
+/// Asks keys, vault, store, mirror, clock and audit log how they are.
 pub async fn health(services: &Services) -> Health {
     let keys = services.keys.health();
     let store = services.store.failure().is_none() && services.store.get(PROBE, b"probe").await.is_ok();
     let audit = services.audit.is_writable();
     let (mirror, clock) = (!services.fitness.is_stale(), !services.fitness.is_clock_off());
+    let key_files = services.keys.missing().await.is_ok_and(|missing| missing.is_empty());
     let word = |good: bool| if good { "ok" } else { "failing" };
     Health {
         ready: !matches!(keys, keys::Health::Red { .. })
@@ -43,6 +47,7 @@ pub async fn health(services: &Services) -> Health {
             keys::Health::Amber { .. } => "amber",
             keys::Health::Red { .. } => "failing",
         },
+        key_files: word(key_files),
         store: word(store),
         mirror: word(mirror),
         clock: word(clock),

@@ -6,7 +6,7 @@ use crate::audit::AuditLog;
 use crate::clients::{Client, ClientRegistry, Resources};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
-use crate::keys::{Fitness, KeyRing, SealingKeys};
+use crate::keys::{Digests, Fitness, KeyRing, SealingKeys};
 use crate::limits::Limits;
 use crate::oauth::{Algorithm, Secret};
 use crate::store::{Nodes, Store};
@@ -15,7 +15,7 @@ use crate::tokens::{
 };
 use crate::tokens::{StatusIndexes, StatusLists, StatusPublisher};
 use crate::users::{
-    Accounts, ApiKeyLimit, ApiKeys, Consents, LoginThrottle, LogoutQueue, SecondFactors, Sessions,
+    Accounts, Allowance, ApiKeyLimit, ApiKeys, Consents, LoginThrottle, LogoutQueue, SecondFactors, Sessions,
 };
 
 /// Everything the protocol works with.
@@ -46,6 +46,8 @@ pub struct Services {
     pub consents: Consents,
     /// Who may try a password.
     pub login_throttle: LoginThrottle,
+    /// How much a person may make.
+    pub allowance: Allowance,
     /// The API keys.
     pub api_keys: ApiKeys,
     /// How many requests an API key may make.
@@ -82,6 +84,8 @@ pub struct Services {
     pub sealing_keys: Arc<SealingKeys>,
     /// Whether this node may issue anything.
     pub fitness: Arc<Fitness>,
+    /// What stands for personal data where that itself must not stand.
+    pub digests: Digests,
     /// Remembers security-relevant acts.
     pub audit: Arc<AuditLog>,
     /// Whether the service is on its way out.

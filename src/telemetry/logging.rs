@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::request_line::{Fields, Line};
 use crate::config::LogConfig;
 
 /// Logs to standard error from now on, as text or as one JSON object a line, which begins with the node's name; once a
@@ -68,15 +69,17 @@ fn subscriber(
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors);
     Ok(if config.json {
         let writer = Named { node: node.into(), line: writer };
-        Box::new(builder.json().flatten_event(true).with_writer(writer).finish())
+        Box::new(builder.json().flatten_event(true).map_event_format(Line).with_writer(writer).finish())
     } else {
-        Box::new(builder.with_writer(writer).finish())
+        Box::new(builder.fmt_fields(Fields::default()).with_writer(writer).finish())
     })
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+
+    use futures_util::FutureExt as _;
 
     use super::*;
 
@@ -116,6 +119,30 @@ mod tests {
     fn text_escapes_what_is_recorded_as_debug() {
         let out = logged("info", false, || tracing::info!(path = ?"a\nb", "request"));
         assert_eq!(out.lines().count(), 1, "{out}");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_a_request_caused_says_which() {
+        use crate::audit::{Origin, RequestId};
+        let origin = Origin { address: None, request_id: RequestId::Own(1) };
+        for json in [false, true] {
+            let log = || tracing::info!(kid = "k1", "said");
+            let out = logged("info", json, || {
+                origin.clone().cause(std::future::ready(())).now_or_never();
+                log();
+            });
+            assert!(!out.contains("request_id"), "{out}");
+            let cause = origin.clone().cause(async move { log() });
+            let out = logged("info", json, || cause.now_or_never().unwrap());
+            assert_eq!(out.lines().count(), 1, "{out}");
+            assert!(out.contains("k1") && out.contains("said"), "{out}");
+            if json {
+                let entry: serde_json::Value = serde_json::from_str(out.trim_end()).unwrap();
+                assert_eq!(entry["request_id"], "0000000000000001");
+            } else {
+                assert!(out.ends_with(" request_id=0000000000000001\n"), "{out}");
+            }
+        }
     }
 
     #[test]

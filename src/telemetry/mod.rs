@@ -5,6 +5,7 @@ mod family;
 mod latency;
 mod logging;
 mod metrics;
+mod request_line;
 
 pub use logging::{LoggingError, logging};
 pub use metrics::{KeyPhase, Metrics};

@@ -28,6 +28,15 @@ pub(super) struct Cutoff {
     pub(super) grants_until: i64,
 }
 
+impl Cutoff {
+    /// Whether `part`, a cut-off of a part of the same whole, says nothing that this one does not say.
+    pub(super) fn covers(&self, part: &Self) -> bool {
+        part.before <= self.before
+            && part.forget_at <= self.forget_at
+            && part.grants_until <= self.grants_until
+    }
+}
+
 impl Cutoffs {
     /// Adds to what is known, and takes nothing of it back.
     pub(super) fn add(&mut self, whole: &Whole, new: Cutoff) {
@@ -55,6 +64,29 @@ impl Cutoffs {
             Whole::Granted(client_id, subject) => self.granted.get(&pair(client_id, subject)),
         }
         .copied()
+    }
+
+    /// Up to `most` of those between a client and a subject which say nothing that `new`, of either of the two, does not say.
+    pub(super) fn covered(&self, whole: &Whole, new: Cutoff, most: usize) -> Vec<Whole> {
+        let within = |(client, subject): &(Arc<str>, Arc<str>)| match whole {
+            Whole::Client(id) => **client == *id.as_str(),
+            Whole::Subject(id) => **subject == *id.as_str(),
+            Whole::Granted(..) => false,
+        };
+        let covered = self.granted.iter().filter(|(pair, old)| within(pair) && new.covers(old)).take(most);
+        let named = covered.map(|((client, subject), _)| {
+            Some(Whole::Granted(ClientId::parse(client).ok()?, Subject::parse(subject).ok()?))
+        });
+        named.flatten().collect()
+    }
+
+    /// Forgets what [`Self::covered`] found.
+    pub(super) fn forget(&mut self, covered: &[Whole]) {
+        for each in covered {
+            if let Whole::Granted(client_id, subject) = each {
+                self.granted.remove(&pair(client_id, subject));
+            }
+        }
     }
 
     /// Without those whose last revoked token and grant have ended; `None` if all are as they were at the last call.

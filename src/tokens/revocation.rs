@@ -15,8 +15,11 @@ use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table, s
 const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE);
 const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(Table::mirrored(Revocations::CUTOFFS_TABLE));
 
-/// How often a cut-off is tried anew when another node set one for the same whole.
+/// How often a cut-off is tried anew when another node set one for the same whole, or for a part of it.
 const RETRIES: usize = 16;
+
+/// How many rows one revocation makes needless at most: further ones stay until they have ended.
+const MOST_AT_ONCE: usize = 1000;
 
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.
@@ -212,7 +215,8 @@ impl Revocations {
     }
 
     /// Revokes everything that was issued to or for `whole` up to and including this second; says up to
-    /// which `iat`. Tokens issued afterwards are dated later.
+    /// which `iat`. Tokens issued afterwards are dated later. What was taken back before from the client, or by the subject, is
+    /// part of that: it needs no place in the status lists any more.
     ///
     /// # Errors
     /// When the store fails: then the tokens may or may not be revoked.
@@ -228,12 +232,42 @@ impl Revocations {
             let record = self.cutoff_now(whole);
             let put = CUTOFFS.encode(&record, Some(date(record.forget_at.max(record.grants_until))))?;
             let batch = Batch::new().put(CUTOFFS.table(), cutoff_key(whole), condition, put);
+            let (batch, covered) = self.without_covered(batch, whole, record.into()).await?;
             if self.store.commit(batch).await? == Committed::Applied {
                 self.take_in([(whole.clone(), record.into())]);
+                self.forget(&covered);
                 return Ok(record.before);
             }
         }
         Err(StoreError::Unavailable("the cut-off is changed all the time".into()).into())
+    }
+
+    /// Removes with `batch` the rows that say nothing which `new` does not say; gives whose they are.
+    async fn without_covered(
+        &self,
+        mut batch: Batch,
+        whole: &Whole,
+        new: Cutoff,
+    ) -> Result<(Batch, Vec<Whole>), StoreError> {
+        let covered = self.cutoffs.load().covered(whole, new, MOST_AT_ONCE);
+        for each in &covered {
+            let key = cutoff_key(each);
+            // From the store: another node may have set a later one.
+            let Some(row) = CUTOFFS.get(self.store.as_ref(), key.as_bytes()).await? else { continue };
+            if new.covers(&row.value.into()) {
+                batch = batch.delete(CUTOFFS.table(), key, Condition::VersionIs(row.version));
+            }
+        }
+        Ok((batch, covered))
+    }
+
+    /// Drops from the cut-offs in use what another one covers; called by one at a time.
+    fn forget(&self, covered: &[Whole]) {
+        if !covered.is_empty() {
+            let mut cutoffs = Cutoffs::clone(&self.cutoffs.load());
+            cutoffs.forget(covered);
+            self.cutoffs.store(Arc::new(cutoffs));
+        }
     }
 
     /// The cut-off that revokes up to this second, behind the one that is known.

@@ -203,20 +203,7 @@ impl Accounts {
     /// # Errors
     /// As [`Self::register`].
     pub async fn register_as(&self, id: UserId, new: NewAccount) -> Result<Account, AccountError> {
-        let account = Account {
-            id,
-            name: new.name,
-            email: new.email,
-            email_verified: new.email_verified,
-            email_self_asserted: false,
-            preferred_username: new.preferred_username,
-            profile: new.profile,
-            administrator: new.administrator,
-            disabled: false,
-            sign_in_generation: 0,
-            created_at: self.clock.now(),
-            updated_at: None,
-        };
+        let account = new.account(id, self.clock.now());
         check(&account, new.password.as_ref())?;
         let password = match &new.password {
             Some(password) => Some(self.hasher.hash(password).await?),
@@ -235,6 +222,24 @@ impl Accounts {
             Committed::Applied => Ok(stored.account),
             Committed::Conflict => Err(self.taken(&stored.account).await?.unwrap_or_else(contended)),
         }
+    }
+
+    /// Whether [`Self::register_as`] would do it as things stand. Makes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::register`].
+    pub async fn may_register(&self, id: &UserId, new: &NewAccount) -> Result<(), AccountError> {
+        let account = new.account(id.clone(), self.clock.now());
+        check(&account, new.password.as_ref())?;
+        self.may_be(&account).await
+    }
+
+    /// Whether nobody else has the e-mail address and the user name of `account`, as things stand.
+    ///
+    /// # Errors
+    /// When somebody has, or the store fails.
+    pub async fn may_be(&self, account: &Account) -> Result<(), AccountError> {
+        self.taken(account).await?.map_or(Ok(()), Err)
     }
 
     /// Changes what `change` names of the account, all of it or nothing. What the person is signed in to is not ended

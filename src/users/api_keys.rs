@@ -24,6 +24,9 @@ const BY_OWNER: Table = Table::plain("api_keys_of");
 /// How often a use is written down at most.
 const USE_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
+/// How often a revocation is tried again when the key was used meanwhile, which is written down once a minute.
+const ATTEMPTS: usize = 5;
+
 /// The API keys: read from the store when they are used, so that a revoked one is refused at once on every node.
 pub struct ApiKeys {
     store: Arc<dyn Store>,
@@ -65,10 +68,11 @@ impl ApiKeys {
     }
 
     /// The live key with this secret. Does not count the request ([`crate::limits::Limits::api_key`]), and asks
-    /// neither whether the owner is still welcome nor what the key permits.
+    /// neither whether the owner is still welcome nor what the key permits. Its first use is written down before it counts: see
+    /// [`Self::revoke`].
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; a key is not used for the first time where that can't be written down.
     pub async fn authenticate(&self, secret: &str) -> Result<Option<ApiKey>, StoreError> {
         if !Self::may_be_secret(secret) {
             return Ok(None);
@@ -80,8 +84,16 @@ impl ApiKeys {
         if !live || !record.value.hash.matches(secret) {
             return Ok(None);
         }
-        if record.value.last_used_at.is_none_or(|last| now - last >= USE_INTERVAL) {
-            self.note_use(&record, now).await;
+        match record.value.last_used_at {
+            None => return self.first_use(record, now).await,
+            Some(last) if now - last < USE_INTERVAL => {}
+            // A later use that can't be written down is a use all the same.
+            Some(_) => {
+                if let Err(error) = self.note_use(&record, now).await {
+                    let key = &record.value.id;
+                    tracing::warn!(%key, %error, "the use of an API key could not be written down");
+                }
+            }
         }
         Ok(Some(record.value))
     }
@@ -93,17 +105,26 @@ impl ApiKeys {
         rest.len() == 43 && URL_SAFE_NO_PAD.decode(rest).is_ok()
     }
 
-    /// A use that can't be written down is a use all the same.
-    async fn note_use(&self, record: &Record<ApiKey>, now: DateTime<Utc>) {
-        let used = ApiKey { last_used_at: Some(now), ..record.value.clone() };
-        let noted = async {
-            let put = KEYS.encode(&used, record.expires_at)?;
-            let condition = Condition::VersionIs(record.version);
-            self.store.commit(Batch::new().put(KEYS.table(), key(&used.id), condition, put)).await
-        };
-        if let Err(error) = noted.await {
-            tracing::warn!(key = %used.id, %error, "the use of an API key could not be written down");
+    /// Writes the first use down. Where somebody else has changed the row meanwhile, they used the key first or revoked it.
+    async fn first_use(
+        &self,
+        record: Record<ApiKey>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        match self.note_use(&record, now).await? {
+            Committed::Applied => Ok(Some(record.value)),
+            Committed::Conflict => {
+                let used = self.find(record.value.id.as_str()).await?;
+                Ok(used.filter(|used| used.last_used_at.is_some()))
+            }
         }
+    }
+
+    async fn note_use(&self, record: &Record<ApiKey>, now: DateTime<Utc>) -> Result<Committed, StoreError> {
+        let used = ApiKey { last_used_at: Some(now), ..record.value.clone() };
+        let put = KEYS.encode(&used, record.expires_at)?;
+        let condition = Condition::VersionIs(record.version);
+        self.store.commit(Batch::new().put(KEYS.table(), key(&used.id), condition, put)).await
     }
 
     /// The key of that identifier.
@@ -111,10 +132,14 @@ impl ApiKeys {
     /// # Errors
     /// The store's.
     pub async fn find(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
+        Ok(self.record(id).await?.map(|record| record.value))
+    }
+
+    async fn record(&self, id: &str) -> Result<Option<Record<ApiKey>>, StoreError> {
         if id.is_empty() || id.len() > 64 {
             return Ok(None);
         }
-        Ok(KEYS.get(self.store.as_ref(), id.as_bytes()).await?.map(|record| record.value))
+        KEYS.get(self.store.as_ref(), id.as_bytes()).await
     }
 
     /// Up to `limit` keys in the order of their identifiers, beginning behind `after`.
@@ -186,18 +211,24 @@ impl ApiKeys {
         }
     }
 
-    /// Ends a key: it is refused from the next request on. Tokens that it was exchanged for are not touched.
+    /// Ends a key: it is refused from the next request on. Tokens that it was exchanged for are not touched. If the key that
+    /// comes back was never used there are none, on whichever node: its first use would have come before or come too late.
     ///
     /// # Errors
     /// When there is no such key or the store fails.
     pub async fn revoke(&self, id: &str) -> Result<ApiKey, ApiKeyError> {
-        let api_key = self.find(id).await?.ok_or(ApiKeyError::Unknown)?;
-        let batch = Batch::new()
-            .delete(KEYS.table(), key(&api_key.id), Condition::Always)
-            .delete(BY_SECRET, digest_of(&api_key), Condition::Always)
-            .delete(BY_OWNER, owned(&api_key), Condition::Always);
-        let _applied = self.store.commit(batch).await?;
-        Ok(api_key)
+        for _ in 0..ATTEMPTS {
+            let record = self.record(id).await?.ok_or(ApiKeyError::Unknown)?;
+            let api_key = record.value;
+            let batch = Batch::new()
+                .delete(KEYS.table(), key(&api_key.id), Condition::VersionIs(record.version))
+                .delete(BY_SECRET, digest_of(&api_key), Condition::Always)
+                .delete(BY_OWNER, owned(&api_key), Condition::Always);
+            if self.store.commit(batch).await? == Committed::Applied {
+                return Ok(api_key);
+            }
+        }
+        Err(StoreError::Unavailable("an API key is used by too many at once".into()).into())
     }
 
     #[expect(clippy::expect_used, reason = "base64url is what the identifier may hold")]

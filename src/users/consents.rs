@@ -8,9 +8,12 @@ use super::index;
 use crate::clock::SharedClock;
 use crate::oauth::{ClientId, Resource, Scope, UserId};
 use crate::store::typed::TypedTable;
-use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
+use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
 
 const CONSENTS: TypedTable<Consent> = TypedTable::new(Table::plain("consents"));
+
+/// The consent forms that were answered with yes, until they would be too old anyway.
+const ANSWERED: Table = Table::plain("answered_consent_forms");
 
 /// How often a write is tried again when another one came first.
 const ATTEMPTS: usize = 5;
@@ -107,6 +110,16 @@ impl Consents {
             }
         }
         Err(StoreError::Unavailable("a consent is changed by too many at once".into()))
+    }
+
+    /// Whether the form called `form` had not been answered with yes before. It has from now on; that is remembered until
+    /// `ends_at`, when nobody takes it any more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn answer_once(&self, form: &str, ends_at: DateTime<Utc>) -> Result<bool, StoreError> {
+        let batch = Batch::new().put(ANSWERED, form, Condition::Absent, Put::until(ends_at, Vec::new()));
+        Ok(self.store.commit(batch).await? == Committed::Applied)
     }
 
     /// Forgets what `user` let the client do; says whether there was anything. Tokens it holds are not revoked by

@@ -5,6 +5,7 @@
 mod account;
 mod accounts;
 mod administrators;
+mod allowance;
 mod api_key;
 mod api_key_limit;
 mod api_keys;
@@ -28,6 +29,7 @@ mod throttle;
 
 pub use account::{Account, Address, Profile};
 pub use accounts::{AccountError, Accounts, AuthenticateError, Page};
+pub use allowance::{Allowance, AllowanceError};
 pub use api_key::{ApiKey, ApiKeyOwner, CreatedApiKey, NewApiKey};
 pub use api_key_limit::ApiKeyLimit;
 pub use api_keys::{ApiKeyError, ApiKeys};

@@ -1,8 +1,8 @@
 use chrono::{DateTime, Utc};
 use url::Url;
 
-use super::{Email, Profile, Username};
-use crate::oauth::Secret;
+use super::{Account, Email, Profile, Username};
+use crate::oauth::{Secret, UserId};
 
 /// What an account is made of.
 #[derive(Clone, Debug)]
@@ -39,6 +39,26 @@ impl NewAccount {
     }
 }
 
+impl NewAccount {
+    /// The account that is made of it.
+    pub(super) fn account(&self, id: UserId, now: DateTime<Utc>) -> Account {
+        Account {
+            id,
+            name: self.name.clone(),
+            email: self.email.clone(),
+            email_verified: self.email_verified,
+            email_self_asserted: false,
+            preferred_username: self.preferred_username.clone(),
+            profile: self.profile.clone(),
+            administrator: self.administrator,
+            disabled: false,
+            sign_in_generation: 0,
+            created_at: now,
+            updated_at: None,
+        }
+    }
+}
+
 /// What is to change of an account; what is absent stays.
 #[derive(Clone, Debug, Default)]
 pub struct AccountChange {
@@ -71,22 +91,6 @@ impl AccountChange {
     #[must_use]
     pub fn password(password: Secret) -> Self {
         Self { password: Some(password), ..Self::default() }
-    }
-
-    /// The members that it changes, by name.
-    #[must_use]
-    pub fn members(&self) -> Vec<&'static str> {
-        let members = [
-            ("name", self.name.is_some()),
-            ("email", self.email.is_some()),
-            ("email_verified", self.email_verified.is_some()),
-            ("preferred_username", self.preferred_username.is_some()),
-            ("profile", self.profile.is_some()),
-            ("administrator", self.administrator.is_some()),
-            ("disabled", self.disabled.is_some()),
-            ("password", self.password.is_some()),
-        ];
-        members.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }
 
     /// Whether the person is signed out everywhere by it.

@@ -303,6 +303,11 @@ async fn what_is_refused_on_its_merits_is_not_put_on_record_as_done() {
     app.administer(Method::POST, condemn, Some(json!({}))).await.refused(404, "not_found");
     let rotate = Some(json!({ "algorithm": "ES384" }));
     app.administer(Method::POST, "/admin/keys/rotate", rotate).await.refused(409, "conflict");
+    let mallory = json!({ "name": "Mallory", "email": "mallory@example.com", "password": "short" });
+    app.administer(Method::POST, "/admin/users", Some(mallory)).await.refused(400, "invalid_request");
+    let path = format!("/admin/clients/{}", app.demo().0);
+    let change = Some(json!({ "default_scope": "unheard-of" }));
+    app.administer(Method::PATCH, &path, change).await.refused(400, "invalid_request");
     let log = app.audit_log();
     let entries = log.strip_prefix(before.as_str()).unwrap().lines();
     let events: Vec<Value> =
@@ -313,12 +318,11 @@ async fn what_is_refused_on_its_merits_is_not_put_on_record_as_done() {
 #[actix_web::test]
 async fn what_failed_is_audited_as_failed() {
     let app = TestApp::start().await;
-    let path = format!("/admin/clients/{}", app.demo().0);
-    let change = Some(json!({ "default_scope": "unheard-of" }));
-    app.administer(Method::PATCH, &path, change).await.refused(400, "invalid_request");
+    let import = Some(json!({ "key": "nonsense", "algorithm": "ES256" }));
+    app.administer(Method::POST, "/admin/keys/import", import).await.refused(400, "invalid_request");
     let log = app.audit_log();
     let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-    assert_eq!(last["event"], "client.changed");
+    assert_eq!(last["event"], "key.imported");
     assert_eq!(last["outcome"], "failed");
     assert_eq!(last["detail"]["error"], "invalid_request");
 }

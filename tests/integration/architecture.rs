@@ -47,12 +47,13 @@ const ROOMS: [(&str, &[&str]); 18] = [
 ];
 
 /// What a room may import beyond [`ROOMS`], and why.
-const EXCEPTIONS: [(&str, &str, &str); 14] = [
+const EXCEPTIONS: [(&str, &str, &str); 15] = [
     ("http", "clients", "what a page shows of a client"),
     ("http", "keys", "what the console shows of the keys"),
     ("http", "users", "what a page shows of a person"),
     ("http", "tokens", "the types that the protocol answers with"),
-    ("http", "audit", "who administers, and the refusal of the one who does not"),
+    ("http", "audit", "who administers, the refusal of the one who does not, and which request is answered"),
+    ("telemetry", "audit", "which request a line of the log is about"),
     ("http", "limits", "who a request counts for, and the headers that say how a limit stands"),
     (
         "protocol",

@@ -563,7 +563,7 @@ async fn the_audit_trail_is_searched_and_paged() {
         .await;
     }
     let mut root = signed_in(&app, ROOT, "/console/audit").await;
-    let rows = |page: &Answer| text(page).matches("<tr><td class=\"date\">").count();
+    let rows = |page: &Answer| text(page).matches("<tr><td data-label=\"When\"").count();
     let page = root.get(&app, "/console/audit?event=REVOKED_BEFORE&subject=nobody").await;
     assert_eq!(rows(&page), 50);
     let all = text(&page);

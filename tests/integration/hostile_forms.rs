@@ -101,10 +101,24 @@ async fn a_form_that_was_used_counts_for_its_session_only_and_gives_nothing_new(
     assert_eq!(browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await.status, 400);
     let page = browser.get(&app, &next).await;
     let first = parameter(&browser.decide(&app, &page, "allow").await, "code").unwrap();
-    // Sent twice, as by the button for going back: another code for what was allowed, to the same client.
+    // Sent twice, as by the button for going back, also after what was allowed has been taken back: it is asked for anew.
     let again = browser.decide(&app, &page, "allow").await;
-    assert!(location(&again).starts_with(CALLBACK));
-    assert_ne!(parameter(&again, "code").unwrap(), first);
+    assert_eq!((again.status, again.header("location")), (400, None));
+    assert!(
+        text(&again).contains("answered already") && text(&again).contains("Start again"),
+        "{}",
+        text(&again)
+    );
+    assert_ne!(
+        parameter(&browser.get(&app, &next).await, "code").unwrap(),
+        first,
+        "begun again, it is answered"
+    );
+    let user = app.app.state.services.accounts.named("ada@example.com").await.unwrap().unwrap();
+    let shop = signet::oauth::ClientId::parse("shop").unwrap();
+    assert!(app.app.state.services.consents.withdraw(&user, &shop).await.unwrap());
+    assert_eq!(browser.decide(&app, &page, "allow").await.status, 400);
+    assert!(app.app.state.services.consents.of_user(&user).await.unwrap().is_empty());
     // After the person has signed in anew, and after they have signed out, it is nobody's.
     let before = browser.clone();
     let anew = browser.get(&app, &request(&[("prompt", "login")])).await;

@@ -21,13 +21,21 @@ fn waiting(ring: &KeyRing) -> KeyId {
 }
 
 #[tokio::test]
-async fn the_first_start_makes_a_key_that_signs_and_one_that_waits() {
+async fn the_first_start_makes_a_key_that_signs_and_the_first_tick_one_that_waits() {
     let mut world = World::new();
     world.settings.algorithms = vec![Algorithm::ES256, Algorithm::EdDSA];
-    let ring = world.open().await;
-    assert_eq!(published(&ring).len(), 4);
-    assert_eq!(world.files().len(), 4);
-    assert!(world.has_only_kept_keys());
+    let (ring, _) = world.try_open().await.unwrap();
+    for (keys, max_age) in [(2, 0), (4, 5)] {
+        assert_eq!((published(&ring).len(), ring.jwks(None).max_age), (keys, max_age));
+        assert_eq!(world.files().len(), keys);
+        assert!(world.has_only_kept_keys());
+        assert_eq!(ring.health(), Health::Green);
+        assert_eq!(
+            ring.key_set().find(&signing(&ring)).is_some(),
+            ring.signing_key(Algorithm::ES256).is_ok()
+        );
+        ring.tick().await.unwrap();
+    }
     for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
         let key = ring.signing_key(algorithm).unwrap();
         let header = URL_SAFE_NO_PAD.decode(key.header(TokenType::AccessToken)).unwrap();
@@ -39,6 +47,36 @@ async fn the_first_start_makes_a_key_that_signs_and_one_that_waits() {
         assert!(ring.key_set().find(key.kid()).is_some());
     }
     assert_eq!(ring.signing_key(Algorithm::RS256).map(drop), Err(NoKey::NotInUse(Algorithm::RS256)));
+}
+
+#[tokio::test]
+async fn keys_that_can_not_be_made_behind_the_first_are_told_and_made_later() {
+    let world = World::new();
+    let (ring, _) = world.try_open().await.unwrap();
+    world.store.fail(Some(Fault::CommitLost));
+    ring.tick().await.unwrap_err();
+    assert_eq!(ring.health(), Health::Amber { failures: 1 });
+    assert_eq!(ring.jwks(None).max_age, 0, "nobody may hold a copy without the key that waits");
+    assert!(ring.signing_key(Algorithm::ES256).is_ok());
+    world.store.fail(None);
+    ring.tick().await.unwrap();
+    assert_eq!((ring.health(), ring.jwks(None).max_age), (Health::Green, 5));
+    waiting(&ring);
+}
+
+#[tokio::test]
+async fn a_node_that_joins_before_the_first_tick_makes_the_keys_that_wait() {
+    let world = World::new();
+    let (first, _) = world.try_open().await.unwrap();
+    let (second, events) = world.try_open().await.unwrap();
+    assert!(!events.is_empty());
+    waiting(&second);
+    // The first serves what it knows, and nobody keeps it; but it may take P until it knows more.
+    let rotations = second.rotate(None, false).await.unwrap().answer.rotations;
+    assert_eq!(rotations[0].wait, 5);
+    assert_eq!((published(&first).len(), first.jwks(None).max_age), (1, 0));
+    assert_eq!(first.tick().await.unwrap(), []);
+    assert_eq!(first.jwks(None), second.jwks(None));
 }
 
 #[tokio::test]

@@ -84,8 +84,11 @@ impl World {
         KeyRing::open(self.parts()).await
     }
 
+    /// An open ring, after its first tick.
     pub(crate) async fn open(&self) -> Arc<KeyRing> {
-        self.try_open().await.unwrap().0
+        let (ring, _) = self.try_open().await.unwrap();
+        ring.tick().await.unwrap();
+        ring
     }
 
     pub(crate) fn now(&self) -> i64 {

@@ -181,7 +181,7 @@ async fn a_new_password_asks_for_the_present_one_and_ends_everything_else() {
     assert_eq!(there.sign_in(&app, &asked, (ADA, new)).await.status, 303);
 }
 
-fn code(app: &TestApp, secret: &str) -> String {
+pub(crate) fn totp_code(app: &TestApp, secret: &str) -> String {
     let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
     let totp =
         totp_rs::Builder::new().with_digits(6).with_step_duration(30).with_secret(secret).build().unwrap();
@@ -204,7 +204,7 @@ async fn a_second_factor_is_set_up_used_renewed_and_removed() {
     assert!(!app.audit_log().contains("second_factor.added"), "a wrong code adds nothing");
     let answer = act(&mut ada, &app, path, &[("act", "new_recovery_codes")]).await;
     assert!(answer.status == 400 && !app.audit_log().contains("recovery_codes.renewed"), "there are none");
-    let right = code(&app, &secret);
+    let right = totp_code(&app, &secret);
     let answer = act(&mut ada, &app, path, &[("act", "confirm"), ("code", &right)]).await;
     let page = done(&mut ada, &app, &answer).await;
     let first = shown_secrets(&page);
@@ -427,6 +427,7 @@ async fn an_application_never_gets_what_is_not_offered() {
     let client_id = location(&answer).rsplit('/').next().unwrap().to_owned();
     let client = app.app.state.services.clients.find(&client_id).expect("a client");
     assert_eq!(client.scope, Scope::parse("openid").unwrap());
+    assert!(client.resources.is_empty(), "it needs none");
     assert_eq!(client.consent, signet::clients::ConsentRule::Required);
     assert!(!client.may(signet::clients::GrantType::ClientCredentials) && client.require_pkce);
     for number in 1..20 {
@@ -437,6 +438,42 @@ async fn an_application_never_gets_what_is_not_offered() {
     let members = [("client_name", "One more"), ("redirect_uris", CALLBACK), ("scope:openid", "yes")];
     let refused = act(&mut ada, &app, path, &members).await;
     assert!(refused.status == 400 && text(&refused).contains("may be no more"), "{}", text(&refused));
+}
+
+#[actix_web::test]
+async fn an_api_key_is_made_only_shortly_after_a_sign_in() {
+    let app = app_with_two().await;
+    let path = "/account/api-keys";
+    let mut ada = signed_in(&app, ADA, path).await;
+    app.pass(Duration::from_secs(15 * 60 + 1)).await;
+    let answer = act(&mut ada, &app, path, &[("name", "backup"), ("scope:read", "yes")]).await;
+    assert!(location(&answer).ends_with(path), "one is sent to sign in");
+    assert!(app.app.state.services.api_keys.list(None, 1).await.unwrap().is_empty(), "nothing is made");
+}
+
+#[actix_web::test]
+async fn an_application_that_only_wants_to_know_who_somebody_is_is_for_no_resource() {
+    let app = app_with_two().await;
+    let path = "/account/applications";
+    let mut ada = signed_in(&app, ADA, path).await;
+    let members = [("client_name", "Notes"), ("redirect_uris", CALLBACK), ("scope:openid", "yes")];
+    let answer = act(&mut ada, &app, path, &members).await;
+    let client_id = location(&answer).rsplit('/').next().unwrap().to_owned();
+    let secret = shown_secrets(&done(&mut ada, &app, &answer).await).remove(0);
+    let asked = request(&[("client_id", &client_id), ("scope", "openid")]);
+    let code = parameter(&ada.allow(&app, &asked).await, "code").expect("a code");
+    let redeemed = encoded(&[
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+    ]);
+    let tokens = form("/oauth2/token", &redeemed).insert_header(basic((&client_id, &secret)));
+    let claims = crate::test_app::part(&app.send(tokens).await.access_token(), 1);
+    assert_eq!(claims["aud"], format!("{}/oauth2/userinfo", crate::test_app::ISSUER));
+    let resource = [("client_id", &*client_id), ("scope", "openid"), ("resource", crate::test_app::RESOURCE)];
+    let refused = text(&ada.get(&app, &request(&resource)).await);
+    assert!(refused.contains("invalid_target"), "{refused}");
 }
 
 #[actix_web::test]

@@ -219,7 +219,10 @@ async fn management_answers_health_and_metrics() {
     let ready = app.manage("/health/ready").await;
     assert_eq!(
         ready.json(),
-        json!({ "ready": true, "keys": "ok", "store": "ok", "mirror": "ok", "clock": "ok", "audit": "ok" })
+        json!({
+            "ready": true, "keys": "ok", "key_files": "ok", "store": "ok", "mirror": "ok", "clock": "ok",
+            "audit": "ok"
+        })
     );
     let metrics = String::from_utf8(app.manage("/metrics").await.body).expect("text");
     for line in [

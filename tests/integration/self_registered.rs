@@ -217,3 +217,83 @@ async fn however_many_register_at_once_there_are_no_more_than_may_be() {
     }
     assert_eq!(tries.join_all().await.into_iter().filter(|done| *done).count(), 3);
 }
+
+#[actix_web::test]
+async fn what_applications_may_no_longer_register_for_those_that_did_get_no_more() {
+    let app = TestApp::start_with(|config| config.dialects.apps = true).await;
+    ada(&app).await;
+    let body = format!("client_name=Gadget&redirect_uris={CALLBACK}&scopes=read+write");
+    let gadget = app.send(form("/api/v1/apps", &body)).await.json();
+    let member = |name: &str| gadget[name].as_str().unwrap().to_owned();
+    let (id, secret) = (member("client_id"), member("client_secret"));
+    let credentials = (id.as_str(), secret.as_str());
+    let mut ada = signed_in(&app, "ada@example.com", "/account").await;
+    let asked = |scope| request(&[("client_id", &*id), ("scope", scope)]);
+    let code = parameter(&ada.allow(&app, &asked("read write")).await, "code").unwrap();
+    assert_eq!(app.token(credentials, "").await.json()["scope"], "read write");
+    let app = app.restart(|config| config.dialects.apps_scope = Scope::parse("read").unwrap()).await;
+    // On its own behalf, in a grant that was given before, and in one to come.
+    assert_eq!(app.token(credentials, "").await.json()["scope"], "read");
+    app.token(credentials, "scope=write").await.refused(400, "invalid_scope");
+    let redeemed = encoded(&[
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+    ]);
+    let tokens = app.send(form("/oauth2/token", &redeemed).insert_header(basic(credentials))).await.json();
+    assert_eq!(tokens["scope"], "read");
+    is_told_to_the_person_as(&ada.get(&app, &asked("read write")).await, "invalid_scope");
+    // Nobody can give it more than that, but it can be called something else.
+    let path = format!("/admin/clients/{id}");
+    let wider = json!({ "scope": "read write" });
+    app.administer(Method::PATCH, &path, Some(wider)).await.refused(400, "invalid_request");
+    let renamed = json!({ "client_name": "Gadget 2" });
+    assert_eq!(app.administer(Method::PATCH, &path, Some(renamed)).await.status, 200);
+}
+
+#[track_caller]
+fn is_told_to_the_person_as(answer: &Answer, error: &str) {
+    assert_eq!((answer.status, answer.header("location")), (400, None), "{}", text(answer));
+    assert!(text(answer).contains(&format!("<code>{error}</code>")), "{}", text(answer));
+}
+
+/// What each resource lets people open bounds what nobody vouches for on its own behalf, too.
+#[actix_web::test]
+async fn of_its_own_an_application_gets_what_every_resource_lets_people_open() {
+    const OTHER: &str = "https://other.example.com";
+    let app = TestApp::start_with(|config| {
+        let mut other = config.resources[0].clone();
+        other.uri = signet::oauth::Resource::parse(OTHER).unwrap();
+        config.resources[0].people_scope = Scope::parse("read write").unwrap();
+        other.people_scope = Scope::parse("write").unwrap();
+        config.resources.push(other);
+    })
+    .await;
+    let resources = [RESOURCE, OTHER].map(|uri| signet::oauth::Resource::parse(uri).unwrap()).to_vec();
+    let both = format!("resource={RESOURCE}&resource={OTHER}");
+    for (registrant, scope) in [(Registrant::Anybody, "write"), (Registrant::Administrator, "read write")] {
+        let new = Registration {
+            client_id: Some(ClientId::parse(registrant.as_str()).unwrap()),
+            scope: Scope::parse("read write").unwrap(),
+            default_scope: Some(Scope::parse("read write").unwrap()),
+            resources: resources.clone(),
+            grant_types: Some(vec![GrantType::ClientCredentials]),
+            registrant: registrant.clone(),
+            ..shop()
+        };
+        let client = register(&app, new).await;
+        let credentials = (client.client.client_id.as_str(), client.client_secret.as_ref().unwrap().expose());
+        assert_eq!(app.token(credentials, &both).await.json()["scope"], scope);
+        assert_eq!(
+            app.token(credentials, &format!("resource={RESOURCE}")).await.json()["scope"],
+            "read write"
+        );
+        let asked = app.token(credentials, &format!("resource={OTHER}&scope=read")).await;
+        if registrant == Registrant::Anybody {
+            asked.refused(400, "invalid_scope");
+        } else {
+            asked.access_token();
+        }
+    }
+}

@@ -1,6 +1,9 @@
 //! A whole service in this process: real routes, real store, a clock that stands still until it is told to
 //! move, and repeatable entropy. Every answer is held against `openapi.yaml`.
 
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -14,7 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use signet::app::{App, FirstClient, FirstClients, Ground};
-use signet::clock::{Clock as _, ManualClock};
+use signet::audit::{AuditLog, Sink};
+use signet::clock::{Clock as _, ManualClock, SharedClock};
 use signet::config::Config;
 use signet::entropy::SeededEntropy;
 use signet::http::Served;
@@ -35,6 +39,8 @@ pub(crate) struct TestApp {
     pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) clients: FirstClients,
+    /// What the audit log is written to.
+    pub(crate) audit_disk: AuditDisk,
     config: Config,
     /// Removed with everything in it when the test is over.
     dir: tempfile::TempDir,
@@ -106,9 +112,10 @@ impl TestApp {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config::for_tests(dir.path());
         change(&mut config);
-        let app = open_on(&config, store, &clock, 42).await;
+        let audit_disk = AuditDisk::default();
+        let app = open_on(&config, store, &clock, (42, &audit_disk)).await;
         let clients = app.first_clients().await.expect("clients").expect("a first start");
-        Self { app, clock, clients, config, dir }
+        Self { app, clock, clients, audit_disk, config, dir }
     }
 
     /// Another node of the same installation, on `store`: the same settings, the same keys, an audit log of its own.
@@ -117,10 +124,11 @@ impl TestApp {
         let mut config = self.config.clone();
         config.data_dir = dir.path().join("data");
         config.node = format!("node-{seed}");
-        let app = open_on(&config, store, &self.clock, seed).await;
+        let audit_disk = AuditDisk::default();
+        let app = open_on(&config, store, &self.clock, (seed, &audit_disk)).await;
         assert!(app.first_clients().await.expect("clients").is_none(), "clients are made once");
         let (clock, clients) = (self.clock.clone(), copy(&self.clients));
-        Self { app, clock, clients, config, dir }
+        Self { app, clock, clients, audit_disk, config, dir }
     }
 
     async fn start_from(seed: u64, change: impl FnOnce(&mut Config)) -> Self {
@@ -128,20 +136,26 @@ impl TestApp {
         let mut config = Config::for_tests(dir.path());
         change(&mut config);
         let clock = Arc::new(ManualClock::at(1_800_000_000));
-        let app = open(&config, &clock, seed).await;
+        let audit_disk = AuditDisk::default();
+        let app = open(&config, &clock, seed, &audit_disk).await;
         let clients = app.first_clients().await.expect("clients").expect("a first start");
-        Self { app, clock, clients, config, dir }
+        Self { app, clock, clients, audit_disk, config, dir }
     }
 
     /// Stops the service and starts it again on the same data, with other settings.
     pub(crate) async fn restart(self, change: impl FnOnce(&mut Config)) -> Self {
-        let Self { app, clock, clients, mut config, dir } = self;
+        let Self { app, clock, clients, audit_disk, mut config, dir } = self;
         drop(app);
         change(&mut config);
         let seed = 43 + u64::try_from(clock.numeric_date()).expect("a date");
-        let app = open(&config, &clock, seed).await;
+        let app = open(&config, &clock, seed, &audit_disk).await;
         assert!(app.first_clients().await.expect("clients").is_none(), "clients are made once");
-        Self { app, clock, clients, config, dir }
+        Self { app, clock, clients, audit_disk, config, dir }
+    }
+
+    /// Where everything of the service lies.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The audit log as it stands.
@@ -250,14 +264,65 @@ fn copy(clients: &FirstClients) -> FirstClients {
 }
 
 /// Puts the service together; the one before must be gone, for a store has one owner.
-async fn open(config: &Config, clock: &Arc<ManualClock>, seed: u64) -> App {
+async fn open(config: &Config, clock: &Arc<ManualClock>, seed: u64, disk: &AuditDisk) -> App {
     let store = SledStore::open(config.store_path(), clock.clone()).expect("a store");
-    open_on(config, store, clock, seed).await
+    open_on(config, store, clock, (seed, disk)).await
 }
 
-async fn open_on(config: &Config, store: Arc<dyn Store>, clock: &Arc<ManualClock>, seed: u64) -> App {
+async fn open_on(
+    config: &Config,
+    store: Arc<dyn Store>,
+    clock: &Arc<ManualClock>,
+    (seed, disk): (u64, &AuditDisk),
+) -> App {
     let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)) };
-    App::open(config, ground).await.expect("the service starts")
+    let path = config.audit_path();
+    let by = (clock.clone() as SharedClock, Some(config.node.clone()));
+    let audit = AuditLog::open_through(&path, by, |file| Box::new(disk.below(file)));
+    let app = App::open_recording(config, ground, audit.expect("an audit log")).await;
+    let app = app.expect("the service starts");
+    // As the rotator does as soon as the service listens.
+    app.rotate().await.expect("the first tick");
+    app
+}
+
+/// The disk below an audit log, which can be full.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AuditDisk(Arc<AtomicBool>);
+
+struct Fillable {
+    disk: AuditDisk,
+    file: Box<dyn Sink>,
+}
+
+impl AuditDisk {
+    /// From now on nothing more fits on it, or again something.
+    pub(crate) fn fill(&self, full: bool) {
+        self.0.store(full, Ordering::SeqCst);
+    }
+
+    fn below(&self, file: Box<dyn Sink>) -> Fillable {
+        Fillable { disk: self.clone(), file }
+    }
+}
+
+impl Sink for Fillable {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.disk.0.load(Ordering::SeqCst) {
+            return self.file.append(bytes);
+        }
+        // As a disk does: a part of it still fits.
+        self.file.append(&bytes[..bytes.len() / 2])?;
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn take_back(&mut self) -> io::Result<()> {
+        self.file.take_back()
+    }
 }
 
 /// Holds an answer against the document.

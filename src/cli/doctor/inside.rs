@@ -34,6 +34,18 @@ pub(super) fn management_exposure(config: &Config) -> Finding {
     )
 }
 
+/// What stands in for resource servers until some are named belongs to a trial.
+pub(super) fn resources(config: &Config) -> Finding {
+    if config.serves_demo_resource() {
+        return Finding::warn(
+            "resources",
+            "the demonstration resource is served: its scope can be asked for, and people may open all of it",
+            "name your resource servers under [[resources]], or set resources = [], and delete the demo client",
+        );
+    }
+    Finding::ok("resources", format!("{} of your own", config.resources.len()))
+}
+
 /// The directory of the keys and every file in it must be closed to others.
 pub(super) fn keys_directory(config: &Config) -> Finding {
     let directory = &config.keys.dir;
@@ -59,10 +71,7 @@ pub(super) fn keys_directory(config: &Config) -> Finding {
     }
     match opened(config) {
         Ok(()) => {
-            let what = format!(
-                "{keys} in {}, closed to others, each opens; whether one is missing is told at a start",
-                directory.display()
-            );
+            let what = format!("{keys} in {}, closed to others, each opens", directory.display());
             Finding::ok("key files", what)
         }
         Err(error) => Finding::fail("key files", error.to_string(), "a start of the service would fail"),
@@ -249,6 +258,16 @@ mod tests {
         assert_eq!(keys_directory(&config).level, Level::Ok);
         let elsewhere = Config::for_tests(Path::new("/nonexistent"));
         assert_eq!(keys_directory(&elsewhere).level, Level::Fail);
+    }
+
+    #[test]
+    fn a_demonstration_resource_left_in_place_is_worth_a_warning() {
+        let Installation { _dir, mut config, .. } = installation();
+        assert_eq!(resources(&config).level, Level::Warn);
+        config.resources[0].uri = crate::oauth::Resource::parse("https://api.example.com").unwrap();
+        assert_eq!(resources(&config).level, Level::Ok);
+        config.resources.clear();
+        assert_eq!(resources(&config).level, Level::Ok);
     }
 
     #[test]

@@ -72,6 +72,7 @@ fn examine(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<Finding> {
     findings.extend(outside::findings(config, http, clock));
     findings.push(inside::management_exposure(config));
     findings.extend(shared::findings(config));
+    findings.push(inside::resources(config));
     if config.keys.vault == VaultPlace::Directory {
         findings.push(inside::keys_directory(config));
     }

@@ -30,7 +30,7 @@ pub(super) fn findings(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<F
             }
         }
     }
-    findings.push(readiness(config, http));
+    findings.extend(readiness(config, http));
     findings
 }
 
@@ -129,17 +129,37 @@ fn cache_control(config: &Config, answer: &Answer) -> Finding {
     }
 }
 
-fn readiness(config: &Config, http: &Http) -> Finding {
+fn readiness(config: &Config, http: &Http) -> Vec<Finding> {
     let url = format!("http://{}/health/ready", reachable(config.management_listen));
-    match http.get(&url) {
-        Ok(answer) if answer.status == 200 => Finding::ok("ready", "the service says it is ready"),
-        Ok(answer) => Finding::fail(
+    let answer = match http.get(&url) {
+        Ok(answer) => answer,
+        Err(error) => {
+            return vec![Finding::fail("ready", error.to_string(), "run this on the machine of the service")];
+        }
+    };
+    let ready = if answer.status == 200 {
+        Finding::ok("ready", "the service says it is ready")
+    } else {
+        Finding::fail(
             "ready",
             format!("the service says it is not ready ({}): {}", answer.status, answer.body.trim()),
             "see its log",
+        )
+    };
+    [ready].into_iter().chain(kept_keys(&answer.body)).collect()
+}
+
+/// What the running service says of its key files: which of them it needs, only its key ring knows.
+fn kept_keys(readiness: &str) -> Option<Finding> {
+    let readiness: serde_json::Value = serde_json::from_str(readiness).ok()?;
+    Some(match readiness["key_files"].as_str()? {
+        "ok" => Finding::ok("kept keys", "the service finds the file of every key that signs or waits"),
+        _ => Finding::fail(
+            "kept keys",
+            "the file of a key that signs or waits is missing: the service goes on until it is stopped, and does not start again",
+            "restore keys.dir from a backup, or rotate the keys twice before the service is stopped",
         ),
-        Err(error) => Finding::fail("ready", error.to_string(), "run this on the machine of the service"),
-    }
+    })
 }
 
 /// Nobody can connect to the unspecified address; the listener behind it is on loopback too.

@@ -8,7 +8,6 @@ use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::http::bearer::{self, Unadmitted};
 use crate::http::{State, limits, reply, routes};
-use crate::limits::ClientAddress;
 use crate::oauth::{ErrorCode, Scope};
 use crate::protocol::ProtocolError;
 use crate::protocol::admin::Administrator;
@@ -50,25 +49,22 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     }
     // What a client may no longer ask for, it may no longer use: a token does not outlive a demotion here.
     let client = services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)?;
-    let still_may = |scope: &str| client.scope.contains(scope) && client.resources.contains(&admin_api.uri);
+    let still_may =
+        |scope: &str| services.clients.may_have(&client, scope) && client.resources.contains(&admin_api.uri);
     let actor = Actor::Client(claims.client_id.clone());
-    let address = limits::address(state, request.request()).map(ClientAddress::ip);
     // What the table does not name is denied: there is no default scope.
     let Some(path) = request.match_pattern() else { return Err(not_served().into()) };
     let Some(needed) = routes::admin_scope(request.method(), &path) else {
         // A path of the table with another method: the resource answers 405, and does nothing.
-        return Ok(Administrator { actor, scope: Scope::default(), address });
+        return Ok(Administrator { actor, scope: Scope::default() });
     };
     if claims.permits(needed) && still_may(needed) {
-        return Ok(Administrator { actor, scope: claims.scope, address });
+        return Ok(Administrator { actor, scope: claims.scope });
     }
     // Nobody shall fill the disk with refusals.
     if !limits::is_refused_too_often(state, request.request()) {
         let route = format!("{} {path}", request.method());
-        let mut event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused);
-        if let Some(address) = address {
-            event = event.source_ip(address);
-        }
+        let event = Event::new(EventKind::AdminRefused, actor).outcome(Outcome::Refused);
         services.audit.record(event.detail("route", route)).await?;
     }
     Err(ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}")).into())

@@ -136,7 +136,7 @@ pub async fn list(
 ///
 /// # Errors
 /// `invalid_request` with the reason, `insufficient_scope` when it would do more than the administrator may, `conflict`
-/// when its owner has too many.
+/// when its owner has too many, `too_many_requests` when a person has made as much for themselves as one may.
 pub async fn create(
     services: &Services,
     administrator: &Administrator,
@@ -154,6 +154,11 @@ pub async fn create(
     let ApiKeyRequest { name, scope, resources, expires_at, .. } = request;
     let new = NewApiKey { name, owner, scope, resources, expires_at };
     check(services, &new).await?;
+    if let ApiKeyOwner::User(user) = &new.owner
+        && administrator.is(user)
+    {
+        services.allowance.spend(user).await?;
+    }
     let event = administrator
         .event(EventKind::ApiKeyCreated)
         .subject(&new.owner.subject())
@@ -231,9 +236,11 @@ pub(in crate::protocol) async fn revoke_of(
     Ok(())
 }
 
-/// The key first: whoever looks it up afterwards gets no token that is newer than the cut-off.
+/// The key first: whoever looks it up afterwards gets no token that is newer than the cut-off. One that was never used has no
+/// tokens, and leaves nothing in the status lists.
 async fn end(services: &Services, key: &ApiKey) -> Result<(), ProtocolError> {
     match services.api_keys.revoke(key.id.as_str()).await {
+        Ok(ended) if ended.last_used_at.is_none() => return Ok(()),
         Ok(_) | Err(ApiKeyError::Unknown) => {}
         Err(error) => return Err(error.into()),
     }

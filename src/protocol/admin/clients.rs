@@ -6,10 +6,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Administrator, api_keys, audited};
+use super::{Administrator, api_keys, audited, difference};
 use crate::audit::{Event, EventKind};
 use crate::clients::{
-    AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registrant, Registration,
+    AuthMethod, Client, ClientChange, ClientError, ConsentRule, GrantType, Registered, Registrant,
+    Registration, RegistrationError,
 };
 use crate::oauth::{
     Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, UserId, WebUri,
@@ -185,7 +186,7 @@ pub fn show(services: &Services, client_id: &str) -> Result<ClientView, Protocol
 ///
 /// # Errors
 /// `invalid_request` with the reason, `insufficient_scope` when it would hold an admin scope that its
-/// administrator does not, `conflict` when the identifier is taken.
+/// administrator does not, `conflict` when the identifier is taken, `too_many_requests` when a person has made as much as one may.
 pub async fn register(
     services: &Services,
     administrator: &Administrator,
@@ -196,6 +197,9 @@ pub async fn register(
     let event = administrator.event(EventKind::ClientRegistered).client(&client_id);
     registration.client_id = Some(client_id);
     services.clients.may_register(&registration)?;
+    if let Registrant::Person(owner) = &registration.registrant {
+        services.allowance.spend(owner).await?;
+    }
     audited(services, event, async { Ok(services.clients.register(registration).await?.into()) }).await
 }
 
@@ -213,15 +217,12 @@ pub async fn change(
     let client = find(services, client_id)?;
     administrator.may_touch(&client.scope)?;
     administrator.may_touch(change.scope.as_ref().unwrap_or(&client.scope))?;
-    let event = administrator
-        .event(EventKind::ClientChanged)
-        .client(&client.client_id)
-        .detail("members", change.members());
-    audited(services, event, async {
-        let client = services.clients.change(client_id, change).await?;
-        Ok(ClientView::from(client.as_ref()))
-    })
-    .await
+    // What can't be honoured is refused before it is put on record as done.
+    let intended = services.clients.intend(client_id, change).await?;
+    let difference = difference::of_client(&intended.before, &intended.after)?;
+    let event =
+        administrator.event(EventKind::ClientChanged).client(&client.client_id).difference(&difference);
+    audited(services, event, async { Ok(ClientView::from(intended.write().await?.as_ref())) }).await
 }
 
 /// Makes a new secret; the old one is honoured for the overlap asked for. Tokens that were issued for the old
@@ -241,6 +242,9 @@ pub async fn rotate_secret(
     }
     let client = find(services, client_id)?;
     administrator.may_touch(&client.scope)?;
+    if client.is_public() {
+        return Err(ProtocolError::from(ClientError::from(RegistrationError::Public("has no secret"))));
+    }
     let event = administrator.event(EventKind::ClientSecretRotated).client(&client.client_id);
     audited(services, event, async { Ok(services.clients.rotate_secret(client_id, overlap).await?.into()) })
         .await

@@ -4,12 +4,12 @@
 
 pub mod api_keys;
 pub mod clients;
+pub(in crate::protocol) mod difference;
 pub mod keys;
 pub mod revocations;
 pub mod users;
 
 use std::future::Future;
-use std::net::IpAddr;
 
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::ADMIN_SCOPE;
@@ -34,28 +34,18 @@ pub struct Administrator {
     pub actor: Actor,
     /// The admin scope tokens that they hold.
     pub scope: Scope,
-    /// From where, if over a network.
-    pub address: Option<IpAddr>,
 }
 
 impl Administrator {
     /// The operator of a stopped installation, who could do anything to its files anyway.
     #[must_use]
     pub fn operator(name: String) -> Self {
-        Self {
-            actor: Actor::Operator(name),
-            scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
-            address: None,
-        }
+        Self { actor: Actor::Operator(name), scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default() }
     }
 
     /// Their act, for the record.
     fn event(&self, kind: EventKind) -> Event {
-        let event = Event::new(kind, self.actor.clone());
-        match self.address {
-            Some(address) => event.source_ip(address),
-            None => event,
-        }
+        Event::new(kind, self.actor.clone())
     }
 
     /// Nobody gives, takes or reveals an admin scope that they do not hold, nor a scope of the users API without
@@ -68,10 +58,13 @@ impl Administrator {
         if foreign.is_empty() { Ok(()) } else { Err(exceeds(&foreign)) }
     }
 
+    fn is(&self, user: &UserId) -> bool {
+        matches!(&self.actor, Actor::User(actor) if actor == user)
+    }
+
     /// Nobody makes anything that speaks for another person without keeping the users.
     fn may_speak_for(&self, user: &UserId) -> Result<(), ProtocolError> {
-        let themselves = matches!(&self.actor, Actor::User(actor) if actor == user);
-        if themselves || self.scope.contains(USERS) { Ok(()) } else { Err(exceeds(&[USERS])) }
+        if self.is(user) || self.scope.contains(USERS) { Ok(()) } else { Err(exceeds(&[USERS])) }
     }
 }
 

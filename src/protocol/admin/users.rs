@@ -173,7 +173,6 @@ fn keeper(administrator: &Administrator) -> Keeper {
     Keeper {
         actor: administrator.actor.clone(),
         of_administrators: everything.is_subset(&administrator.scope),
-        address: administrator.address,
     }
 }
 

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::form::{self, Opened, Purpose};
@@ -37,6 +38,8 @@ pub struct ConsentForm {
 /// defaults have become since.
 #[derive(Serialize, Deserialize)]
 struct Shown {
+    /// By what the form is told from any other, so that it is answered once.
+    form: String,
     asked: Asked,
     user: UserId,
     scope: Scope,
@@ -64,7 +67,13 @@ pub(super) async fn next(
         |token: &str| earlier.as_ref().is_some_and(|earlier| earlier.allows(&request.resources, token));
     let (granted, new) = request.scope.iter().map(str::to_owned).partition(|token| is_allowed(token));
     let resources = request.resources.clone();
-    let shown = Shown { asked, user: user.clone(), scope: request.scope, resources: request.resources };
+    let shown = Shown {
+        form: services.entropy.token::<16>(),
+        asked,
+        user: user.clone(),
+        scope: request.scope,
+        resources: request.resources,
+    };
     Ok(Step::Consent(Box::new(ConsentForm {
         state: form::seal(services, Purpose::Consent, &present.cookie, shown)?,
         client: request.client,
@@ -125,13 +134,19 @@ pub async fn decide(
     if request.scope != shown.scope || request.resources != shown.resources {
         return Err(Interrupted::stale(shown.asked.location(services)));
     }
-    let decided = decided(services, params.one("decision"), (&request, &present)).await;
+    // Deny by default: whatever is not a yes is a no.
+    let allowed = params.one("decision") == Some("allow");
+    let ends_at = services.clock.now() + TimeDelta::seconds(form::LIFETIME);
+    if allowed && !services.consents.answer_once(&shown.form, ends_at).await.map_err(ProtocolError::from)? {
+        return Err(Interrupted::answered(shown.asked.location(services)));
+    }
+    let decided = decided(services, allowed, (&request, &present)).await;
     decided.map_err(|error| Interrupted::decided(&request.reply_to, &error))
 }
 
 async fn decided(
     services: &Services,
-    decision: Option<&str>,
+    allowed: bool,
     (request, present): (&AuthorizationRequest, &Present),
 ) -> Result<Reply, ProtocolError> {
     let (user, client) = (&present.account.id, &request.client);
@@ -142,8 +157,7 @@ async fn decided(
             .detail("scope", request.scope.as_str())
             .detail("resources", resources.clone())
     };
-    // Deny by default: whatever is not a yes is a no.
-    if decision != Some("allow") {
+    if !allowed {
         services.audit.record(event(EventKind::ConsentGiven).outcome(Outcome::Refused)).await?;
         return Err(ProtocolError::new(ErrorCode::AccessDenied, "the person did not allow it"));
     }

@@ -5,7 +5,7 @@ use crate::oauth::{Secret, SecretHash};
 use crate::protocol::{ProtocolError, Services};
 
 /// How long a form may be left open, in seconds.
-const LIFETIME: i64 = 10 * 60;
+pub(super) const LIFETIME: i64 = 10 * 60;
 
 /// What a form is for; none is taken where another is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

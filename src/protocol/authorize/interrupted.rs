@@ -26,6 +26,12 @@ impl Interrupted {
         Self::Form { error, again: Some(again) }
     }
 
+    /// The form was answered with yes already. Begun again, the request is answered at once where that answer still stands.
+    pub(super) fn answered(again: String) -> Self {
+        let error = ProtocolError::invalid_request("this form was answered already");
+        Self::Form { error, again: Some(again) }
+    }
+
     /// What the person decided, after they saw where it leads, comes to nothing.
     pub(super) fn decided(reply_to: &ReplyTo, error: &ProtocolError) -> Self {
         Self::ToClient(Box::new(refusal(reply_to, error)))

@@ -81,8 +81,7 @@ pub async fn second_factor(
             Some(Factor::RecoveryCode { .. }) => &["pwd", "mfa"],
             None => {
                 let event = Event::new(EventKind::SignInFailed, Actor::User(account.id.clone()));
-                let event = event.outcome(Outcome::Refused).source_ip(browser.address.ip());
-                services.audit.record(event).await.map_err(ProtocolError::from)?;
+                services.audit.record(event.outcome(Outcome::Refused)).await.map_err(ProtocolError::from)?;
                 return again(Problem::Wrong);
             }
         };

@@ -24,6 +24,8 @@ pub(super) async fn start(
     };
     let before = Present::find(services, browser.session.as_ref()).await?;
     if let Some(other) = before.as_ref().filter(|before| before.account.id != account.id) {
+        let event = Event::new(EventKind::SessionEnded, Actor::User(other.account.id.clone()));
+        services.audit.record(event).await.map_err(ProtocolError::from)?;
         let ended = services.sessions.end(&other.account.id, &other.session.sid).await;
         ended.map_err(ProtocolError::from)?;
     }
@@ -51,8 +53,7 @@ pub(super) async fn start(
         users::sign_in_from(services, (account, Entry::New(new)), device.as_ref(), code).await
     };
     // Both at once, for neither lets anybody in before the cookie is given out.
-    let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()))
-        .source_ip(browser.address.ip());
+    let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()));
     let (recorded, entered) = tokio::join!(services.audit.record(event), entering);
     let entered = entered.map_err(ProtocolError::from)?;
     let Some((started, device, reply)) = entered else {

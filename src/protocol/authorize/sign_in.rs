@@ -153,7 +153,7 @@ pub(in crate::protocol) async fn check(
         Ok(None) => {
             // The name is left out: people type their password there.
             let event = Event::new(EventKind::SignInFailed, Actor::Anonymous).outcome(Outcome::Refused);
-            services.audit.record(event.source_ip(browser.address.ip())).await?;
+            services.audit.record(event).await?;
             Ok(Err(Problem::Wrong))
         }
         Err(AuthenticateError::Busy { retry_after }) => {

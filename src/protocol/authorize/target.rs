@@ -37,7 +37,7 @@ pub(super) fn asked(
     let servers = servers(services, client, params)?;
     let grantable = |token: &str| {
         let known = || Scope::is_of_openid(token) || lend(&servers, client, token);
-        client.scope.contains(token) && known()
+        services.clients.may_have(client, token) && known()
     };
     let meant = |scope: Scope| {
         let servers = services.resources.meant(servers.clone(), client, &scope);
@@ -61,7 +61,7 @@ pub(super) fn asked(
     Ok(meant(Scope::parse(&scope.join(" ")).map_err(ProtocolError::server_error)?))
 }
 
-/// The resources asked for, or the client's first (RFC 8707, section 2.1).
+/// The resources asked for, or the client's first if it has one (RFC 8707, section 2.1).
 fn servers<'s>(
     services: &'s Services,
     client: &Client,
@@ -82,7 +82,8 @@ fn servers<'s>(
             return Err(ProtocolError::new(ErrorCode::InvalidTarget, "too many resources are named"));
         }
     }
-    if servers.is_empty() {
+    // One that needs none is for the userinfo endpoint.
+    if servers.is_empty() && !client.resources.is_empty() {
         let mut registered = client.resources.iter().filter_map(|uri| personal(uri.as_str()));
         servers.push(registered.next().ok_or_else(unknown)?);
     }

@@ -13,7 +13,8 @@ pub(super) fn grant(
     default_scope: Option<&str>,
 ) -> Result<Issued, ProtocolError> {
     let target = Target::new(services, client, &client.resources, params.all("resource"))?;
-    let scope = scope(client, &target, params, default_scope)?;
+    let scope = scope(services, client, &target, (params, default_scope))?;
+    let target = target.with_scope(services, client, &scope);
     let subject = Subject::from(&client.client_id);
     let issued = services.access_tokens.issue(&Authorized {
         subject: &subject,
@@ -31,14 +32,14 @@ pub(super) fn grant(
 
 /// The scope asked for, held against what the client is allowed and what the resources know. A default is cut
 /// down to what they know; what was asked for by name is granted whole or refused. Where no person is, the scope
-/// tokens of OpenID Connect mean nothing.
+/// tokens of OpenID Connect mean nothing. A client that nobody vouches for has of its own no more than people can let it have.
 fn scope(
+    services: &Services,
     client: &AuthenticatedClient,
     target: &Target<'_>,
-    params: &Params<'_>,
-    default_scope: Option<&str>,
+    (params, default_scope): (&Params<'_>, Option<&str>),
 ) -> Result<Scope, ProtocolError> {
-    let grantable = |token: &str| client.scope.contains(token) && target.knows(token);
+    let grantable = |token: &str| services.clients.may_have(client, token) && target.lends(client, token);
     if let Some(asked) = params.one("scope") {
         return asked_for(asked, grantable);
     }

@@ -105,7 +105,7 @@ impl<'a> Plan<'a> {
         // What the client may no longer have, it does not get.
         let grantable = |token: &str| {
             let known = target.lends(client, token) || Scope::is_of_openid(token);
-            grant.scope.contains(token) && client.scope.contains(token) && known
+            grant.scope.contains(token) && services.clients.may_have(client, token) && known
         };
         let scope = match &wish.scope {
             Some(asked) => asked_for(asked, grantable)?,

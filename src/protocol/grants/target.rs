@@ -74,12 +74,8 @@ impl<'s> Target<'s> {
         self.servers.iter().map(|server| &server.uri).collect()
     }
 
-    /// Whether the scope token means something to one of them.
-    pub(super) fn knows(&self, token: &str) -> bool {
-        self.servers.iter().any(|server| server.scope.contains(token))
-    }
-
-    /// Whether people can let the client have the scope token, in a token for all of them.
+    /// Whether the client can have the scope token, in a token for all of them: any that means something to one of them if an
+    /// administrator vouches for it, else what people can let it have.
     pub(super) fn lends(&self, client: &Client, token: &str) -> bool {
         lend(&self.servers, client, token)
     }

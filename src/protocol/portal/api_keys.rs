@@ -53,5 +53,5 @@ pub async fn revoke_api_key(services: &Services, present: &Present, id: &str) ->
 }
 
 fn owner(present: &Present) -> Administrator {
-    Administrator { actor: actor(present), scope: Scope::default(), address: None }
+    Administrator { actor: actor(present), scope: Scope::default() }
 }

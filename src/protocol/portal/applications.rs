@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{actor, offered_to_keys, own_resources};
-use crate::clients::{AuthMethod, Client, ClientChange, GrantType, Registrant, Registration};
+use crate::clients::{AuthMethod, Client, ClientChange, GrantType, Registrant, Registration, ResourceServer};
 use crate::oauth::{ErrorCode, RedirectUri, Resource, Scope};
 use crate::protocol::admin::Administrator;
 use crate::protocol::admin::clients::{self, ClientWithSecret, SecretRotation};
@@ -89,12 +89,10 @@ pub async fn register_application(
     clients::register(services, &owner(present), registration).await
 }
 
-/// Those of the settings that the scope is for; without any, the first.
+/// Those of the settings that the scope is for: none where it is all of OpenID Connect.
 fn resources(services: &Services, scope: &Scope) -> Vec<Resource> {
-    let all = || own_resources(services);
-    let meant = all().filter(|server| server.people_scope.iter().any(|token| scope.contains(token)));
-    let meant: Vec<Resource> = meant.map(|server| server.uri.clone()).collect();
-    if meant.is_empty() { all().take(1).map(|server| server.uri.clone()).collect() } else { meant }
+    let is_meant = |server: &&ResourceServer| server.people_scope.iter().any(|token| scope.contains(token));
+    own_resources(services).filter(is_meant).map(|server| server.uri.clone()).collect()
 }
 
 /// Changes one of the person's applications.
@@ -143,5 +141,5 @@ pub async fn delete_application(
 
 /// The person as whom the admin API's functions know: without any admin scope, so that no application can have one.
 fn owner(present: &Present) -> Administrator {
-    Administrator { actor: actor(present), scope: Scope::default(), address: None }
+    Administrator { actor: actor(present), scope: Scope::default() }
 }

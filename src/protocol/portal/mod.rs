@@ -109,7 +109,7 @@ async fn change_own(
     present: &Present,
     change: AccountChange,
 ) -> Result<crate::users::Account, ProtocolError> {
-    let keeper = Keeper { actor: actor(present), of_administrators: true, address: None };
+    let keeper = Keeper { actor: actor(present), of_administrators: true };
     users::change(services, &keeper, present.account.id.as_str(), change).await
 }
 

@@ -24,7 +24,7 @@ pub async fn admit(
     }
     // What a client may no longer ask for, it may no longer use: a token does not outlive a demotion here.
     let client = services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)?;
-    let still_may = client.scope.contains(scope) && client.resources.contains(&users_api.uri);
+    let still_may = services.clients.may_have(&client, scope) && client.resources.contains(&users_api.uri);
     let administers = match UserId::parse(claims.sub.as_str()) {
         Err(_) => true,
         Ok(id) => {
@@ -34,7 +34,7 @@ pub async fn admit(
     };
     let actor = Actor::Client(claims.client_id.clone());
     if claims.permits(scope) && still_may && administers {
-        return Ok(Keeper { actor, of_administrators: false, address: None });
+        return Ok(Keeper { actor, of_administrators: false });
     }
     if record {
         let event = Event::new(EventKind::UsersRefused, actor).outcome(Outcome::Refused);

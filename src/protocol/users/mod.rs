@@ -7,10 +7,8 @@ pub(in crate::protocol) mod request;
 mod sign_in;
 mod view;
 
-use std::net::IpAddr;
-
 use super::admin::api_keys::revoke_of;
-use super::admin::{audited, clients};
+use super::admin::{audited, clients, difference};
 use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind};
 use crate::oauth::{ErrorCode, Subject, UserId};
@@ -29,18 +27,12 @@ pub struct Keeper {
     pub actor: Actor,
     /// Whether administrators' accounts may be made, changed and deleted too: whoever may do that can become one.
     pub of_administrators: bool,
-    /// From where, if it is known.
-    pub address: Option<IpAddr>,
 }
 
 impl Keeper {
     /// Their act, for the record.
     fn event(&self, kind: EventKind) -> Event {
-        let event = Event::new(kind, self.actor.clone());
-        match self.address {
-            Some(address) => event.source_ip(address),
-            None => event,
-        }
+        Event::new(kind, self.actor.clone())
     }
 
     fn may_touch(&self, administrator: bool) -> Result<(), ProtocolError> {
@@ -80,14 +72,14 @@ pub async fn register(
     new: NewAccount,
 ) -> Result<Account, ProtocolError> {
     keeper.may_touch(new.administrator)?;
-    if services.accounts.find_by_email(&new.email).await?.is_some() {
-        return Err(AccountError::EmailTaken.into());
-    }
     let id = services.accounts.new_id();
+    services.accounts.may_register(&id, &new).await?;
     let event = keeper
         .event(EventKind::UserRegistered)
         .subject(&Subject::from(&id))
-        .detail("administrator", new.administrator);
+        .detail("administrator", new.administrator)
+        .detail("email_verified", new.email_verified)
+        .detail("email", difference::of_email(&services.digests, &new.email));
     audited(services, event, async { Ok(services.accounts.register_as(id, new).await?) }).await
 }
 
@@ -101,18 +93,27 @@ pub async fn change(
     services: &Services,
     keeper: &Keeper,
     id: &str,
-    change: AccountChange,
+    mut change: AccountChange,
 ) -> Result<Account, ProtocolError> {
     let account = show(services, id).await?;
     keeper.may_touch(account.administrator || change.administrator == Some(true))?;
-    let event = keeper
-        .event(EventKind::UserChanged)
-        .subject(&Subject::from(&account.id))
-        .detail("members", change.members());
-    // Nobody is signed out by what is refused anyway.
-    if !account.with(&change)?.administers() {
+    if change.of_version.is_some_and(|version| version != account.changed_at()) {
+        return Err(AccountError::Changed.into());
+    }
+    // What is put on record is what is done: of the account as it was read.
+    change.of_version = Some(account.changed_at());
+    // Nobody is signed out, and nothing put on record as done, by what is refused anyway.
+    let changed = account.with(&change)?;
+    services.accounts.may_be(&changed).await?;
+    if !changed.administers() {
         services.accounts.may_leave(&account).await?;
     }
+    let mut difference = difference::of_account(&services.digests, &account, &changed)?;
+    if change.password.is_some() {
+        difference = difference.and("password");
+    }
+    let event =
+        keeper.event(EventKind::UserChanged).subject(&Subject::from(&account.id)).difference(&difference);
     audited(services, event, async {
         // Who sets a password or lets somebody in again vouches for the owner: strangers' tries are forgotten.
         if change.password.is_some() || change.disabled == Some(false) {
@@ -144,7 +145,10 @@ pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<()
     let account = show(services, id).await?;
     keeper.may_touch(account.administrator)?;
     services.accounts.may_leave(&account).await?;
-    let event = keeper.event(EventKind::UserDeleted).subject(&Subject::from(&account.id));
+    let event = keeper
+        .event(EventKind::UserDeleted)
+        .subject(&Subject::from(&account.id))
+        .detail("email", difference::of_email(&services.digests, &account.email));
     audited(services, event, async {
         // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
         sign_out_everywhere(services, &account.id).await?;
@@ -178,7 +182,7 @@ pub async fn remove_second_factor(
     if services.second_factors.find(&account.id).await?.is_none() {
         return Err(ProtocolError::new(ErrorCode::NotFound, "the account has no second factor"));
     }
-    let event = Event::new(EventKind::SecondFactorRemoved, keeper.actor.clone());
+    let event = keeper.event(EventKind::SecondFactorRemoved);
     audited(services, event.subject(&Subject::from(&account.id)), async {
         // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
         sign_out_everywhere(services, &account.id).await?;

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod administrators;
+mod allowance;
+mod api_keys;
 mod consents;
 mod logouts;
 mod passwords;

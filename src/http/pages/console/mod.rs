@@ -27,6 +27,5 @@ fn administrator(visitor: &Visitor) -> Administrator {
     Administrator {
         actor: Actor::User(visitor.present.account.id.clone()),
         scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
-        address: Some(visitor.browser.address.ip()),
     }
 }

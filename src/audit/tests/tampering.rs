@@ -1,0 +1,119 @@
+use super::*;
+use crate::entropy::{Entropy, SeededEntropy};
+
+/// A repeatable number below `limit`.
+fn below(entropy: &dyn Entropy, limit: usize) -> usize {
+    usize::try_from(u64::from_be_bytes(entropy.bytes()) % limit as u64).unwrap()
+}
+
+const ROUNDS: u64 = 100;
+
+#[tokio::test]
+async fn a_hundred_edits_are_all_detected() {
+    let (log, head) = Log::filled(40).await;
+    let whole = std::fs::read(&log.path).unwrap();
+    for seed in 0..ROUNDS {
+        let entropy: &dyn Entropy = &SeededEntropy::new(seed);
+        let mut bytes = whole.clone();
+        let place = below(entropy, bytes.len());
+        bytes[place] ^= 1 << below(entropy, 8);
+        std::fs::write(&log.path, &bytes).unwrap();
+        assert!(!log.verify(None).is_intact(), "seed {seed}, byte {place}");
+        assert!(!log.verify(Some(&head)).is_intact());
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_removals_are_all_detected() {
+    let (log, _) = Log::filled(40).await;
+    let lines = log.lines();
+    for seed in 0..ROUNDS {
+        let entropy: &dyn Entropy = &SeededEntropy::new(seed);
+        let first = below(entropy, lines.len() - 1);
+        let count = 1 + below(entropy, lines.len() - 1 - first);
+        let mut left = lines.clone();
+        left.drain(first..first + count);
+        log.write(&left);
+        let (from, to) = (first as u64 + 1, (first + count) as u64);
+        let missing = Damage::Missing { line: from, first: from, last: to };
+        assert_eq!(log.verify(None).damage, [missing], "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_truncations_are_all_detected_with_the_head() {
+    let (log, head) = Log::filled(40).await;
+    let lines = log.lines();
+    for seed in 0..ROUNDS {
+        let entropy: &dyn Entropy = &SeededEntropy::new(seed);
+        let kept = below(entropy, lines.len());
+        log.write(&lines[..kept]);
+        assert!(log.verify(None).is_intact(), "the chain alone can't tell");
+        let truncated = Damage::Truncated { last: kept as u64, expected: 40 };
+        assert_eq!(log.verify(Some(&head)).damage, [truncated], "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_reorderings_are_all_detected() {
+    let (log, _) = Log::filled(40).await;
+    let lines = log.lines();
+    for seed in 0..ROUNDS {
+        let entropy: &dyn Entropy = &SeededEntropy::new(seed);
+        let a = below(entropy, lines.len());
+        let b = (a + 1 + below(entropy, lines.len() - 1)) % lines.len();
+        let mut moved = lines.clone();
+        moved.swap(a, b);
+        log.write(&moved);
+        let damage = log.verify(None).damage;
+        assert!(!damage.is_empty(), "seed {seed}");
+        assert!(damage.iter().all(|d| matches!(d, Damage::Misplaced { .. })), "seed {seed}: {damage:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_line_is_detected() {
+    let (log, _) = Log::filled(4).await;
+    let mut lines = log.lines();
+    lines.insert(3, lines[1].clone());
+    log.write(&lines);
+    assert_eq!(log.verify(None).damage, [Damage::Misplaced { line: 4, seq: 2 }]);
+}
+
+#[tokio::test]
+async fn an_entry_written_anew_is_not_linked() {
+    let (log, head) = Log::filled(4).await;
+    let mut lines = log.lines();
+    // A forger who knows the format gives the second entry another content and its right hash.
+    let first = chain::read_line(lines[0].as_bytes()).unwrap().head;
+    let mut forged = Vec::new();
+    chain::append(&mut forged, &first, (clock().now(), None), &event(99)).unwrap();
+    lines[1] = String::from_utf8(forged).unwrap();
+    log.write(&lines);
+    assert_eq!(log.verify(Some(&head)).damage, [Damage::Unlinked { line: 3, seq: 3 }]);
+}
+
+#[tokio::test]
+async fn a_log_written_anew_from_a_place_on_is_seen_with_the_head() {
+    let (log, head) = Log::filled(6).await;
+    let mut lines = log.lines();
+    let mut previous = chain::read_line(lines[2].as_bytes()).unwrap().head;
+    for (number, line) in lines.iter_mut().enumerate().skip(3) {
+        let mut forged = Vec::new();
+        previous =
+            chain::append(&mut forged, &previous, (clock().now(), None), &event(number + 100)).unwrap();
+        *line = String::from_utf8(forged).unwrap();
+    }
+    log.write(&lines);
+    assert!(log.verify(None).is_intact(), "the chain alone can't tell");
+    assert_eq!(log.verify(Some(&head)).damage, [Damage::Rewritten { seq: 6 }]);
+}
+
+#[tokio::test]
+async fn an_inserted_line_does_not_hide_the_rest() {
+    let (log, _) = Log::filled(4).await;
+    let mut lines = log.lines();
+    lines.insert(2, "{}\n".to_owned());
+    log.write(&lines);
+    assert_eq!(log.verify(None).damage, [Damage::Altered { line: 3 }]);
+}

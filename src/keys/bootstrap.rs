@@ -1,0 +1,44 @@
+use super::change::{KeyEvent, Work};
+use super::error::KeyRingError;
+use super::record::KeyRingRecord;
+use super::ring::KeyRing;
+use super::schedule::{Step, bootstrap};
+use super::sealed_ring::{KEY, TABLE};
+use crate::store::{Committed, Condition};
+
+impl KeyRing {
+    /// Makes the first keys and no others, so that a first start is short: those that wait behind them are due at
+    /// the first tick, and until then nobody is told to cache the JWKS. Nothing where there is a ring, also when
+    /// another node was faster to make one.
+    ///
+    /// # Errors
+    /// When there are keys but no ring, and when store or vault fail.
+    pub(super) async fn bootstrap(&self) -> Result<Option<Vec<KeyEvent>>, KeyRingError> {
+        let _one_at_a_time = self.changing.lock().await;
+        if self.parts.store.get(TABLE, KEY).await?.is_some() {
+            return Ok(None);
+        }
+        let keys = self.kept().await?;
+        if keys > 0 {
+            return Err(KeyRingError::RingLost { keys });
+        }
+        let now = self.parts.clock.numeric_date();
+        let mut work = Work::new(KeyRingRecord::empty(), now);
+        if let Err(error) = self.carry_out(&mut work, bootstrap(&self.parts.policy, now), None).await {
+            self.discard(&work.created).await;
+            return Err(error);
+        }
+        let begin = work.ring.records.iter().map(|record| Step::Begin { kid: record.kid.clone() }).collect();
+        self.carry_out(&mut work, begin, None).await?;
+        if self.commit(&work, Condition::Absent).await? == Committed::Conflict {
+            self.discard(&work.created).await;
+            return Ok(None);
+        }
+        let read_at = self.parts.clock.monotonic();
+        let (row, ring) = self.read().await?;
+        let mut signers = work.created;
+        self.open_signers(&ring, &mut signers, None).await?;
+        self.install(ring, row.version, &signers, read_at);
+        Ok(Some(work.events))
+    }
+}

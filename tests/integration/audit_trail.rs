@@ -1,0 +1,258 @@
+//! What the audit log says of a request: which one, from where, and what differs afterwards. And that nothing happens
+//! that it can't be told of.
+
+use std::net::SocketAddr;
+
+use actix_web::http::Method;
+use actix_web::test::TestRequest;
+use serde_json::{Value, json};
+use signet::users::Page;
+
+use crate::browser::{Browser, CALLBACK, PASSWORD, ada, register, request, shop, state, text};
+use crate::shell::{act, signed_in};
+use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, basic, bearer, form};
+
+const PEER: &str = "198.51.100.9:1234";
+
+/// The entries of one kind, the oldest first.
+fn entries(app: &TestApp, event: &str) -> Vec<Value> {
+    let log = app.audit_log();
+    let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    entries.filter(|entry| entry["event"] == event).collect()
+}
+
+#[track_caller]
+fn last(app: &TestApp, event: &str) -> Value {
+    entries(app, event).pop().unwrap_or_else(|| panic!("no {event}: {}", app.audit_log()))
+}
+
+async fn keeper(app: &TestApp) -> String {
+    let resource = format!("{ISSUER}/users");
+    let client = json!({ "client_id": "keeper", "client_name": "Keeper", "scope": "users:read users:write", "resources": [resource] });
+    let made = app.administer(Method::POST, "/admin/clients", Some(client)).await.json();
+    let secret = made["client_secret"].as_str().unwrap();
+    app.token(("keeper", secret), "").await.access_token()
+}
+
+fn named(answer: &Answer) -> &str {
+    answer.header("x-request-id").unwrap()
+}
+
+#[actix_web::test]
+async fn every_event_says_which_request_and_from_where() {
+    let app = TestApp::start().await;
+    let token = keeper(&app).await;
+    let from = |request: TestRequest| {
+        let request = request.insert_header(bearer(&token)).insert_header(("X-Request-Id", "mine"));
+        app.send(request.peer_addr(PEER.parse::<SocketAddr>().unwrap()))
+    };
+    let user = json!({ "name": "Al", "email": "al@example.com", "password": PASSWORD });
+    let made = from(TestRequest::post().uri("/users").set_json(user)).await;
+    let path = format!("/v1/users/{}", made.json()["id"].as_str().unwrap());
+    let renamed = from(TestRequest::put().uri(&path).set_json(json!({ "name": "Alan" }))).await;
+    let gone = from(TestRequest::delete().uri(&path)).await;
+    let admin = app.admin_token().await;
+    let refused = form("/oauth2/token", "").peer_addr(PEER.parse::<SocketAddr>().unwrap());
+    app.send(refused.insert_header(basic(app.demo()))).await;
+    let change = TestRequest::patch().uri("/admin/clients/keeper").set_json(json!({ "client_name": "K" }));
+    let change = change.insert_header(bearer(&admin)).peer_addr(PEER.parse::<SocketAddr>().unwrap());
+    let changed = app.send(change).await;
+    for (event, answer) in [
+        ("user.registered", &made),
+        ("user.changed", &renamed),
+        ("user.deleted", &gone),
+        ("client.changed", &changed),
+    ] {
+        assert!(answer.status < 300, "{event} {answer:?}");
+        let entry = last(&app, event);
+        assert_eq!(entry["source_ip"], "198.51.100.9", "{entry}");
+        assert_eq!(entry["request_id"], named(answer), "{entry}");
+        assert!(named(answer).len() == 16 && named(answer) != "mine", "nobody but a trusted proxy gives one");
+    }
+    // What a person does in a browser, too.
+    ada(&app).await;
+    let mut browser = signed_in(&app, "ada@example.com", "/account").await;
+    act(&mut browser, &app, "/account", &[("name", "Ada King")]).await;
+    act(
+        &mut browser,
+        &app,
+        "/account/password",
+        &[("current_password", PASSWORD), ("new_password", "a quite different phrase")],
+    )
+    .await;
+    act(&mut browser, &app, "/account/sessions", &[("act", "end_others")]).await;
+    for event in ["session.started", "user.changed"] {
+        let entry = last(&app, event);
+        assert!(entry["source_ip"] == "192.0.2.1" && entry["request_id"].is_string(), "{entry}");
+    }
+    let alone = entries(&app, "key.generated").remove(0);
+    assert!(alone.get("source_ip").is_none() && alone.get("request_id").is_none(), "{alone}");
+}
+
+#[actix_web::test]
+async fn a_trusted_proxy_names_requests_and_where_they_come_from() {
+    let app =
+        TestApp::start_with(|config| config.trusted_proxies = vec!["198.51.100.0/24".parse().unwrap()]).await;
+    let token = app.admin_token().await;
+    let change = async |name: &str| {
+        let request = TestRequest::patch().uri(&format!("/admin/clients/{}", app.demo().0));
+        let request = request.set_json(json!({ "client_name": "K" })).insert_header(bearer(&token));
+        let request =
+            request.insert_header(("X-Forwarded-For", "203.0.113.7")).insert_header(("X-Request-Id", name));
+        let answer = app.send(request.peer_addr(PEER.parse::<SocketAddr>().unwrap())).await;
+        (named(&answer).to_owned(), last(&app, "client.changed"))
+    };
+    let (given, entry) = change("edge-1").await;
+    assert_eq!(
+        (given.as_str(), &entry["request_id"], &entry["source_ip"]),
+        ("edge-1", &json!("edge-1"), &json!("203.0.113.7"))
+    );
+    let (own, entry) = change("no word\"").await;
+    assert!(own.len() == 16 && entry["request_id"] == own.as_str(), "{own} {entry}");
+}
+
+#[actix_web::test]
+async fn a_whole_form_records_what_differs_and_from_what_to_what() {
+    let app = TestApp::start().await;
+    let made = json!({
+        "client_id": "shop", "client_name": "Shop", "scope": "read", "resources": [RESOURCE],
+        "redirect_uris": [CALLBACK], "client_uri": "https://shop.example.com/",
+    });
+    assert_eq!(app.administer(Method::POST, "/admin/clients", Some(made.clone())).await.status, 201);
+    let mut whole = made;
+    whole.as_object_mut().unwrap().remove("client_id");
+    whole["scope"] = json!("read write");
+    whole["require_pkce"] = json!(false);
+    whole["client_name"] = json!("Another");
+    whole["access_token_lifetime"] = json!(60);
+    assert_eq!(app.administer(Method::PATCH, "/admin/clients/shop", Some(whole)).await.status, 200);
+    let detail = last(&app, "client.changed")["detail"].clone();
+    assert_eq!(detail["members"], json!(["access_token_lifetime", "client_name", "require_pkce", "scope"]));
+    let changes = json!({
+        "access_token_lifetime": { "from": null, "to": 60 },
+        "require_pkce": { "from": true, "to": false },
+        "scope": { "from": ["read"], "to": ["read", "write"] },
+    });
+    assert_eq!(detail["changes"], changes);
+
+    let ada = json!({ "name": "Ada", "email": "ada@example.com", "email_verified": true });
+    let id = app.administer(Method::POST, "/admin/users", Some(ada)).await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/admin/users/{id}");
+    let whole = json!({ "name": "Countess", "email": "Ada@Example.com", "email_verified": true, "administrator": true, "disabled": false });
+    assert_eq!(app.administer(Method::PATCH, &path, Some(whole)).await.status, 200);
+    let detail = last(&app, "user.changed")["detail"].clone();
+    assert_eq!(detail["members"], json!(["administrator", "email", "name"]));
+    assert_eq!(detail["changes"]["administrator"], json!({ "from": false, "to": true }));
+    let digest = last(&app, "user.registered")["detail"]["email"].as_str().unwrap().to_owned();
+    assert_eq!(
+        detail["changes"]["email"],
+        json!({ "from": digest, "to": digest }),
+        "only the letters' case differs"
+    );
+    let other = json!({ "email": "eve@example.com", "password": PASSWORD });
+    assert_eq!(app.administer(Method::PATCH, &path, Some(other)).await.status, 200);
+    let detail = last(&app, "user.changed")["detail"].clone();
+    assert_eq!(detail["members"], json!(["email", "email_verified", "password"]));
+    assert_eq!(detail["changes"]["email"]["from"], digest.as_str());
+    assert_ne!(detail["changes"]["email"]["to"], digest.as_str());
+    let log = app.audit_log();
+    for personal in ["ada@", "Ada@", "eve@", "Countess", PASSWORD] {
+        assert!(!log.contains(personal), "{personal}");
+    }
+}
+
+/// Everything that the acts below could have changed.
+async fn standing(app: &TestApp, token: &str) -> Value {
+    let mut standing = Vec::new();
+    for path in ["/admin/clients", "/admin/users", "/admin/keys", "/admin/api-keys"] {
+        let answer = app.send(TestRequest::get().uri(path).insert_header(bearer(token))).await;
+        assert_eq!(answer.status, 200, "{path}");
+        standing.push(answer.json());
+    }
+    json!(standing)
+}
+
+#[actix_web::test]
+async fn a_thousand_acts_that_can_not_be_recorded_do_not_happen() {
+    let app = TestApp::start().await;
+    let account = ada(&app).await;
+    let (admin, demo) = (app.admin_token().await, app.demo_token().await);
+    let client = app.demo().0.to_owned();
+    let key = json!({ "name": "k", "client_id": client, "scope": "read", "resources": [RESOURCE] });
+    let made = app.administer(Method::POST, "/admin/api-keys", Some(key.clone())).await.json();
+    let kid =
+        app.send(TestRequest::get().uri("/admin/keys").insert_header(bearer(&admin))).await.json()["keys"][0]
+            ["kid"]
+            .clone();
+    let acts = [
+        (
+            Method::POST,
+            "/admin/clients".to_owned(),
+            json!({ "client_name": "S", "scope": "read", "resources": [RESOURCE] }),
+        ),
+        (Method::PATCH, format!("/admin/clients/{client}"), json!({ "client_name": "Changed" })),
+        (Method::POST, format!("/admin/clients/{client}/secret"), json!({})),
+        (Method::DELETE, format!("/admin/clients/{client}"), Value::Null),
+        (Method::POST, "/admin/users".to_owned(), json!({ "name": "B", "email": "b@example.com" })),
+        (Method::PATCH, format!("/admin/users/{}", account.id), json!({ "disabled": true })),
+        (Method::DELETE, format!("/admin/users/{}", account.id), Value::Null),
+        (Method::POST, "/admin/api-keys".to_owned(), key),
+        (Method::DELETE, format!("/admin/api-keys/{}", made["id"].as_str().unwrap()), Value::Null),
+        (Method::POST, "/admin/keys/rotate".to_owned(), json!({ "force": true })),
+        (Method::POST, format!("/admin/keys/{}/compromise", kid.as_str().unwrap()), json!({})),
+        (
+            Method::POST,
+            "/admin/keys/import".to_owned(),
+            json!({ "key": include_str!("../fixtures/keys/p256.pem"), "algorithm": "ES256" }),
+        ),
+        (Method::POST, "/admin/revocations".to_owned(), json!({ "client_id": client })),
+    ];
+    let (before, log) = (standing(&app, &admin).await, app.audit_log());
+    app.audit_disk.fill(true);
+    for (method, path, body) in acts.iter().cycle().take(1000) {
+        let act = TestRequest::with_uri(path).method(method.clone()).insert_header(bearer(&admin));
+        let answer = app.send(if body.is_null() { act } else { act.set_json(body) }).await;
+        assert_eq!(answer.status, 503, "{method} {path} {answer:?}");
+    }
+    assert_eq!(standing(&app, &admin).await, before, "0 took effect");
+    assert!(app.is_active(&demo).await, "nothing was revoked");
+    assert_eq!(app.audit_log(), log);
+    assert_eq!(app.manage("/health/ready").await.status, 503);
+    app.audit_disk.fill(false);
+    let (method, path, body) = &acts[0];
+    assert_eq!(app.administer(method.clone(), path, Some(body.clone())).await.status, 201, "room again");
+}
+
+#[actix_web::test]
+async fn nobody_signs_in_or_allows_anything_unrecorded() {
+    let app = TestApp::start().await;
+    let account = ada(&app).await;
+    register(&app, shop()).await;
+    let services = &app.app.state.services;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    app.audit_disk.fill(true);
+    let refused = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    assert_eq!(refused.status, 503, "{}", text(&refused));
+    assert!(services.sessions.of_user(&account.id).await.unwrap().is_empty(), "the session is taken back");
+    let again = browser.get(&app, &request(&[])).await;
+    assert!(text(&again).contains("name=\"password\""), "nobody is signed in");
+
+    app.audit_disk.fill(false);
+    let answer = browser.sign_in(&app, &again, ("ada@example.com", PASSWORD)).await;
+    let question = browser.go_on(&app, answer).await;
+    let mut portal = browser.clone();
+    app.audit_disk.fill(true);
+    let answer =
+        browser.post(&app, "/oauth2/consent", &[("state", &*state(&question)), ("decision", "allow")]).await;
+    let location = answer.header("location").unwrap_or_default();
+    assert!(!location.contains("code="), "{answer:?}");
+    assert!(services.consents.of_user(&account.id).await.unwrap().is_empty(), "nothing is allowed");
+    let renamed = act(&mut portal, &app, "/account", &[("name", "Countess")]).await;
+    assert_eq!(renamed.status, 503, "{}", text(&renamed));
+    let found = services.accounts.list(Page { limit: 9, offset: 0 }).await.unwrap();
+    assert!(found.iter().all(|each| each.name != "Countess"));
+}

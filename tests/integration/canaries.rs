@@ -1,0 +1,257 @@
+//! Secrets leave no trace: twelve of them go through all flows and through faults, and are looked for afterwards in the
+//! service's own log at its most talkative, in the audit log, in metrics, in refusals, and in every file.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use actix_web::http::Method;
+use actix_web::test::TestRequest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use signet::config::KekSource;
+use signet::oauth::Secret;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::browser::{Browser, CALLBACK, PASSWORD, ada, parameter, register, request, shop, text};
+use crate::grants_fixture::{VERIFIER, pair};
+use crate::portal::totp_code;
+use crate::shell::{act, form_token, hidden};
+use crate::test_app::{Answer, RESOURCE, TestApp, basic, bearer, form};
+
+/// What the service logs, all of it.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// A secret in every form in which it could lie about.
+struct Canary {
+    name: &'static str,
+    forms: Vec<Vec<u8>>,
+}
+
+impl Canary {
+    fn of(name: &'static str, text: &str) -> Self {
+        // A copy in base64 has the bytes inside it, wherever it begins, but for its edges.
+        Self { name, forms: vec![text.as_bytes().to_vec(), STANDARD.encode(text).into_bytes()] }
+    }
+
+    #[track_caller]
+    fn is_absent(&self, place: &str, bytes: &[u8]) {
+        for form in &self.forms {
+            assert!(
+                !bytes.windows(form.len()).any(|window| window == form),
+                "the {} is in {place}",
+                self.name
+            );
+        }
+    }
+}
+
+fn files(dir: &Path, found: &mut Vec<(String, Vec<u8>)>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else {
+            found.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+}
+
+fn text_of(answer: &Value, member: &str) -> String {
+    answer[member].as_str().unwrap_or_else(|| panic!("no {member}: {answer}")).to_owned()
+}
+
+/// Keeps what is refused, to be looked at later.
+#[derive(Default)]
+struct Refusals(Vec<Answer>);
+
+impl Refusals {
+    #[track_caller]
+    fn take(&mut self, answer: Answer) {
+        assert!(answer.status >= 400, "{answer:?}");
+        self.0.push(answer);
+    }
+}
+
+#[actix_web::test]
+async fn twelve_secrets_leave_no_trace() {
+    let log = Log::default();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    tracing::trace!("all of it");
+
+    let kek = [0x5a, 0x13, 0xc7, 0x42].repeat(8);
+    let kek_text = STANDARD.encode(&kek);
+    let value = Secret::new(kek_text.clone());
+    let app = TestApp::start_with(|config| config.keys.kek = KekSource::Value(value)).await;
+    ada(&app).await;
+    let client = register(&app, shop()).await;
+    let client_secret = client.client_secret.unwrap().expose().to_owned();
+    let as_shop =
+        |body: &str| app.send(form("/oauth2/token", body).insert_header(basic(("shop", &client_secret))));
+    let mut refusals = Refusals::default();
+
+    // The password: wrong places first.
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[("scope", "openid offline_access read")])).await;
+    refusals.take(browser.sign_in(&app, &page, (PASSWORD, PASSWORD)).await);
+    let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+    let question = browser.go_on(&app, answer).await;
+    let allowed = browser.decide(&app, &question, "allow").await;
+    let code = parameter(&allowed, "code").unwrap();
+    let redemption =
+        format!("grant_type=authorization_code&code={code}&redirect_uri={CALLBACK}&code_verifier={VERIFIER}");
+    let tokens = as_shop(&redemption).await;
+    let (access_token, refresh_token) = pair(&tokens);
+    let refreshed = as_shop(&format!("grant_type=refresh_token&refresh_token={refresh_token}")).await;
+    let (_, later) = pair(&refreshed);
+
+    // A second factor, and its secret; then a new password.
+    let path = "/account/second-factor";
+    let page = act(&mut browser, &app, path, &[("act", "enroll")]).await;
+    let totp =
+        text(&page).split("<code class=\"secret\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let (enrollment, right) = (hidden(&page, "enrollment"), totp_code(&app, &totp));
+    let confirm = [("act", "confirm"), ("code", &*right), ("enrollment", &*enrollment)];
+    assert!(act(&mut browser, &app, path, &confirm).await.status < 400);
+
+    // The administration's secrets.
+    let pem = include_str!("../fixtures/keys/p256.pem");
+    let import = json!({ "key": pem, "algorithm": "ES256" });
+    assert_eq!(app.administer(Method::POST, "/admin/keys/import", Some(import.clone())).await.status, 201);
+    refusals.take(app.administer(Method::POST, "/admin/keys/import", Some(import)).await);
+    let key = json!({ "name": "k", "client_id": app.demo().0, "scope": "read", "resources": [RESOURCE] });
+    let made = app.administer(Method::POST, "/admin/api-keys", Some(key)).await.json();
+    let api_key = text_of(&made, "api_key");
+    let rotated =
+        app.administer(Method::POST, "/admin/clients/shop/secret", Some(json!({ "overlap_seconds": 60 })));
+    let new_secret = text_of(&rotated.await.json(), "client_secret");
+    let cookie = browser.cookies.values().max_by_key(|value| value.len()).unwrap().clone();
+
+    // Faults: every secret where it does not belong, and again while nothing can be recorded.
+    for full in [false, true] {
+        app.audit_disk.fill(full);
+        for (name, value) in [
+            ("password", PASSWORD),
+            ("code", &*code),
+            ("verifier", VERIFIER),
+            ("access token", &*access_token),
+            ("refresh token", &*later),
+            ("API key", &*api_key),
+            ("client secret", &*client_secret),
+            ("cookie", &*cookie),
+            ("KEK", &*kek_text),
+        ] {
+            let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            refusals
+                .take(app.send(form("/oauth2/token", &format!("grant_type={value}&{value}={value}"))).await);
+            refusals.take(app.send(TestRequest::get().uri(&format!("/{value}"))).await);
+            refusals.take(
+                app.send(TestRequest::get().uri(&format!("/admin/{value}")).insert_header(bearer(&value)))
+                    .await,
+            );
+            let odd = format!("/oauth2/authorize?client_id={value}&redirect_uri={value}&scope={value}");
+            refusals.take(app.send(TestRequest::get().uri(&odd)).await);
+            refusals.take(
+                app.send(
+                    form("/oauth2/token", "grant_type=client_credentials")
+                        .insert_header(basic((name, &value))),
+                )
+                .await,
+            );
+            let body = format!("{{\"client_id\":\"{value}\",\"grant_type\":\"{value}\",");
+            let json =
+                TestRequest::post().uri("/oauth/token").insert_header(("Content-Type", "application/json"));
+            refusals.take(app.send(json.set_payload(body)).await);
+        }
+        let client = json!({ "client_name": PASSWORD, "scope": client_secret, "resources": [api_key] });
+        refusals.take(app.administer(Method::POST, "/admin/clients", Some(client)).await);
+    }
+    let page = Browser::default().get(&app, &request(&[])).await;
+    refusals.take(
+        Browser { cookies: browser.cookies.clone() }
+            .sign_in(&app, &page, ("ada@example.com", PASSWORD))
+            .await,
+    );
+    refusals.take(as_shop(&redemption).await);
+    app.audit_disk.fill(false);
+    // Spent: a replay revokes what there was.
+    refusals.take(as_shop(&redemption).await);
+    refusals.take(as_shop(&format!("grant_type=refresh_token&refresh_token={later}")).await);
+    let account = browser.get(&app, "/account").await;
+    let token = form_token(&account);
+    let asked = [
+        ("form_token", &*token),
+        ("current_password", "wrong one, sorry"),
+        ("new_password", PASSWORD),
+        ("repeated_password", PASSWORD),
+    ];
+    refusals.take(browser.post(&app, "/account/password", &asked).await);
+
+    let der: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let mut canaries = vec![
+        Canary::of("password", PASSWORD),
+        Canary::of("code", &code),
+        Canary::of("verifier", VERIFIER),
+        Canary::of("access token", &access_token),
+        Canary::of("refresh token", &refresh_token),
+        Canary::of("rotated refresh token", &later),
+        Canary::of("API key", &api_key),
+        Canary::of("client secret", &client_secret),
+        Canary::of("new client secret", &new_secret),
+        Canary::of("session cookie", &cookie),
+        Canary::of("second factor's secret", &totp),
+    ];
+    canaries.push(Canary {
+        name: "private key",
+        forms: vec![der[40..90].into(), STANDARD.decode(&der).unwrap()[36..68].to_vec()],
+    });
+    canaries.push(Canary { name: "key-encryption key", forms: vec![kek_text.into_bytes(), kek] });
+    assert!(canaries.len() >= 12 && refusals.0.len() > 100, "{} refusals", refusals.0.len());
+
+    let metrics = app.manage("/metrics").await.body;
+    let mut places =
+        vec![("the metrics".to_owned(), metrics), ("the log".to_owned(), log.0.lock().unwrap().clone())];
+    files(app.dir(), &mut places);
+    assert!(
+        places.iter().any(|(name, bytes)| name.contains("store") && bytes.len() > 10_000),
+        "the store is read"
+    );
+    assert!(places[1].1.ends_with(b"\n"), "the log is read");
+    for canary in &canaries {
+        for (name, bytes) in &places {
+            canary.is_absent(name, bytes);
+        }
+        for refusal in &refusals.0 {
+            let headers = format!("{:?}", refusal.headers);
+            // A form shows what was typed into it to whoever typed it; what is not a name, it does not.
+            if canary.name != "password" || refusal.header("content-type") != Some("text/html; charset=utf-8")
+            {
+                canary.is_absent("a refusal", &refusal.body);
+            }
+            canary.is_absent("a refusal's headers", headers.as_bytes());
+        }
+    }
+}

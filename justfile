@@ -1,6 +1,6 @@
 # What CI checks, in the same words.
 check:
-    .ci/run fmt clippy doc test library deny
+    .ci/run fmt clippy doc test fuzz library deny
 
 # Everything that CI does, the release build and the smoke test included.
 ci:

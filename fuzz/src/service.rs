@@ -1,0 +1,287 @@
+//! A whole service in this process: real routes, a store in memory, a clock that stands still. Every answer is held
+//! against what must be true of any answer.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix_web::body::to_bytes;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, Uri};
+use actix_web::rt::{System, SystemRunner};
+use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::{App as ActixApp, web};
+use serde_json::Value;
+use signet::app::{App, Ground};
+use signet::clients::{ConsentRule, Registration};
+use signet::clock::ManualClock;
+use signet::config::Config;
+use signet::entropy::SeededEntropy;
+use signet::oauth::{ClientId, RedirectUri, Resource, Scope, Secret};
+use signet::store::MemoryStore;
+use signet::users::{ApiKeyOwner, Authentication, Email, NewAccount, NewApiKey, NewSession};
+
+/// The resource of the settings.
+pub(crate) const RESOURCE: &str = "http://127.0.0.1:9000";
+/// Where the client lets people come back to.
+pub(crate) const CALLBACK: &str = "https://shop.example/callback";
+/// The same on the person's own machine: the port is free.
+pub(crate) const LOOPBACK: &str = "http://127.0.0.1/callback";
+/// Where the client lets people come back to when they were signed out.
+pub(crate) const SIGNED_OUT: &str = "https://shop.example/signed-out";
+/// Who has signed in: only a page for her bears her name.
+pub(crate) const PERSON: &str = "Ada Lovelace";
+/// What only a request could have brought into a page.
+const MARKUP: &str = "<zz";
+/// After so many requests the service is made anew: what they left behind fills memory.
+const LIFE: u32 = 4096;
+
+const NOW: i64 = 1_800_000_000;
+
+/// What the service knows and an input can only name.
+pub(crate) struct Secrets {
+    /// The client `shop`'s.
+    pub(crate) client: String,
+    /// An access token of the client, for its resource.
+    pub(crate) token: String,
+    /// An access token for the admin API.
+    pub(crate) admin: String,
+    /// An API key that may read and write accounts.
+    pub(crate) api_key: String,
+    /// What Ada's session cookie holds.
+    pub(crate) session: String,
+}
+
+/// A running service.
+pub(crate) struct Service {
+    pub(crate) secrets: Secrets,
+    // Dropped in this order: what uses the directory before the directory.
+    app: App,
+    system: SystemRunner,
+    _dir: tempfile::TempDir,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The body as JSON; `null` if it is none.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// A request as the network may bring it; what HTTP itself forbids does not come so far.
+#[derive(Default)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: Option<Method>,
+    pub(crate) target: &'a [u8],
+    pub(crate) headers: Vec<(&'a str, Vec<u8>)>,
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn get(target: &'a [u8]) -> Self {
+        Self { target, ..Self::default() }
+    }
+
+    pub(crate) fn post(target: &'a str, content_type: &'a str, body: &'a [u8]) -> Self {
+        let headers = vec![("content-type", content_type.as_bytes().to_vec())];
+        Self { method: Some(Method::POST), target: target.as_bytes(), headers, body }
+    }
+
+    pub(crate) fn with(mut self, name: &'a str, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn build(self) -> Option<TestRequest> {
+        let uri = Uri::try_from(self.target).ok().filter(|uri| uri.path().starts_with('/'))?;
+        let mut request = TestRequest::with_uri(&uri.to_string())
+            .method(self.method.unwrap_or(Method::GET))
+            .peer_addr("192.0.2.1:4711".parse().expect("an address"))
+            .set_payload(self.body.to_vec());
+        for (name, value) in self.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            request = request.append_header((name, HeaderValue::from_bytes(&value).ok()?));
+        }
+        Some(request)
+    }
+}
+
+thread_local! {
+    static SERVICE: RefCell<Option<(Service, u32)>> = const { RefCell::new(None) };
+}
+
+/// Asks the service of this thread.
+pub(crate) fn with_service<T>(ask: impl FnOnce(&Service) -> T) -> T {
+    SERVICE.with_borrow_mut(|slot| {
+        if slot.as_ref().is_none_or(|(_, asked)| *asked >= LIFE) {
+            // The old one first: a thread has one system.
+            drop(slot.take());
+            *slot = Some((Service::start(), 0));
+        }
+        let (service, asked) = slot.as_mut().expect("a service");
+        *asked += 1;
+        ask(service)
+    })
+}
+
+impl Service {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = Config::for_tests(dir.path());
+        let limits = &mut config.limits;
+        for limit in [
+            &mut limits.token_per_client,
+            &mut limits.token_per_address,
+            &mut limits.revocation_per_client,
+            &mut limits.refused_per_address,
+            &mut limits.authorize_per_address,
+            &mut limits.login_per_address,
+            &mut limits.login_per_account,
+            &mut limits.registration_per_address,
+            &mut limits.acts_per_person,
+            &mut limits.api_key,
+        ] {
+            *limit = 0;
+        }
+        config.api_keys.in_query = true;
+        config.dialects.oauth_token_get = true;
+        let system = System::new();
+        let (app, secrets) = system.block_on(open(config));
+        Self { secrets, app, system, _dir: dir }
+    }
+
+    /// Puts secrets into an input where it names them.
+    pub(crate) fn fill(&self, data: &[u8]) -> Vec<u8> {
+        let secrets = &self.secrets;
+        let named = [
+            ("{SECRET}", &secrets.client),
+            ("{TOKEN}", &secrets.token),
+            ("{ADMIN}", &secrets.admin),
+            ("{API_KEY}", &secrets.api_key),
+            ("{SESSION}", &secrets.session),
+        ];
+        let Ok(text) = std::str::from_utf8(data) else { return data.to_vec() };
+        named.iter().fold(text.to_owned(), |text, (name, secret)| text.replace(name, secret)).into_bytes()
+    }
+
+    /// The answer to a request; nothing if HTTP has no such request.
+    pub(crate) fn send(&self, request: Request<'_>) -> Option<Answer> {
+        let request = request.build()?.to_request();
+        let state = web::Data::from(self.app.state.clone());
+        let answering: Pin<Box<dyn Future<Output = Answer>>> = Box::pin(async move {
+            let service = init_service(ActixApp::new().configure(signet::http::configure(state))).await;
+            let (_, response) = call_service(&service, request).await.into_parts();
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let body = to_bytes(response.into_body()).await.unwrap_or_else(|_| panic!("no body")).to_vec();
+            Answer { status, headers, body }
+        });
+        let answer = self.system.block_on(answering);
+        hold(&answer);
+        Some(answer)
+    }
+
+    /// A part of the service, for what it has become of it.
+    pub(crate) fn state(&self) -> &signet::http::State {
+        &self.app.state
+    }
+}
+
+/// What is true of every answer.
+fn hold(answer: &Answer) {
+    assert!(answer.status < 500, "{answer:?}");
+    let is = |kind: &str| answer.header("content-type").is_some_and(|value| value.starts_with(kind));
+    if is("text/html") {
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(!text.contains(MARKUP), "a page holds markup that a request brought: {text}");
+        assert!(answer.header("content-security-policy").is_some(), "a page without a policy");
+    }
+    if is("application/json") && answer.status >= 400 {
+        let json = answer.json();
+        assert!(json["error"].is_string(), "{answer:?}");
+        // RFC 6749, section 5.2.
+        let allowed = |byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        let description = json["error_description"].as_str().unwrap_or_default();
+        assert!(description.bytes().all(allowed), "{description:?}");
+    }
+}
+
+async fn open(config: Config) -> (App, Secrets) {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let store = MemoryStore::new(clock.clone());
+    let ground = Ground { store, clock, entropy: Arc::new(SeededEntropy::new(42)) };
+    let app = App::open(&config, ground).await.expect("the service starts");
+    let first = app.first_clients().await.expect("clients").expect("a first start");
+    let services = app.state.services.clone();
+    let scope = |text: &str| Scope::parse(text).expect("a scope");
+    let uri = |text: &str| RedirectUri::parse(text).expect("a redirect URI");
+    let shop = Registration {
+        client_id: Some(ClientId::parse("shop").expect("an identifier")),
+        client_name: "The Shop".into(),
+        scope: scope("openid profile email offline_access read write"),
+        default_scope: Some(scope("read")),
+        resources: vec![Resource::parse(RESOURCE).expect("a resource")],
+        redirect_uris: vec![uri(CALLBACK), uri(LOOPBACK)],
+        post_logout_redirect_uris: vec![uri(SIGNED_OUT)],
+        consent: ConsentRule::Implied,
+        ..Registration::default()
+    };
+    let shop = services.clients.register(shop).await.expect("a client");
+    let email = Email::parse("ada@example.com").expect("an address");
+    let password = Some(Secret::new("correct horse battery staple".into()));
+    let ada = NewAccount { password, email_verified: true, ..NewAccount::new(PERSON, email) };
+    let ada = services.accounts.register(ada).await.expect("an account");
+    let authentication = Authentication { auth_time: NOW, amr: vec!["pwd".into()], acr: None };
+    let session = NewSession { user: ada.id.clone(), authentication, user_agent: None, address: None };
+    let session = services.sessions.start(session).await.expect("a session");
+    let users = vec![Resource::parse(&config.users_resource()).expect("a resource")];
+    let keeper = Registration {
+        client_name: "The keeper of accounts".into(),
+        scope: scope("users:read users:write"),
+        resources: users.clone(),
+        ..Registration::default()
+    };
+    let keeper = services.clients.register(keeper).await.expect("a client");
+    let key = NewApiKey {
+        name: "fuzz".into(),
+        owner: ApiKeyOwner::Client(keeper.client.client_id.clone()),
+        scope: scope("users:read users:write"),
+        resources: users,
+        expires_at: None,
+    };
+    let key = services.api_keys.create(key).await.expect("a key");
+    let client = shop.client_secret.expect("a secret").expose().to_owned();
+    let token = token(&app, ("shop", &client)).await;
+    let (id, secret) = (first.admin.client.client_id.as_str(), first.admin.client_secret.expose());
+    let admin = self::token(&app, (id, secret)).await;
+    let (api_key, session) = (key.secret.expose().to_owned(), session.cookie.expose().to_owned());
+    (app, Secrets { client, token, admin, api_key, session })
+}
+
+/// An access token of the client, for what it asks by default.
+async fn token(app: &App, (id, secret): (&str, &str)) -> String {
+    let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+    let request = TestRequest::post()
+        .uri("/oauth2/token")
+        .insert_header(("content-type", "application/x-www-form-urlencoded"))
+        .set_payload(body)
+        .to_request();
+    let state = web::Data::from(app.state.clone());
+    let service = init_service(ActixApp::new().configure(signet::http::configure(state))).await;
+    let (_, response) = call_service(&service, request).await.into_parts();
+    let body = to_bytes(response.into_body()).await.unwrap_or_else(|_| panic!("no body"));
+    let answer: Value = serde_json::from_slice(&body).expect("JSON");
+    answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}

@@ -1,0 +1,105 @@
+//! What browsers are sent with, by whoever sends them.
+
+use url::Url;
+
+use super::first_line;
+use crate::members::Members;
+use crate::service::{Answer, CALLBACK, LOOPBACK, Request, SIGNED_OUT, Service, with_service};
+
+/// The query of an authorization request, by a browser that has signed in, at each of the endpoints; by GET and as a
+/// form. A browser is sent to the service itself or to a registered redirect URI, and a code only there.
+pub(crate) fn authorize(data: &[u8]) {
+    with_service(|service| {
+        let query = service.fill(data);
+        let members = Members::of_form(&query);
+        let cookie = format!("signet-session={}", service.secrets.session);
+        for path in ["/oauth2/authorize", "/oauth/authorize", "/api/authorize.php"] {
+            let target = [path.as_bytes(), b"?", &query].concat();
+            if let Some(answer) = service.send(Request::get(&target).with("cookie", cookie.as_str())) {
+                leads_home(service, &answer, &members, &[CALLBACK, LOOPBACK]);
+            }
+            let request = Request::post(path, "application/x-www-form-urlencoded", &query);
+            let answer = service.send(request.with("cookie", cookie.as_str())).expect("a request");
+            leads_home(service, &answer, &members, &[CALLBACK, LOOPBACK]);
+        }
+    });
+}
+
+/// The query of a request to sign out, with its `id_token_hint`, by a browser that nobody has signed in.
+pub(crate) fn logout(data: &[u8]) {
+    with_service(|service| {
+        let query = service.fill(data);
+        let members = Members::of_form(&query);
+        let target = [b"/oauth2/logout?".as_slice(), &query].concat();
+        if let Some(answer) = service.send(Request::get(&target)) {
+            leads_home(service, &answer, &members, &[SIGNED_OUT]);
+        }
+    });
+}
+
+/// Where the browser goes is the service itself, or what the request names and the client has registered.
+fn leads_home(service: &Service, answer: &Answer, members: &Members, registered: &[&str]) {
+    let Some(location) = answer.header("location") else { return };
+    let home = &service.state().services.issuer;
+    if location.strip_prefix(home.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        || location.starts_with('/')
+    {
+        assert!(!location.starts_with("//"), "{location}");
+        return;
+    }
+    assert!(!members.has_repeated(), "a parameter was repeated");
+    let mut url = Url::parse(location).expect("a URL");
+    url.set_query(None);
+    url.set_fragment(None);
+    let is_registered = registered.iter().any(|each| {
+        let (each, mut url) = (Url::parse(each).expect("a URL"), url.clone());
+        if each.host_str() == Some("127.0.0.1") {
+            url.set_port(None).expect("a host");
+        }
+        url == each
+    });
+    assert!(is_registered, "a browser was sent to {location}");
+    if location.contains("code=") && registered.contains(&CALLBACK) {
+        assert_eq!(members.one("client_id"), Some("shop"));
+        assert_eq!(members.one("response_type").unwrap_or("code"), "code");
+    }
+}
+
+/// The path of a form of a page on a line, and the form. Nobody has shown the page that it would belong to: nothing
+/// comes of it but a refusal, or the page.
+pub(crate) fn page_form(data: &[u8]) {
+    const FORMS: [&str; 9] = [
+        "/oauth2/sign-in",
+        "/oauth2/second-factor",
+        "/oauth2/consent",
+        "/oauth2/sign-out",
+        "/account",
+        "/account/password",
+        "/account/api-keys",
+        "/account/applications",
+        "/console/new-client",
+    ];
+    with_service(|service| {
+        let data = service.fill(data);
+        let (path, form) = first_line(&data);
+        let Some(path) = FORMS.iter().find(|each| each.as_bytes() == path) else { return };
+        for cookie in [String::new(), format!("signet-session={}", service.secrets.session)] {
+            let mut request = Request::post(path, "application/x-www-form-urlencoded", form);
+            if !cookie.is_empty() {
+                request = request.with("cookie", cookie);
+            }
+            let answer = service.send(request).expect("a request");
+            let set = answer.headers.get_all("set-cookie").filter_map(|value| value.to_str().ok());
+            let begins =
+                |cookie: &str| cookie.starts_with("signet-session=") && !cookie.contains("Max-Age=0");
+            assert!(!set.into_iter().any(begins), "a form that was never shown has signed somebody in");
+            let home = &service.state().services.issuer;
+            if let Some(location) = answer.header("location") {
+                assert!(location.starts_with(home.as_str()) || location.starts_with('/'), "{location}");
+                assert!(!location.starts_with("//"), "{location}");
+            }
+        }
+        let services = &service.state().services;
+        assert_eq!(services.clients.count(), 4, "a form that was never shown has registered a client");
+    });
+}

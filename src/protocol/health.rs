@@ -14,8 +14,11 @@ pub struct Health {
     pub ready: bool,
     /// The signing keys: `ok`, `amber` after a failed rotation, `failing` when none may sign.
     pub keys: &'static str,
-    /// The store: `ok` or `failing`.
+    /// The store: `ok`; `failing` while it can't be read; `restart` when a write to disk failed, and it takes no more until
+    /// the service is started anew, which alone tells what the disk holds.
     pub store: &'static str,
+    /// The store's disk: `ok`; `low` when it is 85 % taken; `full` when nothing is written until somebody makes room.
+    pub disk: &'static str,
     /// The audit log: `ok` or `failing`.
     pub audit: &'static str,
 }
@@ -23,17 +26,27 @@ pub struct Health {
 /// Asks keys, store and audit log how they are.
 pub async fn health(services: &Services) -> Health {
     let keys = services.keys.health();
-    let store = services.store.failure().is_none() && services.store.get(PROBE, b"probe").await.is_ok();
+    let store = match services.store.failure() {
+        Some(_) => "restart",
+        None if services.store.get(PROBE, b"probe").await.is_ok() => "ok",
+        None => "failing",
+    };
+    let disk = match services.store.room() {
+        Some(room) if room.is_full() => "full",
+        Some(room) if room.is_low() => "low",
+        Some(_) | None => "ok",
+    };
     let audit = services.audit.is_writable();
-    let word = |good: bool| if good { "ok" } else { "failing" };
+    let is_red = matches!(keys, keys::Health::Red { .. });
     Health {
-        ready: !matches!(keys, keys::Health::Red { .. }) && store && audit && !services.is_stopping(),
+        ready: !is_red && store == "ok" && disk != "full" && audit && !services.is_stopping(),
         keys: match keys {
             keys::Health::Green => "ok",
             keys::Health::Amber { .. } => "amber",
             keys::Health::Red { .. } => "failing",
         },
-        store: word(store),
-        audit: word(audit),
+        store,
+        disk,
+        audit: if audit { "ok" } else { "failing" },
     }
 }

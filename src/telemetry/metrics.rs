@@ -47,6 +47,10 @@ pub struct Metrics {
     pub key_ring_version: Gauge,
     /// Flushes of the store to disk. Set it by `absolute`.
     pub store_flushes: Counter,
+    /// What is free on the store's disk, in bytes.
+    pub disk_free: Gauge,
+    /// How large the store's disk is, in bytes.
+    pub disk_size: Gauge,
     /// Flushes of the audit log to disk. Set it by `absolute`.
     pub audit_flushes: Counter,
     /// Events that could not be recorded. Set it by `absolute`.
@@ -198,6 +202,8 @@ impl Metrics {
             key_rotation_failures: counter("signet_key_rotation_failures_total"),
             key_ring_version: gauge("signet_key_ring_version"),
             store_flushes: counter("signet_store_flushes_total"),
+            disk_free: gauge("signet_disk_free_bytes"),
+            disk_size: gauge("signet_disk_size_bytes"),
             audit_flushes: counter("signet_audit_flushes_total"),
             audit_failures: counter("signet_audit_failures_total"),
             audit_head_seq: gauge("signet_audit_head_seq"),
@@ -294,6 +300,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_key_next_ready", "1 while every algorithm has a published key that waits."),
         ("signet_key_ring_version", "Version of the key ring in use."),
         ("signet_status_list_entries", "Tokens that stand revoked in the status lists."),
+        ("signet_disk_free_bytes", "What is free on the store's disk."),
+        ("signet_disk_size_bytes", "How large the store's disk is."),
         ("signet_audit_head_seq", "Number of the last audit entry."),
         ("signet_build_info", "1, labelled with the version."),
     ] {

@@ -12,7 +12,8 @@ use super::{State, configure, configure_management};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How long a client may leave what it was sent unread. actix-web has no such limit: a client that asks and never reads
+/// How long a client may leave what it was sent unread; the system looks at growing intervals, and cuts it off up to some
+/// seconds later. actix-web has no such limit: a client that asks and never reads
 /// would hold its connection for ever.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -12,6 +12,7 @@ mod authorize;
 mod backchannel_logout;
 mod browser;
 mod cli;
+mod clock_jumps;
 mod codes;
 mod console;
 mod contract;
@@ -25,6 +26,7 @@ mod document_003;
 mod document_004;
 #[path = "../../examples/resource_server/exchange.rs"]
 mod exchange;
+mod faulty_store;
 mod first_start;
 mod forged_introspection;
 mod forged_tokens;
@@ -61,6 +63,9 @@ mod signer_contract;
 mod spoofing;
 mod stale_forms;
 mod store_contract;
+mod store_faults;
+mod store_faults_admin;
+mod store_faults_people;
 mod storms;
 #[path = "../support/mod.rs"]
 mod support;

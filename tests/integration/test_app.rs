@@ -18,7 +18,7 @@ use signet::clock::{Clock as _, ManualClock};
 use signet::config::Config;
 use signet::entropy::SeededEntropy;
 use signet::http::Served;
-use signet::store::SledStore;
+use signet::store::{SledStore, Store};
 
 use crate::contract::Contract;
 
@@ -26,6 +26,9 @@ use crate::contract::Contract;
 pub(crate) const ISSUER: &str = "http://127.0.0.1:8080";
 /// The resource that the demo client may ask tokens for.
 pub(crate) const RESOURCE: &str = "http://127.0.0.1:9000";
+
+/// What the clock of a service begins with, in seconds since the epoch.
+pub(crate) const START: i64 = 1_800_000_000;
 
 static CONTRACT: LazyLock<Contract> = LazyLock::new(Contract::load);
 
@@ -35,6 +38,8 @@ pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) clients: FirstClients,
     config: Config,
+    /// Where it is not in the directory.
+    store: Option<Arc<dyn Store>>,
     /// Removed with everything in it when the test is over.
     dir: tempfile::TempDir,
 }
@@ -96,25 +101,41 @@ impl TestApp {
         Self::start_from(7, |_| {}).await
     }
 
+    /// A service on a store that outlives it, with other settings.
+    pub(crate) async fn start_on(
+        store: Arc<dyn Store>,
+        clock: Arc<ManualClock>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        Self::start_at((42, Some(store)), clock, change).await
+    }
+
     async fn start_from(seed: u64, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at((seed, None), Arc::new(ManualClock::at(START)), change).await
+    }
+
+    async fn start_at(
+        (seed, store): (u64, Option<Arc<dyn Store>>),
+        clock: Arc<ManualClock>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config::for_tests(dir.path());
         change(&mut config);
-        let clock = Arc::new(ManualClock::at(1_800_000_000));
-        let app = open(&config, &clock, seed).await;
+        let app = open(&config, &clock, seed, store.clone()).await;
         let clients = app.first_clients().await.expect("clients").expect("a first start");
-        Self { app, clock, clients, config, dir }
+        Self { app, clock, clients, config, store, dir }
     }
 
     /// Stops the service and starts it again on the same data, with other settings.
     pub(crate) async fn restart(self, change: impl FnOnce(&mut Config)) -> Self {
-        let Self { app, clock, clients, mut config, dir } = self;
+        let Self { app, clock, clients, mut config, store, dir } = self;
         drop(app);
         change(&mut config);
         let seed = 43 + u64::try_from(clock.numeric_date()).expect("a date");
-        let app = open(&config, &clock, seed).await;
+        let app = open(&config, &clock, seed, store.clone()).await;
         assert!(app.first_clients().await.expect("clients").is_none(), "clients are made once");
-        Self { app, clock, clients, config, dir }
+        Self { app, clock, clients, config, store, dir }
     }
 
     /// The audit log as it stands.
@@ -209,8 +230,9 @@ impl TestApp {
 }
 
 /// Puts the service together; the one before must be gone, for a store has one owner.
-async fn open(config: &Config, clock: &Arc<ManualClock>, seed: u64) -> App {
-    let store = SledStore::open(config.store_path(), clock.clone()).expect("a store");
+async fn open(config: &Config, clock: &Arc<ManualClock>, seed: u64, store: Option<Arc<dyn Store>>) -> App {
+    let store =
+        store.unwrap_or_else(|| SledStore::open(config.store_path(), clock.clone()).expect("a store"));
     let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)) };
     App::open(config, ground).await.expect("the service starts")
 }

@@ -8,7 +8,7 @@ mod people;
 mod start_error;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -24,7 +24,7 @@ use crate::keys::{
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
 use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
-use crate::store::Cursor;
+use crate::store::{Cursor, Room};
 use crate::telemetry::Metrics;
 
 pub use first_clients::{FirstClient, FirstClients};
@@ -45,6 +45,8 @@ pub struct App {
     unrecorded: tokio::sync::Mutex<Unrecorded>,
     /// Up to where the changes of the store are taken in.
     cursor: tokio::sync::Mutex<Cursor>,
+    /// Whether it was told that the disk is getting full.
+    told_low: AtomicBool,
 }
 
 /// What happened to keys and does not stand in the audit log yet.
@@ -141,7 +143,13 @@ impl App {
         let metrics = Arc::new(Metrics::new(&http::PATHS, &config.node));
         let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
-        Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default(), cursor })
+        Ok(Self {
+            state: Arc::new(state),
+            first_resource,
+            unrecorded: tokio::sync::Mutex::default(),
+            cursor,
+            told_low: false.into(),
+        })
     }
 
     /// Has a document of every status list at hand, for when nothing can be signed.
@@ -191,6 +199,39 @@ impl App {
         protocol::send_logouts(&self.state.services).await
     }
 
+    /// Says once that the disk is getting full, and once that there is room again.
+    fn watch_disk(&self) {
+        let Some(room) = self.state.services.store.room() else { return };
+        let low = room.is_low();
+        if self.told_low.swap(low, Ordering::Relaxed) == low {
+            return;
+        }
+        let Room { free, size, kept_free } = room;
+        if low {
+            tracing::warn!(
+                free,
+                size,
+                "the disk is getting full; with less than {kept_free} bytes free nothing is written"
+            );
+        } else {
+            tracing::info!(free, size, "there is room on the disk again");
+        }
+    }
+
+    /// Finds out whether the audit log can be written again: a service that says it is not ready is asked for nothing else that
+    /// would show it.
+    async fn resume_audit(&self) {
+        let audit = &self.state.services.audit;
+        if audit.is_writable() {
+            return;
+        }
+        let event =
+            Event::new(EventKind::AuditResumed, Actor::Service).detail("unrecorded", audit.failures());
+        if let Err(error) = audit.record(event).await {
+            tracing::error!(%error, "the audit log still can't be written");
+        }
+    }
+
     /// One round of housekeeping: keeps a spare status list and a signed copy of each, tells the other nodes that this one
     /// is there, removes what has ended.
     ///
@@ -198,6 +239,8 @@ impl App {
     /// When the store fails; the next round tries again.
     pub async fn tidy(&self) -> Result<(), StartError> {
         let services = &self.state.services;
+        self.watch_disk();
+        self.resume_audit().await;
         services.status_indexes.replenish().await?;
         services.status_lists.drop_ended();
         services.status.drop_ended();

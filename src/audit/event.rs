@@ -41,6 +41,8 @@ kinds! {
     ServiceStopped = "service.stopped",
     /// The log ended in the middle of a line, which was cut off.
     AuditTailCut = "audit.tail_cut",
+    /// After events that could not be recorded, the log can be written again.
+    AuditResumed = "audit.resumed",
     /// A key was made, and is published or will be.
     KeyGenerated = "key.generated",
     /// A key began to sign.

@@ -285,20 +285,20 @@ impl ClientRegistry {
         Ok(Registered { client, client_secret: Some(client_secret) })
     }
 
-    /// Deletes the client. Tokens it holds stay valid until they are revoked or end.
+    /// Deletes the client. Tokens it holds stay valid until they are revoked or end. One that turns out to be gone
+    /// already, as after a deletion whose answer was lost, is deleted.
     ///
     /// # Errors
-    /// When there is no such client or the store fails.
+    /// When there is no such client, it was changed meanwhile, or the store fails.
     pub async fn delete(&self, client_id: &str) -> Result<(), ClientError> {
         let _turn = self.changing.lock().await;
         let (client, version) = self.current(client_id)?;
         let key = client.client_id.as_str();
         let batch = Batch::new().delete(CLIENTS.table(), key, Condition::VersionIs(version));
         let committed = self.store.commit(batch).await?;
-        self.mirror(&client.client_id).await?;
-        match committed {
-            Committed::Applied => Ok(()),
-            Committed::Conflict => Err(ClientError::Changed),
+        match (committed, self.mirror(&client.client_id).await?) {
+            (Committed::Applied, _) | (Committed::Conflict, None) => Ok(()),
+            (Committed::Conflict, Some(_)) => Err(ClientError::Changed),
         }
     }
 

@@ -12,6 +12,19 @@ use super::{State, configure, configure_management};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// How long a client may leave what it was sent unread; the system looks at growing intervals, and cuts it off up to some
+/// seconds later. actix-web has no such limit: a client that asks and never reads
+/// would hold its connection for ever.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of what arrives the system keeps for a connection, in bytes; it takes twice this, and so much more is read
+/// of a body that is too long for an answer. No request needs more.
+const RECEIVE_BUFFER: usize = 16 * 1024;
+
+/// How much of what is answered the system keeps for a connection, in bytes; it takes twice this. Left to itself it keeps
+/// megabytes for each client that does not read.
+const SEND_BUFFER: usize = 64 * 1024;
+
 /// How long requests under way are waited for at the end.
 const GRACE_SECONDS: u64 = 30;
 
@@ -35,6 +48,8 @@ pub async fn run(
     workers: usize,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    guard(&listeners.public)?;
+    guard(&listeners.management)?;
     let public_state = state.clone();
     let public =
         HttpServer::new(move || App::new().configure(configure(web::Data::from(public_state.clone()))))
@@ -65,4 +80,15 @@ pub async fn run(
     };
     let (public, management, ()) = tokio::join!(public, management, stop);
     public.and(management)
+}
+
+/// Sets what the system does for connections by itself; those that are accepted inherit it.
+fn guard(listener: &TcpListener) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_recv_buffer_size(listener, RECEIVE_BUFFER)?;
+    sockopt::set_socket_send_buffer_size(listener, SEND_BUFFER)?;
+    // tcp(7): also where the window of the other side stays closed.
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(listener, u32::try_from(READ_TIMEOUT.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(())
 }

@@ -133,6 +133,7 @@ impl From<IssueError> for ProtocolError {
         match error {
             IssueError::NoKey(error) => error.into(),
             IssueError::NoStatusList | IssueError::KeyEnds => Self::unavailable(1, error),
+            IssueError::ClockSetBack { retry_after } => Self::unavailable(retry_after, error),
             IssueError::Sign(_) => Self::server_error(error),
         }
     }

@@ -17,8 +17,11 @@ pub struct Health {
     /// Where the private keys lie: `ok`, or `failing` when that of a key that signs or waits is gone. The service goes on
     /// with what it has read, and would not start again.
     pub key_files: &'static str,
-    /// The store: `ok` or `failing`.
+    /// The store: `ok`; `failing` while it can't be read; `restart` when a write to disk failed, and it takes no more until
+    /// the service is started anew, which alone tells what the disk holds.
     pub store: &'static str,
+    /// The store's disk: `ok`; `low` when it is 85 % taken; `full` when nothing is written until somebody makes room.
+    pub disk: &'static str,
     /// What is kept in memory of the store: `ok`, or `failing` when it is older than P.
     pub mirror: &'static str,
     /// The clock: `ok`, or `failing` when it is more than 30 seconds off the store's.
@@ -30,14 +33,25 @@ pub struct Health {
 /// Asks keys, vault, store, mirror, clock and audit log how they are.
 pub async fn health(services: &Services) -> Health {
     let keys = services.keys.health();
-    let store = services.store.failure().is_none() && services.store.get(PROBE, b"probe").await.is_ok();
+    let store = match services.store.failure() {
+        Some(_) => "restart",
+        None if services.store.get(PROBE, b"probe").await.is_ok() => "ok",
+        None => "failing",
+    };
+    let disk = match services.store.room() {
+        Some(room) if room.is_full() => "full",
+        Some(room) if room.is_low() => "low",
+        Some(_) | None => "ok",
+    };
     let audit = services.audit.is_writable();
     let (mirror, clock) = (!services.fitness.is_stale(), !services.fitness.is_clock_off());
     let key_files = services.keys.missing().await.is_ok_and(|missing| missing.is_empty());
     let word = |good: bool| if good { "ok" } else { "failing" };
+    let is_red = matches!(keys, keys::Health::Red { .. });
     Health {
-        ready: !matches!(keys, keys::Health::Red { .. })
-            && store
+        ready: !is_red
+            && store == "ok"
+            && disk != "full"
             && mirror
             && clock
             && audit
@@ -48,7 +62,8 @@ pub async fn health(services: &Services) -> Health {
             keys::Health::Red { .. } => "failing",
         },
         key_files: word(key_files),
-        store: word(store),
+        store,
+        disk,
         mirror: word(mirror),
         clock: word(clock),
         audit: word(audit),

@@ -44,6 +44,10 @@ pub fn measure(services: &Services, metrics: &Metrics) {
     metrics.store_waiting.set(gauge(load.waiting));
     metrics.store_failures.absolute(load.failures);
     metrics.store_flushes.absolute(services.store.flushes());
+    if let Some(room) = services.store.room() {
+        metrics.disk_free.set(gauge(room.free));
+        metrics.disk_size.set(gauge(room.size));
+    }
     metrics.audit_flushes.absolute(services.audit.flushes());
     metrics.audit_failures.absolute(services.audit.failures());
     metrics.audit_head_seq.set(gauge(services.audit.head().map_or(0, |head| head.seq())));

@@ -61,6 +61,10 @@ pub struct Metrics {
     pub clock_offset: Gauge,
     /// Flushes of the store to disk. Set it by `absolute`.
     pub store_flushes: Counter,
+    /// What is free on the store's disk, in bytes.
+    pub disk_free: Gauge,
+    /// How large the store's disk is, in bytes.
+    pub disk_size: Gauge,
     /// Flushes of the audit log to disk. Set it by `absolute`.
     pub audit_flushes: Counter,
     /// Events that could not be recorded. Set it by `absolute`.
@@ -222,6 +226,8 @@ impl Metrics {
             mirror_rows: counter("signet_mirror_rows_total"),
             clock_offset: gauge("signet_clock_offset_seconds"),
             store_flushes: counter("signet_store_flushes_total"),
+            disk_free: gauge("signet_disk_free_bytes"),
+            disk_size: gauge("signet_disk_size_bytes"),
             audit_flushes: counter("signet_audit_flushes_total"),
             audit_failures: counter("signet_audit_failures_total"),
             audit_head_seq: gauge("signet_audit_head_seq"),
@@ -325,6 +331,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_mirror_age_seconds", "How long ago this node last knew everything that was committed."),
         ("signet_clock_offset_seconds", "By how much this node's clock is ahead of the store's."),
         ("signet_status_list_entries", "Tokens that stand revoked in the status lists."),
+        ("signet_disk_free_bytes", "What is free on the store's disk."),
+        ("signet_disk_size_bytes", "How large the store's disk is."),
         ("signet_audit_head_seq", "Number of the last audit entry."),
         ("signet_build_info", "1, labelled with the version and the node."),
     ] {

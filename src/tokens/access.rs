@@ -80,6 +80,12 @@ pub enum IssueError {
     /// Every open status list is full, and the next one is not there yet.
     #[error("no status list is open")]
     NoStatusList,
+    /// The clock stands before the date up to which the tokens of the client or subject are revoked.
+    #[error("the clock was set back to before a revocation")]
+    ClockSetBack {
+        /// In how many seconds a token can be issued.
+        retry_after: u64,
+    },
     /// The key is at the end of its dates: a token of it would end at once.
     #[error("the signing key is about to be forgotten")]
     KeyEnds,
@@ -157,7 +163,8 @@ impl AccessTokens {
     pub fn prepare(&self, authorized: &Authorized<'_>) -> Result<Prepared, IssueError> {
         let key = self.keys.signing_key(authorized.algorithm)?;
         // Whoever was revoked in this very second gets a token dated behind the cut-off, inside the leeway.
-        let iat = self.revocations.date_of_new(authorized.client_id, authorized.subject);
+        let dated = self.revocations.date_of_new(authorized.client_id, authorized.subject);
+        let iat = dated.map_err(|retry_after| IssueError::ClockSetBack { retry_after })?;
         let exp = (iat + authorized.lifetime).min(key.latest_exp(iat));
         if exp <= iat {
             return Err(IssueError::KeyEnds);

@@ -21,6 +21,9 @@ const RETRIES: usize = 16;
 /// How many rows one revocation makes needless at most: further ones stay until they have ended.
 const MOST_AT_ONCE: usize = 1000;
 
+/// How far the date of a token may lie ahead, in seconds: what verifiers let clocks differ by.
+const LEEWAY: u64 = 60;
+
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.
 pub struct Revocations {
@@ -206,12 +209,19 @@ impl Revocations {
         Ok(())
     }
 
-    /// The date that something which is issued or allowed now bears, in seconds since the epoch: now, but behind
-    /// every cut-off that would end it.
-    #[must_use]
-    pub fn date_of_new(&self, client_id: &ClientId, subject: &Subject) -> i64 {
+    /// The date that something which is issued now bears, in seconds since the epoch: now, but behind every cut-off that
+    /// would end it. `Err` says in how many seconds there is one: the clock was set back by more than the leeway that
+    /// verifiers have, and whatever is dated behind the cut-off would be of the future for them.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn date_of_new(&self, client_id: &ClientId, subject: &Subject) -> Result<i64, u64> {
         let behind = self.cutoff(client_id, subject).map_or(0, |before| before + 1);
-        self.clock.numeric_date().max(behind)
+        let now = self.clock.numeric_date();
+        match u64::try_from(behind - now) {
+            Ok(ahead) if ahead > LEEWAY => Err(ahead - LEEWAY),
+            _ => Ok(now.max(behind)),
+        }
     }
 
     /// Revokes everything that was issued to or for `whole` up to and including this second; says up to

@@ -1,4 +1,4 @@
-//! What was acknowledged survives `kill -9`: the real process, under load, killed 50 times.
+//! What was acknowledged survives `kill -9`: the real process, killed under load again and again.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::process::{Process, free_port};
 
+/// How often it is killed, unless `SIGNET_TEST_KILLS` says.
 const ROUNDS: usize = 50;
 
 /// What the service said it had done.
@@ -19,6 +20,7 @@ struct Acknowledged {
 
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
+    let rounds = std::env::var("SIGNET_TEST_KILLS").map_or(ROUNDS, |text| text.parse().expect("a number"));
     let dir = tempfile::tempdir().expect("a directory");
     let port = free_port();
     let mut process = Process::start(dir.path(), port, &[]);
@@ -27,7 +29,7 @@ fn what_was_acknowledged_survives_kill_9() {
     let (demo, admin) = ((demo.0.as_str(), demo.1.as_str()), (admin.0.as_str(), admin.1.as_str()));
     let acknowledged = Mutex::new(Acknowledged::default());
     let mut seed: usize = 7;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let target = 5 + (seed >> 33) % 40;
         load(&process, (demo, admin), &acknowledged, (round, target));
@@ -36,9 +38,9 @@ fn what_was_acknowledged_survives_kill_9() {
         check(&process, (demo, admin), &acknowledged.lock().expect("no panic"));
     }
     let acknowledged = acknowledged.into_inner().expect("no panic");
-    assert!(acknowledged.clients.len() > ROUNDS && acknowledged.revoked.len() > ROUNDS, "the load was real");
+    assert!(acknowledged.clients.len() > rounds && acknowledged.revoked.len() > rounds, "the load was real");
     println!(
-        "{ROUNDS} kills: {} clients and {} revocations acknowledged, none lost",
+        "{rounds} kills: {} clients and {} revocations acknowledged, none lost",
         acknowledged.clients.len(),
         acknowledged.revoked.len()
     );

@@ -14,6 +14,7 @@ mod backchannel_logout;
 mod browser;
 mod canaries;
 mod cli;
+mod clock_jumps;
 mod codes;
 mod console;
 mod contract;
@@ -27,6 +28,7 @@ mod document_003;
 mod document_004;
 #[path = "../../examples/resource_server/exchange.rs"]
 mod exchange;
+mod faulty_store;
 mod first_start;
 mod forged_introspection;
 mod forged_tokens;
@@ -70,6 +72,9 @@ mod spoofing;
 mod stale_forms;
 mod status_growth;
 mod store_contract;
+mod store_faults;
+mod store_faults_admin;
+mod store_faults_people;
 mod storms;
 #[path = "../support/mod.rs"]
 mod support;

@@ -216,12 +216,15 @@ async fn management_answers_health_and_metrics() {
     app.demo_token().await;
     app.token(("nobody", "x"), "").await;
     assert_eq!(app.manage("/health/live").await.status, 200);
-    let ready = app.manage("/health/ready").await;
+    let ready = app.manage("/health/ready").await.json();
+    // The machine's own.
+    let disk = ready["disk"].as_str().expect("a word");
+    assert!(["ok", "low"].contains(&disk), "{disk}");
     assert_eq!(
-        ready.json(),
+        ready,
         json!({
-            "ready": true, "keys": "ok", "key_files": "ok", "store": "ok", "mirror": "ok", "clock": "ok",
-            "audit": "ok"
+            "ready": true, "keys": "ok", "key_files": "ok", "store": "ok", "disk": disk, "mirror": "ok",
+            "clock": "ok", "audit": "ok"
         })
     );
     let metrics = String::from_utf8(app.manage("/metrics").await.body).expect("text");

@@ -32,6 +32,9 @@ pub(crate) const ISSUER: &str = "http://127.0.0.1:8080";
 /// The resource that the demo client may ask tokens for.
 pub(crate) const RESOURCE: &str = "http://127.0.0.1:9000";
 
+/// What the clock of a service begins with, in seconds since the epoch.
+pub(crate) const START: i64 = 1_800_000_000;
+
 static CONTRACT: LazyLock<Contract> = LazyLock::new(Contract::load);
 
 /// A running service.
@@ -42,6 +45,8 @@ pub(crate) struct TestApp {
     /// What the audit log is written to.
     pub(crate) audit_disk: AuditDisk,
     config: Config,
+    /// Where it is not in the directory.
+    store: Option<Arc<dyn Store>>,
     /// Removed with everything in it when the test is over.
     dir: tempfile::TempDir,
 }
@@ -103,19 +108,13 @@ impl TestApp {
         Self::start_from(7, |_| {}).await
     }
 
-    /// A service on this store.
+    /// A service on a store that outlives it, with other settings.
     pub(crate) async fn start_on(
         store: Arc<dyn Store>,
         clock: Arc<ManualClock>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut config = Config::for_tests(dir.path());
-        change(&mut config);
-        let audit_disk = AuditDisk::default();
-        let app = open_on(&config, store, &clock, (42, &audit_disk)).await;
-        let clients = app.first_clients().await.expect("clients").expect("a first start");
-        Self { app, clock, clients, audit_disk, config, dir }
+        Self::start_at((42, Some(store)), clock, change).await
     }
 
     /// Another node of the same installation, on `store`: the same settings, the same keys, an audit log of its own.
@@ -124,33 +123,40 @@ impl TestApp {
         let mut config = self.config.clone();
         config.data_dir = dir.path().join("data");
         config.node = format!("node-{seed}");
-        let audit_disk = AuditDisk::default();
-        let app = open_on(&config, store, &self.clock, (seed, &audit_disk)).await;
+        let (store, audit_disk) = (Some(store), AuditDisk::default());
+        let app = open(&config, store.clone(), &self.clock, (seed, &audit_disk)).await;
         assert!(app.first_clients().await.expect("clients").is_none(), "clients are made once");
         let (clock, clients) = (self.clock.clone(), copy(&self.clients));
-        Self { app, clock, clients, audit_disk, config, dir }
+        Self { app, clock, clients, audit_disk, config, store, dir }
     }
 
     async fn start_from(seed: u64, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at((seed, None), Arc::new(ManualClock::at(START)), change).await
+    }
+
+    async fn start_at(
+        (seed, store): (u64, Option<Arc<dyn Store>>),
+        clock: Arc<ManualClock>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config::for_tests(dir.path());
         change(&mut config);
-        let clock = Arc::new(ManualClock::at(1_800_000_000));
         let audit_disk = AuditDisk::default();
-        let app = open(&config, &clock, seed, &audit_disk).await;
+        let app = open(&config, store.clone(), &clock, (seed, &audit_disk)).await;
         let clients = app.first_clients().await.expect("clients").expect("a first start");
-        Self { app, clock, clients, audit_disk, config, dir }
+        Self { app, clock, clients, audit_disk, config, store, dir }
     }
 
     /// Stops the service and starts it again on the same data, with other settings.
     pub(crate) async fn restart(self, change: impl FnOnce(&mut Config)) -> Self {
-        let Self { app, clock, clients, audit_disk, mut config, dir } = self;
+        let Self { app, clock, clients, audit_disk, mut config, store, dir } = self;
         drop(app);
         change(&mut config);
         let seed = 43 + u64::try_from(clock.numeric_date()).expect("a date");
-        let app = open(&config, &clock, seed, &audit_disk).await;
+        let app = open(&config, store.clone(), &clock, (seed, &audit_disk)).await;
         assert!(app.first_clients().await.expect("clients").is_none(), "clients are made once");
-        Self { app, clock, clients, audit_disk, config, dir }
+        Self { app, clock, clients, audit_disk, config, store, dir }
     }
 
     /// Where everything of the service lies.
@@ -264,17 +270,14 @@ fn copy(clients: &FirstClients) -> FirstClients {
 }
 
 /// Puts the service together; the one before must be gone, for a store has one owner.
-async fn open(config: &Config, clock: &Arc<ManualClock>, seed: u64, disk: &AuditDisk) -> App {
-    let store = SledStore::open(config.store_path(), clock.clone()).expect("a store");
-    open_on(config, store, clock, (seed, disk)).await
-}
-
-async fn open_on(
+async fn open(
     config: &Config,
-    store: Arc<dyn Store>,
+    store: Option<Arc<dyn Store>>,
     clock: &Arc<ManualClock>,
     (seed, disk): (u64, &AuditDisk),
 ) -> App {
+    let store =
+        store.unwrap_or_else(|| SledStore::open(config.store_path(), clock.clone()).expect("a store"));
     let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)) };
     let path = config.audit_path();
     let by = (clock.clone() as SharedClock, Some(config.node.clone()));

@@ -236,15 +236,20 @@ pub(in crate::protocol) async fn revoke_of(
     Ok(())
 }
 
-/// The key first: whoever looks it up afterwards gets no token that is newer than the cut-off. One that was never used has no
+/// Its tokens before, so that a failure in between leaves a key that can be revoked again, and not tokens of a key that is gone;
+/// and after: whoever looks the key up from then on gets no token that is newer than the cut-off. One that was never used has no
 /// tokens, and leaves nothing in the status lists.
 async fn end(services: &Services, key: &ApiKey) -> Result<(), ProtocolError> {
+    let tokens = Whole::Client(ClientId::from(&key.id));
+    if key.last_used_at.is_some() {
+        services.revocations.revoke_before_now(&tokens).await?;
+    }
     match services.api_keys.revoke(key.id.as_str()).await {
         Ok(ended) if ended.last_used_at.is_none() => return Ok(()),
         Ok(_) | Err(ApiKeyError::Unknown) => {}
         Err(error) => return Err(error.into()),
     }
-    services.revocations.revoke_before_now(&Whole::Client(ClientId::from(&key.id))).await?;
+    services.revocations.revoke_before_now(&tokens).await?;
     Ok(())
 }
 

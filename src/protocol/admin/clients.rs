@@ -271,15 +271,19 @@ pub(in crate::protocol) async fn remove(
     client: &Client,
 ) -> Result<(), ProtocolError> {
     audited(services, event.client(&client.client_id), async {
-        // Before, so that a crash in between leaves nothing valid behind; after, for what was issued meanwhile.
-        let whole = Whole::Client(client.client_id.clone());
-        services.revocations.revoke_before_now(&whole).await?;
+        // Before, so that a failure in between leaves nothing behind that another client of that name would inherit, and it
+        // can be asked for again; after, for what was issued and made meanwhile.
+        take_all(services, &client.client_id).await?;
         services.clients.delete(client.client_id.as_str()).await?;
-        api_keys::revoke_of(services, &ApiKeyOwner::Client(client.client_id.clone())).await?;
-        services.revocations.revoke_before_now(&whole).await?;
-        Ok(())
+        take_all(services, &client.client_id).await
     })
     .await
+}
+
+/// Revokes what a client holds: its tokens, and its API keys with theirs.
+async fn take_all(services: &Services, client_id: &ClientId) -> Result<(), ProtocolError> {
+    services.revocations.revoke_before_now(&Whole::Client(client_id.clone())).await?;
+    api_keys::revoke_of(services, &ApiKeyOwner::Client(client_id.clone())).await
 }
 
 fn find(services: &Services, client_id: &str) -> Result<Arc<Client>, ProtocolError> {

@@ -150,20 +150,25 @@ pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<()
         .subject(&Subject::from(&account.id))
         .detail("email", difference::of_email(&services.digests, &account.email));
     audited(services, event, async {
-        // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
-        sign_out_everywhere(services, &account.id).await?;
-        services.consents.withdraw_all(&account.id).await?;
+        // Before, so that a failure in between leaves nothing behind, and it can be asked for again; after, for what was
+        // begun meanwhile.
+        take_all(services, keeper, &account.id).await?;
         services.accounts.delete(&account.id).await?;
-        revoke_of(services, &ApiKeyOwner::User(account.id.clone())).await?;
-        // Nobody would be left who answers for them.
-        for client in services.clients.of_owner(&account.id) {
-            let event = keeper.event(EventKind::ClientDeleted);
-            clients::remove(services, event, &client).await?;
-        }
-        sign_out_everywhere(services, &account.id).await?;
-        Ok(())
+        take_all(services, keeper, &account.id).await
     })
     .await
+}
+
+/// Takes from somebody all but the account itself.
+async fn take_all(services: &Services, keeper: &Keeper, user: &UserId) -> Result<(), ProtocolError> {
+    sign_out_everywhere(services, user).await?;
+    services.consents.withdraw_all(user).await?;
+    revoke_of(services, &ApiKeyOwner::User(user.clone())).await?;
+    // Nobody would be left who answers for them.
+    for client in services.clients.of_owner(user) {
+        clients::remove(services, keeper.event(EventKind::ClientDeleted), &client).await?;
+    }
+    Ok(())
 }
 
 /// Removes the second factor of somebody who lost it: from now on the password is enough. Ends all that the person is

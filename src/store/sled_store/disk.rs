@@ -13,11 +13,19 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::store::StoreError;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use crate::store::{Room, StoreError};
 
 /// Writes are refused while the file system has less room than this, in bytes: sled does not get over a
 /// write that failed, but a refusal passes as soon as there is room again.
 const ROOM_KEPT_FREE: u64 = 32 * 1024 * 1024;
+
+/// How much the data file is reserved beyond its end, in bytes, so that whoever else fills the disk does not make a write
+/// of sled's fail; renewed when less than [`RESERVE_LEAST`] of it is left, which is more than a group of commits takes.
+const RESERVE: u64 = 8 * 1024 * 1024;
+const RESERVE_LEAST: u64 = 6 * 1024 * 1024;
 
 /// What the writer asks of the disk.
 pub(super) trait Disk: Send {
@@ -33,6 +41,8 @@ pub(super) struct DataFiles {
     db: File,
     blobs: PathBuf,
     synced_blobs: HashSet<OsString>,
+    /// How long the data file was, and how long it can become with what is reserved.
+    reserved: (u64, u64),
 }
 
 impl DataFiles {
@@ -44,15 +54,33 @@ impl DataFiles {
         if let Some(parent) = dir.parent() {
             File::open(parent)?.sync_all()?;
         }
-        let db = File::open(dir.join("db"))?;
-        Ok(Self { db, blobs: dir.join("blobs"), synced_blobs: HashSet::new() })
+        let db = File::options().read(true).write(true).open(dir.join("db"))?;
+        Ok(Self { db, blobs: dir.join("blobs"), synced_blobs: HashSet::new(), reserved: (0, 0) })
+    }
+
+    /// Whether the data file can grow by as much as a group of commits takes, whatever else is written to the disk. Its
+    /// length stays as it is. A file system that can't reserve anything has to do without.
+    fn reserve(&mut self) -> io::Result<bool> {
+        let length = self.db.metadata()?.len();
+        let (was, until) = self.reserved;
+        // sled cuts the file when its end is free, and what was reserved goes with it.
+        if length >= was && length + RESERVE_LEAST <= until {
+            return Ok(true);
+        }
+        match fallocate(&self.db, FallocateFlags::KEEP_SIZE, length, RESERVE) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                self.reserved = (length, length + RESERVE);
+                Ok(true)
+            }
+            Err(Errno::NOSPC | Errno::DQUOT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
 impl Disk for DataFiles {
     fn has_room(&mut self) -> io::Result<bool> {
-        let file_system = rustix::fs::fstatvfs(&self.db)?;
-        Ok(file_system.f_bavail.saturating_mul(file_system.f_frsize) >= ROOM_KEPT_FREE)
+        Ok(!room(&rustix::fs::fstatvfs(&self.db)?).is_full() && self.reserve()?)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -75,6 +103,19 @@ impl Disk for DataFiles {
         }
         self.synced_blobs = blobs;
         Ok(())
+    }
+}
+
+/// How much room there is where `dir` lies.
+pub(super) fn room_of(dir: &Path) -> io::Result<Room> {
+    Ok(room(&rustix::fs::statvfs(dir)?))
+}
+
+fn room(file_system: &rustix::fs::StatVfs) -> Room {
+    Room {
+        free: file_system.f_bavail.saturating_mul(file_system.f_frsize),
+        size: file_system.f_blocks.saturating_mul(file_system.f_frsize),
+        kept_free: ROOM_KEPT_FREE,
     }
 }
 

@@ -32,7 +32,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -46,7 +46,7 @@ use self::reader::Reader;
 use self::staging::Staging;
 use self::watch::Watch;
 use self::writer::{Operation, Progress, Writer};
-use super::{Batch, Changes, Committed, Cursor, Row, Store, StoreError, Table};
+use super::{Batch, Changes, Committed, Cursor, Room, Row, Store, StoreError, Table};
 use crate::clock::SharedClock;
 
 /// So many commits may wait for the writer; further ones wait to be let in.
@@ -75,6 +75,7 @@ pub struct SledStore {
     operations: Option<mpsc::Sender<Operation>>,
     writer: Option<JoinHandle<()>>,
     progress: Arc<Progress>,
+    dir: PathBuf,
     _watch: Watch,
     db: sled::Db,
     // Given up last, when sled has closed its files.
@@ -148,6 +149,7 @@ impl SledStore {
             operations: Some(operations),
             writer: Some(writer),
             progress,
+            dir,
             _watch: Watch::start(db.clone()).map_err(failed)?,
             db,
             _claim: claim,
@@ -236,6 +238,10 @@ impl Store for SledStore {
 
     fn failure(&self) -> Option<String> {
         Self::failure(self)
+    }
+
+    fn room(&self) -> Option<Room> {
+        disk::room_of(&self.dir).ok()
     }
 }
 

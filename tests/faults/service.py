@@ -1,0 +1,276 @@
+"""What the scripts of this directory share: a service of their own on loopback, clients that measure, and a report."""
+
+import atexit
+import base64
+import http.client
+import json
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FULL = os.environ.get("SIGNET_FAULTS") == "full"
+RESOURCE = "http://127.0.0.1:9000"
+WITHOUT_LIMITS = {
+    f"SIGNET_LIMITS__{name}": "off"
+    for name in ["TOKEN_PER_ADDRESS", "REFUSED_PER_ADDRESS", "AUTHORIZE_PER_ADDRESS", "LOGIN_PER_ADDRESS"]
+}
+
+
+def binary():
+    """`SIGNET_BIN`, or else the newest build."""
+    if "SIGNET_BIN" in os.environ:
+        return pathlib.Path(os.environ["SIGNET_BIN"])
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    built = [target / kind / "signet" for kind in ("release", "debug")]
+    built = [path for path in built if path.exists()]
+    if not built:
+        sys.exit("build the binary first: cargo build --release")
+    return max(built, key=lambda path: path.stat().st_mtime)
+
+
+def files_limit():
+    """As many open files as may be; says how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+class Service:
+    """A running service. Its directory outlives a restart, and goes with `close`."""
+
+    def __init__(self, port, directory=None, **settings):
+        self.port, self.settings = port, {**WITHOUT_LIMITS, **settings}
+        self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="signet-faults-"))
+        self.log = tempfile.NamedTemporaryFile("w+", prefix="signet-faults-log-")
+        self.banner = ""
+        atexit.register(self.kill)
+        self.start()
+
+    def start(self):
+        environment = {
+            "SIGNET_LISTEN": f"127.0.0.1:{self.port}",
+            "SIGNET_MANAGEMENT_LISTEN": f"127.0.0.1:{self.port + 1}",
+            "SIGNET_LOG__FILTER": "warn",
+            "PATH": os.environ["PATH"],
+            **self.settings,
+        }
+        banner = tempfile.NamedTemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [binary()], cwd=self.directory, env=environment, stdout=banner, stderr=self.log
+        )
+        begun = time.monotonic()
+        while True:
+            if self.process.poll() is not None:
+                fail(self, f"it did not start: {self.process.returncode}")
+            try:
+                if self.ready()[0] in (200, 503):
+                    break
+            except OSError:
+                pass
+            if time.monotonic() - begun > 60:
+                fail(self, "it is not ready")
+            time.sleep(0.01)
+        text = pathlib.Path(banner.name).read_text()
+        self.banner = self.banner or text
+        self.started_in = time.monotonic() - begun
+
+    def credentials(self, role):
+        lines = self.banner.splitlines()
+        at = next(number for number, line in enumerate(lines) if role in line)
+        return lines[at].split()[-1], lines[at + 1].split()[-1]
+
+    def ready(self):
+        status, _, body = ask(self.port + 1, "GET", "/health/ready")
+        return status, json.loads(body)
+
+    def metric(self, name):
+        _, _, body = ask(self.port + 1, "GET", "/metrics")
+        lines = (line.rsplit(None, 1) for line in body.decode().splitlines() if line and line[0] != "#")
+        return next(float(value) for each, value in lines if each == name)
+
+    def token(self, role="demo client"):
+        status, _, body = ask(self.port, "POST", "/oauth2/token", form({"grant_type": "client_credentials"}),
+                              basic(self.credentials(role)))
+        if status != 200:
+            fail(self, f"no token: {status} {body}")
+        return json.loads(body)["access_token"]
+
+    def resident(self, name="VmRSS"):
+        """In MiB."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def sockets(self):
+        count = 0
+        for entry in os.scandir(f"/proc/{self.process.pid}/fd"):
+            try:
+                count += os.readlink(entry.path).startswith("socket:")
+            except OSError:
+                pass
+        return count
+
+    def logged(self, word):
+        return word in pathlib.Path(self.log.name).read_text()
+
+    def stop(self, how=signal.SIGTERM, patience=40):
+        """The exit code, and how long it took."""
+        begun = time.monotonic()
+        self.process.send_signal(how)
+        code = self.process.wait(patience)
+        return code, time.monotonic() - begun
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self):
+        self.kill()
+        if self.logged("panicked"):
+            fail(self, "it panicked")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def basic(credentials):
+    return {"Authorization": "Basic " + base64.b64encode(":".join(credentials).encode()).decode()}
+
+
+def form(members):
+    return urllib.parse.urlencode(members)
+
+
+def ask(port, method, path, body=None, headers=None, patience=30):
+    """Status, headers and body of one request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+    headers = dict(headers or {})
+    if body is not None:
+        headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    except http.client.HTTPException as error:
+        raise OSError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def kid(token):
+    head = token.split(".")[0]
+    return json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
+
+
+class Good:
+    """Well-behaved clients, in a process of their own: one asks for tokens, one for the keys, 50 times a second each."""
+
+    def __init__(self, service):
+        self.service = service
+
+    def measure(self, seconds):
+        """By what is asked for: the milliseconds that each answer took. Fails if one is not 200."""
+        return self.begin(seconds)()
+
+    def begin(self, seconds):
+        command = [sys.executable, __file__, "good", str(self.service.port), str(seconds),
+                   ":".join(self.service.credentials("demo client"))]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+        def result():
+            output, _ = child.communicate()
+            if child.returncode:
+                fail(self.service, "a good client was not served: " + output)
+            return json.loads(output)
+
+        return result
+
+
+def good_client(port, seconds, credentials):
+    ways = {
+        "token": ("POST", "/oauth2/token", "grant_type=client_credentials",
+                  {**basic(credentials.split(":")), "Content-Type": "application/x-www-form-urlencoded"}),
+        "keys": ("GET", "/.well-known/jwks.json", None, {}),
+    }
+    took = {name: [] for name in ways}
+    problems = []
+
+    def work(name, request):
+        end = time.monotonic() + float(seconds)
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+        while time.monotonic() < end:
+            begun = time.monotonic()
+            try:
+                connection.request(*request)
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    problems.append(f"{name}: {answer.status}")
+            except (OSError, http.client.HTTPException) as error:
+                problems.append(f"{name}: {error!r}")
+                connection.close()
+            took[name].append((time.monotonic() - begun) * 1000)
+            time.sleep(max(0, 0.02 - (time.monotonic() - begun)))
+
+    threads = [threading.Thread(target=work, args=each) for each in ways.items()]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    if problems:
+        print(len(problems), problems[:3])
+        sys.exit(1)
+    print(json.dumps(took))
+
+
+def percentile(values, percent):
+    values = sorted(values)
+    return values[min(len(values) - 1, len(values) * percent // 100)]
+
+
+# Below this a ratio of two latencies says more of the machine than of the service.
+NEGLIGIBLE = 50.0
+
+
+def compare(service, before, during, where):
+    """Prints both 99th percentiles and their ratio; more than twice the baseline is a failure, unless it is negligible."""
+    for name, baseline in before.items():
+        was, now = percentile(baseline, 99), percentile(during[name], 99)
+        ratio = now / was
+        say(f"  {where}: {name} p50 {percentile(baseline, 50):.1f} -> {percentile(during[name], 50):.1f} ms, "
+            f"p99 {was:.1f} -> {now:.1f} ms: x{ratio:.1f} ({len(during[name])} requests)")
+        if ratio > 2 and now > NEGLIGIBLE:
+            fail(service, f"{where}: {name} p99 is {ratio:.1f} times the baseline")
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def fail(service, reason):
+    log = pathlib.Path(service.log.name).read_text()[-3000:] if service else ""
+    if service and service.process.poll() is None:
+        service.process.kill()
+    print(f"FAILED: {reason}\n{log}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def connect(port, receive=None):
+    one = socket.socket()
+    if receive:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    one.settimeout(20)
+    one.connect(("127.0.0.1", port))
+    return one
+
+
+if __name__ == "__main__" and sys.argv[1] == "good":
+    good_client(*sys.argv[2:])

@@ -1,0 +1,84 @@
+"""Row 19: clients that hold connections: silent, dripping a head, dripping a body, never reading what they asked for."""
+
+import selectors
+import socket
+import time
+
+from service import FULL, Good, Service, compare, connect, fail, files_limit, say
+
+PATIENCE = 10.0
+limit = files_limit()
+SIZES = [1000] + ([10000] if FULL and limit >= 20500 else [])
+if FULL and len(SIZES) == 1:
+    say(f"slow: 10,000 connections need 20,500 open files, and {limit} are allowed: left out")
+
+HEAD = b"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+# What is sent at once, and what is dripped, a byte each half second.
+KINDS = {
+    "silent": (b"", b""),
+    "dripping head": (b"", HEAD * 50),
+    "dripping body": (HEAD + b"Content-Length: 10000\r\n\r\n", b"a" * 10000),
+    # 2,000 requests for the keys on each, and not a byte read.
+    "never reading": (b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n" * 2000, b""),
+}
+service = Service(18630)
+good = Good(service)
+
+
+def hold(kind, count):
+    """Opens `count` connections; gives after how many seconds the first and the last were closed by the service."""
+    first, drip = KINDS[kind]
+    before = service.sockets()
+    begun = time.monotonic()
+    held = []
+    for _ in range(count):
+        one = connect(service.port, receive=4096)
+        one.setblocking(False)
+        try:
+            one.send(first)
+        except BlockingIOError:
+            pass
+        held.append(one)
+    opened = time.monotonic() - begun
+    peak = service.sockets() - before
+    next_drip, dripped, shortest = time.monotonic(), 0, None
+    while True:
+        now = time.monotonic()
+        if drip and now >= next_drip:
+            for one in held:
+                try:
+                    one.send(drip[dripped:dripped + 1])
+                except OSError:
+                    pass
+            dripped, next_drip = dripped + 1, now + 0.5
+        open_now = service.sockets() - before
+        if shortest is None and open_now < peak:
+            shortest = now - begun
+        # The good clients come and go.
+        if open_now <= 5:
+            break
+        if now - begun > opened + 3 * PATIENCE:
+            fail(service, f"{kind}: {open_now} of {count} connections are still open after {now - begun:.0f} s")
+        time.sleep(0.05)
+    ended = time.monotonic() - begun
+    [one.close() for one in held]
+    return peak, opened, shortest or ended, ended
+
+
+baseline = good.measure(3)
+for size in SIZES:
+    for kind in KINDS:
+        # Each of these is a flood besides, of a hundred answers and more before its buffers are full.
+        count = size // 10 if kind == "never reading" else size
+        # Long enough for all of it.
+        during = good.begin(PATIENCE)
+        peak, opened, shortest, ended = hold(kind, count)
+        figures = during()
+        say(f"slow: {count} {kind}: {peak} held at once, opened in {opened:.1f} s, closed after {shortest:.1f} to {ended:.1f} s, "
+            f"at most {ended - opened:.1f} s after the last was opened; RSS {service.resident():.0f} MiB")
+        compare(service, baseline, figures, f"{count} {kind}")
+        # The answer comes after 10 s; for one second more what the client still sends is passed over, so that it sees it.
+        # Whether somebody still does not read, the system looks at growing intervals.
+        if ended - opened > PATIENCE + (4 if kind == "never reading" else 2):
+            fail(service, f"{kind}: it took {ended - opened:.1f} s until the last was closed")
+service.close()

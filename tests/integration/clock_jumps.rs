@@ -1,0 +1,112 @@
+//! A clock that is set forward and back by seconds, hours and days, as NTP or an operator would do it.
+
+use actix_web::http::Method;
+use serde_json::json;
+
+use crate::grants_fixture::{World, pair};
+use crate::test_app::part;
+
+/// By how much verifiers let clocks differ, in seconds.
+const SKEW: i64 = 60;
+const CODE_LIFETIME: i64 = 60;
+const JUMPS: usize = 100;
+const DAY: i64 = 86_400;
+
+/// Jumps that anybody can repeat, which stay within two days of the beginning.
+fn jumps() -> Vec<i64> {
+    let (mut seed, mut offset, mut jumps) = (14_usize, 0_i64, Vec::new());
+    while jumps.len() < JUMPS {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let jump = [90, -90, 3600, -3600, DAY, -DAY][(seed >> 33) % 6];
+        if (offset + jump).abs() <= 2 * DAY {
+            offset += jump;
+            jumps.push(jump);
+        }
+    }
+    jumps
+}
+
+#[actix_web::test]
+async fn no_jump_of_the_clock_revives_or_postdates_anything() {
+    let world = World::start().await;
+    let app = &world.app;
+    let (mut tokens, mut codes) = (Vec::<String>::new(), Vec::<(String, i64)>::new());
+    let (mut issued, mut postponed, mut redeemed, mut refused) = (0, 0, 0, 0);
+    for (number, jump) in jumps().into_iter().enumerate() {
+        app.clock.jump_to(app.now() + jump);
+        // As the service does within ten seconds.
+        app.app.rotate().await.unwrap();
+        app.app.tidy().await.unwrap();
+        let now = app.now();
+
+        for (code, issued_at) in std::mem::take(&mut codes) {
+            let answer = world.redeem(&code).await;
+            let stands = now <= issued_at + CODE_LIFETIME + SKEW;
+            match answer.status {
+                200 => {
+                    assert!(stands, "jump {number}: a code of {issued_at} at {now}");
+                    tokens.push(pair(&answer).0);
+                    redeemed += 1;
+                }
+                400 | 503 => refused += 1,
+                _ => panic!("jump {number}: {answer:?}"),
+            }
+        }
+        codes.push((world.code().await, now));
+
+        let answer = app.token(app.demo(), "").await;
+        match answer.status {
+            200 => {
+                tokens.push(answer.access_token());
+                issued += 1;
+            }
+            503 => {
+                assert!(answer.header("retry-after").is_some(), "{answer:?}");
+                postponed += 1;
+            }
+            _ => panic!("jump {number}: {answer:?}"),
+        }
+        let newest = part(tokens.last().unwrap(), 1);
+        if answer.status == 200 {
+            let iat = newest["iat"].as_i64().unwrap();
+            assert!((now - SKEW..=now + SKEW).contains(&iat), "jump {number}: iat {iat} at {now}");
+        }
+
+        for token in tokens.iter().rev().take(40) {
+            let claims = part(token, 1);
+            let (iat, exp) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());
+            // The demo client is the resource; it is told about every token for it.
+            if app.is_active(token).await {
+                assert!(now < exp + SKEW, "jump {number}: exp {exp} at {now}");
+                assert!(iat <= now + SKEW, "jump {number}: iat {iat} at {now}");
+            }
+        }
+        if number % 10 == 9 {
+            let body = json!({ "client_id": app.demo().0 });
+            let answer = app.administer(Method::POST, "/admin/revocations", Some(body)).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    }
+    println!(
+        "{JUMPS} jumps: {issued} tokens dated within {SKEW} s, {postponed} refused with 503 until the clock has caught up with \
+         a revocation; {redeemed} codes redeemed in time, {refused} refused; none revived"
+    );
+    assert!(issued > 20 && postponed > 20 && redeemed > 20 && refused > 20, "the jumps were felt");
+}
+
+#[actix_web::test]
+async fn limits_pass_with_time_and_not_with_the_clock() {
+    let app = crate::test_app::TestApp::start_with(|config| config.limits.token_per_client = 3).await;
+    for _ in 0..3 {
+        app.demo_token().await;
+    }
+    for jump in [90, -3600, DAY, -DAY] {
+        app.clock.jump_to(app.now() + jump);
+        assert_eq!(app.token(app.demo(), "").await.status, 429, "{jump}");
+        // The keys in use are as fresh as before: what was signed stays good.
+        assert_eq!(app.manage("/health/ready").await.status, 200, "{jump}");
+    }
+    app.clock.advance(std::time::Duration::from_mins(1));
+    app.app.rotate().await.unwrap();
+    app.demo_token().await;
+}

@@ -1,0 +1,244 @@
+//! A store that fails at the Nth call, and the loop that lets every call of a flow fail once: first the first, then the
+//! second, and so on until the flow gets through without having met the fault (as the I/O error tests of `SQLite` do).
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use signet::clock::ManualClock;
+use signet::config::Config;
+use signet::store::{Batch, Changes, Committed, Cursor, MemoryStore, Room, Row, Store, StoreError, Table};
+
+use crate::grants_fixture::World;
+use crate::test_app::{Answer, START, TestApp};
+
+/// More calls than any flow makes.
+const MOST_CALLS: usize = 200;
+
+/// How a call goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It fails, and nothing is done.
+    Refused,
+    /// It is done, and the answer is lost.
+    AnswerLost,
+}
+
+/// What is to happen, and what has happened of it.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Calls until then, the one that fails included.
+    left: usize,
+    fault: Fault,
+    /// Whether every call after it fails too.
+    lasting: bool,
+    struck: bool,
+}
+
+/// A store in memory whose calls fail when they are told to.
+pub(crate) struct FaultyStore {
+    inner: Arc<MemoryStore>,
+    plan: Mutex<Option<Plan>>,
+    /// Why it takes no more writes, if it is to say so.
+    pub(crate) failure: Mutex<Option<String>>,
+    /// The room that it is to say it has.
+    pub(crate) room: Mutex<Option<Room>>,
+}
+
+impl FaultyStore {
+    pub(crate) fn new(clock: Arc<ManualClock>) -> Arc<Self> {
+        let inner = MemoryStore::new(clock);
+        Arc::new(Self { inner, plan: Mutex::default(), failure: Mutex::default(), room: Mutex::default() })
+    }
+
+    /// Lets the call number `at` from now fail, the next one being number 1; and if it is `lasting`, all after it.
+    pub(crate) fn fail(&self, at: usize, (fault, lasting): (Fault, bool)) {
+        *self.plan.lock().unwrap() = Some(Plan { left: at, fault, lasting, struck: false });
+    }
+
+    /// Is well again; says whether any call has failed.
+    pub(crate) fn heal(&self) -> bool {
+        self.plan.lock().unwrap().take().is_some_and(|plan| plan.struck)
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        let mut plan = self.plan.lock().unwrap();
+        let plan = plan.as_mut()?;
+        plan.left = plan.left.saturating_sub(1);
+        match (plan.left, plan.struck) {
+            (0, false) => {
+                plan.struck = true;
+                Some(plan.fault)
+            }
+            (0, true) if plan.lasting => Some(Fault::Refused),
+            _ => None,
+        }
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let down = || StoreError::Unavailable("a fault of the test".into());
+        match self.fault() {
+            None => call.await,
+            Some(Fault::Refused) => Err(down()),
+            Some(Fault::AnswerLost) => {
+                let _lost = call.await?;
+                Err(down())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.call(self.inner.get(table, key)).await
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
+        self.call(self.inner.scan(table, after, limit)).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        self.call(self.inner.commit(batch)).await
+    }
+
+    async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
+        self.call(self.inner.changes(after)).await
+    }
+
+    async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
+        self.call(self.inner.sweep(now, limit)).await
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap().clone()
+    }
+
+    fn room(&self) -> Option<Room> {
+        *self.room.lock().unwrap()
+    }
+}
+
+/// A service whose store fails when it is told to, with a client and a person.
+pub(crate) struct House {
+    pub(crate) world: World,
+    pub(crate) store: Arc<FaultyStore>,
+    trials: usize,
+}
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let store = FaultyStore::new(clock.clone());
+        let app = TestApp::start_on(store.clone(), clock, without_limits).await;
+        Self { world: World::on(app, json!({})).await, store, trials: 0 }
+    }
+
+    /// Lets every call of a flow fail, in each of four ways, on a case of its own.
+    ///
+    /// `act` is what meets the fault. An answer that says it is done must be true, of the running service and of one that is
+    /// started anew on what is stored, which `happened` tells of (given the answer, if that said it was done); any other
+    /// answer must be 503 with a `Retry-After`. Nothing is true in memory that is not stored. In the end `again` looks
+    /// whether the store's state is a legal one: given whether it happened, what is asked for again has to succeed, or to
+    /// be refused because it is done.
+    #[expect(clippy::print_stdout, reason = "a test prints what it counted")]
+    pub(crate) async fn hold<T>(
+        self,
+        name: &str,
+        prepare: impl AsyncFn(&World, usize) -> T,
+        act: impl AsyncFn(&World, &T) -> Answer,
+        (happened, again): (
+            impl AsyncFn(&World, &T, Option<&Answer>) -> bool,
+            impl AsyncFn(&World, &T, bool),
+        ),
+    ) -> Self {
+        let Self { mut world, store, mut trials } = self;
+        let (mut calls, mut struck, mut told, mut unheard) = (0, 0, 0, 0);
+        for way in [
+            (Fault::Refused, false),
+            (Fault::Refused, true),
+            (Fault::AnswerLost, false),
+            (Fault::AnswerLost, true),
+        ] {
+            for at in 1.. {
+                assert!(at < MOST_CALLS, "{name} never gets through");
+                trials += 1;
+                world.app.clock.advance(Duration::from_secs(1));
+                let case = prepare(&world, trials).await;
+                store.fail(at, way);
+                let answer = act(&world, &case).await;
+                let here = format!("{name}, call {at}, {way:?}: {answer:?}");
+                if !store.heal() {
+                    assert!(is_done(&answer), "{here} {}", String::from_utf8_lossy(&answer.body));
+                    assert!(happened(&world, &case, Some(&answer)).await, "{here}");
+                    calls = at - 1;
+                    break;
+                }
+                struck += 1;
+                let done = is_done(&answer).then_some(&answer);
+                match done {
+                    Some(_) => told += 1,
+                    None => refused(&answer, &here),
+                }
+                let before = happened(&world, &case, done).await;
+                assert!(before || done.is_none(), "it was said to be done and is not: {here}");
+                // What the running service believes is what is stored.
+                let app = world.app.restart(|_| {}).await;
+                world = World { app, ..world };
+                world.app.clock.advance(Duration::from_secs(1));
+                let after = happened(&world, &case, done).await;
+                assert!(after || !before, "it was true in memory alone: {here}");
+                unheard += usize::from(after && done.is_none());
+                again(&world, &case, after).await;
+            }
+        }
+        println!(
+            "{name:<38} {calls:>3} calls, {struck:>3} faults: {told:>2} done all the same, {:>3} refused, {unheard:>2} of these stored",
+            struck - told
+        );
+        Self { world, store, trials }
+    }
+}
+
+/// Whether the answer says that what was asked for is done.
+fn is_done(answer: &Answer) -> bool {
+    let to_error = answer.header("location").is_some_and(|location| location.contains("error="));
+    (200..400).contains(&answer.status) && !to_error
+}
+
+/// It says that it is the service that can't, and that it is worth another try.
+fn refused(answer: &Answer, here: &str) {
+    if answer.header("location").is_some_and(|location| location.contains("error=temporarily_unavailable")) {
+        return;
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    assert_eq!(answer.status, 503, "{here} {text}");
+    assert!(answer.header("retry-after").is_some(), "{here} {text}");
+}
+
+fn without_limits(config: &mut Config) {
+    let limits = &mut config.limits;
+    for limit in [
+        &mut limits.token_per_client,
+        &mut limits.token_per_address,
+        &mut limits.revocation_per_client,
+        &mut limits.refused_per_address,
+        &mut limits.authorize_per_address,
+        &mut limits.login_per_address,
+        &mut limits.login_per_account,
+        &mut limits.registration_per_address,
+        &mut limits.acts_per_person,
+        &mut limits.api_key,
+    ] {
+        *limit = 0;
+    }
+    config.people.change_email = true;
+    config.dialects.apps = true;
+}

@@ -39,6 +39,8 @@ const ACTS: [&str; 7] = [
 async fn app_with_two() -> TestApp {
     let app = TestApp::start().await;
     account(&app, ("Root", ROOT), true).await;
+    // Accounts are listed in the order in which they were made.
+    app.clock.advance(Duration::from_secs(1));
     account(&app, ("Bob <script>alert(1)</script>", BOB), false).await;
     app
 }

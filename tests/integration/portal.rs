@@ -28,6 +28,8 @@ const PAGES: [&str; 8] = [
 async fn app_with_two() -> TestApp {
     let app = TestApp::start_with(|config| config.people.change_email = true).await;
     account(&app, ("Ada <script>alert(1)</script>", ADA), false).await;
+    // Accounts are listed in the order in which they were made.
+    app.clock.advance(Duration::from_secs(1));
     account(&app, ("Bob", BOB), false).await;
     app
 }

@@ -153,7 +153,7 @@ impl StatusLists {
             return Ok(());
         }
         if let Some(record) = STATUS_LISTS.get(self.store.as_ref(), key).await? {
-            self.register(id, record.value);
+            self.register(&id, record.value);
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ impl StatusLists {
     /// As [`Self::open`].
     pub async fn reload(&self) -> Result<(), StoreError> {
         let register = |key: Vec<u8>, record: Record<ListRecord>| {
-            self.register(list_id(&key)?, record.value);
+            self.register(&list_id(&key)?, record.value);
             Ok(())
         };
         STATUS_LISTS.scan_each(self.store.as_ref(), register).await
@@ -182,7 +182,7 @@ impl StatusLists {
             let put = STATUS_LISTS.encode(&record, Some(date(forget_at)))?;
             let batch = Batch::new().put(STATUS_LISTS.table(), id.as_str(), Condition::Absent, put);
             if self.store.commit(batch).await? == Committed::Applied {
-                return Ok(self.register(id, record));
+                return Ok(self.register(&id, record));
             }
         }
     }
@@ -236,7 +236,7 @@ impl StatusLists {
 
     /// The list with this record. One that is known stays as it is, with what was revoked in it: a node hears of its own
     /// lists too, perhaps before it knows that it has made one.
-    fn register(&self, id: ListId, record: ListRecord) -> Arc<List> {
+    fn register(&self, id: &ListId, record: ListRecord) -> Arc<List> {
         let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let uri = format!("{}/{id}", self.uri);

@@ -115,6 +115,7 @@ async fn until_it_works(store: &Arc<PostgresStore>, key: &str) -> usize {
     panic!("it never worked again")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "an answer is looked at once")]
 fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
 }

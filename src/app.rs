@@ -1,6 +1,7 @@
 //! The composition root: picks store, vault, clock and entropy, and puts the rooms together.
 
 mod first_clients;
+mod follow;
 mod ground;
 mod issuing;
 mod people;
@@ -17,11 +18,13 @@ use crate::clients::{ClientRegistry, Resources};
 use crate::config::Config;
 use crate::http::{self, State};
 use crate::keys::{
-    DataKey, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys, SealingParts,
+    DataKey, Fitness, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys,
+    SealingParts,
 };
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
 use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
+use crate::store::Cursor;
 use crate::telemetry::Metrics;
 
 pub use first_clients::{FirstClient, FirstClients};
@@ -40,6 +43,8 @@ pub struct App {
     pub state: Arc<State>,
     first_resource: Option<(Resource, Scope)>,
     unrecorded: tokio::sync::Mutex<Unrecorded>,
+    /// Up to where the changes of the store are taken in.
+    cursor: tokio::sync::Mutex<Cursor>,
 }
 
 /// What happened to keys and does not stand in the audit log yet.
@@ -57,7 +62,8 @@ impl App {
     pub async fn open(config: &Config, ground: Ground) -> Result<Self, StartError> {
         let Ground { store, clock, entropy } = ground.clone();
         std::fs::create_dir_all(&config.data_dir)?;
-        let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
+        let audit = AuditLog::open_of_node(&config.audit_path(), clock.clone(), &config.node)?;
+        let cursor = follow::begin(store.as_ref()).await?.into();
         let parts = key_ring_parts(config, &ground)?;
         let (sealing_keys, sealing_events) = SealingKeys::open(
             SealingParts {
@@ -70,6 +76,7 @@ impl App {
             (config.keys.sealing_period, config.refresh_tokens.lifetime),
         )
         .await?;
+        let fitness = parts.fitness.clone();
         let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
         let resources = Resources::new(config)?;
@@ -93,6 +100,8 @@ impl App {
             consents: people.consents,
             login_throttle: people.login_throttle,
             api_keys: people.api_keys,
+            api_key_limit: people.api_key_limit,
+            nodes: people.nodes,
             limits: people.limits,
             access_tokens: issuing.access_tokens,
             codes: issuing.codes,
@@ -107,15 +116,25 @@ impl App {
             status: issuing.status,
             sealer: issuing.sealer,
             sealing_keys,
+            fitness,
             audit,
             stopping: AtomicBool::new(false),
         };
         protocol::admin::keys::record(&services, &events).await?;
         protocol::admin::keys::record_sealing(&services, &sealing_events).await?;
-        let metrics = Arc::new(Metrics::new(&http::PATHS));
+        let metrics = Arc::new(Metrics::new(&http::PATHS, &config.node));
         let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
-        Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default() })
+        Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default(), cursor })
+    }
+
+    /// Has a document of every status list at hand, for when nothing can be signed.
+    async fn build_status_lists(&self) {
+        let services = self.state.services.clone();
+        let built = tokio::task::spawn_blocking(move || services.status.build_all()).await;
+        if let Ok(Err(error)) = built {
+            tracing::warn!(%error, "status lists could not be signed in advance");
+        }
     }
 
     /// Reads the key ring anew and does what is due.
@@ -156,7 +175,8 @@ impl App {
         protocol::send_logouts(&self.state.services).await
     }
 
-    /// One round of housekeeping: keeps a spare status list, removes what has ended.
+    /// One round of housekeeping: keeps a spare status list and a signed copy of each, tells the other nodes that this one
+    /// is there, removes what has ended.
     ///
     /// # Errors
     /// When the store fails; the next round tries again.
@@ -165,9 +185,11 @@ impl App {
         services.status_indexes.replenish().await?;
         services.status_lists.drop_ended();
         services.status.drop_ended();
+        self.build_status_lists().await;
         services.revocations.drop_ended().await;
         services.limits.sweep();
         services.logout_deliveries.note_waiting(services.logouts.count().await?);
+        services.nodes.announce().await?;
         while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
         Ok(())
     }
@@ -182,7 +204,8 @@ pub fn key_ring_parts(config: &Config, ground: &Ground) -> Result<KeyRingParts, 
     let vault = ground.vault(config, kek.clone())?;
     let (store, clock) = (ground.store.clone(), ground.clock.clone());
     let policy = Policy::new(&config.keys, config.tokens.longest_lifetime)?;
-    Ok(KeyRingParts { store, vault, kek, policy, clock })
+    let fitness = Arc::new(Fitness::new(clock.clone(), config.keys.propagation));
+    Ok(KeyRingParts { store, vault, kek, policy, clock, fitness })
 }
 
 fn seconds(duration: Duration) -> i64 {

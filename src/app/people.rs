@@ -4,8 +4,10 @@ use super::Ground;
 use crate::config::Config;
 use crate::keys::DataKey;
 use crate::limits::Limits;
+use crate::store::Nodes;
 use crate::users::{
-    Accounts, ApiKeys, Consents, LoginThrottle, LogoutQueue, PasswordHasher, SecondFactors, Sessions,
+    Accounts, ApiKeyLimit, ApiKeys, Consents, LoginThrottle, LogoutQueue, PasswordHasher, SecondFactors,
+    Sessions,
 };
 
 /// What keeps the people, and how often anybody may do what.
@@ -16,6 +18,8 @@ pub(super) struct People {
     pub(super) second_factors: SecondFactors,
     pub(super) consents: Consents,
     pub(super) api_keys: ApiKeys,
+    pub(super) api_key_limit: ApiKeyLimit,
+    pub(super) nodes: Arc<Nodes>,
     pub(super) login_throttle: LoginThrottle,
     pub(super) limits: Arc<Limits>,
 }
@@ -28,6 +32,8 @@ impl People {
         let passwords = &config.passwords;
         let hasher = PasswordHasher::new(passwords.cost, passwords.hashing_permits, chance.clone());
         let limits = Arc::new(Limits::new(&config.limits, &clock));
+        let start = entropy.token::<9>();
+        let nodes = Arc::new(Nodes::new(store.clone(), clock.clone(), (&config.node, &start)));
         let logouts = Arc::new(LogoutQueue::new(store.clone(), clock.clone(), entropy.clone()));
         Self {
             accounts: Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher),
@@ -42,6 +48,8 @@ impl People {
             ),
             consents: Consents::new(store.clone(), clock.clone()),
             api_keys: ApiKeys::new(store.clone(), clock.clone(), entropy.clone()),
+            api_key_limit: ApiKeyLimit::new(store.clone(), clock.clone(), limits.clone(), nodes.clone()),
+            nodes,
             login_throttle: LoginThrottle::new(store, clock, entropy, limits.clone()),
             limits,
         }

@@ -101,6 +101,8 @@ impl FromStr for Head {
 struct Body<'a> {
     seq: u64,
     time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a str>,
     #[serde(flatten)]
     event: &'a Event,
     prev_hash: String,
@@ -110,12 +112,12 @@ struct Body<'a> {
 pub(super) fn append(
     out: &mut Vec<u8>,
     head: &Head,
-    time: DateTime<Utc>,
+    (time, node): (DateTime<Utc>, Option<&str>),
     event: &Event,
 ) -> Result<Head, serde_json::Error> {
     let seq = head.seq + 1;
     let time = time.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let body = Body { seq, time, event, prev_hash: head.hash.to_string() };
+    let body = Body { seq, time, node, event, prev_hash: head.hash.to_string() };
     let start = out.len();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, AsciiFormatter);
     if let Err(error) = body.serialize(&mut serializer) {

@@ -60,6 +60,18 @@ impl AuditLog {
     /// When the file can't be read or written, when another process has it open, and when its end is
     /// damaged in any other way.
     pub fn open(path: &Path, clock: SharedClock) -> Result<Arc<Self>, AuditError> {
+        Self::open_of(path, clock, None)
+    }
+
+    /// Opens the log of one node of several: every entry says which. Each has a log of its own.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_of_node(path: &Path, clock: SharedClock, node: &str) -> Result<Arc<Self>, AuditError> {
+        Self::open_of(path, clock, Some(node.to_owned()))
+    }
+
+    fn open_of(path: &Path, clock: SharedClock, node: Option<String>) -> Result<Arc<Self>, AuditError> {
         let mut file = LogFile::open(path)?;
         let tail = tail::read(&mut file)?;
         let torn = tail.torn.as_ref().map(|torn| {
@@ -67,7 +79,7 @@ impl AuditLog {
                 .detail("bytes", torn.bytes)
                 .detail("sha256", torn.sha256.as_str())
         });
-        let mut state = State::new(Box::new(file), tail.head, clock);
+        let mut state = State::new(Box::new(file), tail.head, (clock, node));
         state.write(torn.iter()).map_err(AuditError::Unavailable)?;
         Ok(Arc::new(Self { path: path.to_owned(), writer: Writer::start(state)? }))
     }

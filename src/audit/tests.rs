@@ -307,7 +307,7 @@ async fn an_entry_written_anew_is_not_linked() {
     // A forger who knows the format gives the second entry another content and its right hash.
     let first = chain::read_line(lines[0].as_bytes()).unwrap().head;
     let mut forged = Vec::new();
-    chain::append(&mut forged, &first, clock().now(), &event(99)).unwrap();
+    chain::append(&mut forged, &first, (clock().now(), None), &event(99)).unwrap();
     lines[1] = String::from_utf8(forged).unwrap();
     log.write(&lines);
     assert_eq!(log.verify(Some(&head)).damage, [Damage::Unlinked { line: 3, seq: 3 }]);
@@ -320,7 +320,8 @@ async fn a_log_written_anew_from_a_place_on_is_seen_with_the_head() {
     let mut previous = chain::read_line(lines[2].as_bytes()).unwrap().head;
     for (number, line) in lines.iter_mut().enumerate().skip(3) {
         let mut forged = Vec::new();
-        previous = chain::append(&mut forged, &previous, clock().now(), &event(number + 100)).unwrap();
+        previous =
+            chain::append(&mut forged, &previous, (clock().now(), None), &event(number + 100)).unwrap();
         *line = String::from_utf8(forged).unwrap();
     }
     log.write(&lines);
@@ -365,7 +366,7 @@ async fn concurrent_events_share_flushes_and_none_is_lost() {
 #[tokio::test]
 async fn an_event_is_on_disk_before_the_caller_is_told() {
     let (log, disk) = (Log::new(), Disk::default());
-    let state = State::new(Box::new(disk.clone()), Head::NONE, clock());
+    let state = State::new(Box::new(disk.clone()), Head::NONE, (clock(), None));
     let open = AuditLog { path: PathBuf::new(), writer: Writer::start(state).unwrap() };
     open.record(event(0)).await.unwrap();
     assert_eq!(disk.state.synced.load(Ordering::SeqCst), 1);
@@ -417,7 +418,7 @@ impl Sink for Disk {
 }
 
 fn on(disk: &Disk) -> AuditLog {
-    let state = State::new(Box::new(disk.clone()), Head::NONE, clock());
+    let state = State::new(Box::new(disk.clone()), Head::NONE, (clock(), None));
     AuditLog { path: PathBuf::new(), writer: Writer::start(state).unwrap() }
 }
 

@@ -87,6 +87,8 @@ pub(super) struct State {
     sink: Box<dyn Sink>,
     head: Head,
     clock: SharedClock,
+    /// Which node writes, where there are several.
+    node: Option<String>,
     /// Why nothing can be written any more.
     broken: Option<String>,
     shared: Arc<Shared>,
@@ -94,10 +96,10 @@ pub(super) struct State {
 
 impl State {
     /// Appends to `sink` behind `head`.
-    pub(super) fn new(sink: Box<dyn Sink>, head: Head, clock: SharedClock) -> Self {
+    pub(super) fn new(sink: Box<dyn Sink>, head: Head, (clock, node): (SharedClock, Option<String>)) -> Self {
         let shared =
             Shared { head: Mutex::new(head), failures: 0.into(), failing: false.into(), flushes: 0.into() };
-        Self { sink, head, clock, broken: None, shared: Arc::new(shared) }
+        Self { sink, head, clock, node, broken: None, shared: Arc::new(shared) }
     }
 
     fn run(mut self, events: &Receiver<(Event, Answer)>) {
@@ -123,7 +125,8 @@ impl State {
         let mut lines = Vec::new();
         let mut head = self.head;
         for event in events {
-            head = chain::append(&mut lines, &head, self.clock.now(), event).map_err(|e| e.to_string())?;
+            head = chain::append(&mut lines, &head, (self.clock.now(), self.node.as_deref()), event)
+                .map_err(|e| e.to_string())?;
         }
         if lines.is_empty() {
             return Ok(());

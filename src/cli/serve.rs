@@ -14,6 +14,9 @@ use crate::telemetry;
 /// No housekeeping waits longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How long a change that another node committed stays unseen, where the store wakes nobody.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
+
 /// How often it is looked whether a logout token is due again.
 const LOGOUT_PAUSE: Duration = Duration::from_secs(2);
 
@@ -44,7 +47,7 @@ pub(super) enum ServeError {
 /// When the service can't start, or a listener fails.
 pub(super) fn serve(config: &Config) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    telemetry::logging(&config.log).map_err(|error| failed(&error))?;
+    telemetry::logging(&config.log, &config.node).map_err(|error| failed(&error))?;
     actix_web::rt::System::new().block_on(run(config)).map_err(|error| failed(&error))
 }
 
@@ -64,6 +67,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     let served = tokio::select! {
         served = http::run(state, listeners, config.workers, end) => served,
         () = rotate(&app, config.keys.propagation) => Ok(()),
+        () = follow(&app) => Ok(()),
         () = tidy(&app) => Ok(()),
         () = send_logouts(&app) => Ok(()),
     };
@@ -91,6 +95,28 @@ async fn rotate(app: &App, propagation: Duration) {
         if let Err(error) = app.rotate().await {
             tracing::error!(%error, "the key ring could not be brought up to date; it is tried again");
         }
+    }
+}
+
+/// Takes in what all nodes commit, for as long as the service runs.
+async fn follow(app: &App) {
+    let mut ticks = interval(FOLLOW_PAUSE);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // A store that fails may go on saying that there is something.
+            () = app.changed(), if !failing => {}
+        }
+        let followed = app.follow().await;
+        match &followed {
+            Ok(_) if failing => tracing::info!("the store's changes are followed again"),
+            Err(error) if !failing => {
+                tracing::error!(%error, "the store's changes can't be followed; it is tried again");
+            }
+            Ok(_) | Err(_) => {}
+        }
+        failing = followed.is_err();
     }
 }
 

@@ -94,7 +94,7 @@ async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
 pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> Result<Value, CliError> {
     runtime()?.block_on(async {
         let ground = Ground::of_installation(config).await.map_err(failed)?;
-        let audit = AuditLog::open(&config.audit_path(), ground.clock.clone()).map_err(failed)?;
+        let audit = audit_log(config, &ground)?;
         let parts = app::key_ring_parts(config, &ground).map_err(failed)?;
         let event = Event::new(EventKind::KeyCompromised, Actor::Operator(operator_name())).key(kid);
         audit.record(event.detail("reason", reason.unwrap_or_default())).await.map_err(failed)?;
@@ -115,7 +115,7 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
     }
     let rekeyed = runtime()?.block_on(async {
         let ground = Ground::of_installation(config).await.map_err(failed)?;
-        let audit = AuditLog::open(&config.audit_path(), ground.clock.clone()).map_err(failed)?;
+        let audit = audit_log(config, &ground)?;
         let entropy = ground.entropy.clone();
         let old = Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref()).map_err(failed)?;
         let new = Kek::load(&KekSource::File(new_kek_file.to_owned()), &config.keys.dir, entropy.as_ref());
@@ -130,6 +130,10 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
     let mut answer = serde_json::to_value(rekeyed).map_err(failed)?;
     answer["next"] = json!("start the service with keys.kek_file naming the new key-encryption key");
     printer.show(&answer, &[])
+}
+
+fn audit_log(config: &Config, ground: &Ground) -> Result<AuditLog, CliError> {
+    AuditLog::open_of_node(&config.audit_path(), ground.clock.clone(), &config.node).map_err(failed)
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {

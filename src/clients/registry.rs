@@ -16,7 +16,7 @@ use crate::outgoing::Reach;
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
-const CLIENTS: TypedTable<Client> = TypedTable::new(Table::mirrored("clients"));
+const CLIENTS: TypedTable<Client> = TypedTable::new(Table::mirrored(ClientRegistry::TABLE));
 
 /// No more secrets than this are honoured at once.
 const MAX_SECRETS: usize = 2;
@@ -79,6 +79,9 @@ pub enum ClientError {
 }
 
 impl ClientRegistry {
+    /// The table that is kept in memory.
+    pub const TABLE: &str = "clients";
+
     /// Loads every client into memory.
     ///
     /// # Errors
@@ -337,6 +340,32 @@ impl ClientRegistry {
         let client = mirrored.client.clone();
         clients.insert(client_id.clone(), mirrored);
         Ok(Some(client))
+    }
+
+    /// Brings the client with this key in line with the store, because its row has changed. Doing so again, or late, makes
+    /// no difference: what is read is never older than what is known, for only one reads at a time.
+    ///
+    /// # Errors
+    /// When the store can't be read or the record can't be understood.
+    pub async fn refresh(&self, key: &[u8]) -> Result<(), StoreError> {
+        let Some(client_id) = std::str::from_utf8(key).ok().and_then(|id| ClientId::parse(id).ok()) else {
+            let reason = "a key is no client_id".to_owned();
+            return Err(StoreError::Damaged { table: Self::TABLE.to_owned(), reason });
+        };
+        let _turn = self.changing.lock().await;
+        self.mirror(&client_id).await?;
+        Ok(())
+    }
+
+    /// Loads every client anew.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        let _turn = self.changing.lock().await;
+        let clients = load(self.store.as_ref()).await?;
+        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
+        Ok(())
     }
 
     /// An identifier that no client has.

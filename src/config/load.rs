@@ -72,6 +72,7 @@ fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
         issuer: read_issuer(reader, listen),
         listen,
         management_listen: reader.read("management_listen", |leaf| leaf.parsed("127.0.0.1:8081")),
+        node: reader.read_optional("node", node).unwrap_or_else(host_name),
         workers: reader.read_optional("workers", |leaf| leaf.count(&(1..=1024))).unwrap_or_else(cores),
         data_dir: reader.read("data_dir", path),
         store,
@@ -277,6 +278,26 @@ fn algorithms(leaf: &Leaf) -> Result<Vec<Algorithm>, Wrong> {
         return Err(("must name an algorithm".into(), "write, say, [\"ES256\"]".into()));
     }
     Ok(algorithms)
+}
+
+fn node(leaf: &Leaf) -> Result<String, Wrong> {
+    let name = leaf.text()?;
+    if is_node_name(name) {
+        return Ok(name.to_owned());
+    }
+    let remedy = "write a name of at most 64 letters, digits, dots, hyphens and underscores".to_owned();
+    Err((format!("{name:?} is no name of a node"), remedy))
+}
+
+fn is_node_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (1..=64).contains(&name.len()) && name.chars().all(plain)
+}
+
+/// The machine's name, which differs from node to node.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if is_node_name(&name) { name } else { "node".into() }
 }
 
 fn cores() -> usize {

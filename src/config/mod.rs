@@ -43,6 +43,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where metrics and health are served.
     pub management_listen: SocketAddr,
+    /// What this node is called in the log, the metrics and the audit log.
+    pub node: String,
     /// Worker threads of the public listener.
     pub workers: usize,
     /// Where sled, the audit log and nothing else live.
@@ -371,6 +373,7 @@ impl Config {
         let mut config = load::defaults();
         config.listen = anywhere;
         config.management_listen = anywhere;
+        config.node = "node-1".into();
         config.workers = 1;
         config.data_dir = dir.join("data");
         config.keys.dir = dir.join("keys");

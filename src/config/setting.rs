@@ -28,6 +28,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Where metrics and health are served, without authentication.",
     },
     Setting {
+        key: "node",
+        default: None,
+        meaning: "What this node is called in the log, the metrics and the audit log; the machine's name unless set.",
+    },
+    Setting {
         key: "workers",
         default: None,
         meaning: "Worker threads of the public listener; as many as there are cores unless set.",

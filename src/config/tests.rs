@@ -326,6 +326,7 @@ fn every_field_is_a_setting() {
         issuer,
         listen,
         management_listen,
+        node,
         workers,
         data_dir,
         store,
@@ -385,7 +386,7 @@ fn every_field_is_a_setting() {
     let ResourceConfig { uri, scope, people_scope, lifetime: own_lifetime, algorithm } = resources[0].clone();
     let mut fields = 0;
     macro_rules! count { ($($field:ident)*) => { $(let _ = &$field; fields += 1;)* } }
-    count!(issuer listen management_listen workers data_dir filter json dir kek algorithms jwks_max_age);
+    count!(issuer listen management_listen node workers data_dir filter json dir kek algorithms jwks_max_age);
     count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
     count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
@@ -410,6 +411,15 @@ fn every_field_is_a_setting() {
     fields += 3;
     // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
     assert_eq!(fields + 1, SETTINGS.len());
+}
+
+#[test]
+fn a_node_has_a_plain_name() {
+    assert_eq!(given("node = \"eu-1.b_2\"", &[]).unwrap().node, "eu-1.b_2");
+    assert!(!load(&Sources::default()).unwrap().node.is_empty());
+    for name in ["", "a b", "a\\nb", "\u{e9}", &"x".repeat(65)] {
+        assert!(problem(&format!("node = \"{name}\"")).contains("is no name of a node"), "{name}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::change::{Change, KeyEvent};
 use super::error::KeyRingError;
 use super::fetchers::Fetchers;
+use super::fitness::Fitness;
 use super::kek::Kek;
 use super::policy::Policy;
 use super::record::KeyRingRecord;
@@ -32,6 +33,8 @@ pub struct KeyRingParts {
     pub policy: Policy,
     /// What time it is.
     pub clock: SharedClock,
+    /// Whether this node may sign, as far as that is not a matter of the ring.
+    pub fitness: Arc<Fitness>,
 }
 
 /// The keys of the service, as this node knows them: signs and verifies from memory, and changes only by
@@ -68,6 +71,10 @@ pub enum Health {
 }
 
 impl KeyRing {
+    /// The table of the ring, and of the sealing keys: whoever sees a change of it calls [`KeyRing::tick`] and
+    /// [`super::SealingKeys::tick`].
+    pub const TABLE: &str = "keys";
+
     /// Opens the ring, or makes the first keys where there is neither a ring nor a key, and does what is due.
     /// Gives what was done.
     ///
@@ -115,11 +122,16 @@ impl KeyRing {
     /// The key to sign with now. Takes no lock and reads no store: this is called for every token.
     ///
     /// # Errors
-    /// When the ring was not read for P, or no key for the algorithm signs yet.
+    /// When the ring, or anything else that this node keeps in memory, was not read for P, when its clock is off, or when
+    /// no key for the algorithm signs yet.
     pub fn signing_key(&self, algorithm: Algorithm) -> Result<Arc<SigningKey>, NoKey> {
         let snapshot = self.snapshot.load();
-        if snapshot.age(self.parts.clock.monotonic()) > self.propagation() {
+        let (monotonic, fitness) = (self.parts.clock.monotonic(), &self.parts.fitness);
+        if snapshot.age(monotonic) > self.propagation() || fitness.is_stale_at(monotonic) {
             return Err(NoKey::Stale { retry_after: self.propagation().as_secs() });
+        }
+        if fitness.is_clock_off() {
+            return Err(NoKey::ClockOff { retry_after: self.propagation().as_secs() });
         }
         let now = self.parts.clock.numeric_date();
         if now > self.latest_use.load(Ordering::Relaxed) {

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::kek::{Kek, KekId};
 use super::record::KeyRingRecord;
+use super::ring::KeyRing;
 use crate::store::Table;
 
 /// Where the ring lives.
-pub(super) const TABLE: Table = Table::mirrored("keys");
+pub(super) const TABLE: Table = Table::mirrored(KeyRing::TABLE);
 /// Under which key.
 pub(super) const KEY: &[u8] = b"ring";
 

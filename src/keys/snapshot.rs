@@ -103,9 +103,15 @@ pub struct ServedJwks {
 /// No key signs with the algorithm now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoKey {
-    /// The ring was not read for P: another node may have replaced the key.
-    #[error("the key ring was last read too long ago to sign by it")]
+    /// The ring, or what else of the store is kept in memory, was not read for P: another node may have replaced the key.
+    #[error("what other nodes have done is not known for too long to sign anything")]
     Stale {
+        /// When to try again, in seconds.
+        retry_after: u64,
+    },
+    /// This node's clock is too far off the store's to date anything.
+    #[error("this node's clock is more than 30 s off the store's")]
+    ClockOff {
         /// When to try again, in seconds.
         retry_after: u64,
     },
@@ -127,7 +133,9 @@ impl NoKey {
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Stale { retry_after } | Self::NotYet { retry_after, .. } => Some(*retry_after),
+            Self::Stale { retry_after }
+            | Self::ClockOff { retry_after }
+            | Self::NotYet { retry_after, .. } => Some(*retry_after),
             Self::NotInUse(_) => None,
         }
     }

@@ -177,6 +177,7 @@ impl Limits {
 /// One limit; without a window it is switched off.
 pub struct Limited<K> {
     policy: Policy,
+    limit: Option<Limit>,
     window: Option<SlidingWindow<K>>,
     clock: SharedClock,
     refused: AtomicU64,
@@ -185,8 +186,9 @@ pub struct Limited<K> {
 impl<K: Hash + Eq + Clone> Limited<K> {
     /// So many requests a minute; 0 switches the limit off.
     fn new(policy: Policy, per_minute: u32, clock: &SharedClock) -> Self {
-        let window = Limit::per_minute(per_minute).map(|limit| SlidingWindow::new(limit, clock.clone()));
-        Self { policy, window, clock: clock.clone(), refused: AtomicU64::new(0) }
+        let limit = Limit::per_minute(per_minute);
+        let window = limit.map(|limit| SlidingWindow::new(limit, clock.clone()));
+        Self { policy, limit, window, clock: clock.clone(), refused: AtomicU64::new(0) }
     }
 
     /// Takes a request's share of the key's quota. Says how it stands, unless the limit is switched off.
@@ -195,7 +197,14 @@ impl<K: Hash + Eq + Clone> Limited<K> {
     /// When nothing is left.
     pub fn spend(&self, key: &K) -> Result<Option<Quota>, Exceeded> {
         let Some(window) = &self.window else { return Ok(None) };
-        let quota = window.spend(key);
+        self.judge(window.spend(key))
+    }
+
+    /// What a quota comes to that was counted elsewhere; a refusal is one of this limit.
+    ///
+    /// # Errors
+    /// When nothing is left.
+    pub fn judge(&self, quota: Quota) -> Result<Option<Quota>, Exceeded> {
         if quota.admitted {
             return Ok(Some(quota));
         }
@@ -203,10 +212,22 @@ impl<K: Hash + Eq + Clone> Limited<K> {
         Err(Exceeded(self.standing(quota)))
     }
 
+    /// What [`Self::spend`] would say, without taking anything; nothing if the limit is switched off.
+    #[must_use]
+    pub fn look(&self, key: &K) -> Option<Quota> {
+        self.window.as_ref().map(|window| window.look(key))
+    }
+
+    /// The limit, unless it is switched off.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        self.limit
+    }
+
     /// Whether [`Self::spend`] would refuse.
     #[must_use]
     pub fn is_used_up(&self, key: &K) -> bool {
-        self.window.as_ref().is_some_and(|window| !window.look(key).admitted)
+        self.look(key).is_some_and(|quota| !quota.admitted)
     }
 
     /// How the limit stands with this quota.

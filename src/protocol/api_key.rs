@@ -31,9 +31,9 @@ pub async fn present_api_key(services: &Services, secret: &str) -> Result<Presen
     if !owner_is_welcome(services, &key).await? {
         return Err(invalid());
     }
-    let limit = &services.limits.api_key;
-    let quota = limit.spend(&key.id)?;
-    Ok(PresentedKey { key, standing: quota.map(|quota| limit.standing(quota)) })
+    let quota = services.api_key_limit.spend(&key.id).await?;
+    let standing = quota.map(|quota| services.limits.api_key.standing(quota));
+    Ok(PresentedKey { key, standing })
 }
 
 async fn owner_is_welcome(services: &Services, key: &ApiKey) -> Result<bool, ProtocolError> {

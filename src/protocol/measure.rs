@@ -24,6 +24,10 @@ pub fn measure(services: &Services, metrics: &Metrics) {
     metrics.key_next_ready.set(if next_ready { 1.0 } else { 0.0 });
     metrics.key_rotation_failures.absolute(services.keys.failures());
     metrics.key_ring_version.set(gauge(services.keys.version()));
+    metrics.nodes.set(gauge(services.nodes.live() as u64));
+    metrics.mirror_age.set(services.fitness.mirror_age().as_secs_f64());
+    metrics.mirror_rows.absolute(services.fitness.rows());
+    metrics.clock_offset.set(milliseconds(services.fitness.clock_offset()));
     metrics.status_list_entries.set(gauge(services.status_lists.revoked()));
     for (policy, count) in services.limits.refused() {
         metrics.rate_limited(policy.as_str(), count);
@@ -43,6 +47,12 @@ pub fn measure(services: &Services, metrics: &Metrics) {
     metrics.audit_flushes.absolute(services.audit.flushes());
     metrics.audit_failures.absolute(services.audit.failures());
     metrics.audit_head_seq.set(gauge(services.audit.head().map_or(0, |head| head.seq())));
+}
+
+/// As seconds.
+#[expect(clippy::cast_precision_loss, reason = "clocks differ by less than 2^52 ms")]
+fn milliseconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^52")]

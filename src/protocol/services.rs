@@ -6,15 +6,17 @@ use crate::audit::AuditLog;
 use crate::clients::{Client, ClientRegistry, Resources};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
-use crate::keys::{KeyRing, SealingKeys};
+use crate::keys::{Fitness, KeyRing, SealingKeys};
 use crate::limits::Limits;
 use crate::oauth::{Algorithm, Secret};
-use crate::store::Store;
+use crate::store::{Nodes, Store};
 use crate::tokens::{
     AccessTokens, Codes, Families, IdTokens, LogoutTokens, RefreshTokens, Revocations, Sealer,
 };
 use crate::tokens::{StatusIndexes, StatusLists, StatusPublisher};
-use crate::users::{Accounts, ApiKeys, Consents, LoginThrottle, LogoutQueue, SecondFactors, Sessions};
+use crate::users::{
+    Accounts, ApiKeyLimit, ApiKeys, Consents, LoginThrottle, LogoutQueue, SecondFactors, Sessions,
+};
 
 /// Everything the protocol works with.
 pub struct Services {
@@ -46,6 +48,10 @@ pub struct Services {
     pub login_throttle: LoginThrottle,
     /// The API keys.
     pub api_keys: ApiKeys,
+    /// How many requests an API key may make.
+    pub api_key_limit: ApiKeyLimit,
+    /// The nodes of this installation.
+    pub nodes: Arc<Nodes>,
     /// How many requests are let through.
     pub limits: Arc<Limits>,
     /// Issues access tokens.
@@ -74,6 +80,8 @@ pub struct Services {
     pub sealer: Sealer,
     /// What it seals with.
     pub sealing_keys: Arc<SealingKeys>,
+    /// Whether this node may issue anything.
+    pub fitness: Arc<Fitness>,
     /// Remembers security-relevant acts.
     pub audit: Arc<AuditLog>,
     /// Whether the service is on its way out.

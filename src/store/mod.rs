@@ -5,6 +5,7 @@
 
 mod batch;
 pub mod memory;
+mod nodes;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod scan;
@@ -16,6 +17,7 @@ use chrono::{DateTime, Utc};
 
 pub use batch::{LONGEST_KEY, LONGEST_VALUE};
 pub use memory::MemoryStore;
+pub use nodes::Nodes;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use scan::scan_each;
@@ -47,7 +49,7 @@ pub trait Store: Send + Sync + 'static {
     /// when there are none, and may never return: it only makes a follower faster that asks from time to time anyway.
     async fn changed(&self, after: Cursor) {
         let _ = after;
-        std::future::pending::<()>().await;
+        std::future::pending().await
     }
 
     /// What time the store's own clock shows; nothing where it has none, because it goes by that of the process.

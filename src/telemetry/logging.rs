@@ -1,4 +1,5 @@
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write};
+use std::sync::Arc;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -7,16 +8,19 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogConfig;
 
-/// Logs to standard error from now on, as text or as one JSON object a line; once a process.
+/// Logs to standard error from now on, as text or as one JSON object a line, which begins with the node's name; once a
+/// process.
 ///
 /// Values from outside belong into fields recorded by `?`, which escapes line ends; secrets don't belong
 /// anywhere.
 ///
 /// # Errors
 /// When the filter can't be read or logging has begun already.
-pub fn logging(config: &LogConfig) -> Result<(), LoggingError> {
+pub fn logging(config: &LogConfig, node: &str) -> Result<(), LoggingError> {
     let colors = !config.json && std::io::stderr().is_terminal();
-    subscriber(config, colors, std::io::stderr)?.try_init().map_err(|error| LoggingError(error.to_string()))
+    subscriber((config, node), colors, std::io::stderr)?
+        .try_init()
+        .map_err(|error| LoggingError(error.to_string()))
 }
 
 /// Logging can't begin.
@@ -24,24 +28,55 @@ pub fn logging(config: &LogConfig) -> Result<(), LoggingError> {
 #[error("logging can't begin: {0}")]
 pub struct LoggingError(String);
 
+/// Writes a log line as it is, but for a JSON object's first member, the node's name. Each call brings a whole line.
+struct Named<W> {
+    node: Arc<str>,
+    line: W,
+}
+
+impl<W: Write> Write for Named<W> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        if let Some(members) = line.strip_prefix(b"{") {
+            let mut named = format!("{{\"node\":\"{}\",", self.node).into_bytes();
+            named.extend_from_slice(members);
+            self.line.write_all(&named)?;
+        } else {
+            self.line.write_all(line)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.line.flush()
+    }
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Named<W> {
+    type Writer = Named<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Named { node: self.node.clone(), line: self.line.make_writer() }
+    }
+}
+
 fn subscriber(
-    config: &LogConfig,
+    (config, node): (&LogConfig, &str),
     colors: bool,
     writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
 ) -> Result<Box<dyn Subscriber + Send + Sync>, LoggingError> {
     let filter = EnvFilter::try_new(&config.filter).map_err(|error| LoggingError(error.to_string()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colors);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors);
     Ok(if config.json {
-        Box::new(builder.json().flatten_event(true).finish())
+        let writer = Named { node: node.into(), line: writer };
+        Box::new(builder.json().flatten_event(true).with_writer(writer).finish())
     } else {
-        Box::new(builder.finish())
+        Box::new(builder.with_writer(writer).finish())
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -63,7 +98,7 @@ mod tests {
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let config = LogConfig { filter: filter.into(), json };
-        let subscriber = subscriber(&config, false, move || writer.clone()).unwrap();
+        let subscriber = subscriber((&config, "eu-1"), false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, log);
         String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
     }
@@ -73,6 +108,7 @@ mod tests {
         let out = logged("info", true, || tracing::info!(kid = "k1", "a\nb"));
         let entry: serde_json::Value = serde_json::from_str(out.trim_end()).unwrap();
         assert_eq!((&entry["message"], &entry["kid"]), (&"a\nb".into(), &"k1".into()));
+        assert_eq!(entry["node"], "eu-1");
         assert_eq!(out.lines().count(), 1);
     }
 
@@ -87,6 +123,6 @@ mod tests {
         let out = logged("warn", false, || tracing::info!("hidden"));
         assert!(out.is_empty());
         let broken = LogConfig { filter: "x=y=z".into(), json: false };
-        assert!(subscriber(&broken, false, std::io::sink).is_err());
+        assert!(subscriber((&broken, "eu-1"), false, std::io::sink).is_err());
     }
 }

@@ -19,7 +19,7 @@ static METADATA: Metadata<'static> = Metadata::new("signet", Level::INFO, Some(m
 /// use signet::telemetry::Metrics;
 /// use std::time::Duration;
 ///
-/// let metrics = Metrics::new(&["/oauth2/token"]);
+/// let metrics = Metrics::new(&["/oauth2/token"], "node-1");
 /// metrics.request("/oauth2/token", 200, Duration::from_millis(1));
 /// assert!(metrics.render().contains("signet_http_requests_total{route=\"/oauth2/token\",status=\"200\"} 1"));
 /// ```
@@ -51,6 +51,14 @@ pub struct Metrics {
     pub store_waiting: Gauge,
     /// Calls to the store's database that failed. Set it by `absolute`.
     pub store_failures: Counter,
+    /// How long ago this node last knew everything that was committed, in seconds.
+    pub mirror_age: Gauge,
+    /// How many nodes there are.
+    pub nodes: Gauge,
+    /// How many rows of all nodes were taken in. Set it by `absolute`.
+    pub mirror_rows: Counter,
+    /// By how much this node's clock is ahead of the store's, in seconds.
+    pub clock_offset: Gauge,
     /// Flushes of the store to disk. Set it by `absolute`.
     pub store_flushes: Counter,
     /// Flushes of the audit log to disk. Set it by `absolute`.
@@ -161,16 +169,19 @@ const TOKEN_ERRORS: (&str, &str) =
     ("signet_token_errors_total", "Refused token requests, by grant and error.");
 
 impl Metrics {
-    /// Metrics that count requests by these routes: templates such as `/admin/keys/{kid}`, never paths.
+    /// Metrics of a node that count requests by these routes: templates such as `/admin/keys/{kid}`, never paths.
     #[must_use]
-    pub fn new(routes: &'static [&'static str]) -> Self {
+    pub fn new(routes: &'static [&'static str], node: &str) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         describe(&recorder);
         let counter = |name: &'static str| recorder.register_counter(&Key::from_static_name(name), &METADATA);
         let gauge = |name: &'static str| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
         let build = Key::from_parts(
             "signet_build_info",
-            vec![Label::from_static_parts("version", env!("CARGO_PKG_VERSION"))],
+            vec![
+                Label::from_static_parts("version", env!("CARGO_PKG_VERSION")),
+                Label::new("node", node.to_owned()),
+            ],
         );
         recorder.register_gauge(&build, &METADATA).set(1);
         Self {
@@ -206,6 +217,10 @@ impl Metrics {
             store_connections: gauge("signet_store_connections_in_use"),
             store_waiting: gauge("signet_store_calls_waiting"),
             store_failures: counter("signet_store_failures_total"),
+            mirror_age: gauge("signet_mirror_age_seconds"),
+            nodes: gauge("signet_nodes"),
+            mirror_rows: counter("signet_mirror_rows_total"),
+            clock_offset: gauge("signet_clock_offset_seconds"),
             store_flushes: counter("signet_store_flushes_total"),
             audit_flushes: counter("signet_audit_flushes_total"),
             audit_failures: counter("signet_audit_failures_total"),
@@ -291,6 +306,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_replays_total", "Spent codes and refresh tokens that were presented again."),
         ("signet_revocations_total", "Accepted revocations."),
         ("signet_key_rotation_failures_total", "Rotations that were due and failed."),
+        ("signet_mirror_rows_total", "Changed rows of all nodes that were taken into memory."),
         ("signet_store_flushes_total", "Flushes of the store to disk."),
         ("signet_store_failures_total", "Calls to the store's database that failed."),
         ("signet_audit_flushes_total", "Flushes of the audit log to disk."),
@@ -305,9 +321,12 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_key_ring_version", "Version of the key ring in use."),
         ("signet_store_connections_in_use", "Connections to the store's database that are in use."),
         ("signet_store_calls_waiting", "Calls that wait for a connection to the store's database."),
+        ("signet_nodes", "Nodes that share the store, as this one last counted."),
+        ("signet_mirror_age_seconds", "How long ago this node last knew everything that was committed."),
+        ("signet_clock_offset_seconds", "By how much this node's clock is ahead of the store's."),
         ("signet_status_list_entries", "Tokens that stand revoked in the status lists."),
         ("signet_audit_head_seq", "Number of the last audit entry."),
-        ("signet_build_info", "1, labelled with the version."),
+        ("signet_build_info", "1, labelled with the version and the node."),
     ] {
         recorder.describe_gauge(name.into(), None, help.into());
     }
@@ -322,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_is_counted_is_rendered() {
-        let metrics = Metrics::new(ROUTES);
+        let metrics = Metrics::new(ROUTES, "n");
         metrics.request("/oauth2/token", 200, Duration::from_millis(2));
         metrics.request("/oauth2/token", 200, Duration::from_millis(2));
         metrics.token_issued("client_credentials", Algorithm::EdDSA);
@@ -352,7 +371,7 @@ mod tests {
             "signet_key_next_ready 1",
             "signet_store_flushes_total 7",
             "signet_audit_failures_total 0",
-            concat!("signet_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            concat!("signet_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",node=\"n\"} 1"),
         ] {
             assert!(text.lines().any(|each| each == line), "{line}\n{text}");
         }
@@ -360,7 +379,7 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_becomes_a_label() {
-        let metrics = Metrics::new(ROUTES);
+        let metrics = Metrics::new(ROUTES, "n");
         for number in 0..1000u16 {
             let junk = format!("evil{number}\"}}\n");
             metrics.request(&junk, 600 + number, Duration::ZERO);
@@ -376,7 +395,7 @@ mod tests {
 
     #[test]
     fn two_services_count_apart() {
-        let (one, other) = (Metrics::new(ROUTES), Metrics::new(ROUTES));
+        let (one, other) = (Metrics::new(ROUTES, "n"), Metrics::new(ROUTES, "n"));
         one.revocations.increment(1);
         assert!(one.render().contains("signet_revocations_total 1"));
         assert!(other.render().contains("signet_revocations_total 0"));
@@ -389,7 +408,7 @@ mod tests {
 
     #[test]
     fn every_metric_says_what_it_is_and_is_documented() {
-        let metrics = Metrics::new(ROUTES);
+        let metrics = Metrics::new(ROUTES, "n");
         metrics.request("/jwks.json", 304, Duration::ZERO);
         metrics.token_issued("client_credentials", Algorithm::ES256);
         metrics.token_refused("client_credentials", ErrorCode::InvalidScope);

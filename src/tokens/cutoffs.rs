@@ -18,7 +18,7 @@ pub(super) struct Cutoffs {
 }
 
 /// One cut-off, in seconds since the epoch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cutoff {
     /// Tokens with this `iat` or an earlier one are revoked.
     pub(super) before: i64,
@@ -29,16 +29,22 @@ pub(super) struct Cutoff {
 }
 
 impl Cutoffs {
+    /// Adds to what is known, and takes nothing of it back.
     pub(super) fn add(&mut self, whole: &Whole, new: Cutoff) {
         let cutoff = match whole {
-            Whole::Client(id) => self.clients.entry(id.as_str().into()).or_insert(new),
-            Whole::Subject(id) => self.subjects.entry(id.as_str().into()).or_insert(new),
-            Whole::Granted(client_id, subject) => self.granted.entry(pair(client_id, subject)).or_insert(new),
+            Whole::Client(id) => self.clients.entry(id.as_str().into()).or_default(),
+            Whole::Subject(id) => self.subjects.entry(id.as_str().into()).or_default(),
+            Whole::Granted(client_id, subject) => self.granted.entry(pair(client_id, subject)).or_default(),
         };
-        cutoff.before = cutoff.before.max(new.before);
-        cutoff.forget_at = cutoff.forget_at.max(new.forget_at);
-        cutoff.grants_until = cutoff.grants_until.max(new.grants_until);
-        self.generation += 1;
+        let latest = Cutoff {
+            before: cutoff.before.max(new.before),
+            forget_at: cutoff.forget_at.max(new.forget_at),
+            grants_until: cutoff.grants_until.max(new.grants_until),
+        };
+        if *cutoff != latest {
+            *cutoff = latest;
+            self.generation += 1;
+        }
     }
 
     /// What is known of this client, or subject.

@@ -12,8 +12,11 @@ use crate::oauth::{AccessTokenClaims, ClientId, ListId, RevokedBefore, StatusRef
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table, scan_each};
 
-const REVOCATIONS: Table = Table::mirrored("revocations");
-const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(Table::mirrored("cutoffs"));
+const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE);
+const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(Table::mirrored(Revocations::CUTOFFS_TABLE));
+
+/// How often a cut-off is tried anew when another node set one for the same whole.
+const RETRIES: usize = 16;
 
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.
@@ -50,7 +53,7 @@ pub enum RevocationError {
     Store(#[from] StoreError),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct CutoffRecord {
     before: i64,
     forget_at: i64,
@@ -69,7 +72,20 @@ pub struct LiveToken {
     pub exp: i64,
 }
 
+impl From<CutoffRecord> for Cutoff {
+    fn from(record: CutoffRecord) -> Self {
+        let CutoffRecord { before, forget_at, grants_until } = record;
+        Self { before, forget_at, grants_until }
+    }
+}
+
 impl Revocations {
+    /// The table of the single tokens that are revoked.
+    pub const TABLE: &str = "revocations";
+
+    /// The table of those that are revoked as a whole.
+    pub const CUTOFFS_TABLE: &str = "cutoffs";
+
     /// Loads every revocation whose tokens may be alive. A grant can be refreshed for `longest_grant` seconds.
     ///
     /// # Errors
@@ -80,25 +96,69 @@ impl Revocations {
         lists: Arc<StatusLists>,
         longest_grant: i64,
     ) -> Result<Self, StoreError> {
-        scan_each(store.as_ref(), REVOCATIONS, |key, _| {
-            let (list, idx) = parse_key(&key).ok_or_else(|| damaged(REVOCATIONS))?;
-            if let Some(list) = lists.find(list) {
-                list.revoke(idx);
-            }
-            Ok(())
-        })
-        .await?;
-        let mut cutoffs = Cutoffs::default();
+        let (cutoffs, changing) = (ArcSwap::default(), Mutex::default());
+        let revocations = Self { store, clock, lists, cutoffs, longest_grant, changing };
+        revocations.reload().await?;
+        Ok(revocations)
+    }
+
+    /// Takes in the revocation with this key, because its row has changed. Nothing is read: a row is written once, and
+    /// goes when its token has ended. The lists must know those lists that were committed before it.
+    ///
+    /// # Errors
+    /// When it is no such key.
+    pub fn refresh(&self, key: &[u8]) -> Result<(), StoreError> {
+        let (list, idx) = parse_key(key).ok_or_else(|| damaged(REVOCATIONS))?;
+        // A list that is gone holds no live token.
+        if let Some(list) = self.lists.find(list) {
+            list.revoke(idx);
+        }
+        Ok(())
+    }
+
+    /// Takes in the cut-off with this key, because its row has changed.
+    ///
+    /// # Errors
+    /// When the store can't be read or the record can't be understood.
+    pub async fn refresh_cutoff(&self, key: &[u8]) -> Result<(), StoreError> {
+        let whole = whole(key).ok_or_else(|| damaged(CUTOFFS.table()))?;
+        let _turn = self.changing.lock().await;
+        // One that has ended is dropped by its own date.
+        if let Some(record) = CUTOFFS.get(self.store.as_ref(), key).await? {
+            self.take_in([(whole, record.value.into())]);
+        }
+        Ok(())
+    }
+
+    /// Takes in everything that the store holds. Nothing that is known is forgotten.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        scan_each(self.store.as_ref(), REVOCATIONS, |key, _| self.refresh(&key)).await?;
+        let _turn = self.changing.lock().await;
+        let mut found = Vec::new();
         CUTOFFS
-            .scan_each(store.as_ref(), |key, record| {
-                let CutoffRecord { before, forget_at, grants_until } = record.value;
-                let whole = whole(&key).ok_or_else(|| damaged(CUTOFFS.table()))?;
-                cutoffs.add(&whole, Cutoff { before, forget_at, grants_until });
+            .scan_each(self.store.as_ref(), |key, record| {
+                found.push((whole(&key).ok_or_else(|| damaged(CUTOFFS.table()))?, record.value.into()));
                 Ok(())
             })
             .await?;
-        let (cutoffs, changing) = (ArcSwap::from_pointee(cutoffs), Mutex::default());
-        Ok(Self { store, clock, lists, cutoffs, longest_grant, changing })
+        self.take_in(found);
+        Ok(())
+    }
+
+    /// Adds to the cut-offs in use; called by one at a time.
+    fn take_in(&self, new: impl IntoIterator<Item = (Whole, Cutoff)>) {
+        let known = self.cutoffs.load();
+        let mut cutoffs = Cutoffs::clone(&known);
+        for (whole, cutoff) in new {
+            cutoffs.add(&whole, cutoff);
+        }
+        // What says nothing new makes no published list untrue.
+        if cutoffs.generation != known.generation {
+            self.cutoffs.store(Arc::new(cutoffs));
+        }
     }
 
     /// Revokes one token. Revoking it again changes nothing.
@@ -158,6 +218,26 @@ impl Revocations {
     /// When the store fails: then the tokens may or may not be revoked.
     pub async fn revoke_before_now(&self, whole: &Whole) -> Result<i64, RevocationError> {
         let _turn = self.changing.lock().await;
+        for _ in 0..RETRIES {
+            // From the store: another node, perhaps with a clock ahead of this one's, may have set one.
+            let stored = CUTOFFS.get(self.store.as_ref(), cutoff_key(whole).as_bytes()).await?;
+            let condition =
+                stored.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
+            let known = stored.map(|record| record.value.into());
+            self.take_in(known.map(|known| (whole.clone(), known)));
+            let record = self.cutoff_now(whole);
+            let put = CUTOFFS.encode(&record, Some(date(record.forget_at.max(record.grants_until))))?;
+            let batch = Batch::new().put(CUTOFFS.table(), cutoff_key(whole), condition, put);
+            if self.store.commit(batch).await? == Committed::Applied {
+                self.take_in([(whole.clone(), record.into())]);
+                return Ok(record.before);
+            }
+        }
+        Err(StoreError::Unavailable("the cut-off is changed all the time".into()).into())
+    }
+
+    /// The cut-off that revokes up to this second, behind the one that is known.
+    fn cutoff_now(&self, whole: &Whole) -> CutoffRecord {
         let known = self.cutoffs.load().known(whole);
         // Tokens are dated one second behind an earlier cut-off of the same second, or of a clock set back.
         let before = self.clock.numeric_date().max(known.map_or(0, |known| known.before + 1));
@@ -168,14 +248,7 @@ impl Revocations {
             .max(known.map_or(0, |known| known.forget_at));
         let grants_until =
             (before + self.longest_grant + dates.clock_skew).max(known.map_or(0, |known| known.grants_until));
-        let record = CutoffRecord { before, forget_at, grants_until };
-        let put = CUTOFFS.encode(&record, Some(date(forget_at.max(grants_until))))?;
-        let batch = Batch::new().put(CUTOFFS.table(), cutoff_key(whole), Condition::Always, put);
-        self.store.commit(batch).await.and_then(applied)?;
-        let mut cutoffs = Cutoffs::clone(&self.cutoffs.load());
-        cutoffs.add(whole, Cutoff { before, forget_at, grants_until });
-        self.cutoffs.store(Arc::new(cutoffs));
-        Ok(before)
+        CutoffRecord { before, forget_at, grants_until }
     }
 
     /// Whether the token is revoked, by itself or as part of a whole. Does not check whether its key is

@@ -15,7 +15,7 @@ use crate::oauth::{Algorithm, KeyId, ListId, StatusList, StatusListClaims, Token
 
 /// Publishes status lists as signed tokens (draft-ietf-oauth-status-list, section 5.1), from memory: a
 /// document is built again when a revocation, a cut-off or a key made the last one untrue, or when half of
-/// its own time is over.
+/// its own time is over. Every node publishes the lists of all.
 pub struct StatusPublisher {
     issuer: String,
     ttl: u64,
@@ -82,6 +82,7 @@ struct Built {
     compromised: Vec<KeyId>,
     kid: KeyId,
     fresh_until: i64,
+    exp: i64,
 }
 
 impl StatusPublisher {
@@ -108,7 +109,7 @@ impl StatusPublisher {
         let list = self.lists.find(id).ok_or(StatusError::Unknown)?;
         let slot = self.slot(&list);
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(document) = slot.as_ref().filter(|document| self.is_true(document, &list)) {
+        if let Some(document) = slot.as_ref().filter(|document| self.may_be_served(document, &list)) {
             return Ok(document.clone());
         }
         let document = Arc::new(self.build(&list)?);
@@ -128,7 +129,23 @@ impl StatusPublisher {
         let list = self.lists.find(id)?;
         let slot = self.slot(&list);
         let slot = slot.try_lock().ok()?;
-        slot.as_ref().filter(|document| self.is_true(document, &list)).cloned()
+        slot.as_ref().filter(|document| self.may_be_served(document, &list)).cloned()
+    }
+
+    /// Builds the documents that are missing or no longer true, so that every list can be served when nothing can be
+    /// signed any more. Takes milliseconds of CPU a list.
+    ///
+    /// # Errors
+    /// When no key may sign, or one fails.
+    pub fn build_all(&self) -> Result<(), StatusError> {
+        for id in self.lists.ids() {
+            match self.document(id.as_str()) {
+                // It has ended meanwhile.
+                Ok(_) | Err(StatusError::Unknown) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Drops the documents of lists that are no longer kept.
@@ -142,13 +159,17 @@ impl StatusPublisher {
         documents.entry(list.id.clone()).or_default().clone()
     }
 
-    fn is_true(&self, document: &StatusDocument, list: &List) -> bool {
-        let built = &document.built;
-        self.clock.numeric_date() < built.fresh_until
-            && built.bits == list.generation()
+    /// Whether nothing was revoked since it was built, and a key that signs now has signed it. While none may sign, say
+    /// because the store is out of reach, it is served until it ends: better an answer of a date that it names than none.
+    fn may_be_served(&self, document: &StatusDocument, list: &List) -> bool {
+        let (built, now) = (&document.built, self.clock.numeric_date());
+        built.bits == list.generation()
             && built.cutoffs == self.revocations.generation()
             && built.compromised == self.keys.compromised()
-            && self.keys.signing_key(self.algorithm).is_ok_and(|key| *key.kid() == built.kid)
+            && match self.keys.signing_key(self.algorithm) {
+                Ok(key) => now < built.fresh_until && *key.kid() == built.kid,
+                Err(_) => now < built.exp,
+            }
     }
 
     fn build(&self, list: &List) -> Result<StatusDocument, StatusError> {
@@ -167,6 +188,7 @@ impl StatusPublisher {
             compromised: revoked_before.keys.clone(),
             kid: key.kid().clone(),
             fresh_until: iat + (exp - iat) / 2,
+            exp,
         };
         let claims = StatusListClaims {
             iss: self.issuer.clone(),

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::oauth::ListId;
-use crate::store::typed::TypedTable;
+use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
-const STATUS_LISTS: TypedTable<ListRecord> = TypedTable::new(Table::mirrored("status_lists"));
+const STATUS_LISTS: TypedTable<ListRecord> = TypedTable::new(Table::mirrored(StatusLists::TABLE));
 
 /// How many tokens share a list: 128 KiB of bits.
 const CAPACITY: u64 = 1 << 20;
@@ -123,6 +123,9 @@ fn mask(idx: u64) -> u8 {
 }
 
 impl StatusLists {
+    /// The table that is kept in memory.
+    pub const TABLE: &str = "status_lists";
+
     /// Loads the lists whose tokens may still be alive. `uri` is the stem of every list's own.
     ///
     /// # Errors
@@ -135,18 +138,36 @@ impl StatusLists {
         entropy: SharedEntropy,
     ) -> Result<Self, StoreError> {
         let lists = Self { uri, dates, store, clock, entropy, lists: RwLock::default() };
-        STATUS_LISTS
-            .scan_each(lists.store.as_ref(), |key, record| {
-                let id = std::str::from_utf8(&key).ok().and_then(|id| ListId::parse(id).ok());
-                let id = id.ok_or_else(|| StoreError::Damaged {
-                    table: STATUS_LISTS.table().name.into(),
-                    reason: "a key is no list id".into(),
-                })?;
-                lists.register(id, record.value);
-                Ok(())
-            })
-            .await?;
+        lists.reload().await?;
         Ok(lists)
+    }
+
+    /// Takes in the list with this key, because its row has changed: it is new, or it has ended, which
+    /// [`Self::drop_ended`] sees by itself. A list never changes.
+    ///
+    /// # Errors
+    /// When the store can't be read or the record can't be understood.
+    pub async fn refresh(&self, key: &[u8]) -> Result<(), StoreError> {
+        let id = list_id(key)?;
+        if self.read().contains_key(&id) {
+            return Ok(());
+        }
+        if let Some(record) = STATUS_LISTS.get(self.store.as_ref(), key).await? {
+            self.register(id, record.value);
+        }
+        Ok(())
+    }
+
+    /// Takes in every list that is not known yet.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        let register = |key: Vec<u8>, record: Record<ListRecord>| {
+            self.register(list_id(&key)?, record.value);
+            Ok(())
+        };
+        STATUS_LISTS.scan_each(self.store.as_ref(), register).await
     }
 
     /// Commits a new list, which may take tokens from now on.
@@ -186,6 +207,12 @@ impl StatusLists {
         uris
     }
 
+    /// Every list whose tokens may be alive.
+    pub(super) fn ids(&self) -> Vec<ListId> {
+        let now = self.clock.numeric_date();
+        self.read().values().filter(|list| now < list.forget_at()).map(|list| list.id.clone()).collect()
+    }
+
     /// When the last token of any list kept has ended, in seconds since the epoch.
     pub(super) fn last_forget_at(&self) -> i64 {
         self.read().values().map(|list| list.forget_at()).max().unwrap_or(0)
@@ -207,17 +234,29 @@ impl StatusLists {
         self.dates
     }
 
+    /// The list with this record. One that is known stays as it is, with what was revoked in it: a node hears of its own
+    /// lists too, perhaps before it knows that it has made one.
     fn register(&self, id: ListId, record: ListRecord) -> Arc<List> {
-        let uri = format!("{}/{id}", self.uri);
-        let (bits, generation, revoked) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
-        let list = Arc::new(List { id: id.clone(), uri, record, bits, generation, revoked });
-        self.lists.write().unwrap_or_else(PoisonError::into_inner).insert(id, list.clone());
-        list
+        let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let uri = format!("{}/{id}", self.uri);
+            let (bits, generation, revoked) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
+            Arc::new(List { id: id.clone(), uri, record, bits, generation, revoked })
+        };
+        lists.entry(id.clone()).or_insert_with(new).clone()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<ListId, Arc<List>>> {
         self.lists.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn list_id(key: &[u8]) -> Result<ListId, StoreError> {
+    let id = std::str::from_utf8(key).ok().and_then(|id| ListId::parse(id).ok());
+    id.ok_or_else(|| StoreError::Damaged {
+        table: StatusLists::TABLE.into(),
+        reason: "a key is no list id".into(),
+    })
 }
 
 /// A `NumericDate` as the store takes it.

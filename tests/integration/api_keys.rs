@@ -24,7 +24,7 @@ async fn demo_key(app: &TestApp) -> (String, String) {
 }
 
 /// A key that may keep accounts.
-async fn users_key(app: &TestApp, scope: &str) -> (String, String) {
+pub(crate) async fn users_key(app: &TestApp, scope: &str) -> (String, String) {
     let resource = format!("{ISSUER}/users");
     let client = json!({ "client_id": "keeper", "client_name": "Keeper", "scope": "users:read users:write", "resources": [resource] });
     app.administer(Method::POST, "/admin/clients", Some(client)).await;
@@ -43,7 +43,7 @@ fn from(request: TestRequest) -> TestRequest {
     request.peer_addr(PEER.parse::<SocketAddr>().unwrap())
 }
 
-async fn users(app: &TestApp, header: (&str, String)) -> Answer {
+pub(crate) async fn users(app: &TestApp, header: (&str, String)) -> Answer {
     app.send(from(TestRequest::get().uri("/v1/users").insert_header(header))).await
 }
 

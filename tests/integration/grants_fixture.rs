@@ -31,7 +31,11 @@ impl World {
 
     /// With these members of the client's registration changed, and other settings.
     pub(crate) async fn start_with(registration: Value, settings: impl FnOnce(&mut Config)) -> Self {
-        let app = TestApp::start_with(settings).await;
+        Self::on(TestApp::start_with(settings).await, registration).await
+    }
+
+    /// On a service that has been started.
+    pub(crate) async fn on(app: TestApp, registration: Value) -> Self {
         let client = register(&app, registration).await;
         let email = Email::parse("ada@example.com").expect("an address");
         let account = app.app.state.services.accounts.register(NewAccount::new("Ada Lovelace", email));

@@ -12,7 +12,7 @@ use signet::clock::ManualClock;
 use signet::config::{KekSource, KeysConfig, VaultPlace};
 use signet::entropy::SeededEntropy;
 use signet::keys::{
-    DirectoryVault, Kek, KeyEvent, KeyRing, KeyRingError, KeyRingParts, KeyVault, Policy, Signer,
+    DirectoryVault, Fitness, Kek, KeyEvent, KeyRing, KeyRingError, KeyRingParts, KeyVault, Policy, Signer,
     SoftwareSigner, StoredKey, VaultError,
 };
 use signet::oauth::{Algorithm, KeyId};
@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) settings: KeysConfig,
     pub(crate) lifetime: Duration,
     pub(crate) kek: Arc<Kek>,
+    /// Of a node that is never stale for anything but its ring.
+    pub(crate) fitness: Arc<Fitness>,
 }
 
 impl World {
@@ -53,6 +55,7 @@ impl World {
         };
         Self {
             store: Arc::new(FakeStore::new(Arc::clone(&clock))),
+            fitness: Arc::new(Fitness::new(Arc::clone(&clock) as Arc<_>, Duration::MAX)),
             clock,
             dir: tempfile::tempdir().unwrap(),
             settings,
@@ -73,6 +76,7 @@ impl World {
             kek: Arc::clone(&self.kek),
             policy: Policy::new(&self.settings, self.lifetime).unwrap(),
             clock: Arc::clone(&self.clock) as Arc<_>,
+            fitness: self.fitness.clone(),
         }
     }
 

@@ -217,7 +217,10 @@ async fn management_answers_health_and_metrics() {
     app.token(("nobody", "x"), "").await;
     assert_eq!(app.manage("/health/live").await.status, 200);
     let ready = app.manage("/health/ready").await;
-    assert_eq!(ready.json(), json!({ "ready": true, "keys": "ok", "store": "ok", "audit": "ok" }));
+    assert_eq!(
+        ready.json(),
+        json!({ "ready": true, "keys": "ok", "store": "ok", "mirror": "ok", "clock": "ok", "audit": "ok" })
+    );
     let metrics = String::from_utf8(app.manage("/metrics").await.body).expect("text");
     for line in [
         "signet_tokens_issued_total{grant=\"client_credentials\",alg=\"ES256\"} 1",

@@ -24,7 +24,7 @@ fn place(token: &str) -> (String, usize) {
 }
 
 /// The status list's claims and whether its bit at `idx` is set.
-async fn status(app: &TestApp, token: &str) -> (Value, bool) {
+pub(crate) async fn status(app: &TestApp, token: &str) -> (Value, bool) {
     let (path, idx) = place(token);
     let answer = app.send(TestRequest::get().uri(&path)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -37,7 +37,7 @@ async fn status(app: &TestApp, token: &str) -> (Value, bool) {
     (claims, set)
 }
 
-async fn revoke(app: &TestApp, client: (&str, &str), token: &str) -> Answer {
+pub(crate) async fn revoke(app: &TestApp, client: (&str, &str), token: &str) -> Answer {
     app.send(form("/oauth2/revoke", &format!("token={token}")).insert_header(basic(client))).await
 }
 

@@ -13,12 +13,13 @@ use actix_web::{App as ActixApp, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
-use signet::app::{App, FirstClients, Ground};
+use signet::app::{App, FirstClient, FirstClients, Ground};
 use signet::clock::{Clock as _, ManualClock};
 use signet::config::Config;
 use signet::entropy::SeededEntropy;
 use signet::http::Served;
-use signet::store::SledStore;
+use signet::oauth::Secret;
+use signet::store::{SledStore, Store};
 
 use crate::contract::Contract;
 
@@ -96,6 +97,32 @@ impl TestApp {
         Self::start_from(7, |_| {}).await
     }
 
+    /// A service on this store.
+    pub(crate) async fn start_on(
+        store: Arc<dyn Store>,
+        clock: Arc<ManualClock>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = Config::for_tests(dir.path());
+        change(&mut config);
+        let app = open_on(&config, store, &clock, 42).await;
+        let clients = app.first_clients().await.expect("clients").expect("a first start");
+        Self { app, clock, clients, config, dir }
+    }
+
+    /// Another node of the same installation, on `store`: the same settings, the same keys, an audit log of its own.
+    pub(crate) async fn another_node(&self, store: Arc<dyn Store>, seed: u64) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = self.config.clone();
+        config.data_dir = dir.path().join("data");
+        config.node = format!("node-{seed}");
+        let app = open_on(&config, store, &self.clock, seed).await;
+        assert!(app.first_clients().await.expect("clients").is_none(), "clients are made once");
+        let (clock, clients) = (self.clock.clone(), copy(&self.clients));
+        Self { app, clock, clients, config, dir }
+    }
+
     async fn start_from(seed: u64, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config::for_tests(dir.path());
@@ -125,6 +152,7 @@ impl TestApp {
     /// Lets time pass, with the housekeeping that the service does meanwhile.
     pub(crate) async fn pass(&self, time: Duration) {
         self.clock.advance(time);
+        self.app.follow().await.expect("the store's changes");
         self.app.rotate().await.expect("rotation");
         self.app.tidy().await.expect("housekeeping");
     }
@@ -201,16 +229,33 @@ impl TestApp {
 
     /// Whether introspection says that the token is active, asked by its own client.
     pub(crate) async fn is_active(&self, token: &str) -> bool {
-        let request = form("/oauth2/introspect", &format!("token={token}")).insert_header(basic(self.demo()));
+        self.is_active_for(self.demo(), token).await
+    }
+
+    /// The same, asked by another client.
+    pub(crate) async fn is_active_for(&self, client: (&str, &str), token: &str) -> bool {
+        let request = form("/oauth2/introspect", &format!("token={token}")).insert_header(basic(client));
         let answer = self.send(request).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()["active"].as_bool().expect("active")
     }
 }
 
+fn copy(clients: &FirstClients) -> FirstClients {
+    let copy = |first: &FirstClient| FirstClient {
+        client: first.client.clone(),
+        client_secret: Secret::new(first.client_secret.expose().to_owned()),
+    };
+    FirstClients { admin: copy(&clients.admin), demo: clients.demo.as_ref().map(copy) }
+}
+
 /// Puts the service together; the one before must be gone, for a store has one owner.
 async fn open(config: &Config, clock: &Arc<ManualClock>, seed: u64) -> App {
     let store = SledStore::open(config.store_path(), clock.clone()).expect("a store");
+    open_on(config, store, clock, seed).await
+}
+
+async fn open_on(config: &Config, store: Arc<dyn Store>, clock: &Arc<ManualClock>, seed: u64) -> App {
     let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)) };
     App::open(config, ground).await.expect("the service starts")
 }

@@ -1,0 +1,103 @@
+//! What this node keeps in memory follows what all nodes commit: clients, revocations, status lists and keys.
+
+use super::{App, StartError};
+use crate::clients::ClientRegistry;
+use crate::keys::KeyRing;
+use crate::protocol::Services;
+use crate::store::{Changes, Cursor, Store, StoreError};
+use crate::tokens::{Revocations, StatusLists};
+
+/// Where the store's newest commit is now: from there on its changes are followed. Taken before anything is loaded, so
+/// that nothing is missed in between.
+pub(super) async fn begin(store: &dyn Store) -> Result<Cursor, StoreError> {
+    match store.changes(Cursor::AHEAD).await? {
+        Changes::Rows { next, .. } | Changes::Reset { next } => Ok(next),
+    }
+}
+
+impl App {
+    /// Takes in everything that any node had committed when this was called. Says how many rows that were; this node's own
+    /// are among them. Then this node is known to be up to date, which it must be at least every P to issue anything.
+    ///
+    /// # Errors
+    /// When the store fails, or something in it can't be understood; the next call goes on where this one stopped.
+    pub async fn follow(&self) -> Result<usize, StartError> {
+        let services = &self.state.services;
+        let mut cursor = self.cursor.lock().await;
+        self.compare_clocks().await?;
+        let read_at = services.clock.monotonic();
+        let newest = begin(services.store.as_ref()).await?;
+        if *cursor > newest {
+            // The store is an older one than it was: a backup was restored under this node's feet.
+            self.reload().await?;
+            *cursor = newest;
+        }
+        let mut taken_in = 0;
+        while *cursor < newest {
+            match services.store.changes(*cursor).await? {
+                Changes::Rows { rows, next } => {
+                    self.take_in(&rows).await?;
+                    taken_in += rows.len();
+                    services.fitness.took_in(rows.len());
+                    *cursor = next;
+                }
+                Changes::Reset { next } => {
+                    self.reload().await?;
+                    *cursor = next;
+                }
+            }
+        }
+        services.fitness.mirrored(read_at);
+        Ok(taken_in)
+    }
+
+    /// Returns when there may be something to take in.
+    pub async fn changed(&self) {
+        let cursor = *self.cursor.lock().await;
+        self.state.services.store.changed(cursor).await;
+    }
+
+    async fn take_in(&self, rows: &[(String, Vec<u8>)]) -> Result<(), StartError> {
+        // What may not be signed with any more comes first. If it fails, the rest is not held up, but comes again.
+        let keys = rows.iter().any(|(table, _)| table == KeyRing::TABLE);
+        let rotated = if keys { self.rotate().await } else { Ok(()) };
+        for (table, key) in rows {
+            refresh(&self.state.services, table, key).await?;
+        }
+        rotated
+    }
+
+    async fn reload(&self) -> Result<(), StartError> {
+        tracing::info!(
+            "what is kept in memory is read anew: the store's changes don't reach back far enough"
+        );
+        let services = &self.state.services;
+        let rotated = self.rotate().await;
+        services.clients.reload().await?;
+        // The lists before what is revoked in them.
+        services.status_lists.reload().await?;
+        services.revocations.reload().await?;
+        rotated
+    }
+
+    async fn compare_clocks(&self) -> Result<(), StoreError> {
+        let services = &self.state.services;
+        let before = services.clock.now();
+        if let Some(store) = services.store.now().await? {
+            services.fitness.compare_clocks(before, store, services.clock.now());
+        }
+        Ok(())
+    }
+}
+
+/// Brings memory in line with one row. A node's own rows come by too: taking in what is known already changes nothing.
+async fn refresh(services: &Services, table: &str, key: &[u8]) -> Result<(), StoreError> {
+    match table {
+        ClientRegistry::TABLE => services.clients.refresh(key).await,
+        StatusLists::TABLE => services.status_lists.refresh(key).await,
+        Revocations::TABLE => services.revocations.refresh(key),
+        Revocations::CUTOFFS_TABLE => services.revocations.refresh_cutoff(key).await,
+        // The keys were read as a whole; no other table is kept in memory.
+        _ => Ok(()),
+    }
+}

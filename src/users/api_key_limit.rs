@@ -1,0 +1,193 @@
+//! How many requests an API key may make, counted by all nodes together.
+//!
+//! One node counts in memory. Where the store is shared, each request that is let through is one conditional commit to
+//! the key's row, which holds the times of the last minute: the limit is then as exact as the nodes' clocks. A refused
+//! request writes nothing, so a key costs at most as many commits a minute as its limit lets through. Claiming several
+//! at once was left: what one node has claimed and not used, a client of another node would miss.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::clock::SharedClock;
+use crate::limits::{Exceeded, Limit, Limits, Quota};
+use crate::oauth::ApiKeyId;
+use crate::store::typed::TypedTable;
+use crate::store::{Batch, Committed, Condition, Nodes, Store, StoreError, Table};
+
+const REQUESTS: TypedTable<Requests> = TypedTable::new(Table::plain("api_key_requests"));
+
+/// How many keys' requests are counted at once by one node.
+const TURNS: usize = 64;
+
+/// A row has no more entries than this, and about as many requests of other nodes may come in between.
+const ENTRIES: u32 = 1000;
+
+/// Counts the requests of API keys.
+pub struct ApiKeyLimit {
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    limits: Arc<Limits>,
+    nodes: Arc<Nodes>,
+    hasher: RandomState,
+    /// Requests of one key come one after another: only other nodes can come in between.
+    turns: Vec<Mutex<()>>,
+}
+
+/// The requests of the last span, oldest first: in which millisecond since the epoch, and how many.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Requests(Vec<(i64, u32)>);
+
+impl ApiKeyLimit {
+    /// Counts by [`Limits::api_key`].
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: SharedClock, limits: Arc<Limits>, nodes: Arc<Nodes>) -> Self {
+        let turns = std::iter::repeat_with(Mutex::default).take(TURNS).collect();
+        Self { store, clock, limits, nodes, hasher: RandomState::new(), turns }
+    }
+
+    /// Takes a request's share of the key's quota. Says how it stands, unless the limit is switched off. While the store
+    /// takes no commits, this node lets through its own share: the limit divided by the number of nodes.
+    ///
+    /// # Errors
+    /// When nothing is left.
+    pub async fn spend(&self, key: &ApiKeyId) -> Result<Option<Quota>, Exceeded> {
+        let limited = &self.limits.api_key;
+        let Some(limit) = limited.limit() else { return Ok(None) };
+        if !self.store.is_shared() {
+            return limited.spend(key);
+        }
+        let turn = usize::try_from(self.hasher.hash_one(key)).unwrap_or_default() % TURNS;
+        let _turn = self.turns[turn].lock().await;
+        match self.spend_shared(key, limit).await {
+            Ok(quota) => {
+                if quota.admitted {
+                    // For the share of this node, should the store be out of reach next time.
+                    let _own = limited.spend(key);
+                }
+                limited.judge(quota)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "requests with an API key are counted by this node for itself");
+                self.spend_own(key, limit)
+            }
+        }
+    }
+
+    async fn spend_shared(&self, key: &ApiKeyId, limit: Limit) -> Result<Quota, StoreError> {
+        // Whoever loses to another node has seen it let a request through: after so many the limit is reached.
+        for _ in 0..=limit.requests.get().min(ENTRIES) {
+            let record = REQUESTS.get(self.store.as_ref(), key.as_str().as_bytes()).await?;
+            let condition =
+                record.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
+            let mut requests = record.map(|record| record.value).unwrap_or_default();
+            let now = self.clock.now();
+            let quota = requests.spend(limit, now.timestamp_millis());
+            if !quota.admitted {
+                return Ok(quota);
+            }
+            let put = REQUESTS.encode(&requests, Some(end(now, limit)))?;
+            let batch = Batch::new().put(REQUESTS.table(), key.as_str(), condition, put);
+            if self.store.commit(batch).await? == Committed::Applied {
+                return Ok(quota);
+            }
+        }
+        Err(StoreError::Unavailable("the count is changed all the time".into()))
+    }
+
+    fn spend_own(&self, key: &ApiKeyId, limit: Limit) -> Result<Option<Quota>, Exceeded> {
+        let limited = &self.limits.api_key;
+        let nodes = u32::try_from(self.nodes.live()).unwrap_or(u32::MAX);
+        let share = (limit.requests.get() / nodes).max(1);
+        let Some(quota) = limited.look(key) else { return Ok(None) };
+        let used = limit.requests.get() - quota.remaining;
+        if quota.admitted && used > share {
+            return limited.judge(Quota { admitted: false, remaining: 0, ..quota });
+        }
+        let quota = limited.spend(key)?;
+        Ok(quota.map(|quota| Quota { remaining: share.saturating_sub(used), ..quota }))
+    }
+}
+
+/// When the last request of a row has left the span, whichever node's clock looks.
+fn end(now: DateTime<Utc>, limit: Limit) -> DateTime<Utc> {
+    now + TimeDelta::from_std(limit.span).unwrap_or_default() * 2
+}
+
+impl Requests {
+    fn spend(&mut self, limit: Limit, now: i64) -> Quota {
+        let span = i64::try_from(limit.span.as_millis()).unwrap_or(i64::MAX);
+        self.0.retain(|(at, _)| now < at.saturating_add(span));
+        let count: u32 = self.0.iter().map(|(_, count)| count).sum();
+        let admitted = count < limit.requests.get();
+        if admitted {
+            // In the order of the commits, also where a clock is behind another. A limit that would fill the row counts by
+            // larger steps: a request then leaves the span a little late, never early.
+            let step = if limit.requests.get() <= ENTRIES { 1 } else { (span / i64::from(ENTRIES)).max(1) };
+            let at = now.saturating_add(step - 1).div_euclid(step) * step;
+            let at = self.0.last().map_or(at, |(newest, _)| at.max(*newest));
+            match self.0.last_mut() {
+                Some((newest, count)) if *newest == at => *count += 1,
+                _ => self.0.push((at, 1)),
+            }
+        }
+        let oldest = self.0.first().map_or(0, |(at, _)| at.saturating_add(span) - now);
+        Quota {
+            admitted,
+            limit,
+            remaining: limit.requests.get().saturating_sub(count + u32::from(admitted)),
+            resets_after: Duration::from_millis(u64::try_from(oldest).unwrap_or_default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn limit(requests: u32) -> Limit {
+        Limit { requests: NonZeroU32::new(requests).unwrap(), span: Duration::from_mins(1) }
+    }
+
+    #[test]
+    fn a_request_leaves_the_span_when_it_has_passed_and_not_before() {
+        let (mut requests, limit) = (Requests::default(), limit(2));
+        assert_eq!((requests.spend(limit, 0).remaining, requests.spend(limit, 30_000).remaining), (1, 0));
+        let refused = requests.spend(limit, 59_999);
+        assert_eq!((refused.admitted, refused.resets_after), (false, Duration::from_millis(1)));
+        assert!(requests.spend(limit, 60_000).admitted);
+        assert!(!requests.spend(limit, 60_000).admitted);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_lets_nothing_more_through() {
+        let (mut requests, limit) = (Requests::default(), limit(2));
+        assert!(requests.spend(limit, 20_000).admitted);
+        assert!(requests.spend(limit, 0).admitted);
+        for now in [0, 60_001, 79_999] {
+            assert!(!requests.spend(limit, now).admitted, "{now}");
+        }
+        assert!(requests.spend(limit, 80_000).admitted);
+    }
+
+    #[test]
+    fn a_large_limit_keeps_its_row_small_and_lets_through_no_more() {
+        let (mut requests, limit) = (Requests::default(), limit(5_000));
+        let mut admitted = Vec::new();
+        for now in (0..180_000).step_by(5) {
+            if requests.spend(limit, now).admitted {
+                admitted.push(now);
+            }
+            assert!(requests.0.len() <= 1002, "{}", requests.0.len());
+        }
+        let crowded = admitted.windows(5_001).find(|span| span[5_000] - span[0] < 60_000);
+        assert_eq!(crowded.map(|span| span[0]), None);
+        assert!(admitted.len() >= 3 * 4_900, "{}", admitted.len());
+    }
+}

@@ -1,0 +1,108 @@
+//! Limits that several nodes keep together, whichever of them is asked.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use signet::clock::ManualClock;
+use signet::users::{Attempt, ThrottleError, Tried};
+
+use crate::api_keys::{users, users_key};
+use crate::shared_store::SharedStore;
+use crate::test_app::{Answer, TestApp};
+
+async fn two_nodes() -> (Arc<SharedStore>, [TestApp; 2]) {
+    let clock = Arc::new(ManualClock::at(1_800_000_000));
+    let store = SharedStore::new(clock.clone());
+    let a = TestApp::start_on(store.clone(), clock, |_| {}).await;
+    let b = a.another_node(store.clone(), 2).await;
+    (store, [a, b])
+}
+
+/// So many requests with the key, to the nodes in turn, all at once.
+async fn ask(nodes: &[TestApp; 2], key: &str, times: usize) -> Vec<Answer> {
+    join_all((0..times).map(|number| users(&nodes[number % 2], ("X-API-Key", key.to_owned())))).await
+}
+
+fn admitted(answers: &[Answer]) -> usize {
+    for refused in answers.iter().filter(|answer| answer.status != 200) {
+        refused.refused(429, "temporarily_unavailable");
+        let retry_after: u64 = refused.header("retry-after").expect("retry-after").parse().expect("seconds");
+        let quota = refused.header("ratelimit").expect("ratelimit").to_owned();
+        let (left, after) =
+            quota.strip_prefix("\"apikey\";r=").and_then(|rest| rest.split_once(";t=")).expect("r, t");
+        assert_eq!(left, "0");
+        assert!(retry_after >= after.parse().expect("seconds") && retry_after > 0, "{quota} {retry_after}");
+    }
+    answers.iter().filter(|answer| answer.status == 200).count()
+}
+
+#[actix_web::test]
+async fn two_nodes_let_a_key_through_no_more_often_than_one() {
+    let (store, nodes) = two_nodes().await;
+    let (_, key) = users_key(&nodes[0], "users:read").await;
+    nodes[1].app.follow().await.expect("the store's changes");
+    assert_eq!(admitted(&ask(&nodes, &key, 60).await), 60);
+    nodes[0].clock.advance(Duration::from_millis(59_999));
+    assert_eq!(admitted(&ask(&nodes, &key, 400).await), 40, "at most 100 in any 60 seconds");
+    let commits = store.commits.load(Ordering::SeqCst);
+    assert_eq!(admitted(&ask(&nodes, &key, 50).await), 0);
+    assert_eq!(store.commits.load(Ordering::SeqCst), commits, "a refused request writes nothing");
+    nodes[0].clock.advance(Duration::from_millis(1));
+    let answers = ask(&nodes, &key, 400).await;
+    assert_eq!(admitted(&answers), 60);
+    let left = |answer: &Answer| answer.header("x-ratelimit-remaining").map(str::to_owned);
+    let mut lefts: Vec<u32> = answers
+        .iter()
+        .filter(|answer| answer.status == 200)
+        .filter_map(left)
+        .map(|left| left.parse().expect("a number"))
+        .collect();
+    lefts.sort_unstable();
+    assert_eq!(lefts, (0..60).collect::<Vec<_>>(), "each is told what is left on all nodes");
+}
+
+#[actix_web::test]
+async fn a_key_that_is_used_up_moves_no_other() {
+    let (_, nodes) = two_nodes().await;
+    let (_, key) = users_key(&nodes[0], "users:read").await;
+    let (_, other) = users_key(&nodes[0], "users:read").await;
+    nodes[1].app.follow().await.expect("the store's changes");
+    assert_eq!(admitted(&ask(&nodes, &key, 110).await), 100);
+    assert_eq!(admitted(&ask(&nodes, &other, 100).await), 100);
+}
+
+#[actix_web::test]
+async fn while_nothing_can_be_written_each_node_lets_its_share_through() {
+    let (store, nodes) = two_nodes().await;
+    let (_, key) = users_key(&nodes[0], "users:read").await;
+    for node in [&nodes[0], &nodes[1], &nodes[0]] {
+        node.pass(Duration::from_secs(1)).await;
+    }
+    assert_eq!(nodes[0].app.state.services.nodes.live(), 2);
+    assert_eq!(admitted(&ask(&nodes, &key, 20).await), 20);
+    store.make_read_only(true);
+    assert_eq!(admitted(&ask(&nodes, &key, 400).await), 80, "50 each, of which 10 were used");
+    store.make_read_only(false);
+    // A node that is gone is counted no more.
+    nodes[0].pass(Duration::from_secs(61)).await;
+    assert_eq!(nodes[0].app.state.services.nodes.live(), 1);
+}
+
+#[actix_web::test]
+async fn strangers_get_no_more_tries_by_asking_two_nodes() {
+    let (_, nodes) = two_nodes().await;
+    let tries = (0..400_u16).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        let address = IpAddr::V4(Ipv4Addr::new(198, 51, high, low));
+        let attempt =
+            Attempt { tried: Tried::Nobody("ada@example.com".into()), address: address.into(), device: None };
+        let throttle = &nodes[usize::from(number % 2)].app.state.services.login_throttle;
+        async move { throttle.check(&attempt).await }
+    });
+    let answers = join_all(tries).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 5);
+    assert!(answers.iter().all(|answer| !matches!(answer, Err(ThrottleError::Store(_)))));
+}

@@ -1,0 +1,103 @@
+//! A store that several nodes share, in one process: it can be out of reach, and has a clock of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use signet::clock::{Clock as _, ManualClock};
+use signet::store::{Batch, Changes, Committed, Cursor, MemoryStore, Row, Store, StoreError, Table};
+
+pub(crate) struct SharedStore {
+    inner: Arc<MemoryStore>,
+    clock: Arc<ManualClock>,
+    out_of_reach: AtomicBool,
+    read_only: AtomicBool,
+    /// In seconds ahead of the nodes' clock.
+    pub(crate) ahead: AtomicI64,
+    pub(crate) commits: AtomicU64,
+}
+
+impl SharedStore {
+    pub(crate) fn new(clock: Arc<ManualClock>) -> Arc<Self> {
+        Self::over(MemoryStore::new(clock.clone()), clock)
+    }
+
+    pub(crate) fn over(inner: Arc<MemoryStore>, clock: Arc<ManualClock>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            clock,
+            out_of_reach: AtomicBool::default(),
+            read_only: AtomicBool::default(),
+            ahead: AtomicI64::default(),
+            commits: AtomicU64::default(),
+        })
+    }
+
+    pub(crate) fn take_out_of_reach(&self, out_of_reach: bool) {
+        self.out_of_reach.store(out_of_reach, Ordering::SeqCst);
+    }
+
+    pub(crate) fn make_read_only(&self, read_only: bool) {
+        self.read_only.store(read_only, Ordering::SeqCst);
+    }
+
+    async fn reach(&self) -> Result<(), StoreError> {
+        // Other requests get a turn, as they would over a network.
+        tokio::task::yield_now().await;
+        match self.out_of_reach.load(Ordering::SeqCst) {
+            true => Err(StoreError::Unavailable("a test took it out of reach".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SharedStore {
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.reach().await?;
+        self.inner.get(table, key).await
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
+        self.reach().await?;
+        self.inner.scan(table, after, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        self.reach().await?;
+        if self.read_only.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("a test lets nobody write".into()));
+        }
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        self.inner.commit(batch).await
+    }
+
+    async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
+        self.reach().await?;
+        self.inner.changes(after).await
+    }
+
+    async fn changed(&self, after: Cursor) {
+        self.inner.changed(after).await;
+    }
+
+    async fn now(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.reach().await?;
+        Ok(Some(self.clock.now() + chrono::Duration::seconds(self.ahead.load(Ordering::SeqCst))))
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
+        self.reach().await?;
+        self.inner.sweep(now, limit).await
+    }
+}

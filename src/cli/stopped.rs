@@ -132,7 +132,7 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
     printer.show(&answer, &[])
 }
 
-fn audit_log(config: &Config, ground: &Ground) -> Result<AuditLog, CliError> {
+fn audit_log(config: &Config, ground: &Ground) -> Result<Arc<AuditLog>, CliError> {
     AuditLog::open_of_node(&config.audit_path(), ground.clock.clone(), &config.node).map_err(failed)
 }
 

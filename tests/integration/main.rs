@@ -50,6 +50,7 @@ mod portal;
 mod postgres;
 mod postgres_failures;
 mod postgres_fixture;
+mod postgres_nodes;
 mod process;
 mod publication;
 mod refresh_tokens;

@@ -49,7 +49,7 @@ pub trait Store: Send + Sync + 'static {
     /// when there are none, and may never return: it only makes a follower faster that asks from time to time anyway.
     async fn changed(&self, after: Cursor) {
         let _ = after;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// What time the store's own clock shows; nothing where it has none, because it goes by that of the process.

@@ -51,6 +51,8 @@ mod postgres;
 mod postgres_failures;
 mod postgres_fixture;
 mod postgres_nodes;
+mod postgres_server;
+mod postgres_tls;
 mod process;
 mod publication;
 mod refresh_tokens;

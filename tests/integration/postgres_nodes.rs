@@ -1,10 +1,11 @@
 //! What several nodes of one database do together.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 use signet::app::{App, Ground};
 use signet::clock::{Clock as _, ManualClock, SystemClock};
 use signet::config::{Config, KekSource, VaultPlace};
@@ -31,8 +32,20 @@ async fn nodes_that_start_together_for_the_first_time_have_one_ring_and_one_admi
         let ground = Ground { store, clock: SystemClock::shared(), entropy: SystemEntropy::shared() };
         opening.push(async move { App::open(&config, ground).await.unwrap() });
     }
-    let nodes = futures_util::future::join_all(opening).await;
-    let first = futures_util::future::join_all(nodes.iter().map(App::first_clients)).await;
+    let nodes = join_all(opening).await;
+    // Nobody writes until both have seen that there are no clients yet.
+    let (operator, mut holder) = (database.client().await, database.client().await);
+    let held = holder.transaction().await.unwrap();
+    held.batch_execute("LOCK TABLE signet_kv IN EXCLUSIVE MODE").await.unwrap();
+    let waiting = "SELECT count(*) FROM pg_locks WHERE relation = to_regclass('signet_kv') AND NOT granted";
+    let both_wait = async { while operator.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < 2 {} };
+    let first = match select(join_all(nodes.iter().map(App::first_clients)), pin!(both_wait)).await {
+        Either::Left(_) => panic!("one of them wrote nothing, or could not"),
+        Either::Right(((), first)) => {
+            held.rollback().await.unwrap();
+            first.await
+        }
+    };
     assert_eq!(first.into_iter().filter(|first| first.as_ref().unwrap().is_some()).count(), 1);
     for node in &nodes {
         node.rotate().await.unwrap();

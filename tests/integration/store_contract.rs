@@ -31,14 +31,12 @@ struct Bench {
     _dir: Option<tempfile::TempDir>,
 }
 
-#[expect(clippy::unused_async, reason = "others have to wait for a server")]
 async fn memory() -> Option<Bench> {
     let clock = Arc::new(ManualClock::at(1_700_000_000));
     let store = MemoryStore::keeping_changes(clock.clone(), usize::try_from(CHANGES_KEPT).unwrap());
     Some(Bench { store, clock, _dir: None })
 }
 
-#[expect(clippy::unused_async, reason = "others have to wait for a server")]
 async fn sled() -> Option<Bench> {
     let clock = Arc::new(ManualClock::at(1_700_000_000));
     let dir = tempfile::tempdir().unwrap();
@@ -404,7 +402,7 @@ async fn whoever_waits_for_a_change_is_woken_by_it(bench: Bench) {
     });
     tokio::task::yield_now().await;
     _ = bench.put(CLIENTS, b"b", b"").await;
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it is woken").unwrap();
+    tokio::time::timeout(Duration::from_mins(1), waiting).await.expect("it is woken").unwrap();
     assert_eq!(bench.changed(newest).await.0, [("clients".to_owned(), b"b".to_vec())]);
 }
 

@@ -242,7 +242,7 @@ impl StatusLists {
         let new = || {
             let uri = format!("{}/{id}", self.uri);
             let (bits, generation, revoked) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
-            Arc::new(List { id, uri, record, bits, generation, revoked })
+            Arc::new(List { id: id.clone(), uri, record, bits, generation, revoked })
         };
         entry.or_insert_with(new).clone()
     }

@@ -106,7 +106,7 @@ impl DataKey {
 
     async fn read(store: &dyn Store, kek: &Kek) -> Result<Option<Zeroizing<Vec<u8>>>, DataKeyError> {
         let record = DATA_KEYS.get(store, ROW).await?;
-        record.map(|record| Ok(record.value.open(kek)?)).transpose()
+        record.map(|record| record.value.open(kek)).transpose()
     }
 
     fn of(bytes: &[u8], entropy: SharedEntropy) -> Self {

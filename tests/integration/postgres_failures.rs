@@ -3,7 +3,6 @@
 //! Each test starts servers of its own with `tests/support/postgres.sh`, so these are passed over too where
 //! `SIGNET_TEST_POSTGRES` is not set. Nothing is measured but that an answer comes in time: a test that waited for
 //! ever would be ended by whoever runs it.
-#![expect(clippy::unwrap_used, reason = "a test's helper may panic")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -45,10 +45,10 @@ impl SharedStore {
     async fn reach(&self) -> Result<(), StoreError> {
         // Other requests get a turn, as they would over a network.
         tokio::task::yield_now().await;
-        match self.out_of_reach.load(Ordering::SeqCst) {
-            true => Err(StoreError::Unavailable("a test took it out of reach".into())),
-            false => Ok(()),
+        if self.out_of_reach.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("a test took it out of reach".into()));
         }
+        Ok(())
     }
 }
 

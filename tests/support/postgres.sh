@@ -101,10 +101,12 @@ CONF
     ;;
   freeze) kill -STOP $(processes) ;;
   thaw) kill -CONT $(processes) ;;
-  kill) kill -KILL $(processes) ;;
-  restart)
-    # What was killed did not clean up.
+  kill)
+    kill -KILL $(processes)
+    # Nobody may take the number for that of a process that is alive.
     rm -f "$dir"/postmaster.pid "$dir"/.s.PGSQL.*
+    ;;
+  restart)
     launch
     ;;
   stop)

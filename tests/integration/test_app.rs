@@ -284,7 +284,7 @@ async fn open(
     let audit = AuditLog::open_through(&path, by, |file| Box::new(disk.below(file)));
     let app = App::open_recording(config, ground, audit.expect("an audit log")).await;
     let app = app.expect("the service starts");
-    // As the rotator does as soon as the service listens.
+    // As the rotator does before the service answers.
     app.rotate().await.expect("the first tick");
     app
 }

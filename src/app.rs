@@ -4,6 +4,7 @@ mod first_clients;
 mod issuing;
 mod people;
 mod start_error;
+mod witness;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
+use crate::backup;
 use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -31,6 +33,7 @@ pub use first_clients::{FirstClient, FirstClients};
 pub use start_error::StartError;
 
 use people::People;
+use witness::Seen;
 
 /// How many expired rows are removed in one pass.
 const SWEEP: usize = 10_000;
@@ -52,6 +55,7 @@ pub struct App {
     pub state: Arc<State>,
     first_resource: Option<(Resource, Scope)>,
     unrecorded: tokio::sync::Mutex<Unrecorded>,
+    seen: Seen,
 }
 
 /// What happened to keys and does not stand in the audit log yet.
@@ -68,9 +72,12 @@ impl App {
     /// When any part of it can't be used; nothing is repaired by making it anew.
     pub async fn open(config: &Config, ground: Ground) -> Result<Self, StartError> {
         let Ground { store, clock, entropy } = ground.clone();
+        backup::refuse_unfinished(store.as_ref()).await?;
         std::fs::create_dir_all(&config.data_dir)?;
         let audit = AuditLog::open(&config.audit_path(), clock.clone())?;
+        witness::ask_audit_log(store.as_ref(), &audit).await?;
         let parts = key_ring_parts(config, store.clone(), clock.clone(), entropy.clone())?;
+        let vault = parts.vault.clone();
         let (sealing_keys, sealing_events) = SealingKeys::open(
             SealingParts {
                 store: store.clone(),
@@ -84,6 +91,8 @@ impl App {
         .await?;
         let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
+        witness::ask_vault(vault, &keys).await;
+        let seen = Seen::now(store.as_ref(), clock.as_ref()).await?;
         let resources = Resources::new(config)?;
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
@@ -127,7 +136,8 @@ impl App {
         let metrics = Arc::new(Metrics::new(&http::PATHS));
         let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
-        Ok(Self { state: Arc::new(state), first_resource, unrecorded: tokio::sync::Mutex::default() })
+        let unrecorded = tokio::sync::Mutex::default();
+        Ok(Self { state: Arc::new(state), first_resource, unrecorded, seen })
     }
 
     /// Reads the key ring anew and does what is due.
@@ -175,6 +185,7 @@ impl App {
     pub async fn tidy(&self) -> Result<(), StartError> {
         let services = &self.state.services;
         services.status_indexes.replenish().await?;
+        self.seen.again(services.store.as_ref(), services.clock.as_ref()).await?;
         services.status_lists.drop_ended();
         services.status.drop_ended();
         services.revocations.drop_ended().await;

@@ -144,7 +144,7 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
 }
 
 /// Nothing is made where nothing is.
-fn installed(config: &Config) -> Result<(), CliError> {
+pub(super) fn installed(config: &Config) -> Result<(), CliError> {
     if config.store_path().exists() {
         return Ok(());
     }
@@ -152,14 +152,14 @@ fn installed(config: &Config) -> Result<(), CliError> {
     Err(CliError::Failed(format!("{path} holds no installation; start the service once first")))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
     built.map_err(|error| CliError::Failed(error.to_string()))
 }
 
 /// Whoever runs this command: the user as the kernel knows it, and the name, which the environment may claim
 /// falsely.
-fn operator_name() -> String {
+pub(super) fn operator_name() -> String {
     let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let uid = rustix::process::getuid();
     format!("uid {uid} ({})", name.as_deref().unwrap_or("unknown"))
@@ -178,6 +178,6 @@ pub(super) fn value<T: Serialize>(answer: Result<T, ProtocolError>) -> Result<Va
     serde_json::to_value(answer).map_err(|error| CliError::Failed(error.to_string()))
 }
 
-fn failed(error: impl std::fmt::Display) -> CliError {
+pub(super) fn failed(error: impl std::fmt::Display) -> CliError {
     CliError::Failed(error.to_string())
 }

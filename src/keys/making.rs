@@ -113,6 +113,7 @@ fn is_slow(algorithm: Algorithm) -> bool {
 mod tests {
     use std::sync::Mutex;
 
+    use super::super::seal::SealedKey;
     use super::super::software::SoftwareSigner;
     use super::super::vault::StoredKey;
     use super::*;
@@ -159,6 +160,14 @@ mod tests {
         fn destroy(&self, kid: &KeyId) -> Result<(), VaultError> {
             self.destroyed.lock().unwrap().push(kid.clone());
             Ok(())
+        }
+
+        fn sealed(&self) -> Result<Vec<SealedKey>, VaultError> {
+            unreachable!("nothing is copied")
+        }
+
+        fn put_back(&self, _: &SealedKey) -> Result<(), VaultError> {
+            unreachable!("nothing is copied")
         }
     }
 

@@ -10,7 +10,9 @@
 //! clock that is set back makes no key and drops none. A clock that is set *forward* by more than S breaks
 //! the promise: dates come too early, and nobody can tell.
 
+mod archive;
 mod change;
+mod condemn;
 mod data_key;
 mod directory;
 mod draft;
@@ -39,7 +41,9 @@ mod snapshot;
 mod software;
 mod vault;
 
+pub use archive::{ArchiveError, ArchiveReader, ArchiveWriter};
 pub use change::KeyEvent;
+pub use condemn::{Condemned, forget_sealing_keys, keys_needed, ring_row};
 pub use data_key::{DataKey, DataKeyError};
 pub use directory::DirectoryVault;
 pub use error::KeyRingError;
@@ -57,3 +61,8 @@ pub use signer::{SelfTestFailed, SignError, Signer, self_test};
 pub use snapshot::{JwksDocument, NoKey, ServedJwks, SigningKey};
 pub use software::{SoftwareSigner, UnusableKey};
 pub use vault::{KeyVault, StoredKey, StoredState, VaultError};
+
+use crate::store::Table;
+
+/// Every table of this room.
+pub const TABLES: [Table; 2] = [sealed_ring::TABLE, data_key::TABLE];

@@ -12,8 +12,9 @@ use crate::oauth::{AccessTokenClaims, ClientId, ListId, RevokedBefore, StatusRef
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table, scan_each};
 
-const REVOCATIONS: Table = Table::mirrored("revocations");
-const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(Table::mirrored("cutoffs"));
+pub(super) const REVOCATIONS: Table = Table::mirrored("revocations");
+pub(super) const CUTOFFS_TABLE: Table = Table::mirrored("cutoffs");
+const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(CUTOFFS_TABLE);
 
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.

@@ -10,7 +10,8 @@ use crate::oauth::{ClientId, Resource, Scope, UserId};
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
-const CONSENTS: TypedTable<Consent> = TypedTable::new(Table::plain("consents"));
+pub(super) const TABLE: Table = Table::plain("consents");
+const CONSENTS: TypedTable<Consent> = TypedTable::new(TABLE);
 
 /// How often a write is tried again when another one came first.
 const ATTEMPTS: usize = 5;

@@ -10,6 +10,7 @@ mod apps;
 mod architecture;
 mod authorize;
 mod backchannel_logout;
+mod backup;
 mod browser;
 mod cli;
 mod codes;

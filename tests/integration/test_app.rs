@@ -13,12 +13,13 @@ use actix_web::{App as ActixApp, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
-use signet::app::{App, FirstClients, Ground};
+use signet::app::{self, App, FirstClients, Ground, StartError};
 use signet::clock::{Clock as _, ManualClock};
 use signet::config::Config;
 use signet::entropy::SeededEntropy;
 use signet::http::Served;
-use signet::store::SledStore;
+use signet::keys::KeyRingParts;
+use signet::store::{SledStore, Store};
 
 use crate::contract::Contract;
 
@@ -117,6 +118,36 @@ impl TestApp {
         Self { app, clock, clients, config, dir }
     }
 
+    /// What the installation is copied from.
+    pub(crate) fn parts(&self) -> KeyRingParts {
+        parts(&self.config, self.app.state.services.store.clone(), &self.clock)
+    }
+
+    /// Stops the service and starts one on another directory, into whose store `fill` puts an installation.
+    pub(crate) async fn elsewhere(self, fill: impl AsyncFnOnce(&KeyRingParts)) -> Self {
+        let Self { app, clock, clients, mut config, dir: _stopped } = self;
+        drop(app);
+        let dir = tempfile::tempdir().expect("a directory");
+        config.data_dir = dir.path().join("data");
+        config.keys.dir = dir.path().join("keys");
+        let store = SledStore::open(config.store_path(), clock.clone()).expect("a store");
+        fill(&parts(&config, store.clone(), &clock)).await;
+        let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(44)) };
+        let app = App::open(&config, ground).await.expect("the service starts");
+        assert!(app.first_clients().await.expect("clients").is_none(), "there are clients");
+        Self { app, clock, clients, config, dir }
+    }
+
+    /// What a service says that is started on another store, with an audit log and keys of its own.
+    pub(crate) async fn start_on(&self, store: Arc<dyn Store>) -> Result<(), StartError> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = self.config.clone();
+        config.data_dir = dir.path().join("data");
+        config.keys.dir = dir.path().join("keys");
+        let ground = Ground { store, clock: self.clock.clone(), entropy: Arc::new(SeededEntropy::new(45)) };
+        App::open(&config, ground).await.map(drop)
+    }
+
     /// The audit log as it stands.
     pub(crate) fn audit_log(&self) -> String {
         std::fs::read_to_string(self.config.audit_path()).expect("an audit log")
@@ -206,6 +237,10 @@ impl TestApp {
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()["active"].as_bool().expect("active")
     }
+}
+
+fn parts(config: &Config, store: Arc<dyn Store>, clock: &Arc<ManualClock>) -> KeyRingParts {
+    app::key_ring_parts(config, store, clock.clone(), Arc::new(SeededEntropy::new(46))).expect("keys")
 }
 
 /// Puts the service together; the one before must be gone, for a store has one owner.

@@ -1,0 +1,138 @@
+//! Copies of an installation whose service is stopped: taken, moved, restored.
+
+use std::fs::File;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::RestoreArgs;
+use super::print::Printer;
+use super::stopped::{failed, installed, operator_name, runtime};
+use super::{CliError, note};
+use crate::app;
+use crate::audit::{Actor, AuditLog, Event, EventKind};
+use crate::backup::{self, BackupError, NewFile, Restored};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::entropy::SystemEntropy;
+use crate::keys::{Kek, KeyRingParts};
+use crate::store::SledStore;
+
+/// What a restore can't decide, because only people know it.
+const CHECK: [&str; 4] = [
+    "accounts that were disabled, deleted or given a new password since the copy was taken are as they were before: disable \
+     them again",
+    "clients that were deleted or given a new secret since then are as they were before: delete them again, rotate their \
+     secrets",
+    "second factors that were removed or replaced since then are as they were before",
+    "the audit log, if it is newer than the copy, says what happened since: signet audit verify, then look for users, \
+     clients and api_key entries",
+];
+
+/// Copies the installation into `file`.
+pub(super) fn export(config: &Config, file: &Path, printer: &Printer) -> Result<(), CliError> {
+    installed(config)?;
+    let contents = runtime()?.block_on(async {
+        let (parts, audit) = open(config)?;
+        let mut sink = NewFile::create(file).map_err(failed)?;
+        audit.record(event(EventKind::InstallationExported, file)).await.map_err(failed)?;
+        let entropy = SystemEntropy::shared();
+        let exported = backup::export(&parts, entropy.as_ref(), &config.issuer, &mut sink).await;
+        let contents = exported.map_err(failed)?;
+        sink.keep().map_err(failed)?;
+        Ok::<_, CliError>(contents)
+    })?;
+    printer.show(&serde_json::to_value(contents).map_err(failed)?, &[])
+}
+
+/// Moves the installation in `file` to the empty store of the settings.
+pub(super) fn import(config: &Config, file: &Path, printer: &Printer) -> Result<(), CliError> {
+    let contents = runtime()?.block_on(async {
+        let (copy, parts, audit) = open_with_copy(config, file)?;
+        audit.record(event(EventKind::InstallationImported, file)).await.map_err(failed)?;
+        backup::import(&parts, &config.issuer, copy).await.map_err(failed)
+    })?;
+    printer.show(&serde_json::to_value(contents).map_err(failed)?, &[])?;
+    note("start the service; the one that was copied must never be started again");
+    Ok(())
+}
+
+/// Puts an earlier state back: that of a file, or the one that lies in the data directory.
+pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) -> Result<(), CliError> {
+    let answer = runtime()?.block_on(async {
+        let (answer, restored, audit) = if let Some(file) = &args.file {
+            let (copy, parts, audit) = open_with_copy(config, file)?;
+            let event = event(EventKind::InstallationRestored, file);
+            audit.record(event.detail("keep_api_keys", args.keep_api_keys)).await.map_err(failed)?;
+            let restored = backup::restore(&parts, &config.issuer, copy, args.keep_api_keys).await;
+            let (contents, restored) = restored.map_err(failed)?;
+            (json!({ "copy": contents }), restored, audit)
+        } else {
+            installed(config)?;
+            let (parts, audit) = open(config)?;
+            let event = event(EventKind::InstallationRestored, &config.data_dir);
+            audit.record(event.detail("keep_api_keys", args.keep_api_keys)).await.map_err(failed)?;
+            let restored = backup::restore_in_place(&parts, args.keep_api_keys).await.map_err(failed)?;
+            (json!({}), restored, audit)
+        };
+        record(&audit, &restored).await?;
+        let mut answer = answer;
+        answer["ended"] = json!(restored.ended);
+        answer["condemned"] = json!(restored.condemned.kids);
+        answer["breaks"] = json!(restored.condemned.breaks);
+        Ok::<_, CliError>(answer)
+    })?;
+    printer.show(&answer, &[])?;
+    if args.keep_api_keys {
+        note("check by hand: API keys that were revoked since the copy was taken live again");
+    }
+    for check in CHECK {
+        note(&format!("check by hand: {check}"));
+    }
+    Ok(())
+}
+
+async fn record(audit: &AuditLog, restored: &Restored) -> Result<(), CliError> {
+    for kid in restored.events.iter().filter_map(|event| event.condemned()) {
+        let event = Event::new(EventKind::KeyCompromised, Actor::Operator(operator_name())).key(kid);
+        audit.record(event.detail("reason", "restore")).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn event(kind: EventKind, file: &Path) -> Event {
+    Event::new(kind, Actor::Operator(operator_name())).detail("file", file.display().to_string())
+}
+
+type Opened = (KeyRingParts, std::sync::Arc<AuditLog>);
+
+fn open(config: &Config) -> Result<Opened, CliError> {
+    let clock = SystemClock::shared();
+    let store = SledStore::open(config.store_path(), clock.clone()).map_err(failed)?;
+    let audit = AuditLog::open(&config.audit_path(), clock.clone()).map_err(failed)?;
+    let parts = app::key_ring_parts(config, store, clock, SystemEntropy::shared()).map_err(failed)?;
+    Ok((parts, audit))
+}
+
+/// The file, and where it goes. Nothing is made if the file can't be used.
+fn open_with_copy(
+    config: &Config,
+    path: &Path,
+) -> Result<(File, KeyRingParts, std::sync::Arc<AuditLog>), CliError> {
+    let file =
+        File::open(path).map_err(|source| failed(BackupError::File { path: path.to_owned(), source }))?;
+    let kek = Kek::find(&config.keys.kek, &config.keys.dir).map_err(failed)?.ok_or_else(|| {
+        let dir = config.keys.dir.display();
+        CliError::Failed(format!("{dir} holds no key-encryption key; put the one back that sealed the copy"))
+    })?;
+    let file = checked(file, path, &kek)?;
+    let (parts, audit) = open(config)?;
+    Ok((file, parts, audit))
+}
+
+fn checked(mut file: File, path: &Path, kek: &Kek) -> Result<File, CliError> {
+    match backup::inspect(&mut file, kek) {
+        Ok(_) => Ok(file),
+        Err(error) => Err(CliError::Failed(format!("{}: {error}", path.display()))),
+    }
+}

@@ -36,6 +36,9 @@ pub enum BackupError {
     /// A key that the ring needs is not there.
     #[error("the private key {0} is not in the vault, but the key ring needs it")]
     KeyMissing(KeyId),
+    /// There is a file of that name.
+    #[error("{} exists already; name another file", .0.display())]
+    Exists(PathBuf),
     /// The file can't be written or read.
     #[error("{path}: {source}")]
     File {

@@ -1,9 +1,11 @@
 use async_trait::async_trait;
 
-use super::frames::{Contents, Frame, Header, Tally};
+use super::frames::{Contents, Frame, Header, Tally, Trailer};
 use super::{BackupError, INSTALLATION, refuse_unfinished, seen, tables};
 use crate::entropy::Entropy;
-use crate::keys::{ArchiveWriter, KeyRingParts, SealedKey, keys_needed, ring_row};
+use crate::keys::{
+    ArchiveWriter, KeyRingError, KeyRingParts, KeyVault, SealedKey, VaultError, keys_needed, ring_row,
+};
 use crate::store::{SharedFrozen, Table};
 
 /// How many rows are read at once.
@@ -86,7 +88,7 @@ impl Copy<'_> {
         self.sink.take(self.archive.take()).await
     }
 
-    async fn finish(mut self) -> Result<super::frames::Trailer, BackupError> {
+    async fn finish(mut self) -> Result<Trailer, BackupError> {
         let trailer = self.tally.trailer();
         self.archive.write(&Frame::Trailer(trailer.clone()).encode()?);
         self.sink.take(self.archive.finish()).await?;
@@ -100,7 +102,7 @@ async fn sealed_keys(parts: &KeyRingParts, frozen: &SharedFrozen) -> Result<Vec<
     let rows = frozen.scan(ring, None, PAGE).await?;
     let row = rows.iter().find(|(key, _)| key == ring_row()).ok_or(BackupError::NoInstallation)?;
     let needed = keys_needed(&row.1.value, &parts.kek, parts.clock.numeric_date())?;
-    let mut sealed = in_vault(parts, |vault| vault.sealed()).await?;
+    let mut sealed = in_vault(parts, KeyVault::sealed).await?;
     sealed.retain(|key| needed.contains(&key.kid));
     sealed.sort_by(|a, b| a.kid.cmp(&b.kid));
     match needed.into_iter().find(|kid| sealed.iter().all(|key| key.kid != *kid)) {
@@ -112,9 +114,9 @@ async fn sealed_keys(parts: &KeyRingParts, frozen: &SharedFrozen) -> Result<Vec<
 /// Calls the vault, which may block.
 pub(super) async fn in_vault<T: Send + 'static>(
     parts: &KeyRingParts,
-    call: impl FnOnce(&dyn crate::keys::KeyVault) -> Result<T, crate::keys::VaultError> + Send + 'static,
+    call: impl FnOnce(&dyn KeyVault) -> Result<T, VaultError> + Send + 'static,
 ) -> Result<T, BackupError> {
     let vault = parts.vault.clone();
     let called = tokio::task::spawn_blocking(move || call(vault.as_ref())).await;
-    Ok(called.map_err(|_| crate::keys::KeyRingError::Stopping)??)
+    Ok(called.map_err(|_| KeyRingError::Stopping)??)
 }

@@ -29,7 +29,7 @@ impl NewFile {
             move |source| BackupError::File { path, source }
         };
         if path.symlink_metadata().is_ok() {
-            return Err(failed(path)(io::ErrorKind::AlreadyExists.into()));
+            return Err(BackupError::Exists(path.to_owned()));
         }
         let mut temporary = OsString::from(path);
         temporary.push(".partial");

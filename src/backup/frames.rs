@@ -172,9 +172,9 @@ impl Tally {
         Ok(())
     }
 
-    pub(super) fn trailer(self) -> Trailer {
-        let sha256 = URL_SAFE_NO_PAD.encode(self.digest.finish());
-        Trailer { rows: self.rows, keys: self.keys, sha256 }
+    pub(super) fn trailer(&self) -> Trailer {
+        let sha256 = URL_SAFE_NO_PAD.encode(self.digest.clone().finish());
+        Trailer { rows: self.rows.clone(), keys: self.keys, sha256 }
     }
 }
 
@@ -200,22 +200,22 @@ impl<R: Read> Frames<R> {
     }
 
     /// The next table, row or key; the contents at the end, if counts and digest are right.
-    pub(super) fn next(mut self) -> Result<Next<R>, BackupError> {
+    pub(super) fn next(&mut self) -> Result<Next, BackupError> {
         let frame = Frame::read(&mut self.from)?;
         if let Frame::Trailer(trailer) = frame {
             if self.tally.trailer() != trailer || !self.from.is_at_end()? {
                 return Err(contents("its counts or its checksum are wrong"));
             }
-            return Ok(Next::End(Contents::new(self.header, trailer)));
+            return Ok(Next::End(Contents::new(self.header.clone(), trailer)));
         }
         self.tally.add(&frame, &frame.encode()?)?;
-        Ok(Next::Frame(frame, self))
+        Ok(Next::Frame(frame))
     }
 }
 
 /// What comes next in a copy.
-pub(super) enum Next<R> {
-    Frame(Frame, Frames<R>),
+pub(super) enum Next {
+    Frame(Frame),
     End(Contents),
 }
 
@@ -256,4 +256,89 @@ fn long_bytes(from: &mut ArchiveReader<impl Read>) -> Result<Vec<u8>, BackupErro
         return Err(contents("something in it is too long"));
     }
     bytes(from, length)
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::entropy::SeededEntropy;
+    use crate::keys::{ArchiveWriter, Kek};
+
+    fn header() -> Frame {
+        Frame::Header(Header::new("https://id.example.com", DateTime::UNIX_EPOCH))
+    }
+
+    fn row(value: &[u8], expires_at: Option<DateTime<Utc>>) -> Frame {
+        Frame::row(b"key".to_vec(), Row { version: 7, expires_at, value: value.to_vec() })
+    }
+
+    /// What is read of frames that were sealed as they are.
+    fn read(frames: &[Frame]) -> Result<(Vec<Frame>, Contents), BackupError> {
+        let kek = Kek::new(Zeroizing::new([1; 32]));
+        let mut archive = ArchiveWriter::new(&kek, &SeededEntropy::new(1));
+        for frame in frames {
+            archive.write(&frame.encode()?);
+        }
+        let sealed = archive.finish();
+        let mut reading = Frames::open(ArchiveReader::new(sealed.as_slice(), &kek)?)?;
+        let mut read = Vec::new();
+        loop {
+            match reading.next()? {
+                Next::Frame(frame) => read.push(frame),
+                Next::End(contents) => return Ok((read, contents)),
+            }
+        }
+    }
+
+    fn trailer(frames: &[Frame]) -> Trailer {
+        let mut tally = Tally::new();
+        for frame in frames {
+            tally.add(frame, &frame.encode().unwrap()).unwrap();
+        }
+        tally.trailer()
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let expiry = DateTime::from_timestamp_millis(1_800_000_000_123);
+        let mut frames = vec![header(), Frame::Table("users".into()), row(b"value", expiry), row(b"", None)];
+        let end = trailer(&frames);
+        frames.push(Frame::Trailer(end.clone()));
+        let (read, contents) = read(&frames).unwrap();
+        let encoded =
+            |frames: &[Frame]| frames.iter().map(|frame| frame.encode().unwrap()).collect::<Vec<_>>();
+        assert_eq!(encoded(&read), encoded(&frames[1..4]));
+        assert_eq!((contents.rows["users"], contents.sha256), (2, end.sha256));
+    }
+
+    #[test]
+    fn counts_and_checksum_must_be_right() {
+        let frames = || vec![header(), Frame::Table("users".into()), row(b"value", None)];
+        let right = trailer(&frames());
+        let fewer = Trailer { rows: BTreeMap::new(), ..right.clone() };
+        let more_keys = Trailer { keys: 1, ..right.clone() };
+        let other = Trailer { sha256: URL_SAFE_NO_PAD.encode([0; 32]), ..right.clone() };
+        for wrong in [fewer, more_keys, other] {
+            let mut frames = frames();
+            frames.push(Frame::Trailer(wrong));
+            let message = read(&frames).unwrap_err().to_string();
+            assert!(message.contains("its counts or its checksum are wrong"), "{message}");
+        }
+        // What follows the end, and an end that is missing.
+        let mut longer = frames();
+        longer.extend([Frame::Trailer(right), Frame::Table("more".into())]);
+        assert!(read(&longer).is_err() && read(&frames()).is_err());
+    }
+
+    #[test]
+    fn what_this_release_does_not_know_is_refused() {
+        let message = |frames: &[Frame]| read(frames).unwrap_err().to_string();
+        let Frame::Header(header) = header() else { unreachable!() };
+        let later = Frame::Header(Header { format: 2, ..header });
+        assert!(message(&[later]).contains("format 2"));
+        assert!(message(&[Frame::Table("users".into())]).contains("does not begin as a copy"));
+        assert!(message(&[self::header(), row(b"", None)]).contains("in no table"));
+    }
 }

@@ -20,7 +20,7 @@ pub fn inspect(mut file: impl Read + Seek, kek: &Kek) -> Result<Contents, Backup
     let mut frames = rewound(&mut file, kek)?;
     loop {
         match frames.next()? {
-            Next::Frame(_, rest) => frames = rest,
+            Next::Frame(_) => {}
             Next::End(contents) => return Ok(contents),
         }
     }
@@ -79,12 +79,11 @@ async fn load(
     let mut loading = Loading { store, table: None, batch: Batch::new(), bytes: 0 };
     let mut frames = rewound(file, &parts.kek)?;
     loop {
-        let (frame, rest) = match frames.next()? {
-            Next::Frame(frame, rest) => (frame, rest),
+        let frame = match frames.next()? {
+            Next::Frame(frame) => frame,
             Next::End(loaded) if loaded == checked => break,
             Next::End(_) => return Err(contents("it was changed while it was read")),
         };
-        frames = rest;
         match frame {
             Frame::Key(key) if with_keys => in_vault(parts, move |vault| vault.put_back(&key)).await?,
             frame => loading.take(frame).await?,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::RestoreArgs;
 use super::print::Printer;
@@ -11,7 +11,7 @@ use super::stopped::{failed, installed, operator_name, runtime};
 use super::{CliError, note};
 use crate::app;
 use crate::audit::{Actor, AuditLog, Event, EventKind};
-use crate::backup::{self, BackupError, NewFile, Restored};
+use crate::backup::{self, BackupError, Contents, NewFile, Restored};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
@@ -42,7 +42,7 @@ pub(super) fn export(config: &Config, file: &Path, printer: &Printer) -> Result<
         sink.keep().map_err(failed)?;
         Ok::<_, CliError>(contents)
     })?;
-    printer.show(&serde_json::to_value(contents).map_err(failed)?, &[])
+    printer.show(&shown(contents, printer)?, &[])
 }
 
 /// Moves the installation in `file` to the empty store of the settings.
@@ -52,7 +52,7 @@ pub(super) fn import(config: &Config, file: &Path, printer: &Printer) -> Result<
         audit.record(event(EventKind::InstallationImported, file)).await.map_err(failed)?;
         backup::import(&parts, &config.issuer, copy).await.map_err(failed)
     })?;
-    printer.show(&serde_json::to_value(contents).map_err(failed)?, &[])?;
+    printer.show(&shown(contents, printer)?, &[])?;
     note("start the service; the one that was copied must never be started again");
     Ok(())
 }
@@ -66,7 +66,7 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) ->
             audit.record(event.detail("keep_api_keys", args.keep_api_keys)).await.map_err(failed)?;
             let restored = backup::restore(&parts, &config.issuer, copy, args.keep_api_keys).await;
             let (contents, restored) = restored.map_err(failed)?;
-            (json!({ "copy": contents }), restored, audit)
+            (shown(contents, printer)?, restored, audit)
         } else {
             installed(config)?;
             let (parts, audit) = open(config)?;
@@ -77,7 +77,8 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) ->
         };
         record(&audit, &restored).await?;
         let mut answer = answer;
-        answer["ended"] = json!(restored.ended);
+        answer["ended"] =
+            counted(restored.ended.into_iter().map(|(name, rows)| (name.to_owned(), rows as u64)), printer);
         answer["condemned"] = json!(restored.condemned.kids);
         answer["breaks"] = json!(restored.condemned.breaks);
         Ok::<_, CliError>(answer)
@@ -90,6 +91,21 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) ->
         note(&format!("check by hand: {check}"));
     }
     Ok(())
+}
+
+/// What a copy holds; for people, the counts as a table.
+fn shown(mut contents: Contents, printer: &Printer) -> Result<Value, CliError> {
+    let rows = std::mem::take(&mut contents.rows);
+    let mut answer = serde_json::to_value(contents).map_err(failed)?;
+    answer["rows"] = counted(rows.into_iter(), printer);
+    Ok(answer)
+}
+
+fn counted(rows: impl Iterator<Item = (String, u64)>, printer: &Printer) -> Value {
+    if printer.json {
+        return Value::Object(rows.map(|(table, rows)| (table, json!(rows))).collect());
+    }
+    rows.map(|(table, rows)| json!({ "table": table, "rows": rows })).collect()
 }
 
 async fn record(audit: &AuditLog, restored: &Restored) -> Result<(), CliError> {

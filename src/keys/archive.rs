@@ -294,7 +294,9 @@ mod tests {
         let orders: [&[usize]; 5] = [&[1, 0, 2], &[0, 0, 1, 2], &[0, 2], &[0, 1, 2, 2], &[0, 1, 2, 1]];
         for order in orders {
             let mut forged = prefix.to_vec();
-            order.iter().for_each(|&at| forged.extend_from_slice(pieces[at]));
+            for &at in order {
+                forged.extend_from_slice(pieces[at]);
+            }
             assert!(opened(&forged, order.len() * PIECE).is_err(), "{order:?}");
         }
     }

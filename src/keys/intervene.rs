@@ -143,18 +143,24 @@ pub fn compromise(
 pub fn condemn_all(ring: &KeyRingRecord, policy: &Policy, now: i64) -> (Vec<Step>, Vec<Breakage>) {
     let lead = lead(ring, policy);
     let mut draft = Draft::new(ring, policy, now);
-    let mut breaks = Vec::new();
+    let mut last_token = now;
     for record in ring.records.iter().filter(|record| record.compromised_at().is_none()) {
-        breaks.extend(what_compromise_breaks(record, ring, policy, now));
+        last_token = last_token.max(now + policy.overlap() + record.longest_lifetime);
         draft.push(condemn(record, policy, lead, now));
     }
     for &algorithm in policy.algorithms() {
         draft.push(Step::Create { algorithm, publish_at: now, sign_from: now });
     }
-    breaks.push(Breakage {
-        what: "new tokens are refused by verifiers that hold an older JWKS and don't fetch it for an unknown kid".into(),
-        until: now + policy.propagation() + ring.max_age.seconds,
-    });
+    let caches = now + policy.propagation() + ring.max_age.seconds;
+    let breakage = |what: &str, until| Breakage { what: what.to_owned(), until };
+    let breaks = vec![
+        breakage("every token that was issued until now is refused; its holder needs a new one", last_token),
+        breakage("verifiers that hold an older JWKS and read no status list still accept old tokens", caches),
+        breakage(
+            "verifiers that hold an older JWKS and don't fetch it for an unknown kid refuse new tokens",
+            caches,
+        ),
+    ];
     (draft.into_steps(), breaks)
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
@@ -129,6 +130,7 @@ impl App {
             sealer: issuing.sealer,
             sealing_keys,
             audit,
+            copying: Arc::new(Semaphore::new(1)),
             stopping: AtomicBool::new(false),
         };
         protocol::admin::keys::record(&services, &events).await?;

@@ -1,12 +1,13 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::{BackupError, Sink};
+use super::{BackupError, Contents, Sink};
+use crate::keys::Kek;
 
 /// A file that appears under its name only when it is whole and on disk; for the owner alone (0600).
 #[derive(Debug)]
@@ -34,9 +35,22 @@ impl NewFile {
         let mut temporary = OsString::from(path);
         temporary.push(".partial");
         let temporary = PathBuf::from(temporary);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&temporary);
         let file = file.map_err(failed(&temporary))?;
         Ok(Self { path: path.to_owned(), temporary, file, kept: false })
+    }
+
+    /// Takes bytes as [`Sink`] does, from whoever does not wait.
+    pub fn writer(&mut self) -> &mut dyn Write {
+        &mut self.file
+    }
+
+    /// Reads what was written, as [`super::inspect`] does.
+    ///
+    /// # Errors
+    /// As [`super::inspect`].
+    pub fn inspect(&mut self, kek: &Kek) -> Result<Contents, BackupError> {
+        super::inspect(&mut self.file, kek)
     }
 
     /// Gives the file its name, once it is on disk.

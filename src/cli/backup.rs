@@ -1,4 +1,4 @@
-//! Copies of an installation whose service is stopped: taken, moved, restored.
+//! Copies of an installation: taken, moved, restored.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::args::RestoreArgs;
 use super::print::Printer;
 use super::stopped::{failed, installed, operator_name, runtime};
-use super::{CliError, note};
+use super::{CliError, Remote, note};
 use crate::app;
 use crate::audit::{Actor, AuditLog, Event, EventKind};
 use crate::backup::{self, BackupError, Contents, NewFile, Restored};
@@ -42,6 +42,24 @@ pub(super) fn export(config: &Config, file: &Path, printer: &Printer) -> Result<
         sink.keep().map_err(failed)?;
         Ok::<_, CliError>(contents)
     })?;
+    printer.show(&shown(contents, printer)?, &[])
+}
+
+/// Takes a copy of the running service. It is read to its end before the file gets its name, which takes the
+/// key-encryption key: this is for the machine that has it.
+pub(super) fn download(
+    config: &Config,
+    remote: &Remote,
+    file: &Path,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let kek = Kek::find(&config.keys.kek, &config.keys.dir).map_err(failed)?.ok_or_else(|| {
+        CliError::Failed("there is no key-encryption key here: run this where the service runs".into())
+    })?;
+    let mut new = NewFile::create(file).map_err(failed)?;
+    remote.download("/admin/backup", "signet:keys", new.writer())?;
+    let contents = new.inspect(&kek).map_err(failed)?;
+    new.keep().map_err(failed)?;
     printer.show(&shown(contents, printer)?, &[])
 }
 

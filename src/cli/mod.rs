@@ -79,7 +79,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             let path = file.map_or_else(|| config.map(|config| config.audit_path()), Ok)?;
             return audit::verify(&path, head.as_ref(), &printer);
         }
-        Command::Export { file } => backup::export(&config?, &file, &printer)?,
+        Command::Export { file, admin } if admin.offline => backup::export(&config?, &file, &printer)?,
+        Command::Export { file, admin } => {
+            let config = config?;
+            backup::download(&config, &remote(&config, &admin)?, &file, &printer)?;
+        }
         Command::Import { file, moved: _ } => backup::import(&config?, &file, &printer)?,
         Command::Restore(args) => backup::restore(&config?, &args, &printer)?,
         Command::Keys { command: KeysCommand::Rekey { new_kek_file }, .. } => {

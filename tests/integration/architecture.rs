@@ -30,7 +30,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ),
     ("cli", &["app", "config", "audit", "backup", "protocol", "telemetry"]),
     ("http", &["protocol", "telemetry", "config"]),
-    ("protocol", &["tokens", "keys", "clients", "users", "limits", "audit", "outgoing", "verify"]),
+    ("protocol", &["backup", "tokens", "keys", "clients", "users", "limits", "audit", "outgoing", "verify"]),
     ("backup", &["tokens", "keys", "clients", "users", "store"]),
     ("tokens", &["keys", "store", "verify"]),
     ("clients", &["outgoing", "store", "config"]),

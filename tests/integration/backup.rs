@@ -22,7 +22,7 @@ use url::Url;
 
 use crate::grants_fixture::{World, pair};
 use crate::resource_server_fixture::listen;
-use crate::test_app::{ISSUER, RESOURCE, basic, form};
+use crate::test_app::{ISSUER, RESOURCE, basic, bearer, form};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -635,4 +635,30 @@ async fn a_store_whose_private_keys_are_gone_can_be_restored_in_place() {
     let world = World { app, client, account };
     assert_eq!(held.accepted(&world).await, Vec::<String>::new());
     assert!(world.app.is_active(&world.app.demo_token().await).await);
+}
+
+#[actix_web::test]
+async fn an_administrator_takes_a_copy_of_the_running_service() {
+    let world = world().await;
+    let mut held = Held::default();
+    held.take_one_of_each(&world).await;
+    world.app.send(form("/admin/backup", "")).await.refused(401, "invalid_token");
+    let token = world.app.demo_token().await;
+    let stranger = form("/admin/backup", "").insert_header(bearer(&token));
+    assert_eq!(world.app.send(stranger).await.status, 401);
+    let answer = world.app.administer(Method::POST, "/admin/backup", None).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/octet-stream")));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert!(world.app.audit_log().contains("installation.exported"));
+    let (_, contents) = copy(&world.app.parts()).await;
+    let parts = world.app.parts();
+    let (target, _dir) = empty(&parts);
+    let imported = backup::import(&target, ISSUER, Cursor::new(&answer.body)).await.unwrap();
+    assert_eq!((imported.sha256, imported.rows), (contents.sha256, contents.rows));
+    // While one is taken there is no other.
+    let turn = world.services().copying.clone().try_acquire_owned().unwrap();
+    let second = world.app.administer(Method::POST, "/admin/backup", None).await;
+    second.refused(409, "conflict");
+    drop(turn);
+    assert_eq!(world.app.administer(Method::POST, "/admin/backup", None).await.status, 200);
 }

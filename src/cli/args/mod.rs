@@ -145,10 +145,12 @@ pub(super) enum Command {
         #[command(flatten)]
         admin: AdminArgs,
     },
-    /// Copy a stopped installation into one sealed file.
+    /// Copy the installation into one sealed file; the service goes on meanwhile.
     Export {
         /// The file, which must not exist yet.
         file: PathBuf,
+        #[command(flatten)]
+        admin: AdminArgs,
     },
     /// Move an installation to another, empty store: nothing of it is lost, nothing is ended.
     Import {

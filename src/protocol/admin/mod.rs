@@ -4,6 +4,7 @@
 
 pub mod api_keys;
 pub mod clients;
+pub mod copies;
 pub mod keys;
 pub mod revocations;
 pub mod users;

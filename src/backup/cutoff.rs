@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::export::in_vault;
 use super::unfinished::{Unfinished, applied};
 use super::{BackupError, note_seen};
 use crate::keys::{Condemned, KeyEvent, KeyRing, KeyRingParts, forget_sealing_keys, keys_needed, ring_row};
@@ -62,8 +63,21 @@ pub(super) async fn cut_off(parts: &KeyRingParts, keep_api_keys: bool) -> Result
     }
     applied(store, forget_sealing_keys(Batch::new())).await?;
     let condemned = KeyRing::condemn_all(parts.clone()).await?;
+    destroy_strangers(parts).await?;
     note_seen(store, parts.clock.now()).await?;
     Ok(Restored { ended, condemned: condemned.answer, events: condemned.events })
+}
+
+/// Destroys the private keys that the ring does not need: those of the time that is lost are not in it at all.
+async fn destroy_strangers(parts: &KeyRingParts) -> Result<(), BackupError> {
+    let [ring, _] = keys::TABLES;
+    let row = parts.store.get(ring, ring_row()).await?.ok_or(BackupError::NoInstallation)?;
+    let needed = keys_needed(&row.value, &parts.kek, parts.clock.numeric_date())?;
+    in_vault(parts, move |vault| {
+        let stored = vault.list()?.into_iter().filter(|key| !needed.contains(&key.kid));
+        stored.map(|key| vault.destroy(&key.kid)).collect()
+    })
+    .await
 }
 
 /// Removes every live row of a table; says how many there were.

@@ -74,8 +74,8 @@ async fn destroy_strangers(parts: &KeyRingParts) -> Result<(), BackupError> {
     let row = parts.store.get(ring, ring_row()).await?.ok_or(BackupError::NoInstallation)?;
     let needed = keys_needed(&row.value, &parts.kek, parts.clock.numeric_date())?;
     in_vault(parts, move |vault| {
-        let stored = vault.list()?.into_iter().filter(|key| !needed.contains(&key.kid));
-        stored.map(|key| vault.destroy(&key.kid)).collect()
+        let mut strangers = vault.list()?.into_iter().filter(|key| !needed.contains(&key.kid));
+        strangers.try_for_each(|key| vault.destroy(&key.kid))
     })
     .await
 }

@@ -11,7 +11,8 @@ use crate::oauth::ListId;
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
-const STATUS_LISTS: TypedTable<ListRecord> = TypedTable::new(Table::mirrored(StatusLists::TABLE));
+pub(super) const TABLE: Table = Table::mirrored(StatusLists::TABLE);
+const STATUS_LISTS: TypedTable<ListRecord> = TypedTable::new(TABLE);
 
 /// How many tokens share a list: 128 KiB of bits.
 const CAPACITY: u64 = 1 << 20;
@@ -153,7 +154,7 @@ impl StatusLists {
             return Ok(());
         }
         if let Some(record) = STATUS_LISTS.get(self.store.as_ref(), key).await? {
-            self.register(id, record.value);
+            self.register(&id, record.value);
         }
         Ok(())
     }
@@ -164,7 +165,7 @@ impl StatusLists {
     /// As [`Self::open`].
     pub async fn reload(&self) -> Result<(), StoreError> {
         let register = |key: Vec<u8>, record: Record<ListRecord>| {
-            self.register(list_id(&key)?, record.value);
+            self.register(&list_id(&key)?, record.value);
             Ok(())
         };
         STATUS_LISTS.scan_each(self.store.as_ref(), register).await
@@ -182,7 +183,7 @@ impl StatusLists {
             let put = STATUS_LISTS.encode(&record, Some(date(forget_at)))?;
             let batch = Batch::new().put(STATUS_LISTS.table(), id.as_str(), Condition::Absent, put);
             if self.store.commit(batch).await? == Committed::Applied {
-                return Ok(self.register(id, record));
+                return Ok(self.register(&id, record));
             }
         }
     }
@@ -236,7 +237,7 @@ impl StatusLists {
 
     /// The list with this record. One that is known stays as it is, with what was revoked in it: a node hears of its own
     /// lists too, perhaps before it knows that it has made one.
-    fn register(&self, id: ListId, record: ListRecord) -> Arc<List> {
+    fn register(&self, id: &ListId, record: ListRecord) -> Arc<List> {
         let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let uri = format!("{}/{id}", self.uri);

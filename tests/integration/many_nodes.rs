@@ -49,7 +49,7 @@ impl Cluster {
 
     /// Sends the same requests to both nodes in turn, all at once.
     async fn race(&self, body: &str, times: usize) -> Vec<Answer> {
-        let node = |number: usize| if number % 2 == 0 { &self.a.app } else { &self.b };
+        let node = |number: usize| if number.is_multiple_of(2) { &self.a.app } else { &self.b };
         let requests =
             (0..times).map(|number| node(number).send(self.a.as_client(form("/oauth2/token", body))));
         join_all(requests).await

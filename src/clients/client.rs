@@ -4,6 +4,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, SecretHash, UserId, WebUri};
 
 /// What a client may present at the token endpoint (RFC 7591, section 2).
@@ -247,9 +248,9 @@ impl Client {
     }
 
     /// Whether `secret` is one of the live ones. Compares with each, in constant time.
-    pub(crate) fn accepts(&self, secret: &str, now: DateTime<Utc>) -> bool {
+    pub(crate) fn accepts(&self, secret: &str, clock: &dyn Clock) -> bool {
         self.secrets.iter().fold(false, |accepted, each| {
-            let live = each.expires_at.is_none_or(|end| now < end);
+            let live = each.expires_at.is_none_or(|end| clock.now() < end);
             accepted | (each.hash.matches(secret) & live)
         })
     }

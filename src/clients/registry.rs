@@ -119,7 +119,7 @@ impl ClientRegistry {
     #[must_use]
     pub fn authenticate(&self, client_id: &str, secret: &str) -> Option<AuthenticatedClient> {
         if let Some(client) = self.find(client_id) {
-            client.accepts(secret, self.clock.now()).then(|| AuthenticatedClient::new(client))
+            client.accepts(secret, self.clock.as_ref()).then(|| AuthenticatedClient::new(client))
         } else {
             let _same_work = self.nobody.matches(secret);
             None

@@ -16,9 +16,9 @@ use crate::protocol::{Credentials, Params, ProtocolError};
 /// Whom the request counts for; unknown only where it came over no network.
 pub(super) fn address(state: &State, request: &HttpRequest) -> Option<ClientAddress> {
     let peer = request.peer_addr()?.ip();
-    let name = state.proxies.header.name();
-    let lines = request.headers().get_all(name).map(HeaderValue::as_bytes);
-    Some(state.proxies.client(peer, lines))
+    // Looked for only if they are asked for: behind no proxy they never are.
+    let lines = std::iter::once_with(|| request.headers().get_all(state.proxies.header.name())).flatten();
+    Some(state.proxies.client(peer, lines.map(HeaderValue::as_bytes)))
 }
 
 fn prefix(state: &State, request: &HttpRequest) -> AddressPrefix {

@@ -65,7 +65,7 @@ where
         let state = self.state.clone();
         let begun = state.services.clock.monotonic();
         let origin = request_id::origin(&state, request.request());
-        let request_id = HeaderValue::try_from(origin.request_id.to_string()).ok();
+        let request_id = request_id::field(&origin.request_id);
         let answer = origin.cause(self.inner.call(request));
         Answering { route: self.route, state, begun, request_id, answer }
     }

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::HttpRequest;
+use actix_web::http::header::HeaderValue;
 
 use super::observe::REQUEST_ID;
 use super::{State, limits};
@@ -14,18 +15,20 @@ use crate::limits::ClientAddress;
 /// Makes identifiers. No entropy is asked for a request: a counter behind a keyed hash, so that nobody sees from
 /// identifiers how many requests there are.
 pub(super) struct RequestIds {
-    key: [u8; 32],
+    /// Has the key in it.
+    hasher: DefaultHasher,
     next: AtomicU64,
 }
 
 impl RequestIds {
     pub(super) fn new(entropy: &dyn Entropy) -> Self {
-        Self { key: entropy.bytes(), next: AtomicU64::new(0) }
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&entropy.bytes::<32>());
+        Self { hasher, next: AtomicU64::new(0) }
     }
 
     fn next(&self) -> RequestId {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&self.key);
+        let mut hasher = self.hasher.clone();
         hasher.write_u64(self.next.fetch_add(1, Ordering::Relaxed));
         RequestId::Own(hasher.finish())
     }
@@ -47,6 +50,24 @@ fn given(state: &State, request: &HttpRequest) -> Option<RequestId> {
     RequestId::given(field.to_str().ok()?)
 }
 
+/// The identifier as the answer's field has it. Every answer has one, so it is not formatted as other texts are.
+pub(super) fn field(request_id: &RequestId) -> Option<HeaderValue> {
+    match request_id {
+        RequestId::Own(number) => {
+            let digits: [u8; 16] =
+                std::array::from_fn(|place| b"0123456789abcdef"[usize::from(nibble(*number, place))]);
+            HeaderValue::from_bytes(&digits).ok()
+        }
+        RequestId::Given(text) => HeaderValue::from_str(text).ok(),
+    }
+}
+
+/// Four bits of a number, the highest first.
+fn nibble(number: u64, place: usize) -> u8 {
+    let byte = number.to_be_bytes()[place / 2];
+    if place.is_multiple_of(2) { byte >> 4 } else { byte & 15 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +82,14 @@ mod tests {
         made.sort_unstable();
         made.dedup();
         assert!(made.len() == 2000 && !ordered, "{}", made.len());
+    }
+
+    #[test]
+    fn a_field_says_what_a_log_says() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            let request_id = RequestId::Own(number);
+            assert_eq!(field(&request_id).unwrap(), request_id.to_string());
+        }
+        assert_eq!(field(&RequestId::given("a.B-9").unwrap()).unwrap(), "a.B-9");
     }
 }

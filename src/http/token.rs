@@ -15,7 +15,9 @@ pub(super) async fn standard(state: web::Data<State>, request: HttpRequest, body
     if let Ok(params) = &params
         && exchange::is_asked_for(params)
     {
-        return exchange::answer(&state, &request, &body::credentials(&request), params).await;
+        // Boxed: what few ask for makes the future of every request no larger.
+        let credentials = body::credentials(&request);
+        return Box::pin(exchange::answer(&state, &request, &credentials, params)).await;
     }
     answer(&STANDARD, &state, &request, (params, &body)).await
 }

@@ -126,8 +126,15 @@ impl Signer for SoftwareSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let random = SystemRandom::new();
         match &self.pair {
-            Pair::Ecdsa(pair) => Ok(pair.sign(&random, message).map_err(|_| SignError)?.as_ref().to_vec()),
-            Pair::Ed25519(pair) => Ok(pair.try_sign(message).map_err(|_| SignError)?.as_ref().to_vec()),
+            // By reference: the library's signatures have room for the longest one, and are not to be moved about.
+            Pair::Ecdsa(pair) => match &pair.sign(&random, message) {
+                Ok(signature) => Ok(signature.as_ref().to_vec()),
+                Err(_) => Err(SignError),
+            },
+            Pair::Ed25519(pair) => match &pair.try_sign(message) {
+                Ok(signature) => Ok(signature.as_ref().to_vec()),
+                Err(_) => Err(SignError),
+            },
             Pair::Rsa(pair, padding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(*padding, &random, message, &mut signature).map_err(|_| SignError)?;

@@ -1,7 +1,9 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use hashbrown::HashTable;
 
 use super::{Limit, Quota};
 use crate::clock::SharedClock;
@@ -31,7 +33,9 @@ pub struct SlidingWindow<K> {
 }
 
 struct Shard<K> {
-    keys: HashMap<K, Window>,
+    /// By the hash that chose the part: each key is hashed once.
+    keys: HashTable<(K, Window)>,
+    hasher: RandomState,
     shared: Vec<Window>,
     /// Before when, in milliseconds, it is not worth looking for forgotten keys again.
     swept_until: u64,
@@ -59,8 +63,10 @@ impl<K: Hash + Eq + Clone> SlidingWindow<K> {
     }
 
     fn with_room(limit: Limit, clock: SharedClock, room: usize) -> Self {
-        let shards = std::iter::repeat_with(Shard::empty).map(Mutex::new).take(SHARDS).collect();
-        Self { limit, clock, hasher: RandomState::new(), shards, room }
+        let hasher = RandomState::new();
+        let empty = || Mutex::new(Shard::empty(hasher.clone()));
+        let shards = std::iter::repeat_with(empty).take(SHARDS).collect();
+        Self { limit, clock, hasher, shards, room }
     }
 
     /// Takes a request's share of the key's quota, if any is left.
@@ -73,7 +79,7 @@ impl<K: Hash + Eq + Clone> SlidingWindow<K> {
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash);
         // Most keys are known: for them nothing else is looked up, and nothing is cloned.
-        match shard.keys.get_mut(key) {
+        match shard.window_of_known(key, hash) {
             Some(window) => window.spend(self.limit, now, leaves),
             None => shard.window_of_unknown(key, hash, now, self.room).spend(self.limit, now, leaves),
         }
@@ -85,7 +91,7 @@ impl<K: Hash + Eq + Clone> SlidingWindow<K> {
         let now = millis(self.clock.monotonic());
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash);
-        let window = match shard.keys.get_mut(key) {
+        let window = match shard.window_of_known(key, hash) {
             Some(window) => window,
             None => &mut shard.shared[slot(hash)],
         };
@@ -128,8 +134,12 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl<K: Hash + Eq + Clone> Shard<K> {
-    fn empty() -> Self {
-        Self { keys: HashMap::new(), shared: vec![Window::default(); SHARED], swept_until: 0 }
+    fn empty(hasher: RandomState) -> Self {
+        Self { keys: HashTable::new(), hasher, shared: vec![Window::default(); SHARED], swept_until: 0 }
+    }
+
+    fn window_of_known(&mut self, key: &K, hash: u64) -> Option<&mut Window> {
+        self.keys.find_mut(hash, |(each, _)| each == key).map(|(_, window)| window)
     }
 
     /// The window that counts a key without one: a new one, or where there is no room for it, one that is shared. The
@@ -144,11 +154,14 @@ impl<K: Hash + Eq + Clone> Shard<K> {
         if busy || self.keys.len() >= room {
             return &mut self.shared[slot(hash)];
         }
-        self.keys.entry(key.clone()).or_default()
+        let new = (key.clone(), Window::default());
+        let hasher = &self.hasher;
+        let entry = self.keys.insert_unique(hash, new, |(each, _)| hasher.hash_one(each));
+        &mut entry.into_mut().1
     }
 
     fn sweep(&mut self, now: u64) {
-        self.keys.retain(|_, window| {
+        self.keys.retain(|(_, window)| {
             window.forget(now);
             window.count > 0
         });

@@ -1,12 +1,10 @@
 use std::sync::Arc;
 
-use serde::Serialize;
-use uuid::fmt::Simple;
-
+use super::members::Members;
 use super::{Grant, LiveToken, Place, Revocations, StatusIndexes};
 use crate::entropy::SharedEntropy;
 use crate::keys::{KeyRing, NoKey, SignError, SigningKey};
-use crate::oauth::{Algorithm, ClientId, Resource, Scope, SessionId, SignedToken, Subject, TokenType};
+use crate::oauth::{Algorithm, ClientId, Resource, Scope, SignedToken, Subject, TokenType};
 
 /// Issues access tokens: self-contained, signed, written nowhere (RFC 9068).
 pub struct AccessTokens {
@@ -91,48 +89,6 @@ pub enum IssueError {
     KeyEnds,
 }
 
-/// The claims as they are written; read back as [`crate::oauth::AccessTokenClaims`].
-#[derive(Serialize)]
-struct Claims<'a> {
-    iss: &'a str,
-    sub: &'a str,
-    aud: AudienceClaim<'a>,
-    client_id: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    scope: &'a str,
-    iat: i64,
-    exp: i64,
-    jti: Simple,
-    // What is said of a person's authentication: RFC 9068, section 2.2.1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    auth_time: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acr: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    amr: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sid: Option<&'a SessionId>,
-    status: Status<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum AudienceClaim<'a> {
-    One(&'a str),
-    Many(&'a [&'a Resource]),
-}
-
-#[derive(Serialize)]
-struct Status<'a> {
-    status_list: Reference<'a>,
-}
-
-#[derive(Serialize)]
-struct Reference<'a> {
-    idx: u64,
-    uri: &'a str,
-}
-
 impl AccessTokens {
     /// An issuer of tokens that name `issuer`.
     #[must_use]
@@ -178,32 +134,53 @@ impl AccessTokens {
     /// # Errors
     /// When the key fails.
     pub fn sign(&self, authorized: &Authorized<'_>, prepared: &Prepared) -> Result<Issued, IssueError> {
-        let Prepared { key, place, iat, exp } = prepared;
-        let (iat, exp, person) = (*iat, *exp, authorized.grant);
-        let claims = Claims {
-            iss: &self.issuer,
-            sub: authorized.subject.as_str(),
-            aud: match authorized.audience {
-                [resource] => AudienceClaim::One(resource.as_str()),
-                several => AudienceClaim::Many(several),
-            },
-            client_id: authorized.client_id.as_str(),
-            scope: authorized.scope.as_str(),
-            iat,
-            exp,
-            jti: uuid::Builder::from_random_bytes(self.entropy.identifier()).into_uuid().simple(),
-            auth_time: person.map(|grant| grant.auth_time),
-            acr: person.and_then(|grant| grant.acr.as_deref()),
-            amr: person.map_or(&[], |grant| &grant.amr),
-            sid: person.and_then(|grant| grant.sid.as_ref()),
-            status: Status { status_list: Reference { idx: place.idx, uri: place.uri() } },
-        };
+        let Prepared { key, iat, exp, .. } = prepared;
+        let claims = self.claims(authorized, prepared).map_err(|_| SignError)?;
         Ok(Issued {
-            access_token: SignedToken::new(super::jws::sign(key, TokenType::AccessToken, &claims)?),
+            access_token: SignedToken::new(super::jws::sign_written(key, TokenType::AccessToken, &claims)?),
             expires_in: exp - iat,
-            issued_at: iat,
+            issued_at: *iat,
             scope: authorized.scope.clone(),
             algorithm: authorized.algorithm,
         })
+    }
+
+    /// The claims as they stand in the token; read back as [`crate::oauth::AccessTokenClaims`].
+    fn claims(&self, authorized: &Authorized<'_>, prepared: &Prepared) -> serde_json::Result<Vec<u8>> {
+        let mut claims = Members::new();
+        claims.text("iss", &self.issuer)?;
+        claims.text("sub", authorized.subject.as_str())?;
+        match authorized.audience {
+            [resource] => claims.text("aud", resource.as_str())?,
+            several => claims.value("aud", several)?,
+        }
+        claims.text("client_id", authorized.client_id.as_str())?;
+        if !authorized.scope.is_empty() {
+            claims.text("scope", authorized.scope.as_str())?;
+        }
+        claims.value("iat", &prepared.iat)?;
+        claims.value("exp", &prepared.exp)?;
+        let jti = uuid::Builder::from_random_bytes(self.entropy.identifier()).into_uuid();
+        claims.text("jti", jti.simple().encode_lower(&mut uuid::Uuid::encode_buffer()))?;
+        if let Some(grant) = authorized.grant {
+            // What is said of a person's authentication: RFC 9068, section 2.2.1.
+            claims.value("auth_time", &grant.auth_time)?;
+            if let Some(acr) = &grant.acr {
+                claims.text("acr", acr)?;
+            }
+            if !grant.amr.is_empty() {
+                claims.value("amr", &grant.amr)?;
+            }
+            if let Some(sid) = &grant.sid {
+                claims.text("sid", sid.as_str())?;
+            }
+        }
+        claims.open("status");
+        claims.open("status_list");
+        claims.value("idx", &prepared.place.idx)?;
+        claims.text("uri", prepared.place.uri())?;
+        claims.close();
+        claims.close();
+        Ok(claims.finish())
     }
 }

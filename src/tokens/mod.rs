@@ -13,6 +13,7 @@ mod grant;
 mod id_token;
 mod jws;
 mod logout_token;
+mod members;
 mod refresh;
 mod revocation;
 mod sealer;

@@ -194,8 +194,12 @@ impl Revocations {
     /// # Errors
     /// When the store fails: then they may or may not be revoked.
     pub(super) async fn revoke_live(&self, tokens: &[LiveToken]) -> Result<(), StoreError> {
-        let found: Vec<_> =
-            tokens.iter().filter_map(|each| Some((each, self.lists.find(each.list.as_str())?))).collect();
+        // What is known to be revoked is not written again: a replay can come as often as somebody likes.
+        let found: Vec<_> = tokens
+            .iter()
+            .filter_map(|each| Some((each, self.lists.find(each.list.as_str())?)))
+            .filter(|(token, list)| !list.is_revoked(token.idx))
+            .collect();
         let batch = found.iter().fold(Batch::new(), |batch, (token, list)| {
             let end = date(token.exp + self.lists.dates().clock_skew);
             let row = key(list.id.as_str(), token.idx);

@@ -239,12 +239,13 @@ impl StatusLists {
     /// lists too, perhaps before it knows that it has made one.
     fn register(&self, id: &ListId, record: ListRecord) -> Arc<List> {
         let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = lists.entry(id.clone());
         let new = || {
             let uri = format!("{}/{id}", self.uri);
             let (bits, generation, revoked) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
             Arc::new(List { id: id.clone(), uri, record, bits, generation, revoked })
         };
-        lists.entry(id.clone()).or_insert_with(new).clone()
+        entry.or_insert_with(new).clone()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<ListId, Arc<List>>> {

@@ -48,5 +48,5 @@ if set(statuses) - {400, 503, "reset"} or statuses.get("reset", 0) > PARALLEL //
     fail(service, "some should have been looked at, and the rest sent away with 503")
 if not all(wait and int(wait) > 0 for wait in waits):
     fail(service, f"a 503 without Retry-After: {waits[:5]}")
-compare(service, baseline, figures, "500 sign-ins")
+compare(baseline, figures, "500 sign-ins")
 service.close()

@@ -76,7 +76,7 @@ for size in SIZES:
         figures = during()
         say(f"slow: {count} {kind}: {peak} held at once, opened in {opened:.1f} s, closed after {shortest:.1f} to {ended:.1f} s, "
             f"at most {ended - opened:.1f} s after the last was opened; RSS {service.resident():.0f} MiB")
-        compare(service, baseline, figures, f"{count} {kind}")
+        compare(baseline, figures, f"{count} {kind}")
         # The answer comes after 10 s; for one second more what the client still sends is passed over, so that it sees it.
         # Whether somebody still does not read, the system looks at growing intervals.
         if ended - opened > PATIENCE + (4 if kind == "never reading" else 2):

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use signet::oauth::{CodeChallenge, Resource};
+use signet::store::{Changes, Cursor};
 use signet::tokens::{Grant, NewCode};
 
 use crate::browser::text;
@@ -64,6 +65,22 @@ async fn a_replay_ends_what_the_code_produced() {
     let metrics = text(&world.app.manage("/metrics").await);
     assert!(metrics.contains("signet_replays_total{what=\"code\"} 1"), "{metrics}");
     assert!(metrics.contains("signet_replays_total{what=\"refresh_token\"} 0"), "{metrics}");
+}
+
+#[actix_web::test]
+async fn a_replay_that_comes_again_writes_nothing() {
+    let world = World::start().await;
+    let code = world.code().await;
+    let (access_token, _) = pair(&world.redeem(&code).await);
+    world.redeem(&code).await.refused(400, "invalid_grant");
+    let store = &world.services().store;
+    let (Changes::Rows { next: before, .. } | Changes::Reset { next: before }) =
+        store.changes(Cursor::AHEAD).await.unwrap();
+    world.redeem(&code).await.refused(400, "invalid_grant");
+    assert!(!world.is_active(&access_token).await);
+    let (Changes::Rows { next: after, .. } | Changes::Reset { next: after }) =
+        store.changes(Cursor::AHEAD).await.unwrap();
+    assert_eq!(before, after, "no revocation was written again");
 }
 
 #[actix_web::test]

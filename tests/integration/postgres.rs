@@ -3,11 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use signet::app::{App, Ground};
-use signet::clock::{ManualClock, SystemClock};
-use signet::config::{Config, KekSource, VaultPlace};
-use signet::entropy::SystemEntropy;
-use signet::oauth::Secret;
+use signet::clock::ManualClock;
 use signet::store::postgres::{PostgresOptions, TimeSource};
 use signet::store::{
     Batch, Changes, Committed, Condition, Cursor, PostgresStore, Put, Store, StoreError, StoreLoad, Table,
@@ -265,32 +261,6 @@ async fn connections_that_the_server_ends_are_made_anew_without_anybody_noticing
         assert_eq!(store.commit(put(CLIENTS, &format!("{key} again"))).await.unwrap(), Committed::Applied);
         assert!(store.get(CLIENTS, key.as_bytes()).await.unwrap().is_some());
     }
-}
-
-/// Two nodes that share nothing but the database and the key-encryption key.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_that_start_together_for_the_first_time_have_one_ring_and_one_administrator() {
-    let Some(database) = Database::fresh().await else { return };
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let mut opening = Vec::new();
-    for dir in &dirs {
-        let mut config = Config::for_tests(dir.path());
-        config.keys.vault = VaultPlace::Store;
-        config.keys.kek = KekSource::Value(Secret::new("ab".repeat(32)));
-        let store = database.store(TimeSource::Database).await;
-        let ground = Ground { store, clock: SystemClock::shared(), entropy: SystemEntropy::shared() };
-        opening.push(async move { App::open(&config, ground).await.unwrap() });
-    }
-    let nodes = futures_util::future::join_all(opening).await;
-    let first = futures_util::future::join_all(nodes.iter().map(App::first_clients)).await;
-    assert_eq!(first.into_iter().filter(|first| first.as_ref().unwrap().is_some()).count(), 1);
-    for node in &nodes {
-        node.rotate().await.unwrap();
-    }
-    let rings: Vec<_> = nodes.iter().map(|app| app.state.services.keys.version()).collect();
-    assert_eq!(rings[0], rings[1]);
-    // Keys live in the database alone.
-    assert!(dirs.iter().all(|dir| !dir.path().join("keys").exists()));
 }
 
 #[tokio::test]

@@ -3,93 +3,18 @@
 //! Each test starts servers of its own with `tests/support/postgres.sh`, so these are passed over too where
 //! `SIGNET_TEST_POSTGRES` is not set. Nothing is measured but that an answer comes in time: a test that waited for
 //! ever would be ended by whoever runs it.
-#![expect(clippy::unwrap_used, reason = "a test's helper may panic")]
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use signet::clock::{Clock as _, SystemClock};
-use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSource};
 use signet::store::{Batch, Committed, Condition, PostgresStore, Put, Store, StoreError, Table};
-use tokio_postgres::NoTls;
 
-use crate::postgres_fixture::VARIABLE;
-use crate::process::free_port;
+use crate::postgres_server::Server;
 
 const CODES: Table = Table::plain("codes");
-const TIMEOUT: Duration = Duration::from_millis(1500);
 /// What a call may take at most, scheduling on a busy machine included.
 const IN_TIME: Duration = Duration::from_secs(2);
-
-/// A server of a test's own.
-struct Server {
-    dir: PathBuf,
-    port: u16,
-}
-
-impl Server {
-    #[expect(clippy::print_stderr, reason = "whoever runs the tests must know what was not tested")]
-    fn start(name: &str) -> Option<Self> {
-        if std::env::var(VARIABLE).is_err() {
-            eprintln!("PASSED OVER: {VARIABLE} is not set, so no servers are started");
-            return None;
-        }
-        let server = Self::at(name);
-        server.run("start_primary", &[&server.port.to_string()]);
-        Some(server)
-    }
-
-    fn at(name: &str) -> Self {
-        // Short, for a socket's path may not be long; and open to the user that the server runs as.
-        let dir = PathBuf::from(format!("/tmp/signet-{}-{name}", std::process::id()));
-        Self { dir, port: free_port() }
-    }
-
-    fn standby(&self) -> Self {
-        let standby = Self::at("standby");
-        standby.run("start_standby", &[&standby.port.to_string(), self.dir.to_str().unwrap()]);
-        standby
-    }
-
-    fn run(&self, verb: &str, more: &[&str]) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/postgres.sh");
-        let ran = Command::new(script).arg(verb).arg(&self.dir).args(more).output().unwrap();
-        assert!(ran.status.success(), "{verb}: {}", String::from_utf8_lossy(&ran.stderr));
-    }
-
-    fn options(&self, others: &[&Self]) -> PostgresOptions {
-        let host = |server: &Self| PostgresHost { host: "127.0.0.1".to_owned(), port: server.port };
-        PostgresOptions {
-            hosts: [self].into_iter().chain(others.iter().copied()).map(host).collect(),
-            user: "signet".to_owned(),
-            database: "signet".to_owned(),
-            password: None,
-            tls: PostgresTls::Plaintext,
-            session_options: None,
-            timeout: TIMEOUT,
-            connections: 4,
-            waiting: 16,
-            changes_kept: 1000,
-            time: TimeSource::Database,
-        }
-    }
-
-    async fn operator(&self) -> tokio_postgres::Client {
-        let url = format!("postgres://signet@127.0.0.1:{}/signet", self.port);
-        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/postgres.sh");
-        let _ended = Command::new(script).arg("stop").arg(&self.dir).output();
-    }
-}
 
 fn put(key: &str) -> Batch {
     Batch::new().put(CODES, key, Condition::Absent, Put::lasting(vec![]))
@@ -115,6 +40,7 @@ async fn until_it_works(store: &Arc<PostgresStore>, key: &str) -> usize {
     panic!("it never worked again")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "an answer is looked at once")]
 fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
 }

@@ -23,7 +23,7 @@ use signet::config::Config;
 use signet::entropy::SeededEntropy;
 use signet::http::Served;
 use signet::keys::KeyRingParts;
-use signet::oauth::Secret;
+use signet::oauth::{AccessTokenClaims, Secret};
 use signet::store::{SledStore, Store};
 
 use crate::contract::Contract;
@@ -420,6 +420,15 @@ pub(crate) fn basic((client_id, secret): (&str, &str)) -> (&'static str, String)
 /// A bearer token.
 pub(crate) fn bearer(token: &str) -> (&'static str, String) {
     ("Authorization", format!("Bearer {token}"))
+}
+
+/// The claims of an access token, not verified, which are written as the type that reads them would write them.
+pub(crate) fn claims(token: &str) -> AccessTokenClaims {
+    let part = token.split('.').nth(1).expect("a part");
+    let json = String::from_utf8(URL_SAFE_NO_PAD.decode(part).expect("base64url")).expect("UTF-8");
+    let claims: AccessTokenClaims = serde_json::from_str(&json).expect("claims");
+    assert_eq!(serde_json::to_string(&claims).expect("JSON"), json);
+    claims
 }
 
 /// A part of a JWT, decoded but not verified: 0 is the header, 1 the claims.

@@ -3,7 +3,8 @@
 use actix_web::test::TestRequest;
 use serde_json::json;
 
-use crate::test_app::{ISSUER, RESOURCE, TestApp, basic, form, part};
+use crate::grants_fixture::World;
+use crate::test_app::{ISSUER, RESOURCE, TestApp, basic, claims, form, part};
 
 #[actix_web::test]
 async fn an_access_token_says_what_rfc_9068_asks_for() {
@@ -29,6 +30,17 @@ async fn an_access_token_says_what_rfc_9068_asks_for() {
     assert_eq!(claims["jti"].as_str().map(str::len), Some(32));
     let uri = claims["status"]["status_list"]["uri"].as_str().expect("a status list");
     assert!(uri.starts_with(&format!("{ISSUER}/status/")), "{uri}");
+}
+
+#[actix_web::test]
+async fn claims_are_written_as_the_type_that_reads_them_writes_them() {
+    let app = TestApp::start().await;
+    assert_eq!(claims(&app.demo_token().await).sub.as_str(), app.demo().0);
+    let world = World::start().await;
+    let (grant, user, sid) = world.session_grant().await;
+    let person = claims(&world.redeem(&world.code_for(grant).await).await.access_token());
+    assert_eq!((person.sub.as_str(), person.sid), (user.as_str(), Some(sid)));
+    assert!(person.auth_time.is_some() && person.acr.is_some() && !person.amr.is_empty());
 }
 
 #[actix_web::test]

@@ -4,6 +4,8 @@
 #
 #   start_primary DIR PORT          a new server, fsync on; prints its URL
 #   start_standby DIR PORT PRIMARY  a copy of the primary in directory PRIMARY, which from then on waits for it
+#   demand_tls DIR PASSWORD         lets in only who comes by TLS and knows the password; prints the CA's file; the
+#                                   certificate is that of the name localhost
 #   promote DIR                     makes a standby take writes
 #   freeze DIR | thaw DIR           stops all its processes where they are, and lets them go on
 #   kill DIR                        kills all of them, as the loss of the machine would
@@ -76,6 +78,22 @@ CONF
     done
     fail "the standby did not become synchronous"
     ;;
+  demand_tls)
+    # Set while whoever connects is still trusted.
+    sql "$dir" "ALTER ROLE signet PASSWORD '$1'"
+    quietly() { as_server openssl "$@" 2>/dev/null; }
+    quietly req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=An authority for tests' \
+      -addext basicConstraints=critical,CA:TRUE -keyout "$dir/ca.key" -out "$dir/ca.pem"
+    quietly req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
+      -keyout "$dir/server.key" -out "$dir/server.csr"
+    as_server tee "$dir/server.ext" >/dev/null <<<'subjectAltName = DNS:localhost'
+    quietly x509 -req -in "$dir/server.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 2 \
+      -extfile "$dir/server.ext" -out "$dir/server.crt"
+    as_server tee -a "$dir/postgresql.conf" >/dev/null <<<'ssl = on'
+    as_server tee "$dir/pg_hba.conf" >/dev/null <<<'hostssl all all 127.0.0.1/32 scram-sha-256'
+    as_server pg_ctl -D "$dir" -l "$dir/log" -w -t 30 restart >/dev/null
+    echo "$dir/ca.pem"
+    ;;
   promote)
     as_server pg_ctl -D "$dir" -w -t 30 promote >/dev/null
     sql "$dir" "ALTER SYSTEM RESET synchronous_standby_names"
@@ -83,10 +101,12 @@ CONF
     ;;
   freeze) kill -STOP $(processes) ;;
   thaw) kill -CONT $(processes) ;;
-  kill) kill -KILL $(processes) ;;
-  restart)
-    # What was killed did not clean up.
+  kill)
+    kill -KILL $(processes)
+    # Nobody may take the number for that of a process that is alive.
     rm -f "$dir"/postmaster.pid "$dir"/.s.PGSQL.*
+    ;;
+  restart)
     launch
     ;;
   stop)

@@ -177,7 +177,8 @@ async fn reach(options: &PostgresOptions) -> Result<Link, StoreError> {
     for host in &options.hosts {
         match within(options.timeout, Link::open(options, host)).await {
             Ok(link) => return Ok(link),
-            Err(error) => reasons.push(error.to_string()),
+            Err(StoreError::Unavailable(reason)) => reasons.push(reason),
+            Err(error) => return Err(error),
         }
     }
     Err(StoreError::Unavailable(reasons.join("; ")))

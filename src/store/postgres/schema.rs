@@ -34,7 +34,12 @@ pub(super) async fn version(client: &Client) -> Result<i32, StoreError> {
     match client.query_opt("SELECT version FROM signet_schema WHERE id = 1", &[]).await {
         Ok(row) => Ok(row.map_or(0, |row| row.get(0))),
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(0),
-        Err(error) => Err(describe(&error)),
+        Err(error) => Err(match (describe(&error), error.code()) {
+            (StoreError::Unavailable(reason), Some(&SqlState::INSUFFICIENT_PRIVILEGE)) => {
+                StoreError::Unavailable(format!("{reason}: grant this role what docs/operations.md lists"))
+            }
+            (error, _) => error,
+        }),
     }
 }
 

@@ -1,0 +1,115 @@
+"""How soon every node, and whoever reads status lists, sees what one node was told."""
+
+import asyncio
+import base64
+import json
+import time
+import zlib
+
+from client import spread
+from cluster import check
+
+BAR = 1.0
+
+
+def unpadded(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def part(token, number):
+    return json.loads(unpadded(token.split(".")[number]))
+
+
+async def listed(node, token):
+    """Whether the status list says that the token is revoked."""
+    place = part(token, 1)["status"]["status_list"]
+    answer = await node.get("/status/" + place["uri"].rsplit("/", 1)[1], Accept="application/statuslist+jwt")
+    if answer.status != 200:
+        return None
+    document = part(answer.body.decode(), 1)["status_list"]
+    check(document["bits"] == 1, "one bit a token is expected")
+    return zlib.decompress(unpadded(document["lst"]))[place["idx"] // 8] >> place["idx"] % 8 & 1 == 1
+
+
+async def until(since, seen, what):
+    """Seconds from `since` until `seen()` is true."""
+    while not await seen():
+        check(time.monotonic() - since < 20 * BAR, what, "was never seen")
+        await asyncio.sleep(0.002)
+    return max(0.0, time.monotonic() - since)
+
+
+async def on_all(nodes, seen, what):
+    since = time.monotonic()
+    return await asyncio.gather(*(until(since, lambda node=node: seen(node), f"{what} at {node.name}") for node in nodes))
+
+
+def report(what, seconds):
+    print(f"{what}: seen on every node after {spread(seconds)}; bar for p99 1000 ms")
+    check(sorted(seconds)[int(0.99 * len(seconds)) - 1] <= BAR, "that is too long")
+
+
+async def seen_everywhere(cluster, client, number):
+    await revocations(cluster, client, number)
+    await clients(cluster, number)
+    await rotations(cluster, client, max(3, number // 10))
+
+
+async def revocations(cluster, client, number):
+    introspection, lists = [], []
+    for turn in range(number):
+        node, issuer = cluster.nodes[turn % 3], cluster.nodes[(turn + 1) % 3]
+        token = (await issuer.token(client)).member("access_token")
+        await on_all(cluster.nodes, lambda node, t=token: node.active(client, t), "a token")
+        revoked = await node.form("/oauth2/revoke", **client, token=token)
+        check(revoked.status == 200, "revocation:", revoked)
+
+        async def refused(node, token=token):
+            return not await node.active(client, token)
+
+        async def on_list(node, token=token):
+            return await listed(node, token)
+
+        by_node, by_list = await asyncio.gather(
+            on_all(cluster.nodes, refused, "a revocation"), on_all(cluster.nodes, on_list, "a bit")
+        )
+        introspection += by_node
+        lists += by_list
+    report(f"{number} revocations by introspection", introspection)
+    report(f"{number} revocations by status list", lists)
+
+
+async def clients(cluster, number):
+    registered, rotated = [], []
+    for turn in range(number):
+        node = cluster.nodes[turn % 3]
+        client = await cluster.client(node)
+
+        async def known(node, client=client):
+            return (await node.token(client)).status == 200
+
+        registered += await on_all(cluster.nodes, known, "a client")
+        answer = await node.administer("POST", f"/admin/clients/{client['client_id']}/secret", {"overlap_seconds": 0})
+        check(answer.status in (200, 201), "a new secret:", answer)
+
+        async def unknown(node, client=client):
+            return (await node.token(client)).status == 401
+
+        rotated += await on_all(cluster.nodes, unknown, "a new secret")
+    report(f"{number} clients registered", registered)
+    report(f"{number} secrets rotated, the old one refused", rotated)
+
+
+async def rotations(cluster, client, number):
+    seconds = []
+    for turn in range(number):
+        node = cluster.nodes[turn % 3]
+        kid = part((await node.token(client)).member("access_token"), 0)["kid"]
+        answer = await node.administer("POST", "/admin/keys/rotate", {"force": True})
+        check(answer.status == 200, "rotation:", answer)
+
+        async def new(node, kid=kid):
+            return part((await node.token(client)).member("access_token"), 0)["kid"] != kid
+
+        seconds += await on_all(cluster.nodes, new, "a new key")
+    report(f"{number} keys rotated by force, the new one signing", seconds)

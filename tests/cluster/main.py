@@ -1,0 +1,83 @@
+"""`main.py BINARIES DIRECTORY [--full] [PART…]`: the parts of tests/cluster/run, which starts the database before."""
+
+import asyncio
+import pathlib
+import signal
+import sys
+import time
+
+import changes
+import failures
+import races
+import rotation
+from cluster import Cluster, check
+
+PARTS = ["races", "changes", "limits", "rotation", "partition", "kill", "freeze", "failover"]
+HURRIED = {
+    # M 2, P 2, S 1, T 5: the shortest lead and hold that are safe.
+    "keys.jwks_max_age": "2s", "keys.propagation": "2s", "keys.clock_skew": "1s", "keys.lead": "5s", "keys.hold": "8s",
+    "keys.rotation_period": "6s", "tokens.lifetime": "5s", "tokens.longest_lifetime": "5s", "tokens.status_list_ttl": "1s",
+}
+STEADY = {"keys.propagation": f"{failures.PROPAGATION}s", "tokens.status_list_ttl": "1s"}
+
+
+async def main(binaries, directory, arguments):
+    full, parts = "--full" in arguments, [part for part in arguments if part != "--full"] or PARTS
+    check(set(parts) <= set(PARTS), "the parts are", *PARTS)
+    begun = time.monotonic()
+    hurried, steady = set(parts) & {"rotation", "partition"}, set(parts) - {"rotation", "partition"}
+    if hurried:
+        async with running(Cluster(binaries, directory, "hurried", **HURRIED), through_a_wire=True) as (cluster, wire):
+            if "rotation" in parts:
+                await rotation.under_load(cluster, 60 if full else 20)
+            if "partition" in parts:
+                await rotation.partition(cluster, wire, 30 if full else 10)
+    if steady:
+        async with running(Cluster(binaries, directory, "steady", **STEADY)) as (cluster, _):
+            client = await cluster.client(cluster.nodes[0])
+            await cluster.everywhere(client)
+            cookies = await cluster.sign_in(client)
+            if "races" in parts:
+                await races.codes(cluster, client, cookies, 1000 if full else 50)
+                await races.refreshes(cluster, client, cookies, 1000 if full else 50)
+            if "changes" in parts:
+                await changes.seen_everywhere(cluster, client, 200 if full else 30)
+            if "limits" in parts:
+                await races.api_key(cluster)
+            if "kill" in parts:
+                await failures.kill(cluster, client, cookies)
+            if "freeze" in parts:
+                await failures.freeze(cluster, client, cookies, 30 if full else 12)
+            if "failover" in parts:
+                await failures.failover(cluster, client, cookies)
+    print(f"cluster: {', '.join(parts)} in {time.monotonic() - begun:.0f} s")
+
+
+class running:
+    """The nodes, ended whatever comes."""
+
+    def __init__(self, cluster, through_a_wire=False):
+        self.cluster, self.wire = cluster, rotation.Wire() if through_a_wire else None
+
+    async def __aenter__(self):
+        try:
+            databases = None
+            if self.wire:
+                await self.wire.start()
+                databases = [self.cluster.database()] * 2 + [self.cluster.database(rotation.WIRE)]
+            await self.cluster.start(databases)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self.cluster, self.wire
+
+    async def __aexit__(self, *_):
+        await self.cluster.stop()
+        if self.wire:
+            await self.wire.close()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.stdout.reconfigure(line_buffering=True)
+    asyncio.run(main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3:]))

@@ -1,0 +1,60 @@
+"""What may happen once happens once, whichever nodes are asked, and all at the same time."""
+
+import asyncio
+import collections
+import time
+
+from cluster import check
+
+
+async def codes(cluster, client, cookies, number, racing=200):
+    """Each code is redeemed by exactly one of many; the others are told `invalid_grant`."""
+    waiting = await cluster.codes(client, cookies, number)
+    begun = time.monotonic()
+    for code in waiting:
+        answers = await asyncio.gather(*(cluster.nodes[i % 2].redeem(client, code) for i in range(racing)))
+        won = sum(answer.status == 200 for answer in answers)
+        others = [a for a in answers if a.status != 200 and (a.status, a.member("error")) != (400, "invalid_grant")]
+        check(won == 1, f"a code had {won} winners;", others[:3])
+        check(not others, len(others), "answers are not invalid_grant:", others[:3])
+    rate = number * racing / (time.monotonic() - begun)
+    print(f"codes: {number} with {racing} redemptions each over two nodes ({rate:.0f} a second): one winner each,")
+    print(f"    {number * (racing - 1)} times invalid_grant, 0 other answers")
+
+
+async def refreshes(cluster, client, cookies, number, racing=50):
+    """Who races gets the same child; an older one kills the family, on every node."""
+    for code in await cluster.codes(client, cookies, number):
+        first = (await cluster.nodes[0].redeem(client, code)).member("refresh_token")
+        check(first, "a code gave no refresh token")
+        answers = await asyncio.gather(*(cluster.nodes[i % 2].refresh(client, first) for i in range(racing)))
+        children = {answer.member("refresh_token") for answer in answers}
+        check(all(answer.status == 200 for answer in answers), "refused:", [a for a in answers if a.status != 200][:3])
+        check(len(children) == 1, len(children), "children")
+        again = await cluster.nodes[1].refresh(client, first)
+        check(again.member("refresh_token") in children, "a retry within the grace got another child:", again)
+        second = await cluster.nodes[1].refresh(client, children.pop())
+        check(second.status == 200, "the child was refused:", second)
+        reused = await cluster.nodes[0].refresh(client, first)
+        check((reused.status, reused.member("error")) == (400, "invalid_grant"), "reuse:", reused)
+        dead = await cluster.nodes[1].refresh(client, second.member("refresh_token"))
+        check((dead.status, dead.member("error")) == (400, "invalid_grant"), "the family lives on:", dead)
+    print(f"refresh tokens: {number} with {racing} refreshes each over two nodes: one child each, given again to a retry;")
+    print(f"    {number} reused, whose families died on both nodes")
+
+
+async def api_key(cluster, calls=400):
+    """At most 100 in 60 seconds over two nodes. The slack is the difference of the nodes' clocks, here none."""
+    node = cluster.nodes[0]
+    scope, resources = "users:read", [f"{cluster.issuer}/users"]
+    keeper = await cluster.client(node, scope=scope, resources=resources, grant_types=["client_credentials"])
+    await cluster.everywhere(keeper)
+    request = {"name": "keeper", "client_id": keeper["client_id"], "scope": scope, "resources": resources}
+    made = await node.administer("POST", "/admin/api-keys", request)
+    check(made.status == 201, "an API key:", made)
+    headers = {"X-API-Key": made.member("api_key")}
+    begun = time.monotonic()
+    answers = await asyncio.gather(*(cluster.nodes[i % 2].send("GET", "/v1/users", None, headers) for i in range(calls)))
+    took, statuses = time.monotonic() - begun, collections.Counter(answer.status for answer in answers)
+    print(f"API key: {calls} calls at once over two nodes: {dict(statuses)} in {took:.2f} s; at most 100 in 60 s")
+    check(statuses[200] == 100 and statuses[429] == calls - 100, "it should be 100")

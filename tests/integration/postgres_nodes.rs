@@ -1,0 +1,97 @@
+//! What several nodes of one database do together.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{Either, join_all, select};
+use signet::app::{App, Ground};
+use signet::clock::{Clock as _, ManualClock, SystemClock};
+use signet::config::{Config, KekSource, VaultPlace};
+use signet::entropy::SystemEntropy;
+use signet::oauth::Secret;
+use signet::store::Store as _;
+use signet::store::postgres::TimeSource;
+
+use crate::api_keys::{users, users_key};
+use crate::postgres_fixture::Database;
+use crate::test_app::TestApp;
+
+/// Two nodes that share nothing but the database and the key-encryption key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_start_together_for_the_first_time_have_one_ring_and_one_administrator() {
+    let Some(database) = Database::fresh().await else { return };
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut opening = Vec::new();
+    for dir in &dirs {
+        let mut config = Config::for_tests(dir.path());
+        config.keys.vault = VaultPlace::Store;
+        config.keys.kek = KekSource::Value(Secret::new("ab".repeat(32)));
+        let store = database.store(TimeSource::Database).await;
+        let ground = Ground { store, clock: SystemClock::shared(), entropy: SystemEntropy::shared() };
+        opening.push(async move { App::open(&config, ground).await.unwrap() });
+    }
+    let nodes = join_all(opening).await;
+    // Nobody writes until both have seen that there are no clients yet.
+    let (operator, mut holder) = (database.client().await, database.client().await);
+    let held = holder.transaction().await.unwrap();
+    held.batch_execute("LOCK TABLE signet_kv IN EXCLUSIVE MODE").await.unwrap();
+    let waiting = "SELECT count(*) FROM pg_locks WHERE relation = to_regclass('signet_kv') AND NOT granted";
+    let both_wait = async { while operator.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < 2 {} };
+    let first = match select(join_all(nodes.iter().map(App::first_clients)), pin!(both_wait)).await {
+        Either::Left(_) => panic!("one of them wrote nothing, or could not"),
+        Either::Right(((), first)) => {
+            held.rollback().await.unwrap();
+            first.await
+        }
+    };
+    assert_eq!(first.into_iter().filter(|first| first.as_ref().unwrap().is_some()).count(), 1);
+    for node in &nodes {
+        node.rotate().await.unwrap();
+    }
+    let rings: Vec<_> = nodes.iter().map(|app| app.state.services.keys.version()).collect();
+    assert_eq!(rings[0], rings[1]);
+    // Keys live in the database alone.
+    assert!(dirs.iter().all(|dir| !dir.path().join("keys").exists()));
+}
+
+/// Nodes compare their clocks with it, so it must be the server's, wherever it runs.
+#[tokio::test]
+async fn the_stores_time_is_the_servers_and_a_test_may_bring_its_own() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = database.store(TimeSource::Database).await;
+    let operator = database.client().await;
+    // Whole milliseconds, as the store has them.
+    let shown = "SELECT floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
+    let shown = async || -> DateTime<Utc> {
+        let millis = operator.query_one(shown, &[]).await.unwrap().get(0);
+        DateTime::from_timestamp_millis(millis).unwrap()
+    };
+    let before = shown().await;
+    let now = store.now().await.unwrap().unwrap();
+    assert!(before <= now && now <= shown().await, "{before} {now}");
+
+    let clock = Arc::new(ManualClock::at(1_000_000_000));
+    let store = database.store(TimeSource::Injected(clock.clone())).await;
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(store.now().await.unwrap(), Some(clock.now()));
+}
+
+#[actix_web::test]
+async fn nodes_of_one_database_know_of_each_other_and_count_an_api_keys_requests_together() {
+    let Some(database) = Database::fresh().await else { return };
+    let clock = Arc::new(ManualClock::at(1_800_000_000));
+    let store = async || database.store(TimeSource::Injected(clock.clone())).await;
+    let a = TestApp::start_on(store().await, clock.clone(), |_| {}).await;
+    let b = a.another_node(store().await, 2).await;
+    let (_, key) = users_key(&a, "users:read").await;
+    for node in [&a, &b, &a] {
+        node.pass(Duration::from_secs(1)).await;
+    }
+    assert_eq!([&a, &b].map(|node| node.app.state.services.nodes.live()), [2, 2]);
+    let nodes = [&a, &b];
+    let asked = (0..130).map(|number| users(nodes[number % 2], ("X-API-Key", key.clone())));
+    let admitted = join_all(asked).await.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(admitted, 100, "the limit is the installation's, not each node's");
+}

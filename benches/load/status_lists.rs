@@ -97,12 +97,11 @@ async fn hand_out(services: &Arc<Services>, live: u64, per_mille: u64) -> Outcom
     let now = services.clock.numeric_date();
     let (mut uris, mut last) = (Vec::<String>::new(), String::new());
     for number in 0..live {
-        let place = match services.status_indexes.take(now) {
-            Some(place) => place,
-            None => {
-                services.status_indexes.replenish().await?;
-                services.status_indexes.take(now).ok_or("no list is open")?
-            }
+        let place = if let Some(place) = services.status_indexes.take(now) {
+            place
+        } else {
+            services.status_indexes.replenish().await?;
+            services.status_indexes.take(now).ok_or("no list is open")?
         };
         if place.idx == 0 || last != place.uri() {
             last = place.uri().to_owned();

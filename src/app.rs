@@ -6,14 +6,17 @@ mod ground;
 mod issuing;
 mod people;
 mod start_error;
+mod witness;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
+use crate::backup;
 use crate::clients::{ClientRegistry, Resources};
 use crate::config::Config;
 use crate::http::{self, State};
@@ -33,6 +36,7 @@ pub(crate) use ground::database;
 pub use start_error::StartError;
 
 use people::People;
+use witness::Seen;
 
 /// How many expired rows are removed in one pass.
 const SWEEP: usize = 10_000;
@@ -47,6 +51,7 @@ pub struct App {
     cursor: tokio::sync::Mutex<Cursor>,
     /// Whether it was told that the disk is getting full.
     told_low: AtomicBool,
+    seen: Seen,
 }
 
 /// What happened to keys and does not stand in the audit log yet.
@@ -78,8 +83,12 @@ impl App {
         audit: Arc<AuditLog>,
     ) -> Result<Self, StartError> {
         let Ground { store, clock, entropy } = ground.clone();
+        backup::refuse_unfinished(store.as_ref()).await?;
+        witness::ask_audit_log(store.as_ref(), &audit).await?;
         let cursor = follow::begin(store.as_ref()).await?.into();
         let parts = key_ring_parts(config, &ground)?;
+        // Before the ring is read: what another node makes meanwhile is in neither.
+        let kept = witness::kept_keys(parts.vault.clone()).await;
         let (sealing_keys, sealing_events) = SealingKeys::open(
             SealingParts {
                 store: store.clone(),
@@ -94,6 +103,8 @@ impl App {
         let fitness = parts.fitness.clone();
         let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
+        witness::ask_vault(&kept, &keys);
+        let seen = Seen::now(store.as_ref(), clock.as_ref()).await?;
         let resources = Resources::new(config)?;
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
@@ -136,6 +147,7 @@ impl App {
             fitness,
             digests,
             audit,
+            copying: Arc::new(Semaphore::new(1)),
             stopping: AtomicBool::new(false),
         };
         protocol::admin::keys::record(&services, &events).await?;
@@ -149,6 +161,7 @@ impl App {
             unrecorded: tokio::sync::Mutex::default(),
             cursor,
             told_low: false.into(),
+            seen,
         })
     }
 
@@ -242,6 +255,7 @@ impl App {
         self.watch_disk();
         self.resume_audit().await;
         services.status_indexes.replenish().await?;
+        self.seen.again(services.store.as_ref(), services.clock.as_ref()).await?;
         services.status_lists.drop_ended();
         services.status.drop_ended();
         self.build_status_lists().await;

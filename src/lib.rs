@@ -16,6 +16,7 @@
 //! - `limits`: who asks how often, and whether that is too often.
 //! - `keys`, `clients`, `users`, `tokens`: the signing keys and their rotation, the registered clients, the
 //!   people with their accounts and sessions, the tokens and their revocation.
+//! - `backup`: copies of an installation: moved to another store, or put back after a loss.
 //! - `protocol`: OAuth itself; knows no HTTP type.
 //! - `http`: actix-web only: routes, parameters, answers, dialects.
 //! - `telemetry`: the log and the metrics.
@@ -34,6 +35,8 @@ pub mod verify;
 pub mod app;
 #[cfg(feature = "server")]
 pub mod audit;
+#[cfg(feature = "server")]
+pub mod backup;
 #[cfg(feature = "server")]
 pub mod cli;
 #[cfg(feature = "server")]

@@ -2,12 +2,10 @@ use std::sync::Arc;
 
 use super::{App, StartError};
 use crate::audit::{Actor, Event, EventKind};
+use crate::backup::INSTALLATION;
 use crate::clients::{ADMIN_SCOPE, Client, Registered, Registration};
 use crate::oauth::{Scope, Secret};
-use crate::store::{Batch, Committed, Condition, Put, Table};
-
-/// What an installation remembers of itself.
-const INSTALLATION: Table = Table::plain("installation");
+use crate::store::{Batch, Committed, Condition, Put};
 
 /// The row that says that the first clients were asked for. Its value says nothing.
 const FIRST_CLIENTS: &[u8] = b"first_clients";

@@ -1,4 +1,5 @@
 use crate::audit::AuditError;
+use crate::backup::BackupError;
 use crate::clients::ClientError;
 use crate::keys::{DataKeyError, KekError, KeyRingError, UnsafePolicy, VaultError};
 use crate::oauth::InvalidId;
@@ -40,6 +41,9 @@ pub enum StartError {
         /// Where it was looked for.
         place: String,
     },
+    /// The store holds half of an installation.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// Outgoing requests can't be made.
     #[error(transparent)]
     Outgoing(#[from] OutgoingError),

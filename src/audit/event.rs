@@ -39,6 +39,12 @@ kinds! {
     ServiceStarted = "service.started",
     /// The service ended in order.
     ServiceStopped = "service.stopped",
+    /// The installation was copied into a file.
+    InstallationExported = "installation.exported",
+    /// An installation was moved here.
+    InstallationImported = "installation.imported",
+    /// An earlier state was put back, and nothing that was issued until then counts any more.
+    InstallationRestored = "installation.restored",
     /// The log ended in the middle of a line, which was cut off.
     AuditTailCut = "audit.tail_cut",
     /// After events that could not be recorded, the log can be written again.

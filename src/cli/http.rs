@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use super::CliError;
 
 /// No answer that the command line asks for is longer.
 const LARGEST_ANSWER: u64 = 4 * 1024 * 1024;
+
+/// How long a long answer may take to begin.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A small HTTP client: follows no redirects and uses no proxy, so that no credential goes where it was not
 /// meant to; waits
@@ -61,6 +65,27 @@ impl Http {
             .body(form.to_owned())
             .map_err(|error| unreachable(url, &error))?;
         or_offline(answer(url, self.0.run(request)))
+    }
+
+    /// Writes the answer to an empty POST into `to`, however long it is; gives an answer other than 200 instead.
+    pub(super) fn download(
+        &self,
+        url: &str,
+        authorization: &str,
+        to: &mut dyn Write,
+    ) -> Result<Option<Answer>, CliError> {
+        let request = Request::post(url).header("Authorization", authorization).body(());
+        let request = request.map_err(|error| unreachable(url, &error))?;
+        let request = self.0.configure_request(request).timeout_global(None);
+        let response = self.0.run(request.timeout_recv_response(Some(PATIENCE)).build());
+        if !response.as_ref().is_ok_and(|response| response.status() == 200) {
+            return or_offline(answer(url, response)).map(Some);
+        }
+        let mut body = response.map_err(|error| unreachable(url, &error))?.into_body().into_reader();
+        let broken =
+            |error| CliError::Failed(format!("{url} broke off, or the file can't be written: {error}"));
+        std::io::copy(&mut body, to).map_err(broken)?;
+        Ok(None)
     }
 
     /// Sends JSON, or nothing, with an `Authorization` header.

@@ -10,6 +10,7 @@ mod act;
 mod api_keys;
 mod args;
 mod audit;
+mod backup;
 mod banner;
 mod credentials;
 mod doctor;
@@ -81,6 +82,13 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             let path = file.map_or_else(|| config.map(|config| config.audit_path()), Ok)?;
             return audit::verify(&path, head.as_ref(), &printer);
         }
+        Command::Export { file, admin } if admin.offline => backup::export(&config?, &file, &printer)?,
+        Command::Export { file, admin } => {
+            let config = config?;
+            backup::download(&config, &remote(&config, &admin)?, &file, &printer)?;
+        }
+        Command::Import { file, moved: _ } => backup::import(&config?, &file, &printer)?,
+        Command::Restore(args) => backup::restore(&config?, &args, &printer)?,
         Command::Keys { command: KeysCommand::Rekey { new_kek_file }, .. } => {
             stopped::rekey(&config?, &new_kek_file, &printer)?;
         }

@@ -1,3 +1,5 @@
+use std::io::Write;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -49,6 +51,19 @@ impl Remote {
         match answer["access_token"].take() {
             Value::String(token) => Ok(Secret::new(token)),
             _ => Err(CliError::Failed(format!("{url} answered without an access token"))),
+        }
+    }
+
+    /// Writes what the admin API answers to a POST to `path` into `to`.
+    ///
+    /// # Errors
+    /// When the service can't be reached or refuses, and when the answer breaks off or can't be written.
+    pub(super) fn download(&self, path: &str, scope: &str, to: &mut dyn Write) -> Result<(), CliError> {
+        let token = self.access_token(Some(scope))?;
+        let authorization = Zeroizing::new(format!("Bearer {}", token.expose()));
+        match self.http.download(&format!("{}{path}", self.issuer), &authorization, to)? {
+            Some(refusal) => self.read(&refusal, Some(scope)).map(drop),
+            None => Ok(()),
         }
     }
 

@@ -132,7 +132,7 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
     printer.show(&answer, &[])
 }
 
-fn audit_log(config: &Config, ground: &Ground) -> Result<Arc<AuditLog>, CliError> {
+pub(super) fn audit_log(config: &Config, ground: &Ground) -> Result<Arc<AuditLog>, CliError> {
     AuditLog::open_of_node(&config.audit_path(), ground.clock.clone(), &config.node).map_err(failed)
 }
 
@@ -143,7 +143,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
 
 /// Whoever runs this command: the user as the kernel knows it, and the name, which the environment may claim
 /// falsely.
-fn operator_name() -> String {
+pub(super) fn operator_name() -> String {
     let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let uid = rustix::process::getuid();
     format!("uid {uid} ({})", name.as_deref().unwrap_or("unknown"))
@@ -162,6 +162,6 @@ pub(super) fn value<T: Serialize>(answer: Result<T, ProtocolError>) -> Result<Va
     serde_json::to_value(answer).map_err(|error| CliError::Failed(error.to_string()))
 }
 
-fn failed(error: impl std::fmt::Display) -> CliError {
+pub(super) fn failed(error: impl std::fmt::Display) -> CliError {
     CliError::Failed(error.to_string())
 }

@@ -7,6 +7,8 @@ mod registration;
 mod registry;
 mod resources;
 
+use crate::store::Table;
+
 pub use client::{
     AuthMethod, AuthenticatedClient, Client, ClientSecret, ConsentRule, GrantType, Registrant, UnknownWord,
 };
@@ -15,3 +17,6 @@ pub use limits::RegistrationError;
 pub use registration::{ClientChange, Registration};
 pub use registry::{ClientError, ClientRegistry, Registered};
 pub use resources::{ADMIN_SCOPE, ResourceServer, Resources, lend};
+
+/// Every table of this room.
+pub const TABLES: [Table; 1] = [registry::TABLE];

@@ -16,7 +16,8 @@ use crate::outgoing::Reach;
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
-const CLIENTS: TypedTable<Client> = TypedTable::new(Table::mirrored(ClientRegistry::TABLE));
+pub(super) const TABLE: Table = Table::mirrored(ClientRegistry::TABLE);
+const CLIENTS: TypedTable<Client> = TypedTable::new(TABLE);
 
 /// No more secrets than this are honoured at once.
 const MAX_SECRETS: usize = 2;

@@ -136,6 +136,7 @@ static TABLE: &[Served] = &[
     get("/admin/api-keys", API_KEYS, || web::get().to(admin::api_keys::list)),
     post("/admin/api-keys", API_KEYS, || web::post().to(admin::api_keys::create)),
     delete("/admin/api-keys/{id}", API_KEYS, || web::delete().to(admin::api_keys::revoke)),
+    post("/admin/backup", KEYS, || web::post().to(admin::copies::begin)),
     post("/admin/revocations", REVOCATIONS, || web::post().to(admin::revocations::revoke)),
 ];
 

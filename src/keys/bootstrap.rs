@@ -1,4 +1,4 @@
-use super::change::{KeyEvent, Work};
+use super::change::{KeyEvent, Spare, Work};
 use super::error::KeyRingError;
 use super::record::KeyRingRecord;
 use super::ring::KeyRing;
@@ -37,7 +37,7 @@ impl KeyRing {
         let read_at = self.parts.clock.monotonic();
         let (row, ring) = self.read().await?;
         let mut signers = work.created;
-        self.open_signers(&ring, &mut signers, None).await?;
+        self.open_signers(&ring, &mut signers, Spare::None).await?;
         self.install(ring, row.version, &signers, read_at);
         Ok(Some(work.events))
     }

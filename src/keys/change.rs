@@ -53,8 +53,29 @@ pub(super) struct Change<'a, T> {
     pub(super) ask: Box<Ask<'a, T>>,
     /// The key that a [`Step::Create`] of `ask` brings in, instead of one that is made.
     pub(super) import: Option<Arc<SoftwareSigner>>,
-    /// A key whose private half need not be there.
-    pub(super) spare: Option<&'a KeyId>,
+    /// Whose private halves need not be there.
+    pub(super) spare: Spare<'a>,
+}
+
+/// The keys whose private halves need not be there.
+#[derive(Clone, Copy)]
+pub(super) enum Spare<'a> {
+    /// None.
+    None,
+    /// This one's.
+    One(&'a KeyId),
+    /// Nobody's: all of them go.
+    All,
+}
+
+impl Spare<'_> {
+    fn spares(self, kid: &KeyId) -> bool {
+        match self {
+            Self::None => false,
+            Self::One(spare) => spare == kid,
+            Self::All => true,
+        }
+    }
 }
 
 impl Change<'_, ()> {
@@ -67,7 +88,7 @@ impl Change<'_, ()> {
 impl<'a, T> Change<'a, T> {
     /// What is due, and what `ask` asks for.
     pub(super) fn new(ask: impl Fn(&KeyRingRecord, i64) -> Asked<T> + Send + Sync + 'a) -> Self {
-        Self { ask: Box::new(ask), import: None, spare: None }
+        Self { ask: Box::new(ask), import: None, spare: Spare::None }
     }
 }
 
@@ -281,12 +302,12 @@ impl KeyRing {
         &self,
         ring: &KeyRingRecord,
         signers: &mut Signers,
-        spare: Option<&KeyId>,
+        spare: Spare<'_>,
     ) -> Result<(), KeyRingError> {
         let now = self.parts.clock.numeric_date();
         let current = self.snapshot.load_full();
         for record in ring.records.iter().filter(|record| record.is_alive(now)) {
-            if signers.contains_key(&record.kid) || spare == Some(&record.kid) {
+            if signers.contains_key(&record.kid) || spare.spares(&record.kid) {
                 continue;
             }
             let signer = if let Some(signer) = current.signer(&record.kid) {

@@ -14,7 +14,8 @@ use crate::entropy::{Entropy, SharedEntropy};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
-const DATA_KEYS: TypedTable<SealedDataKey> = TypedTable::new(Table::plain("data_keys"));
+pub(super) const TABLE: Table = Table::plain("data_keys");
+const DATA_KEYS: TypedTable<SealedDataKey> = TypedTable::new(TABLE);
 const ROW: &[u8] = b"current";
 
 /// What the data key's own seal is bound to.

@@ -36,6 +36,19 @@ impl DirectoryVault {
         Ok(vault)
     }
 
+    /// Puts `sealed` at `path`, as a whole.
+    fn replace(&self, path: &Path, sealed: &SealedKey) -> Result<(), VaultError> {
+        let temporary = path.with_extension("resealed");
+        if let Err(error) = fs::remove_file(&temporary)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(failed(&temporary)(error));
+        }
+        write_new(&temporary, sealed)?;
+        fs::rename(&temporary, path).map_err(failed(path))?;
+        self.sync()
+    }
+
     fn store(&self, signer: &SoftwareSigner) -> Result<Arc<dyn Signer>, VaultError> {
         let (kid, algorithm) = (signer.kid(), signer.algorithm());
         if self.find(kid).is_ok() {
@@ -139,6 +152,28 @@ impl KeyVault for DirectoryVault {
         }
         self.sync()
     }
+
+    fn sealed(&self) -> Result<Vec<SealedKey>, VaultError> {
+        let mut keys = Vec::new();
+        for stored in self.list()? {
+            match self.find(&stored.kid).and_then(|path| read(&path)) {
+                Ok(sealed) => keys.push(sealed),
+                Err(VaultError::Missing { .. }) => {}
+                Err(VaultError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(keys)
+    }
+
+    fn put_back(&self, sealed: &SealedKey) -> Result<(), VaultError> {
+        if self.find(&sealed.kid).is_ok() {
+            self.open(&sealed.kid, sealed.algorithm)?;
+            return self.keep(&sealed.kid);
+        }
+        self.replace(&self.path(&sealed.kid, "key"), sealed)?;
+        self.open(&sealed.kid, sealed.algorithm).map(drop)
+    }
 }
 
 impl SealedVault for DirectoryVault {
@@ -154,15 +189,7 @@ impl SealedVault for DirectoryVault {
             let der = sealed.open(old).map_err(unseal)?;
             let anew =
                 SealedKey::seal(&self.kek, self.entropy.as_ref(), (&sealed.kid, sealed.algorithm), &der);
-            let temporary = path.with_extension("resealed");
-            if let Err(error) = fs::remove_file(&temporary)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                return Err(failed(&temporary)(error));
-            }
-            write_new(&temporary, &anew)?;
-            fs::rename(&temporary, &path).map_err(failed(&path))?;
-            self.sync()?;
+            self.replace(&path, &anew)?;
             resealed += 1;
         }
         Ok(resealed)

@@ -110,10 +110,7 @@ pub fn compromise(
     let signed = signer(&ring.records, algorithm, now).is_some_and(|signer| signer.kid == *kid);
     let mut breaks = what_compromise_breaks(record, ring, policy, now);
     let mut draft = Draft::new(ring, policy, now);
-    // Lagging nodes sign with it for P, lagging caches verify with it for M.
-    let named = policy.hold_for(record.longest_lifetime) + lead;
-    let forget_at = record.forget_at().unwrap_or(now).max(now + named);
-    draft.push(Step::Compromise { kid: kid.clone(), compromised_at: now, forget_at });
+    draft.push(condemn(record, policy, lead, now));
     if signed && policy.algorithms().contains(&algorithm) {
         let left = draft.records().to_vec();
         let waiting = first_ready(&left, lead, now, algorithm);
@@ -139,6 +136,39 @@ pub fn compromise(
         }
     }
     Ok((draft.into_steps(), breaks))
+}
+
+/// Drops every key, and makes new ones that sign at once.
+#[must_use]
+pub fn condemn_all(ring: &KeyRingRecord, policy: &Policy, now: i64) -> (Vec<Step>, Vec<Breakage>) {
+    let lead = lead(ring, policy);
+    let mut draft = Draft::new(ring, policy, now);
+    let mut last_token = now;
+    for record in ring.records.iter().filter(|record| record.compromised_at().is_none()) {
+        last_token = last_token.max(now + policy.overlap() + record.longest_lifetime);
+        draft.push(condemn(record, policy, lead, now));
+    }
+    for &algorithm in policy.algorithms() {
+        draft.push(Step::Create { algorithm, publish_at: now, sign_from: now });
+    }
+    let caches = now + policy.propagation() + ring.max_age.seconds;
+    let breakage = |what: &str, until| Breakage { what: what.to_owned(), until };
+    let breaks = vec![
+        breakage("every token that was issued until now is refused; its holder needs a new one", last_token),
+        breakage("verifiers that hold an older JWKS and read no status list still accept old tokens", caches),
+        breakage(
+            "verifiers that hold an older JWKS and don't fetch it for an unknown kid refuse new tokens",
+            caches,
+        ),
+    ];
+    (draft.into_steps(), breaks)
+}
+
+fn condemn(record: &KeyRecord, policy: &Policy, lead: i64, now: i64) -> Step {
+    // Lagging nodes sign with it for P, lagging caches verify with it for M.
+    let named = policy.hold_for(record.longest_lifetime) + lead;
+    let forget_at = record.forget_at().unwrap_or(now).max(now + named);
+    Step::Compromise { kid: record.kid.clone(), compromised_at: now, forget_at }
 }
 
 /// When a key that is brought in at `now` may be published and sign: behind the keys that wait already, and

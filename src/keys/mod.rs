@@ -10,8 +10,10 @@
 //! clock that is set back makes no key and drops none. A clock that is set *forward* by more than S breaks
 //! the promise: dates come too early, and nobody can tell.
 
+mod archive;
 mod bootstrap;
 mod change;
+mod condemn;
 mod data_key;
 mod directory;
 mod draft;
@@ -41,7 +43,9 @@ mod software;
 mod store_vault;
 mod vault;
 
+pub use archive::{ArchiveError, ArchiveReader, ArchiveWriter};
 pub use change::KeyEvent;
+pub use condemn::{Condemned, forget_sealing_keys, keys_needed, ring_row};
 pub use data_key::{DataKey, DataKeyError, Digests};
 pub use directory::DirectoryVault;
 pub use error::KeyRingError;
@@ -61,3 +65,11 @@ pub use snapshot::{JwksDocument, NoKey, ServedJwks, SigningKey};
 pub use software::{SoftwareSigner, UnusableKey};
 pub use store_vault::StoreVault;
 pub use vault::{KeyVault, SealedVault, StoredKey, StoredState, VaultError};
+
+use crate::store::Table;
+
+/// Every table of this room but [`VAULT_TABLE`].
+pub const TABLES: [Table; 2] = [sealed_ring::TABLE, data_key::TABLE];
+
+/// Where a [`StoreVault`] keeps its keys: they are the vault's, whatever kind of vault it is.
+pub const VAULT_TABLE: Table = store_vault::TABLE;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::change::Change;
+use super::change::{Change, Spare};
 use super::error::KeyRingError;
 use super::forecast::{Forecast, forecast};
 use super::import::read_private_key;
@@ -133,7 +133,7 @@ impl KeyRing {
     /// When the key is unknown or compromised already, and when store or vault fail.
     pub async fn compromise(&self, kid: &KeyId) -> Result<Changed<Compromised>, KeyRingError> {
         let ask = |ring: &KeyRingRecord, now| self.ask_compromise(ring, now, kid);
-        let change = Change { spare: Some(kid), ..Change::new(ask) };
+        let change = Change { spare: Spare::One(kid), ..Change::new(ask) };
         let (mut answer, events) = self.change(&change).await?;
         let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
         if let Some(record) = snapshot.ring.find(kid) {

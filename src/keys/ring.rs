@@ -199,6 +199,12 @@ impl KeyRing {
         self.snapshot.load().age(self.parts.clock.monotonic())
     }
 
+    /// What the ring is made of.
+    #[must_use]
+    pub fn parts(&self) -> &KeyRingParts {
+        &self.parts
+    }
+
     /// The times that rotation keeps.
     #[must_use]
     pub fn policy(&self) -> &Policy {

@@ -14,7 +14,7 @@ use crate::entropy::SharedEntropy;
 use crate::oauth::{Algorithm, KeyId};
 use crate::store::{Batch, Committed, Condition, Put, Row, Store, Table, scan_each};
 
-const TABLE: Table = Table::plain("sealed_keys");
+pub(super) const TABLE: Table = Table::plain("sealed_keys");
 
 /// How often a change of a row is tried anew when another node was faster.
 const ATTEMPTS: usize = 100;
@@ -149,6 +149,18 @@ impl KeyVault for StoreVault {
         // Nothing can be in its way.
         let _applied = Handle::current().block_on(self.store.commit(batch))?;
         Ok(())
+    }
+
+    fn sealed(&self) -> Result<Vec<SealedKey>, VaultError> {
+        Ok(self.entries()?.into_iter().map(|(_, entry)| entry.sealed).collect())
+    }
+
+    fn put_back(&self, sealed: &SealedKey) -> Result<(), VaultError> {
+        let kid = &sealed.kid;
+        let entry = Entry { pending_since: None, sealed: sealed.clone() };
+        let there = self.write(kid, Condition::Absent, &entry)? == Committed::Conflict;
+        self.open(kid, sealed.algorithm)?;
+        if there { self.keep(kid) } else { Ok(()) }
     }
 }
 

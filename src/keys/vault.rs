@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::kek::Kek;
-use super::seal::UnsealError;
+use super::seal::{SealedKey, UnsealError};
 use super::signer::Signer;
 use super::software::{SoftwareSigner, UnusableKey};
 use crate::oauth::{Algorithm, KeyId};
@@ -50,6 +50,18 @@ pub trait KeyVault: Send + Sync + 'static {
     /// # Errors
     /// When the vault fails.
     fn destroy(&self, kid: &KeyId) -> Result<(), VaultError>;
+
+    /// Every key as it is sealed, pending or kept: for a copy of the installation.
+    ///
+    /// # Errors
+    /// When one can't be read. A key that goes meanwhile is left out.
+    fn sealed(&self) -> Result<Vec<SealedKey>, VaultError>;
+
+    /// Stores a key of a copy as kept, and reads it back; does nothing if it is there already and opens.
+    ///
+    /// # Errors
+    /// When it can't be stored, or does not open or pass its self-test.
+    fn put_back(&self, sealed: &SealedKey) -> Result<(), VaultError>;
 }
 
 /// A vault that seals its keys under a key-encryption key, which can be replaced.

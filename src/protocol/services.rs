@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Semaphore;
+
 use super::LogoutDeliveries;
 use crate::audit::AuditLog;
 use crate::clients::{Client, ClientRegistry, Resources};
@@ -88,6 +90,8 @@ pub struct Services {
     pub digests: Digests,
     /// Remembers security-relevant acts.
     pub audit: Arc<AuditLog>,
+    /// Who takes a copy has it.
+    pub copying: Arc<Semaphore>,
     /// Whether the service is on its way out.
     pub stopping: AtomicBool,
 }

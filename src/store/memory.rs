@@ -9,12 +9,15 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::batch::whole_millis;
-use super::{Action, Batch, Changes, Committed, Cursor, Row, Store, StoreError, Table};
+use super::{Action, Batch, Changes, Committed, Cursor, Frozen, Row, SharedFrozen, Store, StoreError, Table};
 use crate::clock::SharedClock;
 
 const CHANGES_PAGE: usize = 1000;
 
 type Place = (&'static str, Vec<u8>);
+
+/// The rows, and whether their tables are mirrored.
+type Rows = BTreeMap<Place, (Row, bool)>;
 
 /// A [`Store`] that forgets everything when it is dropped. **Not durable, never for service.**
 pub struct MemoryStore {
@@ -27,7 +30,7 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct State {
-    rows: BTreeMap<Place, (Row, bool)>,
+    rows: Rows,
     last_version: u64,
     changes: Vec<(String, Vec<u8>)>,
     changes_trimmed: usize,
@@ -70,15 +73,7 @@ impl Store for MemoryStore {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
-        let now = self.clock.now();
-        let start = after.map_or(Bound::Included((table.name, vec![])), |after| {
-            Bound::Excluded((table.name, after.to_vec()))
-        });
-        let state = self.state();
-        let rows = state.rows.range((start, Bound::Unbounded));
-        let rows = rows.take_while(|((name, _), _)| *name == table.name);
-        let live = rows.filter(|(_, (row, _))| row.is_live(now));
-        Ok(live.take(limit).map(|((_, key), (row, _))| (key.clone(), row.clone())).collect())
+        Ok(page(&self.state().rows, self.clock.now(), (table, after), limit))
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
@@ -144,6 +139,41 @@ impl Store for MemoryStore {
         self.announce(&state);
         Ok(expired.len())
     }
+
+    async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
+        Ok(Arc::new(Copied { rows: self.state().rows.clone(), at: self.clock.now() }))
+    }
+}
+
+/// All rows as they were at one moment.
+struct Copied {
+    rows: Rows,
+    at: DateTime<Utc>,
+}
+
+#[async_trait]
+impl Frozen for Copied {
+    async fn scan(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
+        Ok(page(&self.rows, self.at, (table, after), limit))
+    }
+}
+
+fn page(
+    rows: &Rows,
+    now: DateTime<Utc>,
+    (table, after): (Table, Option<&[u8]>),
+    limit: usize,
+) -> Vec<(Vec<u8>, Row)> {
+    let start = after
+        .map_or(Bound::Included((table.name, vec![])), |after| Bound::Excluded((table.name, after.to_vec())));
+    let rows = rows.range((start, Bound::Unbounded)).take_while(|((name, _), _)| *name == table.name);
+    let live = rows.filter(|(_, (row, _))| row.is_live(now));
+    live.take(limit).map(|((_, key), (row, _))| (key.clone(), row.clone())).collect()
 }
 
 impl State {

@@ -4,6 +4,7 @@
 //! and deletes, all or nothing, and is durable when it returns. No rule of OAuth lives here.
 
 mod batch;
+mod frozen;
 pub mod memory;
 mod nodes;
 #[cfg(feature = "postgres")]
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 pub use batch::{LONGEST_KEY, LONGEST_VALUE};
+pub use frozen::{Frozen, SharedFrozen};
 pub use memory::MemoryStore;
 pub use nodes::Nodes;
 #[cfg(feature = "postgres")]
@@ -64,6 +66,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes up to `limit` rows that have expired by `now`; says how many.
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError>;
+
+    /// The store as it stands between two commits, to be read at leisure while others go on writing.
+    async fn freeze(&self) -> Result<SharedFrozen, StoreError>;
 
     /// How many times data was made durable since the store was opened; commits share flushes.
     fn flushes(&self) -> u64 {

@@ -11,8 +11,9 @@ use crate::oauth::{ClientId, CodeChallenge, CodeVerifier, FamilyId, Secret, Secr
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
+pub(super) const TABLE: Table = Table::plain("codes");
 /// Codes under their hashes.
-const CODES: TypedTable<CodeRecord> = TypedTable::new(Table::plain("codes"));
+const CODES: TypedTable<CodeRecord> = TypedTable::new(TABLE);
 
 /// The authorization codes (RFC 6749, section 4.1.2): 256 random bits, kept as a hash, each redeemed once.
 pub struct Codes {

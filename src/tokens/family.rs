@@ -10,10 +10,11 @@ use crate::oauth::{FamilyId, ListId};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
 
-const FAMILIES: TypedTable<Family> = TypedTable::new(Table::plain("families"));
+pub(super) const TABLE: Table = Table::plain("families");
+const FAMILIES: TypedTable<Family> = TypedTable::new(TABLE);
 
 /// The access tokens of families: family, list and place are the key, and there is no value.
-const LIVE_TOKENS: Table = Table::plain("family_tokens");
+pub(super) const LIVE_TOKENS: Table = Table::plain("family_tokens");
 
 /// How many rows are read, or revoked, at once.
 const PAGE: usize = 256;

@@ -32,3 +32,19 @@ pub use revocation::{LiveToken, RevocationError, Revocations, Whole};
 pub use sealer::Sealer;
 pub use status_document::{Publication, StatusDocument, StatusError, StatusPublisher};
 pub use status_list::{ListDates, StatusLists};
+
+use crate::store::Table;
+
+/// Every table of this room.
+pub const TABLES: [Table; 6] = [
+    code::TABLE,
+    family::TABLE,
+    family::LIVE_TOKENS,
+    revocation::CUTOFFS_TABLE,
+    revocation::REVOCATIONS,
+    status_list::TABLE,
+];
+
+/// The tables of which nothing may count once an earlier state was put back: what they hold may have been spent or
+/// revoked later. Status lists and revocations stay: they only ever refuse.
+pub const ENDED_BY_RESTORE: [Table; 3] = [code::TABLE, family::TABLE, family::LIVE_TOKENS];

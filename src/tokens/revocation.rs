@@ -12,8 +12,9 @@ use crate::oauth::{AccessTokenClaims, ClientId, ListId, RevokedBefore, StatusRef
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table, scan_each};
 
-const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE);
-const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(Table::mirrored(Revocations::CUTOFFS_TABLE));
+pub(super) const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE);
+pub(super) const CUTOFFS_TABLE: Table = Table::mirrored(Revocations::CUTOFFS_TABLE);
+const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(CUTOFFS_TABLE);
 
 /// How often a cut-off is tried anew when another node set one for the same whole, or for a part of it.
 const RETRIES: usize = 16;

@@ -11,7 +11,8 @@ use crate::oauth::ListId;
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
-const STATUS_LISTS: TypedTable<ListRecord> = TypedTable::new(Table::mirrored(StatusLists::TABLE));
+pub(super) const TABLE: Table = Table::mirrored(StatusLists::TABLE);
+const STATUS_LISTS: TypedTable<ListRecord> = TypedTable::new(TABLE);
 
 /// How many tokens share a list: 128 KiB of bits.
 const CAPACITY: u64 = 1 << 20;

@@ -6,8 +6,9 @@ use crate::oauth::UserId;
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Condition, Store, StoreError, Table};
 
+pub(super) const TABLE: Table = Table::plain("administrators_left");
 /// One row, written anew whenever an administrator leaves: of two who leave at once, one comes too late.
-const LEFT: TypedTable<UserId> = TypedTable::new(Table::plain("administrators_left"));
+const LEFT: TypedTable<UserId> = TypedTable::new(TABLE);
 
 /// How many accounts are looked at in one read.
 const PAGE: usize = 1000;

@@ -9,7 +9,7 @@ use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
 /// When a person made something, oldest first: what has left the day is dropped with the next one.
-const MADE: TypedTable<Vec<DateTime<Utc>>> = TypedTable::new(Table::plain("made_by_people"));
+pub(super) const MADE: TypedTable<Vec<DateTime<Utc>>> = TypedTable::new(Table::plain("made_by_people"));
 
 /// What [`Allowance::spend`] counts together.
 const DAY: TimeDelta = TimeDelta::days(1);

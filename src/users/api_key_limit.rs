@@ -19,7 +19,8 @@ use crate::oauth::ApiKeyId;
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Nodes, Store, StoreError, Table};
 
-const REQUESTS: TypedTable<Requests> = TypedTable::new(Table::plain("api_key_requests"));
+pub(super) const TABLE: Table = Table::plain("api_key_requests");
+const REQUESTS: TypedTable<Requests> = TypedTable::new(TABLE);
 
 /// How many keys' requests are counted at once by one node.
 const TURNS: usize = 64;

@@ -12,14 +12,15 @@ use crate::oauth::{ApiKeyId, Secret};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
 
+pub(super) const TABLE: Table = Table::plain("api_keys");
 /// Every key, by its identifier.
-const KEYS: TypedTable<ApiKey> = TypedTable::new(Table::plain("api_keys"));
+const KEYS: TypedTable<ApiKey> = TypedTable::new(TABLE);
 
 /// The identifier of the key with a secret, by the secret's SHA-256 digest.
-const BY_SECRET: Table = Table::plain("api_key_secrets");
+pub(super) const BY_SECRET: Table = Table::plain("api_key_secrets");
 
 /// The identifiers of an owner's keys: the key is `{owner}/{id}`, the value the identifier.
-const BY_OWNER: Table = Table::plain("api_keys_of");
+pub(super) const BY_OWNER: Table = Table::plain("api_keys_of");
 
 /// How often a use is written down at most.
 const USE_INTERVAL: TimeDelta = TimeDelta::minutes(1);

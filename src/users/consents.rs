@@ -10,10 +10,11 @@ use crate::oauth::{ClientId, Resource, Scope, UserId};
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
 
-const CONSENTS: TypedTable<Consent> = TypedTable::new(Table::plain("consents"));
+pub(super) const TABLE: Table = Table::plain("consents");
+const CONSENTS: TypedTable<Consent> = TypedTable::new(TABLE);
 
 /// The consent forms that were answered with yes, until they would be too old anyway.
-const ANSWERED: Table = Table::plain("answered_consent_forms");
+pub(super) const ANSWERED: Table = Table::plain("answered_consent_forms");
 
 /// How often a write is tried again when another one came first.
 const ATTEMPTS: usize = 5;

@@ -19,7 +19,8 @@ use crate::oauth::{ClientId, SessionId, UserId};
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table, scan_each};
 
-const LOGOUTS: TypedTable<Logout> = TypedTable::new(Table::plain("logouts"));
+pub(super) const TABLE: Table = Table::plain("logouts");
+const LOGOUTS: TypedTable<Logout> = TypedTable::new(TABLE);
 
 /// For how long whoever claimed a row has it alone: longer than any request may take.
 const LEASE: Duration = Duration::from_mins(2);

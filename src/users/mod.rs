@@ -42,3 +42,38 @@ pub use registration::{AccountChange, NewAccount, ProfileRefusal};
 pub use second_factor::{Enrollment, Factor, SecondFactor, SecondFactorError, SecondFactors};
 pub use sessions::{Authentication, NewSession, Party, Session, Sessions, StartedSession};
 pub use throttle::{Attempt, DeviceCookie, DeviceId, LoginThrottle, ThrottleError, Tried};
+
+use crate::store::Table;
+
+/// Every table of this room.
+pub const TABLES: [Table; 21] = [
+    record::USERS.table(),
+    record::EMAILS.table(),
+    record::USERNAMES.table(),
+    record::CREATED,
+    administrators::TABLE,
+    sessions::SESSIONS_TABLE,
+    sessions::OF_USER_TABLE,
+    second_factor::FACTORS_TABLE,
+    second_factor::ENROLLMENTS_TABLE,
+    consents::TABLE,
+    consents::ANSWERED,
+    allowance::MADE.table(),
+    api_key_limit::TABLE,
+    logout_queue::TABLE,
+    throttle::TABLES[0],
+    throttle::TABLES[1],
+    throttle::TABLES[2],
+    throttle::TABLES[3],
+    api_keys::TABLE,
+    api_keys::BY_SECRET,
+    api_keys::BY_OWNER,
+];
+
+/// The tables of which nothing may count once an earlier state was put back: sessions may have been ended later,
+/// consents taken back.
+pub const ENDED_BY_RESTORE: [Table; 4] =
+    [sessions::SESSIONS_TABLE, sessions::OF_USER_TABLE, second_factor::ENROLLMENTS_TABLE, consents::TABLE];
+
+/// The tables of the API keys: one that was revoked later would live again.
+pub const API_KEY_TABLES: [Table; 3] = [api_keys::TABLE, api_keys::BY_SECRET, api_keys::BY_OWNER];

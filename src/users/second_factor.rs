@@ -14,9 +14,11 @@ use crate::oauth::{Secret, SecretHash, UserId};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
-const FACTORS: TypedTable<Stored> = TypedTable::new(Table::plain("second_factors"));
+pub(super) const FACTORS_TABLE: Table = Table::plain("second_factors");
+const FACTORS: TypedTable<Stored> = TypedTable::new(FACTORS_TABLE);
+pub(super) const ENROLLMENTS_TABLE: Table = Table::plain("second_factor_enrollments");
 /// Secrets that were shown but not confirmed; their rows end by themselves.
-const ENROLLMENTS: TypedTable<String> = TypedTable::new(Table::plain("second_factor_enrollments"));
+const ENROLLMENTS: TypedTable<String> = TypedTable::new(ENROLLMENTS_TABLE);
 
 /// How long a shown secret waits to be confirmed.
 const ENROLLMENT: Duration = Duration::minutes(15);

@@ -12,10 +12,12 @@ use crate::oauth::{ClientId, Secret, SecretHash, SessionId, UserId};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
+pub(super) const SESSIONS_TABLE: Table = Table::plain("sessions");
 /// Sessions under the hash of what their cookie holds.
-const SESSIONS: TypedTable<Session> = TypedTable::new(Table::plain("sessions"));
+const SESSIONS: TypedTable<Session> = TypedTable::new(SESSIONS_TABLE);
+pub(super) const OF_USER_TABLE: Table = Table::plain("user_sessions");
 /// For each session, under its account and its `sid`, the key of its row in [`SESSIONS`].
-const OF_USER: TypedTable<SecretHash> = TypedTable::new(Table::plain("user_sessions"));
+const OF_USER: TypedTable<SecretHash> = TypedTable::new(OF_USER_TABLE);
 
 /// That a session was used is written no more often, in seconds: most requests write nothing.
 const LAST_SEEN_STEP: i64 = 60;

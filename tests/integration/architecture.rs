@@ -8,12 +8,13 @@ use std::fs;
 use std::path::Path;
 
 /// What each room may import, besides itself and [`GROUND`].
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     (
         "app",
         &[
             "http",
             "protocol",
+            "backup",
             "tokens",
             "keys",
             "clients",
@@ -27,9 +28,10 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "telemetry",
         ],
     ),
-    ("cli", &["app", "config", "audit", "protocol", "telemetry"]),
+    ("cli", &["app", "config", "audit", "backup", "protocol", "telemetry"]),
     ("http", &["protocol", "telemetry", "config"]),
-    ("protocol", &["tokens", "keys", "clients", "users", "limits", "audit", "outgoing", "verify"]),
+    ("protocol", &["backup", "tokens", "keys", "clients", "users", "limits", "audit", "outgoing", "verify"]),
+    ("backup", &["tokens", "keys", "clients", "users", "store"]),
     ("tokens", &["keys", "store", "verify"]),
     ("clients", &["outgoing", "store", "config"]),
     ("users", &["keys", "limits", "store", "config"]),

@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use signet::clock::ManualClock;
 use signet::config::Config;
-use signet::store::{Batch, Changes, Committed, Cursor, MemoryStore, Room, Row, Store, StoreError, Table};
+use signet::store::{
+    Batch, Changes, Committed, Cursor, MemoryStore, Room, Row, SharedFrozen, Store, StoreError, Table,
+};
 
 use crate::grants_fixture::World;
 use crate::test_app::{Answer, START, TestApp};
@@ -111,6 +113,10 @@ impl Store for FaultyStore {
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
         self.call(self.inner.changes(after)).await
+    }
+
+    async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
+        self.call(self.inner.freeze()).await
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {

@@ -12,12 +12,12 @@ use signet::clock::ManualClock;
 use signet::config::{KekSource, KeysConfig, VaultPlace};
 use signet::entropy::SeededEntropy;
 use signet::keys::{
-    DirectoryVault, Fitness, Kek, KeyEvent, KeyRing, KeyRingError, KeyRingParts, KeyVault, Policy, Signer,
-    SoftwareSigner, StoredKey, VaultError,
+    DirectoryVault, Fitness, Kek, KeyEvent, KeyRing, KeyRingError, KeyRingParts, KeyVault, Policy, SealedKey,
+    Signer, SoftwareSigner, StoredKey, VaultError,
 };
 use signet::oauth::{Algorithm, KeyId};
 use signet::store::{
-    Action, Batch, Changes, Committed, Condition, Cursor, Row, Store, StoreError, Table, Write,
+    Action, Batch, Changes, Committed, Condition, Cursor, Row, SharedFrozen, Store, StoreError, Table, Write,
 };
 use tempfile::TempDir;
 
@@ -269,6 +269,10 @@ impl Store for FakeStore {
     async fn sweep(&self, _now: DateTime<Utc>, _limit: usize) -> Result<usize, StoreError> {
         Ok(0)
     }
+
+    async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
+        Err(down())
+    }
 }
 
 /// A vault whose process dies at the n-th call: that call and all later ones fail.
@@ -309,5 +313,13 @@ impl KeyVault for DyingVault {
 
     fn destroy(&self, kid: &KeyId) -> Result<(), VaultError> {
         self.live()?.destroy(kid)
+    }
+
+    fn sealed(&self) -> Result<Vec<SealedKey>, VaultError> {
+        self.live()?.sealed()
+    }
+
+    fn put_back(&self, sealed: &SealedKey) -> Result<(), VaultError> {
+        self.live()?.put_back(sealed)
     }
 }

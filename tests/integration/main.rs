@@ -11,6 +11,7 @@ mod architecture;
 mod audit_trail;
 mod authorize;
 mod backchannel_logout;
+mod backup;
 mod browser;
 mod canaries;
 mod cli;

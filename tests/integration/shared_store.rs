@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use signet::clock::{Clock as _, ManualClock};
-use signet::store::{Batch, Changes, Committed, Cursor, MemoryStore, Row, Store, StoreError, Table};
+use signet::store::{
+    Batch, Changes, Committed, Cursor, MemoryStore, Row, SharedFrozen, Store, StoreError, Table,
+};
 
 pub(crate) struct SharedStore {
     inner: Arc<MemoryStore>,
@@ -94,6 +96,11 @@ impl Store for SharedStore {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
+        self.reach().await?;
+        self.inner.freeze().await
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {

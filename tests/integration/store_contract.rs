@@ -87,6 +87,8 @@ macro_rules! store_contract {
                 a_cursor_out_of_reach_is_reset
                 whoever_waits_for_a_change_is_woken_by_it
                 big_values_and_long_keys_are_kept
+                a_frozen_store_stays_as_it_was
+                a_frozen_store_keeps_big_values_that_are_rewritten
                 of_racing_creators_one_wins
                 of_racing_takers_one_wins
                 racing_increments_are_all_counted
@@ -455,6 +457,61 @@ async fn of_racing_creators_one_wins(bench: Bench) {
         let value = bench.value(CODES, &[round]).await.unwrap();
         assert_eq!(value, winner.load(Ordering::SeqCst).to_string().into_bytes());
     }
+}
+
+async fn a_frozen_store_stays_as_it_was(bench: Bench) {
+    for number in 0..40_u8 {
+        _ = bench.put(CODES, &[number], b"old").await;
+    }
+    _ = bench.put_until(CODES, &[40], bench.in_seconds(10)).await;
+    _ = bench.put_until(CODES, &[41], bench.in_seconds(-1)).await;
+    _ = bench.put(CODES_OLD, b"k", b"old").await;
+    let frozen = bench.store.freeze().await.unwrap();
+    let all = bench.store.scan(CODES, None, usize::MAX).await.unwrap();
+    assert_eq!(all.len(), 41);
+    for number in 0..10_u8 {
+        _ = bench.put(CODES, &[number], b"new").await;
+        _ = bench.commit(Batch::new().delete(CODES, [number + 10], Condition::Always)).await;
+        _ = bench.put(CODES, &[number, 1], b"added").await;
+    }
+    _ = bench.put(CODES, &[0], b"newer").await;
+    _ = bench.put(CODES, &[10], b"put again").await;
+    // What has ended since was there.
+    bench.clock.advance(Duration::from_mins(1));
+    assert_eq!(bench.store.sweep(bench.clock.now(), 100).await.unwrap(), 2);
+    assert_eq!(frozen.scan(CODES, None, usize::MAX).await.unwrap(), all);
+    let mut pages: Vec<(Vec<u8>, Row)> = Vec::new();
+    loop {
+        let after = pages.last().map(|(key, _)| key.clone());
+        let page = frozen.scan(CODES, after.as_deref(), 3).await.unwrap();
+        assert!(page.len() <= 3);
+        if page.is_empty() {
+            break;
+        }
+        pages.extend(page);
+    }
+    assert_eq!(pages, all);
+    let behind = frozen.scan(CODES, Some(&[14]), 2).await.unwrap();
+    assert_eq!(behind.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [[15], [16]]);
+    assert!(frozen.scan(CODES, None, 0).await.unwrap().is_empty());
+    assert_eq!(frozen.scan(CODES_OLD, None, 9).await.unwrap().len(), 1);
+    // Another view is of its own moment.
+    let later = bench.store.freeze().await.unwrap().scan(CODES, None, usize::MAX).await.unwrap();
+    assert_eq!(later, bench.store.scan(CODES, None, usize::MAX).await.unwrap());
+    assert_ne!(later, all);
+}
+
+async fn a_frozen_store_keeps_big_values_that_are_rewritten(bench: Bench) {
+    let value = |byte| vec![byte; 100_000];
+    _ = bench.put(CODES, b"big", &value(1)).await;
+    _ = bench.put(CODES, b"gone", &value(2)).await;
+    let frozen = bench.store.freeze().await.unwrap();
+    _ = bench.put(CODES, b"big", &value(3)).await;
+    _ = bench.put(CODES, b"big", b"small").await;
+    _ = bench.commit(Batch::new().delete(CODES, b"gone", Condition::Always)).await;
+    let rows = frozen.scan(CODES, None, 9).await.unwrap();
+    let values: Vec<_> = rows.into_iter().map(|(_, row)| row.value).collect();
+    assert_eq!(values, [value(1), value(2)]);
 }
 
 async fn of_racing_takers_one_wins(bench: Bench) {

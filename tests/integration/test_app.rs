@@ -16,12 +16,13 @@ use actix_web::{App as ActixApp, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
-use signet::app::{App, FirstClient, FirstClients, Ground};
+use signet::app::{self, App, FirstClient, FirstClients, Ground, StartError};
 use signet::audit::{AuditLog, Sink};
 use signet::clock::{Clock as _, ManualClock, SharedClock};
 use signet::config::Config;
 use signet::entropy::SeededEntropy;
 use signet::http::Served;
+use signet::keys::KeyRingParts;
 use signet::oauth::{AccessTokenClaims, Secret};
 use signet::store::{SledStore, Store};
 
@@ -164,6 +165,36 @@ impl TestApp {
         self.dir.path()
     }
 
+    /// What the installation is copied from.
+    pub(crate) fn parts(&self) -> KeyRingParts {
+        parts(&self.config, self.app.state.services.store.clone(), &self.clock)
+    }
+
+    /// Stops the service and starts one on another directory, into whose store `fill` puts an installation.
+    pub(crate) async fn elsewhere(self, fill: impl AsyncFnOnce(&KeyRingParts)) -> Self {
+        let Self { app, clock, clients, audit_disk, mut config, store: _, dir: _stopped } = self;
+        drop(app);
+        let dir = tempfile::tempdir().expect("a directory");
+        config.data_dir = dir.path().join("data");
+        config.keys.dir = dir.path().join("keys");
+        let store = SledStore::open(config.store_path(), clock.clone()).expect("a store");
+        fill(&parts(&config, store.clone(), &clock)).await;
+        drop(store);
+        let app = open(&config, None, &clock, (44, &audit_disk)).await;
+        assert!(app.first_clients().await.expect("clients").is_none(), "there are clients");
+        Self { app, clock, clients, audit_disk, config, store: None, dir }
+    }
+
+    /// What a service says that is started on another store, with an audit log and keys of its own.
+    pub(crate) async fn start_over(&self, store: Arc<dyn Store>) -> Result<(), StartError> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = self.config.clone();
+        config.data_dir = dir.path().join("data");
+        config.keys.dir = dir.path().join("keys");
+        let ground = Ground { store, clock: self.clock.clone(), entropy: Arc::new(SeededEntropy::new(45)) };
+        App::open(&config, ground).await.map(drop)
+    }
+
     /// The audit log as it stands.
     pub(crate) fn audit_log(&self) -> String {
         std::fs::read_to_string(self.config.audit_path()).expect("an audit log")
@@ -267,6 +298,11 @@ fn copy(clients: &FirstClients) -> FirstClients {
         client_secret: Secret::new(first.client_secret.expose().to_owned()),
     };
     FirstClients { admin: copy(&clients.admin), demo: clients.demo.as_ref().map(copy) }
+}
+
+fn parts(config: &Config, store: Arc<dyn Store>, clock: &Arc<ManualClock>) -> KeyRingParts {
+    let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(46)) };
+    app::key_ring_parts(config, &ground).expect("keys")
 }
 
 /// Puts the service together; the one before must be gone, for a store has one owner.

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod api_keys;
+mod backup;
 mod clients;
 mod input;
 mod keys;
@@ -16,6 +17,7 @@ use crate::config::FlagOverrides;
 use crate::oauth::ClientId;
 
 pub(super) use api_keys::ApiKeysCommand;
+pub(super) use backup::RestoreArgs;
 pub(super) use clients::ClientsCommand;
 pub(super) use input::token;
 pub(super) use keys::KeysCommand;
@@ -143,6 +145,25 @@ pub(super) enum Command {
         #[command(flatten)]
         admin: AdminArgs,
     },
+    /// Copy the installation into one sealed file; the service goes on meanwhile.
+    Export {
+        /// The file, which must not exist yet.
+        file: PathBuf,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Move an installation to another, empty store: nothing of it is lost, nothing is ended.
+    Import {
+        /// The file that `export` wrote.
+        file: PathBuf,
+        /// The installation that was copied is stopped for good, and nothing has happened there since. For anything
+        /// else there is `restore`.
+        #[arg(long = "move", required = true)]
+        moved: bool,
+    },
+    /// Put an earlier state back: into an empty store, or declare that one was put back by other means. Nothing that was issued
+    /// until now counts any more: people sign in again, every key is replaced, API keys end.
+    Restore(RestoreArgs),
     /// The audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -219,6 +240,9 @@ mod tests {
             "signet clients show ../x",
             "signet clients rotate-secret a --overlap 5",
             "signet audit verify --head x",
+            "signet import a",
+            "signet restore",
+            "signet restore a --in-place",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -3,6 +3,7 @@
 
 pub(super) mod api_keys;
 pub(super) mod clients;
+pub(super) mod copies;
 mod guard;
 pub(super) mod keys;
 pub(super) mod revocations;

@@ -4,6 +4,7 @@
 
 pub mod api_keys;
 pub mod clients;
+pub mod copies;
 pub(in crate::protocol) mod difference;
 pub mod keys;
 pub mod revocations;

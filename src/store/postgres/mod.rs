@@ -15,6 +15,7 @@
 
 mod commit;
 mod fault;
+mod frozen;
 mod listener;
 mod options;
 mod pool;
@@ -36,7 +37,7 @@ use self::fault::Fault;
 use self::pool::{Pool, late, within};
 use self::session::{About, Link};
 use self::work::{ChangesBehind, Commit, Get, Now, Prune, Scan, Sweep, Work};
-use super::{Batch, Changes, Committed, Cursor, Row, Store, StoreError, StoreLoad, Table};
+use super::{Batch, Changes, Committed, Cursor, Row, SharedFrozen, Store, StoreError, StoreLoad, Table};
 
 pub use options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls, TimeSource};
 
@@ -231,6 +232,15 @@ impl Store for PostgresStore {
             TimeSource::Database => self.call(Now).await.map(Some),
             TimeSource::Injected(clock) => Ok(Some(clock.now())),
         }
+    }
+
+    async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
+        let pool = self.pool.clone();
+        let opened = self.runtime.spawn(async move {
+            let link = reach(&pool.options).await?;
+            frozen::open(link, &pool.options).await
+        });
+        opened.await.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?
     }
 
     fn is_shared(&self) -> bool {

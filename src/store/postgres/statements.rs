@@ -47,7 +47,7 @@ const GET: &str = concat!(
     live!(began!("3"))
 );
 
-const SCAN: &str = concat!(
+pub(super) const SCAN: &str = concat!(
     "SELECT k, version, expires_at, v FROM signet_kv WHERE tbl = $1 AND k > $2 AND ",
     live!(began!("4")),
     " ORDER BY k LIMIT $3"
@@ -110,7 +110,7 @@ const SWEEP: &str = concat!(
 const PRUNE: &str =
     "DELETE FROM signet_event WHERE n <= (SELECT n FROM signet_counter WHERE id = 1) - $1::bigint";
 
-const NOW: &str = "SELECT floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
+pub(super) const NOW: &str = "SELECT floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
 /// The statements of one connection, prepared.
 pub(super) struct Statements {

@@ -66,8 +66,7 @@ impl Work for Scan {
         let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
         let found = session.client().query(&session.statements.scan, &[&name, &after, &limit, &now]).await;
         let rows = found.map_err(|error| Fault::before_commit(&error))?;
-        let read = rows.iter().map(|row| Ok((column(*table, row, 0)?, read_row(*table, row, 1)?)));
-        Ok(read.collect::<Result<_, StoreError>>()?)
+        Ok(read_rows(*table, &rows)?)
     }
 }
 
@@ -164,6 +163,11 @@ impl Work for Now {
 /// For errors: no table of its own, but the list of changes and what belongs to it.
 const LOG: Table = Table::plain("the change log");
 
+/// Keys and rows as a scan finds them.
+pub(super) fn read_rows(table: Table, rows: &[SqlRow]) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
+    rows.iter().map(|row| Ok((column(table, row, 0)?, read_row(table, row, 1)?))).collect()
+}
+
 /// `version`, `expires_at` and `v`, from the column `first` on.
 fn read_row(table: Table, row: &SqlRow, first: usize) -> Result<Row, StoreError> {
     let version = u64::try_from(column::<i64>(table, row, first)?)
@@ -176,7 +180,7 @@ fn read_row(table: Table, row: &SqlRow, first: usize) -> Result<Row, StoreError>
     Ok(Row { version, expires_at, value: column(table, row, first + 2)? })
 }
 
-fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
+pub(super) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
     table: Table,
     row: &'a SqlRow,
     at: usize,

@@ -22,6 +22,7 @@
 //! since, and every group of ours ends with `fdatasync`, which leaves room only for very large groups.
 
 mod disk;
+mod frozen;
 mod layout;
 mod opening;
 mod reader;
@@ -42,11 +43,12 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 
 use self::disk::{Claim, DataFiles, Disk};
+use self::frozen::{Shared, Views};
 use self::reader::Reader;
 use self::staging::Staging;
 use self::watch::Watch;
 use self::writer::{Operation, Progress, Writer};
-use super::{Batch, Changes, Committed, Cursor, Room, Row, Store, StoreError, Table};
+use super::{Batch, Changes, Committed, Cursor, Room, Row, SharedFrozen, Store, StoreError, Table};
 use crate::clock::SharedClock;
 
 /// So many commits may wait for the writer; further ones wait to be let in.
@@ -135,7 +137,9 @@ impl SledStore {
         let (operations, receiver) = mpsc::channel(WAITING_COMMITS);
         let writer = Writer {
             db: db.clone(),
+            reader: Reader { tree: tree.clone(), clock: clock.clone() },
             staging,
+            views: Views::default(),
             disk: disk(files),
             clock: clock.clone(),
             progress: progress.clone(),
@@ -230,6 +234,10 @@ impl Store for SledStore {
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
         self.ask(|answer| Operation::Sweep(now, limit, answer)).await
+    }
+
+    async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
+        Ok(Arc::new(Shared(Arc::new(self.ask(Operation::Freeze).await?))))
     }
 
     fn flushes(&self) -> u64 {

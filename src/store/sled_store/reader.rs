@@ -30,8 +30,16 @@ impl Reader {
         }
     }
 
+    /// The row at `row_key`, expired or not. For the writing thread, while nobody else could rewrite it.
+    pub(super) fn stored_row(&self, row_key: &[u8]) -> Result<Option<Row>, StoreError> {
+        let Some(bytes) = self.tree.get(row_key).map_err(unavailable)? else { return Ok(None) };
+        let table = Table::plain("a table that is being copied");
+        let whole = self.whole(table, &bytes)?;
+        whole.map(Some).ok_or_else(|| layout::damaged(table.name, "a piece of its value is missing"))
+    }
+
     /// The row with all pieces of its value; `None` if some are gone, as they are once it is rewritten.
-    fn whole(&self, table: Table, bytes: &[u8]) -> Result<Option<Row>, StoreError> {
+    pub(super) fn whole(&self, table: Table, bytes: &[u8]) -> Result<Option<Row>, StoreError> {
         let mut stored = layout::Stored::decode(table.name, bytes)?;
         for piece in stored.pieces() {
             let Some(piece) = self.tree.get(piece).map_err(unavailable)? else { return Ok(None) };

@@ -106,6 +106,11 @@ impl Staging {
         self.next_change - 1
     }
 
+    /// The keys of the rows that [`Self::apply`] is going to write.
+    pub(super) fn row_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.writes.keys().map(Vec::as_slice).filter(|key| key.starts_with(b"r"))
+    }
+
     /// Writes all that is staged into the tree, all or nothing; it is not durable yet.
     pub(super) fn apply(&mut self) -> sled::Result<()> {
         let mut batch = sled::Batch::default();

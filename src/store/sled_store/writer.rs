@@ -12,6 +12,8 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::disk::Disk;
+use super::frozen::{View, Views};
+use super::reader::Reader;
 use super::staging::Staging;
 use crate::clock::SharedClock;
 use crate::store::{Batch, Committed, StoreError};
@@ -30,6 +32,8 @@ pub(super) enum Operation {
     Commit(Batch, Answer<Committed>),
     /// [`crate::store::Store::sweep`].
     Sweep(DateTime<Utc>, usize, Answer<usize>),
+    /// [`crate::store::Store::freeze`].
+    Freeze(Answer<View>),
 }
 
 /// What the writer lets others see.
@@ -46,6 +50,8 @@ pub(super) struct Progress {
 /// The writing thread's belongings.
 pub(super) struct Writer {
     pub(super) db: sled::Db,
+    pub(super) reader: Reader,
+    pub(super) views: Views,
     pub(super) staging: Staging,
     pub(super) disk: Box<dyn Disk>,
     pub(super) clock: SharedClock,
@@ -56,6 +62,7 @@ pub(super) struct Writer {
 enum Settled {
     Commit(Result<Committed, StoreError>, Answer<Committed>),
     Sweep(Result<usize, StoreError>, Answer<usize>),
+    Freeze(Result<View, StoreError>, Answer<View>),
 }
 
 impl Writer {
@@ -99,6 +106,11 @@ impl Writer {
                 let outcome = self.room().and_then(|()| self.staging.sweep(now, limit));
                 Settled::Sweep(outcome, answer)
             }
+            // What the tree holds now: of the group under way nothing, and that is not answered yet.
+            Operation::Freeze(answer) => {
+                let view = self.views.open(self.reader.clone(), self.clock.now());
+                Settled::Freeze(Ok(view), answer)
+            }
         }
     }
 
@@ -114,6 +126,7 @@ impl Writer {
         if self.staging.bytes() == 0 {
             return Ok(());
         }
+        self.views.keep(self.staging.row_keys(), &self.reader);
         self.staging.apply().map_err(|error| format!("writing failed: {error}"))?;
         self.db.flush().map_err(|error| format!("flushing failed: {error}"))?;
         self.disk.sync().map_err(|error| format!("syncing to disk failed: {error}"))?;
@@ -130,6 +143,7 @@ impl Settled {
         match self {
             Self::Commit(outcome, answer) => _ = answer.send(outcome),
             Self::Sweep(outcome, answer) => _ = answer.send(outcome),
+            Self::Freeze(outcome, answer) => _ = answer.send(outcome),
         }
     }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::*;
 use crate::oauth::{Resource, Scope};
-use crate::store::{Batch, Changes, Committed, Cursor, Row, Store, StoreError, Table};
+use crate::store::{Batch, Changes, Committed, Cursor, Row, SharedFrozen, Store, StoreError, Table};
 
 /// Whoever revokes a key that seems never to have been used leaves no cut-off behind: a use at the same time must come
 /// before the revocation, and be seen by it, or come too late.
@@ -105,5 +105,9 @@ impl Store for SlowReader {
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
         self.store.sweep(now, limit).await
+    }
+
+    async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
+        self.store.freeze().await
     }
 }

@@ -22,7 +22,9 @@ use crate::clock::{Clock as _, ManualClock, SharedClock};
 use crate::config::{HashingCost, SessionsConfig};
 use crate::entropy::{SeededEntropy, SharedEntropy};
 use crate::oauth::{Secret, UserId};
-use crate::store::{Batch, Changes, Committed, Cursor, MemoryStore, Row, Store, StoreError, Table};
+use crate::store::{
+    Batch, Changes, Committed, Cursor, MemoryStore, Row, SharedFrozen, Store, StoreError, Table,
+};
 
 /// A store that lets others run after each read, so that what is read may be old when it is acted on; it counts its
 /// commits.
@@ -58,6 +60,10 @@ impl Store for Yielding {
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
         self.0.sweep(now, limit).await
+    }
+
+    async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
+        self.0.freeze().await
     }
 
     fn flushes(&self) -> u64 {

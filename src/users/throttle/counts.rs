@@ -19,9 +19,11 @@ use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
 use crate::users::{Email, Username};
 
-const ACCOUNTS: TypedTable<Tries> = TypedTable::new(Table::plain("login_tries"));
-const NAMES: TypedTable<Vec<Name>> = TypedTable::new(Table::plain("login_names"));
-const SECRET: Table = Table::plain("login_names_secret");
+pub(super) const ACCOUNTS_TABLE: Table = Table::plain("login_tries");
+const ACCOUNTS: TypedTable<Tries> = TypedTable::new(ACCOUNTS_TABLE);
+pub(super) const NAMES_TABLE: Table = Table::plain("login_names");
+const NAMES: TypedTable<Vec<Name>> = TypedTable::new(NAMES_TABLE);
+pub(super) const SECRET: Table = Table::plain("login_names_secret");
 
 /// How many rows the table of names has at most: with all names in them about 30 MB.
 const ROWS: u16 = 32_768;

@@ -34,7 +34,13 @@ use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 use counts::{Counts, account_key};
 use device::Device;
 
-const DEVICES: TypedTable<Device> = TypedTable::new(Table::plain("login_devices"));
+const DEVICES_TABLE: Table = Table::plain("login_devices");
+
+/// Every table of the throttle.
+pub(super) const TABLES: [Table; 4] =
+    [counts::ACCOUNTS_TABLE, counts::NAMES_TABLE, counts::SECRET, DEVICES_TABLE];
+
+const DEVICES: TypedTable<Device> = TypedTable::new(DEVICES_TABLE);
 
 /// How often a change is tried again that another one has come before.
 const RETRIES: usize = 16;

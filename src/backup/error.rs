@@ -1,0 +1,68 @@
+use std::io;
+use std::path::PathBuf;
+
+use crate::keys::{ArchiveError, KeyRingError, RingUnreadable, VaultError};
+use crate::oauth::KeyId;
+use crate::store::StoreError;
+
+/// An installation could not be copied, or a copy not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The file is not what an export wrote, or not for this key-encryption key.
+    #[error("the file can't be used: {0}")]
+    Archive(#[from] ArchiveError),
+    /// What was decrypted is not what this release writes.
+    #[error("the file can't be used: {0}")]
+    Contents(String),
+    /// The file is of another issuer.
+    #[error("the file is of {of}, the settings say issuer = {given}: use the settings of the former")]
+    Issuer {
+        /// Whose it is.
+        of: String,
+        /// What the settings say.
+        given: String,
+    },
+    /// There is something in the store already.
+    #[error("the store is not empty: it has rows in {0}; name another data_dir, or move this one away")]
+    NotEmpty(String),
+    /// There is nothing to copy.
+    #[error("the store holds no installation")]
+    NoInstallation,
+    /// An import or a restore was cut off.
+    #[error(
+        "the store holds half of {0}: run the same command again to finish it; until then nothing may be served from it"
+    )]
+    Unfinished(&'static str),
+    /// A key that the ring needs is not there.
+    #[error("the private key {0} is not in the vault, but the key ring needs it")]
+    KeyMissing(KeyId),
+    /// There is a file of that name.
+    #[error("{} exists already; name another file", .0.display())]
+    Exists(PathBuf),
+    /// The file can't be written or read.
+    #[error("{path}: {source}")]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// Whoever takes the file has gone.
+    #[error("nobody takes the rest of the copy")]
+    Abandoned,
+    /// The store fails, or somebody else writes to it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Somebody else writes to the store.
+    #[error("somebody else writes to the store: stop every node, then run the same command again")]
+    Contended,
+    /// The vault fails.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The keys can't be replaced.
+    #[error(transparent)]
+    Keys(#[from] KeyRingError),
+    /// The ring can't be read.
+    #[error(transparent)]
+    Ring(#[from] RingUnreadable),
+}

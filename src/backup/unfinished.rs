@@ -1,0 +1,70 @@
+//! A row that stands in the store while only half of an installation does.
+
+use super::{BackupError, INSTALLATION};
+use crate::store::{Batch, Committed, Condition, Put, Store, StoreError};
+
+const ROW: &[u8] = b"unfinished";
+
+/// What is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfinished {
+    /// Rows are being put into an empty store: it may be emptied again.
+    Import,
+    /// A cut-off is being set: the rows are those of an installation.
+    CutOff,
+}
+
+impl Unfinished {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Import => "import",
+            Self::CutOff => "cut-off",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Import => "an import",
+            Self::CutOff => "a restored installation",
+        }
+    }
+
+    pub(super) async fn find(store: &dyn Store) -> Result<Option<Self>, BackupError> {
+        let Some(row) = store.get(INSTALLATION, ROW).await? else { return Ok(None) };
+        let known = [Self::Import, Self::CutOff].into_iter().find(|each| each.word().as_bytes() == row.value);
+        let damaged = || StoreError::Damaged {
+            table: INSTALLATION.name.into(),
+            reason: "a record can't be read".into(),
+        };
+        Ok(Some(known.ok_or_else(damaged)?))
+    }
+
+    /// Adds that this is going on from now on.
+    pub(super) fn begin(self, batch: Batch, condition: Condition) -> Batch {
+        batch.put(INSTALLATION, ROW, condition, Put::lasting(self.word().into()))
+    }
+
+    /// Notes that it is over.
+    pub(super) async fn end(store: &dyn Store) -> Result<(), BackupError> {
+        applied(store, Batch::new().delete(INSTALLATION, ROW, Condition::Always)).await
+    }
+}
+
+/// Commits what can conflict only if somebody else writes.
+pub(super) async fn applied(store: &dyn Store, batch: Batch) -> Result<(), BackupError> {
+    match store.commit(batch).await? {
+        Committed::Applied => Ok(()),
+        Committed::Conflict => Err(BackupError::Contended),
+    }
+}
+
+/// Refuses a store that holds half of something: it must neither be served nor copied.
+///
+/// # Errors
+/// [`BackupError::Unfinished`], and when the store can't be read.
+pub async fn refuse_unfinished(store: &dyn Store) -> Result<(), BackupError> {
+    match Unfinished::find(store).await? {
+        Some(unfinished) => Err(BackupError::Unfinished(unfinished.name())),
+        None => Ok(()),
+    }
+}

@@ -1,5 +1,6 @@
 """Row 5: a full disk is an outage of writes only. Needs root, for a small file system of its own."""
 
+import errno
 import json
 import os
 import pathlib
@@ -33,18 +34,24 @@ def free():
 
 
 def fill(leave):
-    """Takes all but `leave` bytes."""
-    with open(filler, "ab") as file:
-        block = b"\0" * 65536
+    """Takes all but `leave` bytes. The file is there from the start: a full file system may refuse to make one."""
+    block = b"\0" * 65536
+    with open(filler, "r+b", buffering=0) as file:
+        file.seek(0, os.SEEK_END)
         try:
             while (more := free() - leave) > 0:
                 file.write(block[:min(more, len(block))])
-                file.flush()
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+
+
+def make_room():
+    os.truncate(filler, 0)
 
 
 def run():
+    filler.touch()
     service = Service(18660, directory)
     demo = basic(service.credentials("demo client"))
     admin = service.token("administrator")
@@ -129,7 +136,7 @@ def run():
             while time.monotonic() < end:
                 published()
                 time.sleep(0.2)
-        filler.unlink()
+        make_room()
         before = counts["written"]
         took = wait_for(lambda: writes(before)() or service.ready()[1]["store"] == "restart", 30)
         if service.ready()[1]["store"] == "restart":
@@ -149,7 +156,7 @@ def run():
     fill(36 * MIB)
     said = service.ready()[1]["disk"]
     part = service.metric("signet_disk_free_bytes") / service.metric("signet_disk_size_bytes")
-    filler.unlink()
+    make_room()
     over.set()
     [thread.join(20) for thread in threads]
     if said != "low" or part > 0.15:
@@ -165,7 +172,7 @@ def run():
             fail(service, f"a full disk: {status}")
         fill(0)
     audit = service.ready()[1]["audit"]
-    filler.unlink()
+    make_room()
     alone = wait_for(lambda: service.ready()[0] == 200, 30)
     if alone is None:
         fail(service, f"it does not find out by itself that there is room again: {service.ready()}")

@@ -185,7 +185,12 @@ impl App {
         match services.keys.tick().await {
             Ok(events) => owed.signing.extend(events),
             // The first in a row is told; the log and the metrics count the rest.
-            Err(error) if services.keys.health() != (Health::Amber { failures: 1 }) => {
+            Err(error)
+                if !matches!(
+                    services.keys.health(),
+                    Health::Amber { failures: 1 } | Health::Red { failures: 1 }
+                ) =>
+            {
                 return Err(error.into());
             }
             Err(error) => {

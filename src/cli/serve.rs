@@ -56,9 +56,6 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     let public = bind("listen", config.listen)?;
     let management = bind("management_listen", config.management_listen)?;
     let app = App::open(config, Ground::open(config).await?).await?;
-    // At a first start, the keys that wait: a verifier may hold on to what it fetches for a second even where that forbids
-    // caching, so nobody shall fetch a JWKS without them.
-    app.rotate().await?;
     let first = app.first_clients().await?;
     // Whoever reads the banner may end the service in order.
     let end = terminated();

@@ -81,7 +81,15 @@ pub(super) async fn metadata_of_path(state: web::Data<State>, request: HttpReque
 
 /// RFC 7517, section 5. `max-age` never passes the next change of the keys.
 pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    let jwks = state.services.keys.jwks(limits::address(&state, &request).map(ClientAddress::ip));
+    let (keys, fetcher) = (&state.services.keys, limits::address(&state, &request).map(ClientAddress::ip));
+    let jwks = match keys.jwks(fetcher) {
+        Ok(jwks) => jwks,
+        // The first start of an installation: they are being made, which takes a fraction of a second.
+        Err(_) => match keys.jwks_when_published(fetcher).await {
+            Ok(jwks) => jwks,
+            Err(error) => return reply::refusal(&error.into()),
+        },
+    };
     let (document, max_age) = (&jwks.document, jwks.max_age);
     let answer = |validators: &Validators| {
         Document { validators, other_etag: None, media_type: "application/jwk-set+json" }

@@ -7,9 +7,8 @@ use super::sealed_ring::{KEY, TABLE};
 use crate::store::{Committed, Condition};
 
 impl KeyRing {
-    /// Makes the first keys and no others, so that a first start is short: those that wait behind them are due at
-    /// the first tick, and until then nobody is told to cache the JWKS. Nothing where there is a ring, also when
-    /// another node was faster to make one.
+    /// Makes the first key and no other, so that a first start is short: all others are due at the first tick, and
+    /// until then none is published. Nothing where there is a ring, also when another node was faster to make one.
     ///
     /// # Errors
     /// When there are keys but no ring, and when store or vault fail.
@@ -24,7 +23,8 @@ impl KeyRing {
         }
         let now = self.parts.clock.numeric_date();
         let mut work = Work::new(KeyRingRecord::empty(), now);
-        if let Err(error) = self.carry_out(&mut work, bootstrap(&self.parts.policy, now), None).await {
+        let first = bootstrap(&self.parts.policy, now).into_iter().collect();
+        if let Err(error) = self.carry_out(&mut work, first, None).await {
             self.discard(&work.created).await;
             return Err(error);
         }

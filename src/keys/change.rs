@@ -12,7 +12,7 @@ use super::error::KeyRingError;
 use super::intervene::Refusal;
 use super::record::{KeyRingRecord, Origin, PrivateHalf};
 use super::ring::KeyRing;
-use super::schedule::{Step, make_up_for_delay, plan, plan_alone};
+use super::schedule::{Step, make_up_for_delay, plan};
 use super::sealed_ring::{self, KEY, TABLE};
 use super::signer::Signer;
 use super::snapshot::Snapshot;
@@ -123,10 +123,6 @@ impl KeyRing {
             ring.as_of = ring.as_of.max(self.latest_use());
             let now = self.parts.clock.numeric_date();
             let mut work = Work::new(ring, now);
-            if self.is_alone(row.version) {
-                let due = plan_alone(&work.ring, &self.parts.policy, now);
-                owed = [std::mem::take(&mut owed), due].concat();
-            }
             let ask = answer.is_none().then_some(change);
             let asked = match self.prepare(&mut work, owed.clone(), ask).await {
                 Ok(asked) => asked,
@@ -156,13 +152,6 @@ impl KeyRing {
             }
         }
         Err(KeyRingError::Contended)
-    }
-
-    /// Whether this node made the first keys and nobody has changed the ring since: any other node would have, as soon
-    /// as it read it.
-    fn is_alone(&self, version: u64) -> bool {
-        let current = self.snapshot.load();
-        current.version == version && current.ring.was_never_cached() && !current.ring.records.is_empty()
     }
 
     /// The ring, and the row that it stands in, with the vault brought in line with it.

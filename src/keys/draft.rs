@@ -12,20 +12,20 @@ pub(super) struct Draft<'a> {
     policy: &'a Policy,
     now: i64,
     steps: Vec<Step>,
-    /// How much of its lead a key has over when it is made.
-    head_start: i64,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(ring: &KeyRingRecord, policy: &'a Policy, now: i64) -> Self {
-        // No verifier holds a copy without it: what is left is the time in which other nodes learn of it.
-        let head_start = if ring.was_never_cached() { policy.lead() - policy.overlap() } else { 0 };
-        Self { ring: ring.clone(), policy, now, steps: Vec::new(), head_start }
+        Self { ring: ring.clone(), policy, now, steps: Vec::new() }
     }
 
-    /// No other node has to learn of a key that is made.
-    pub(super) fn alone(ring: &KeyRingRecord, policy: &'a Policy, now: i64) -> Self {
-        Self { head_start: policy.lead(), ..Self::new(ring, policy, now) }
+    /// Whether no verifier has ever seen a key of the ring.
+    pub(super) fn was_never_published(&self) -> bool {
+        self.ring.was_never_published()
+    }
+
+    pub(super) fn has_waiting(&self, algorithm: Algorithm) -> bool {
+        self.chain(algorithm).iter().any(|record| record.is_waiting(self.now))
     }
 
     pub(super) fn promised(&self) -> PromisedMaxAge {
@@ -132,15 +132,17 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn create_if_none_waits(&mut self, algorithm: Algorithm) {
-        let chain = self.chain(algorithm);
-        if chain.iter().any(|record| record.is_waiting(self.now)) {
+        if self.has_waiting(algorithm) {
             return;
         }
-        let earliest = self.now + self.lead();
-        let in_turn = chain.last().map(|newest| newest.sign_from.min(self.now) + self.policy.period());
+        // Where no verifier holds a copy without it, its lead is over.
+        let head_start = if self.was_never_published() { self.lead() } else { 0 };
+        let publish_at = self.now - head_start;
+        let earliest = publish_at + self.lead();
+        let newest = self.chain(algorithm).pop();
+        let in_turn = newest.map(|newest| newest.sign_from.min(self.now) + self.policy.period());
         // Somebody may ask it to sign sooner, but by itself it does not sign before it is its turn.
-        let head_start = if in_turn >= Some(earliest) { self.head_start } else { 0 };
-        let (publish_at, sign_from) = (self.now - head_start, in_turn.unwrap_or(earliest).max(earliest));
+        let sign_from = in_turn.unwrap_or(earliest).max(earliest);
         self.push(Step::Create { algorithm, publish_at, sign_from });
     }
 

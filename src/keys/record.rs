@@ -211,7 +211,7 @@ impl KeyRingRecord {
     /// The version of this format.
     pub const SCHEMA: u32 = 1;
 
-    /// A ring without keys, whose JWKS nobody was ever told to cache.
+    /// A ring without keys, of which nothing was ever published.
     #[must_use]
     pub fn empty() -> Self {
         let max_age = PromisedMaxAge { seconds: 0, lowered: None };
@@ -263,10 +263,10 @@ impl KeyRingRecord {
         }
     }
 
-    /// Whether no verifier can hold a copy of the JWKS: until the keys that wait behind the first ones are made,
-    /// nobody is told to cache it.
+    /// Whether no verifier can hold a copy of the JWKS: it is served as soon as it says for how long it may be cached, which
+    /// is when every algorithm has a key that signs and one that waits.
     #[must_use]
-    pub fn was_never_cached(&self) -> bool {
+    pub fn was_never_published(&self) -> bool {
         self.max_age.seconds == 0
     }
 

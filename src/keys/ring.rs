@@ -45,6 +45,8 @@ pub struct KeyRing {
     /// One change at a time in this process; other nodes are held off by the commit's condition.
     pub(super) changing: tokio::sync::Mutex<()>,
     pub(super) fetchers: Fetchers,
+    /// Woken when a tick has ended, whatever came of it.
+    ticked: tokio::sync::Notify,
     /// The latest time this node has signed or planned at: notices a clock that is set back.
     latest_use: AtomicI64,
     /// In a row.
@@ -63,7 +65,8 @@ pub enum Health {
         /// How many in a row.
         failures: u64,
     },
-    /// The ring was not read for P: this node does not sign. It still verifies and serves the JWKS.
+    /// The ring was not read for P: this node does not sign. It still verifies and serves the JWKS. Or the first keys
+    /// can't be made, and there is no JWKS to serve.
     Red {
         /// How many attempts failed in a row.
         failures: u64,
@@ -75,8 +78,8 @@ impl KeyRing {
     /// [`super::SealingKeys::tick`].
     pub const TABLE: &str = "keys";
 
-    /// Opens the ring and does what is due; where there is neither a ring nor a key, makes the first keys, and
-    /// leaves what is due to the first tick. Gives what was done.
+    /// Opens the ring and does what is due; where there is neither a ring nor a key, makes the first key, and
+    /// leaves all others to the first tick. Gives what was done.
     ///
     /// # Errors
     /// When the ring can't be read or is missing while there are keys, when a key that signs or waits is
@@ -100,6 +103,7 @@ impl KeyRing {
             snapshot: ArcSwap::from_pointee(snapshot),
             changing: tokio::sync::Mutex::new(()),
             fetchers: Fetchers::default(),
+            ticked: tokio::sync::Notify::new(),
             latest_use: AtomicI64::new(i64::MIN),
             failures: AtomicU64::new(0),
             failures_ever: AtomicU64::new(0),
@@ -119,6 +123,7 @@ impl KeyRing {
             self.failures.fetch_add(1, Ordering::Relaxed);
             self.failures_ever.fetch_add(1, Ordering::Relaxed);
         }
+        self.ticked.notify_waiters();
         outcome.map(|((), events)| events)
     }
 
@@ -140,7 +145,12 @@ impl KeyRing {
         if now > self.latest_use.load(Ordering::Relaxed) {
             self.latest_use.fetch_max(now, Ordering::Relaxed);
         }
-        snapshot.signing_key(algorithm, now)
+        match snapshot.signing_key(algorithm, now) {
+            Err(NoKey::NotInUse(_)) if self.policy().algorithms().contains(&algorithm) => {
+                Err(NoKey::NotYet { algorithm, retry_after: 1 })
+            }
+            found => found,
+        }
     }
 
     /// The published keys, ready to verify with: for introspection.
@@ -163,13 +173,32 @@ impl KeyRing {
 
     /// The JWKS, from memory; it is served even while the store is out of reach. Notes who fetches it, for
     /// [`KeyRing::list`].
-    #[must_use]
-    pub fn jwks(&self, fetcher: Option<IpAddr>) -> ServedJwks {
+    ///
+    /// # Errors
+    /// [`NoKey::Unpublished`] at the first start of an installation, until the keys that wait are made.
+    pub fn jwks(&self, fetcher: Option<IpAddr>) -> Result<ServedJwks, NoKey> {
+        let snapshot = self.snapshot.load();
+        if snapshot.ring.was_never_published() {
+            return Err(NoKey::Unpublished);
+        }
         let now = self.parts.clock.numeric_date();
         if let Some(fetcher) = fetcher {
             self.fetchers.record(fetcher, now);
         }
-        self.snapshot.load().jwks(&self.parts.policy, now)
+        Ok(snapshot.jwks(&self.parts.policy, now))
+    }
+
+    /// As [`KeyRing::jwks`], but where nothing is published yet it waits until the present tick, or the next, has ended.
+    ///
+    /// # Errors
+    /// [`NoKey::Unpublished`] where that tick has made nothing.
+    pub async fn jwks_when_published(&self, fetcher: Option<IpAddr>) -> Result<ServedJwks, NoKey> {
+        let ticked = self.ticked.notified();
+        if let Ok(jwks) = self.jwks(fetcher) {
+            return Ok(jwks);
+        }
+        ticked.await;
+        self.jwks(fetcher)
     }
 
     /// The compromised keys that some token or verifier may still know: for the status lists.
@@ -184,7 +213,8 @@ impl KeyRing {
     #[must_use]
     pub fn health(&self) -> Health {
         let failures = self.failures.load(Ordering::Relaxed);
-        if self.age() > self.propagation() {
+        let unpublished = self.snapshot.load().ring.was_never_published();
+        if self.age() > self.propagation() || (unpublished && failures > 0) {
             Health::Red { failures }
         } else if failures > 0 {
             Health::Amber { failures }

@@ -99,44 +99,41 @@ impl Step {
     }
 }
 
-/// The first keys of a service whose JWKS was never served, one an algorithm. They sign at once, since no verifier
-/// can hold a JWKS without them; those that wait behind them are for the first [`plan`].
+/// The first key of a service that has never published any: one that signs access tokens, at once, since no verifier can
+/// hold a JWKS without it. All others are for the first [`plan`]; nothing is published before it was carried out.
 #[must_use]
-pub fn bootstrap(policy: &Policy, now: i64) -> Vec<Step> {
-    let publish_at = now - policy.lead();
-    let first = |algorithm: &Algorithm| Step::Create { algorithm: *algorithm, publish_at, sign_from: now };
-    policy.algorithms().iter().map(first).collect()
+pub fn bootstrap(policy: &Policy, now: i64) -> Option<Step> {
+    let algorithm = *policy.algorithms().first()?;
+    Some(Step::Create { algorithm, publish_at: now - policy.lead(), sign_from: now })
 }
 
 /// What must be done at `now` so that every algorithm in use has a key that signs and one that waits, and
 /// every key leaves when its last token has expired and not before.
 ///
 /// The steps apply in order. Planning again after they were applied gives nothing new, except that a
-/// record is forgotten only once its private half is known to be erased.
+/// record is forgotten only once its private half is known to be erased, and that a service which has never published
+/// a key makes an algorithm's first key before the one that waits.
 #[must_use]
 pub fn plan(ring: &KeyRingRecord, policy: &Policy, now: i64) -> Vec<Step> {
-    complete(Draft::new(ring, policy, now))
-}
-
-/// The same plan where the node that makes it is the only one that ever served the JWKS: the one that made the first
-/// keys, before its first tick. No other has to learn of the keys that wait behind them, so their lead is over.
-#[must_use]
-pub fn plan_alone(ring: &KeyRingRecord, policy: &Policy, now: i64) -> Vec<Step> {
-    complete(Draft::alone(ring, policy, now))
-}
-
-fn complete(mut draft: Draft) -> Vec<Step> {
-    let records = draft.records().to_vec();
-    promise(&mut draft);
+    let mut draft = Draft::new(ring, policy, now);
+    if !draft.was_never_published() {
+        promise(&mut draft);
+    }
     for algorithm in Algorithm::ALL {
-        if draft.policy().algorithms().contains(&algorithm) {
+        if policy.algorithms().contains(&algorithm) {
             keep_in_use(&mut draft, algorithm);
         } else {
             withdraw(&mut draft, algorithm);
         }
     }
-    for record in &records {
+    for record in &ring.records {
         clear(&mut draft, record);
+    }
+    // Whoever fetches the keys finds those that wait among them: from here on every later key has its lead.
+    if draft.was_never_published()
+        && policy.algorithms().iter().all(|algorithm| draft.has_waiting(*algorithm))
+    {
+        promise(&mut draft);
     }
     draft.into_steps()
 }
@@ -280,7 +277,7 @@ pub fn next_change(records: &[KeyRecord], now: i64) -> Option<i64> {
 }
 
 /// For how many seconds a JWKS served at `now` may be cached: M, but never past its next change, and at
-/// least 1; 0 while [`bootstrap`]'s keys stand alone.
+/// least 1.
 #[must_use]
 pub fn max_age(ring: &KeyRingRecord, policy: &Policy, now: i64) -> i64 {
     let max_age = policy.max_age().min(ring.max_age.seconds);
@@ -353,7 +350,7 @@ mod tests {
 
     fn first_ring() -> KeyRingRecord {
         let mut ring = KeyRingRecord::empty();
-        apply(&mut ring, &bootstrap(&policy(10), NOW));
+        apply(&mut ring, bootstrap(&policy(10), NOW).as_slice());
         let steps = plan(&ring, &policy(10), NOW);
         apply(&mut ring, &steps);
         ring
@@ -372,40 +369,43 @@ mod tests {
     }
 
     #[test]
-    fn the_first_keys_may_not_be_cached_before_others_wait_behind_them() {
+    fn nothing_is_published_before_others_wait_behind_the_first_keys() {
+        let mut settings = settings();
+        settings.algorithms = vec![Algorithm::ES256, Algorithm::RS256];
+        settings.hold = Duration::from_secs(13);
+        let policy = Policy::new(&settings, Duration::from_secs(10)).unwrap();
         let mut ring = KeyRingRecord::empty();
-        apply(&mut ring, &bootstrap(&policy(10), NOW));
-        assert_eq!((ring.records.len(), max_age(&ring, &policy(10), NOW)), (1, 0));
-        let steps = plan(&ring, &policy(10), NOW + 1);
+        apply(&mut ring, bootstrap(&policy, NOW).as_slice());
+        assert_eq!((ring.records.len(), ring.was_never_published()), (1, true));
+        let steps = plan(&ring, &policy, NOW + 1);
         apply(&mut ring, &steps);
-        assert_eq!((ring.records.len(), max_age(&ring, &policy(10), NOW + 1)), (2, 5));
-        // A node that serves the first ring for P more must have learnt of it, by a clock that differs by S.
-        let rotation = rotate(&ring, &policy(10), NOW + 1, (Algorithm::ES256, false)).unwrap();
-        assert_eq!((rotation.kid, rotation.sign_from), (ring.records[1].kid.clone(), NOW + 1 + 1 + 2));
-    }
-
-    #[test]
-    fn where_no_other_node_served_the_first_keys_the_next_may_sign_as_soon_as_they_are_asked_to() {
-        let mut ring = KeyRingRecord::empty();
-        apply(&mut ring, &bootstrap(&policy(10), NOW));
-        let steps = plan_alone(&ring, &policy(10), NOW + 1);
+        // RS256 signs, ES256 waits; RS256 has none that waits yet.
+        assert!(signer(&ring.records, Algorithm::RS256, NOW + 1).is_some());
+        assert_eq!((ring.records.len(), ring.was_never_published()), (3, true));
+        let steps = plan(&ring, &policy, NOW + 1);
         apply(&mut ring, &steps);
-        let rotation = rotate(&ring, &policy(10), NOW + 1, (Algorithm::ES256, false)).unwrap();
-        assert_eq!((rotation.sign_from, rotation.breaks.len()), (NOW + 1, 0));
-        assert_eq!(make_up_for_delay(&ring, &steps, &policy(10), (NOW + 1, NOW + 2)), []);
+        assert_eq!((ring.records.len(), ring.was_never_published()), (4, false));
+        assert_eq!(max_age(&ring, &policy, NOW + 1), 5);
+        assert_eq!(plan(&ring, &policy, NOW + 1), []);
+        // No verifier holds a copy without those that wait.
+        for algorithm in [Algorithm::ES256, Algorithm::RS256] {
+            let rotation = rotate(&ring, &policy, NOW + 1, (algorithm, false)).unwrap();
+            assert_eq!((rotation.sign_from, rotation.breaks.len()), (NOW + 1, 0));
+        }
+        assert_eq!(make_up_for_delay(&ring, &steps, &policy, (NOW + 1, NOW + 2)), []);
     }
 
     #[test]
     fn a_key_that_is_durable_late_is_ready_later() {
-        let mut ring = KeyRingRecord::empty();
-        apply(&mut ring, &bootstrap(&policy(10), NOW));
-        let steps = plan(&ring, &policy(10), NOW);
+        let mut ring = first_ring();
+        let now = ring.records[1].sign_from;
+        let steps = plan(&ring, &policy(10), now);
         apply(&mut ring, &steps);
-        let (publish_at, kid) = (ring.records[1].publish_at, ring.records[1].kid.clone());
-        let owed = make_up_for_delay(&ring, &steps, &policy(10), (NOW, NOW + 4));
-        let sign_from = NOW + 9;
+        let (publish_at, kid) = (ring.records[2].publish_at, ring.records[2].kid.clone());
+        let owed = make_up_for_delay(&ring, &steps, &policy(10), (now, now + 4));
+        let sign_from = ring.records[2].sign_from.max(publish_at + 4 + lead(&ring, &policy(10)));
         assert_eq!(owed[0], Step::Reschedule { kid, publish_at: publish_at + 4, sign_from });
-        assert_eq!(make_up_for_delay(&ring, &steps, &policy(10), (NOW, NOW)), []);
+        assert_eq!(make_up_for_delay(&ring, &steps, &policy(10), (now, now)), []);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::draft::{Dates, new_record, placeholder};
 use super::intervene::{Refusal, admit, compromise, rotate};
 use super::policy::Policy;
 use super::record::KeyRingRecord;
-use super::schedule::{ExpBound, Step, bootstrap, max_age, next_change, plan, plan_alone, signer};
+use super::schedule::{ExpBound, Step, bootstrap, max_age, next_change, plan, signer};
 use crate::config::{KekSource, KeysConfig};
 use crate::oauth::{Algorithm, KeyId};
 
@@ -165,11 +165,11 @@ impl World {
             made: 0,
         };
         let bootstraps_at = world.t + world.upto(scenario.skew);
-        let steps = bootstrap(&world.policy, bootstraps_at);
-        for kid in world.apply(&steps) {
+        let first: Vec<Step> = bootstrap(&world.policy, bootstraps_at).into_iter().collect();
+        for kid in world.apply(&first) {
             world.ring.apply(&Step::Begin { kid });
         }
-        // No tick yet: the first acts find one node, which knows the first keys only, and verifiers that fetched those.
+        // No tick yet: the first acts find one node, which knows the first key only, and verifiers that know none.
         for node in 0..3 {
             let offset = if node == 0 { bootstraps_at - world.t } else { world.upto(scenario.skew) };
             let loaded_at = if node == 0 { world.t } else { world.t - world.policy.propagation() - 1 };
@@ -222,13 +222,13 @@ impl World {
     fn tick(&mut self, node: usize) {
         let now = self.node_now(node);
         for round in 0.. {
-            let alone = node == 0 && self.ring.was_never_cached();
-            let steps = if alone { plan_alone } else { plan }(&self.ring, &self.policy, now);
+            let steps = plan(&self.ring, &self.policy, now);
             if steps.is_empty() {
                 break;
             }
             let only_forgets = steps.iter().all(|step| matches!(step, Step::Forget { .. }));
-            assert!(round == 0 || only_forgets, "a plan leaves something to plan: {steps:?}");
+            let first_keys = self.ring.was_never_published();
+            assert!(round == 0 || only_forgets || first_keys, "a plan leaves something to plan: {steps:?}");
             self.apply(&steps);
         }
         for algorithm in self.policy.algorithms() {
@@ -271,12 +271,12 @@ impl World {
                     // It has loaded the ring since, before anything changed.
                     let lag = self.upto(self.policy.propagation());
                     let loaded_at = self.t - lag;
-                    if loaded_at > self.t - chunk && !self.ring.was_never_cached() {
+                    if loaded_at > self.t - chunk && !self.ring.was_never_published() {
                         self.nodes[node].ring = self.ring.clone();
                     }
                     self.nodes[node].loaded_at = self.nodes[node].loaded_at.max(loaded_at.min(self.t));
                     let late = loaded_at <= self.t - chunk && self.nodes[node].loaded_at == loaded_at;
-                    if late || self.ring.was_never_cached() {
+                    if late || self.ring.was_never_published() {
                         self.tick(node);
                     }
                 }
@@ -335,7 +335,8 @@ impl World {
 
     fn fetch(&mut self, index: usize) -> bool {
         let first = usize::try_from(self.upto(2)).unwrap();
-        let Some(node) = (0..3).map(|turn| (first + turn) % 3).find(|node| self.is_fresh(*node)) else {
+        let serves = |node: &usize| self.is_fresh(*node) && !self.nodes[*node].ring.was_never_published();
+        let Some(node) = (0..3).map(|turn| (first + turn) % 3).find(serves) else {
             return false;
         };
         let now = self.node_now(node);
@@ -343,8 +344,7 @@ impl World {
         let published = ring.records.iter().filter(|record| record.is_published(now));
         self.verifiers[index].kids = published.map(|record| record.kid.clone()).collect();
         let max_age = max_age(ring, &self.policy, now);
-        let least = i64::from(!ring.was_never_cached());
-        assert!((least..=self.policy.max_age()).contains(&max_age), "max-age {max_age}");
+        assert!((1..=self.policy.max_age()).contains(&max_age), "max-age {max_age}");
         assert!(next_change(&ring.records, now).is_none_or(|date| now + max_age <= date));
         self.verifiers[index].fresh_until = self.t + max_age;
         true
@@ -429,11 +429,11 @@ impl World {
         }
     }
 
-    /// An algorithm that was in use all the time can always sign.
+    /// An algorithm that was in use all the time can always sign, from the first publication on.
     fn assert_signs(&self, established: &[Algorithm]) {
         for algorithm in established {
             for (node, state) in self.nodes.iter().enumerate() {
-                if self.is_fresh(node) {
+                if self.is_fresh(node) && !state.ring.was_never_published() {
                     let found = signer(&state.ring.records, *algorithm, self.node_now(node));
                     assert!(found.is_some(), "nobody signs {algorithm}");
                 }

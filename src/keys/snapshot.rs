@@ -123,6 +123,9 @@ pub enum NoKey {
         /// When to try again, in seconds.
         retry_after: u64,
     },
+    /// The keys that wait behind the first ones are not made yet, so nothing is published.
+    #[error("the first keys are not published yet")]
+    Unpublished,
     /// The algorithm is not in the settings.
     #[error("{0} is not in use")]
     NotInUse(Algorithm),
@@ -136,6 +139,7 @@ impl NoKey {
             Self::Stale { retry_after }
             | Self::ClockOff { retry_after }
             | Self::NotYet { retry_after, .. } => Some(*retry_after),
+            Self::Unpublished => Some(1),
             Self::NotInUse(_) => None,
         }
     }

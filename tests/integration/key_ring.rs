@@ -21,21 +21,22 @@ fn waiting(ring: &KeyRing) -> KeyId {
 }
 
 #[tokio::test]
-async fn the_first_start_makes_a_key_that_signs_and_the_first_tick_one_that_waits() {
+async fn the_first_start_makes_a_key_that_signs_and_the_first_tick_publishes_it_with_all_others() {
     let mut world = World::new();
     world.settings.algorithms = vec![Algorithm::ES256, Algorithm::EdDSA];
     let (ring, _) = world.try_open().await.unwrap();
-    for (keys, max_age) in [(2, 0), (4, 5)] {
-        assert_eq!((published(&ring).len(), ring.jwks(None).max_age), (keys, max_age));
-        assert_eq!(world.files().len(), keys);
-        assert!(world.has_only_kept_keys());
-        assert_eq!(ring.health(), Health::Green);
-        assert_eq!(
-            ring.key_set().find(&signing(&ring)).is_some(),
-            ring.signing_key(Algorithm::ES256).is_ok()
-        );
-        ring.tick().await.unwrap();
-    }
+    assert_eq!(world.files().len(), 1);
+    assert!(world.has_only_kept_keys());
+    assert_eq!(ring.jwks(None), Err(NoKey::Unpublished));
+    let first = signing(&ring);
+    let not_yet = NoKey::NotYet { algorithm: Algorithm::EdDSA, retry_after: 1 };
+    assert_eq!(ring.signing_key(Algorithm::EdDSA).map(drop), Err(not_yet));
+
+    ring.tick().await.unwrap();
+    assert_eq!((published(&ring).len(), ring.jwks(None).unwrap().max_age), (4, 5));
+    assert_eq!(world.files().len(), 4);
+    assert!(world.has_only_kept_keys());
+    assert_eq!((ring.health(), signing(&ring)), (Health::Green, first));
     for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
         let key = ring.signing_key(algorithm).unwrap();
         let header = URL_SAFE_NO_PAD.decode(key.header(TokenType::AccessToken)).unwrap();
@@ -47,6 +48,7 @@ async fn the_first_start_makes_a_key_that_signs_and_the_first_tick_one_that_wait
         assert!(ring.key_set().find(key.kid()).is_some());
     }
     assert_eq!(ring.signing_key(Algorithm::RS256).map(drop), Err(NoKey::NotInUse(Algorithm::RS256)));
+    assert_eq!(ring.tick().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -55,26 +57,44 @@ async fn keys_that_can_not_be_made_behind_the_first_are_told_and_made_later() {
     let (ring, _) = world.try_open().await.unwrap();
     world.store.fail(Some(Fault::CommitLost));
     ring.tick().await.unwrap_err();
-    assert_eq!(ring.health(), Health::Amber { failures: 1 });
-    assert_eq!(ring.jwks(None).max_age, 0, "nobody may hold a copy without the key that waits");
+    assert_eq!(ring.health(), Health::Red { failures: 1 });
+    assert_eq!(ring.jwks(None), Err(NoKey::Unpublished), "nobody may hold a copy without the key that waits");
     assert!(ring.signing_key(Algorithm::ES256).is_ok());
     world.store.fail(None);
     ring.tick().await.unwrap();
-    assert_eq!((ring.health(), ring.jwks(None).max_age), (Health::Green, 5));
+    assert_eq!((ring.health(), ring.jwks(None).unwrap().max_age), (Health::Green, 5));
     waiting(&ring);
 }
 
 #[tokio::test]
-async fn a_node_that_joins_before_the_first_tick_makes_the_keys_that_wait() {
+async fn who_asks_for_the_first_keys_before_they_are_published_waits_for_the_tick_that_does_it() {
+    let world = World::new();
+    let (ring, _) = world.try_open().await.unwrap();
+    let (asked, ticked) = tokio::join!(biased; ring.jwks_when_published(None), ring.tick());
+    ticked.unwrap();
+    assert_eq!(asked, ring.jwks(None));
+    assert!(asked.is_ok());
+
+    let world = World::new();
+    let (ring, _) = world.try_open().await.unwrap();
+    world.store.fail(Some(Fault::CommitLost));
+    let (asked, ticked) = tokio::join!(biased; ring.jwks_when_published(None), ring.tick());
+    ticked.unwrap_err();
+    assert_eq!(asked, Err(NoKey::Unpublished));
+}
+
+#[tokio::test]
+async fn a_node_that_joins_before_the_first_tick_publishes_the_first_keys() {
     let world = World::new();
     let (first, _) = world.try_open().await.unwrap();
     let (second, events) = world.try_open().await.unwrap();
     assert!(!events.is_empty());
-    waiting(&second);
-    // The first serves what it knows, and nobody keeps it; but it may take P until it knows more.
+    let next = waiting(&second);
+    // The first knows one key only, but it shows that to nobody.
     let rotations = second.rotate(None, false).await.unwrap().answer.rotations;
-    assert_eq!(rotations[0].wait, 5);
-    assert_eq!((published(&first).len(), first.jwks(None).max_age), (1, 0));
+    assert_eq!((&rotations[0].kid, rotations[0].wait), (&next, 0));
+    assert_eq!(first.jwks(None), Err(NoKey::Unpublished));
+    assert!(published(&second).contains(&signing(&first).to_string()));
     assert_eq!(first.tick().await.unwrap(), []);
     assert_eq!(first.jwks(None), second.jwks(None));
 }
@@ -148,14 +168,14 @@ async fn the_jwks_is_served_from_memory_and_changes_its_tag_with_its_content() {
     let world = World::new();
     let ring = world.open().await;
     let reads = world.store.reads.load(SeqCst);
-    let before = ring.jwks(None);
+    let before = ring.jwks(None).unwrap();
     assert_eq!(before.max_age, 5);
     world.clock.advance(Duration::from_secs(58));
-    assert_eq!(ring.jwks(None).max_age, 2);
-    assert_eq!(ring.jwks(None).document.etag, before.document.etag);
+    assert_eq!(ring.jwks(None).unwrap().max_age, 2);
+    assert_eq!(ring.jwks(None).unwrap().document.etag, before.document.etag);
     assert_eq!(world.store.reads.load(SeqCst), reads);
     world.run(&ring, 2).await;
-    assert_ne!(ring.jwks(None).document.etag, before.document.etag);
+    assert_ne!(ring.jwks(None).unwrap().document.etag, before.document.etag);
 }
 
 #[tokio::test]
@@ -374,7 +394,7 @@ async fn fifty_nodes_make_one_new_key_between_them() {
         let signs = signing(&nodes[0]);
         for node in &nodes {
             assert_eq!(signing(node), signs);
-            assert_eq!(node.jwks(None).document.body, nodes[0].jwks(None).document.body);
+            assert_eq!(node.jwks(None).unwrap().document.body, nodes[0].jwks(None).unwrap().document.body);
         }
         assert!(world.has_only_kept_keys(), "losers discard their keys");
     }

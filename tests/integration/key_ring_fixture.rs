@@ -139,7 +139,7 @@ pub(crate) fn signing(ring: &KeyRing) -> KeyId {
 
 /// The kids in the JWKS.
 pub(crate) fn published(ring: &KeyRing) -> Vec<String> {
-    let set: serde_json::Value = serde_json::from_slice(&ring.jwks(None).document.body).unwrap();
+    let set: serde_json::Value = serde_json::from_slice(&ring.jwks(None).unwrap().document.body).unwrap();
     set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 

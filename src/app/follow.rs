@@ -27,13 +27,14 @@ impl App {
         self.compare_clocks().await?;
         let read_at = services.clock.monotonic();
         let newest = begin(services.store.as_ref()).await?;
-        if *cursor > newest {
-            // The store is an older one than it was: a backup was restored under this node's feet.
+        if !cursor.is_known_to(newest) {
+            // Not the store that it was: a standby took over, or a backup was restored under this node's feet.
             self.reload().await?;
             *cursor = newest;
         }
         let mut taken_in = 0;
-        while *cursor < newest {
+        // Of another epoch it is when everything was read anew meanwhile.
+        while cursor.epoch == newest.epoch && cursor.place < newest.place {
             match services.store.changes(*cursor).await? {
                 Changes::Rows { rows, next } => {
                     self.take_in(&rows).await?;
@@ -69,7 +70,8 @@ impl App {
 
     async fn reload(&self) -> Result<(), StartError> {
         tracing::info!(
-            "what is kept in memory is read anew: the store's changes don't reach back far enough"
+            "what is kept in memory is read anew: the store is another one than it was, or its changes don't reach back far \
+             enough"
         );
         let services = &self.state.services;
         let rotated = self.rotate().await;

@@ -109,20 +109,20 @@ impl Store for MemoryStore {
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
         let state = self.state();
-        let newest = state.newest_change();
-        let place = usize::try_from(after.0).unwrap_or(usize::MAX);
-        if place < state.changes_trimmed || after.0 > newest {
-            return Ok(Changes::Reset { next: Cursor(newest) });
+        let newest = Cursor { epoch: Cursor::ONLY_EPOCH, place: state.newest_change() };
+        let place = usize::try_from(after.place).unwrap_or(usize::MAX);
+        if place < state.changes_trimmed || !after.is_known_to(newest) {
+            return Ok(Changes::Reset { next: newest });
         }
         let rows = state.changes.iter().skip(place - state.changes_trimmed).take(CHANGES_PAGE);
         let rows: Vec<_> = rows.cloned().collect();
-        let next = Cursor(after.0 + rows.len() as u64);
+        let next = Cursor { place: after.place + rows.len() as u64, ..newest };
         Ok(Changes::Rows { rows, next })
     }
 
     async fn changed(&self, after: Cursor) {
         // An error would mean that the sender is gone, which is this store's own.
-        _ = self.newest.subscribe().wait_for(|newest| *newest > after.0).await;
+        _ = self.newest.subscribe().wait_for(|newest| *newest > after.place).await;
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {

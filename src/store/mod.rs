@@ -274,14 +274,31 @@ pub enum Committed {
     Conflict,
 }
 
-/// A place in the order of commits; the default is before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor(pub u64);
+/// A place in the order of commits; the default is before the first of whatever epoch.
+///
+/// An epoch is one server's unbroken history. After a failover the new server may lack commits that were seen, and number
+/// others like them: places of two epochs can't be compared. What an epoch says is the store's own business.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// Of which epoch; 0 is none in particular, and no store's own.
+    pub epoch: u64,
+    /// How many changes there were up to here.
+    pub place: u64,
+}
 
 impl Cursor {
     /// Ahead of every store: [`Store::changes`] answers it with [`Changes::Reset`], and so with the place of the newest
     /// commit. For whoever is about to read the tables for the first time.
-    pub const AHEAD: Self = Self(u64::MAX);
+    pub const AHEAD: Self = Self { epoch: 0, place: u64::MAX };
+
+    /// The epoch of a store that is opened by one process and ends with it: it has no other.
+    pub(crate) const ONLY_EPOCH: u64 = 1;
+
+    /// Whether it is a place that a store has been at whose newest one is `newest`.
+    #[must_use]
+    pub fn is_known_to(self, newest: Self) -> bool {
+        (self.epoch == 0 || self.epoch == newest.epoch) && self.place <= newest.place
+    }
 }
 
 /// What [`Store::changes`] answers.
@@ -295,7 +312,8 @@ pub enum Changes {
         /// Where to go on.
         next: Cursor,
     },
-    /// The cursor is older than the log reaches back: scan the tables anew, then go on from `next`.
+    /// The cursor is older than the log reaches back, or not of this store's epoch: scan the tables anew, then go on
+    /// from `next`.
     Reset {
         /// Where to go on. Taken before the scan, so that nothing is missed.
         next: Cursor,

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signet::clock::{Clock as _, SystemClock};
-use signet::store::{Batch, Committed, Condition, PostgresStore, Put, Store, StoreError, Table};
+use signet::store::{
+    Batch, Changes, Committed, Condition, Cursor, PostgresStore, Put, Store, StoreError, Table,
+};
 
 use crate::postgres_server::Server;
 
 const CODES: Table = Table::plain("codes");
+const CLIENTS: Table = Table::mirrored("clients");
 /// What a call may take at most, scheduling on a busy machine included.
 const IN_TIME: Duration = Duration::from_secs(2);
 
@@ -91,6 +94,12 @@ async fn a_standby_that_takes_over_is_found_and_has_everything_that_was_acknowle
     for number in 0..50 {
         assert_eq!(store.commit(put(&number.to_string())).await.unwrap(), Committed::Applied);
     }
+    let client = Batch::new().put(CLIENTS, "c", Condition::Absent, Put::lasting(vec![]));
+    assert_eq!(store.commit(client).await.unwrap(), Committed::Applied);
+    let newest = store.changes(Cursor::AHEAD).await.unwrap();
+    let Changes::Reset { next: seen } = newest else { panic!("{newest:?}") };
+    let connected_again = PostgresStore::open(primary.options(&[])).await.unwrap();
+    assert_eq!(connected_again.changes(seen).await.unwrap(), Changes::Rows { rows: vec![], next: seen });
     // It neither answers nor refuses: only the time limit tells.
     primary.run("freeze", &[]);
     unavailable(in_time(store.get(CODES, b"0")).await);
@@ -100,6 +109,11 @@ async fn a_standby_that_takes_over_is_found_and_has_everything_that_was_acknowle
         assert!(store.get(CODES, number.to_string().as_bytes()).await.unwrap().is_some());
         assert_eq!(store.commit(put(&number.to_string())).await.unwrap(), Committed::Conflict);
     }
+    // Its numbers go on where they were, but nobody knows whether they stand for the same commits.
+    let promoted = store.changes(seen).await.unwrap();
+    let Changes::Reset { next } = promoted else { panic!("{promoted:?}") };
+    assert_eq!(next.place, seen.place);
+    assert_ne!(next.epoch, seen.epoch);
 }
 
 /// A commit that waits for its standby can be cancelled by an operator; the server then says that it is done.

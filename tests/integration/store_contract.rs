@@ -85,6 +85,7 @@ macro_rules! store_contract {
                 tables_do_not_leak_into_each_other
                 changes_come_in_commit_order_page_by_page
                 a_cursor_out_of_reach_is_reset
+                a_cursor_of_another_epoch_is_reset
                 whoever_waits_for_a_change_is_woken_by_it
                 big_values_and_long_keys_are_kept
                 a_frozen_store_stays_as_it_was
@@ -340,7 +341,8 @@ async fn tables_do_not_leak_into_each_other(bench: Bench) {
 }
 
 async fn changes_come_in_commit_order_page_by_page(bench: Bench) {
-    assert_eq!(bench.changed(Cursor::default()).await, (vec![], Cursor::default()));
+    let (rows, start) = bench.changed(Cursor::default()).await;
+    assert_eq!((rows, start.place), (vec![], 0));
     let mut expected: Vec<Vec<u8>> = Vec::new();
     for start in (0..2_000_u32).step_by(100) {
         let mut batch = Batch::new().put(CODES, start.to_be_bytes(), Condition::Always, Put::lasting(vec![]));
@@ -356,7 +358,7 @@ async fn changes_come_in_commit_order_page_by_page(bench: Bench) {
     _ = bench.commit(Batch::new().put(CLIENTS, [0; 4], Condition::Absent, Put::lasting(vec![]))).await;
 
     let mut changed = Vec::new();
-    let mut cursor = Cursor::default();
+    let mut cursor = start;
     loop {
         let (rows, next) = bench.changed(cursor).await;
         assert!(rows.len() <= 1000);
@@ -364,7 +366,7 @@ async fn changes_come_in_commit_order_page_by_page(bench: Bench) {
             assert_eq!(next, cursor);
             break;
         }
-        assert!(next > cursor);
+        assert!(next.place > cursor.place);
         cursor = next;
         assert!(rows.iter().all(|(table, _)| table == "clients"));
         changed.extend(rows.into_iter().map(|(_, key)| key));
@@ -392,6 +394,18 @@ async fn a_cursor_out_of_reach_is_reset(bench: Bench) {
     let ahead = bench.store.changes(Cursor::AHEAD).await.unwrap();
     let Changes::Reset { next } = ahead else { panic!("{ahead:?}") };
     assert_eq!(bench.changed(next).await, (vec![], next), "it is the place of the newest commit");
+}
+
+async fn a_cursor_of_another_epoch_is_reset(bench: Bench) {
+    _ = bench.put(CLIENTS, b"a", b"").await;
+    let (_, seen) = bench.changed(Cursor::default()).await;
+    assert_ne!(seen.epoch, 0, "a store's own epoch is never none");
+    _ = bench.put(CLIENTS, b"b", b"").await;
+    let (rows, newest) = bench.changed(seen).await;
+    assert_eq!((rows.len(), newest.epoch), (1, seen.epoch));
+    // The same place in the history of another server: what came before it here was never seen.
+    let elsewhere = Cursor { epoch: seen.epoch ^ 2, ..seen };
+    assert_eq!(bench.store.changes(elsewhere).await.unwrap(), Changes::Reset { next: newest });
 }
 
 async fn whoever_waits_for_a_change_is_woken_by_it(bench: Bench) {

@@ -220,7 +220,7 @@ impl Store for PostgresStore {
     }
 
     async fn changed(&self, after: Cursor) {
-        let heard = self.newest.clone().wait_for(|newest| *newest > after.0).await.is_ok();
+        let heard = self.newest.clone().wait_for(|newest| *newest > after.place).await.is_ok();
         if !heard {
             // Nobody listens.
             std::future::pending::<()>().await;

@@ -96,9 +96,26 @@ const LOG: &str = "WITH taken AS (UPDATE signet_counter SET n = n + $3 WHERE id 
      SELECT taken.n - $3 + each.place, each.tbl, each.k \
      FROM taken, unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS each (tbl, k, place))";
 
-/// The newest number, and up to so many changes behind a place: in one statement, so in one snapshot.
-const CHANGES: &str = "SELECT n, NULL::bytea, NULL::bytea FROM signet_counter WHERE id = 1 UNION ALL \
-     (SELECT n, tbl, k FROM signet_event WHERE n > $1 ORDER BY n LIMIT $2)";
+/// The newest number with the epoch, and up to so many changes behind a place: in one statement, so in one snapshot.
+macro_rules! changes {
+    ($epoch:expr) => {
+        concat!(
+            "SELECT n, NULL::bytea, NULL::bytea, ",
+            $epoch,
+            " FROM signet_counter WHERE id = 1 UNION ALL \
+             (SELECT n, tbl, k, NULL::bigint FROM signet_event WHERE n > $1 ORDER BY n LIMIT $2)"
+        )
+    };
+}
+
+/// The epoch is one start of one server with one set of tables: another server that was promoted was started at another
+/// time, and tables that were put back are other ones. A server that was merely restarted costs one reading of everything.
+const CHANGES: &str = changes!(
+    "hashtextextended(concat(extract(epoch FROM pg_postmaster_start_time()), '/', tableoid), 0) | 1"
+);
+
+/// The same of a database that only speaks like PostgreSQL. It is made of many servers, of which none takes over alone.
+const CHANGES_ELSEWHERE: &str = changes!("1::bigint");
 
 /// Never by a clock that is ahead of the one by which rows expire. Rows that others hold are left to the next sweep.
 const SWEEP: &str = concat!(
@@ -138,8 +155,9 @@ impl Statements {
         let notify = " SELECT pg_notify('signet_changes', n::text) FROM taken";
         let log = format!("{LOG}{}", if announces { notify } else { " SELECT n FROM taken" });
         let prepare = |text| client.prepare(text);
+        let changes = if announces { CHANGES } else { CHANGES_ELSEWHERE };
         let (get, scan, changes, now) =
-            tokio::try_join!(prepare(GET), prepare(SCAN), prepare(CHANGES), prepare(NOW))?;
+            tokio::try_join!(prepare(GET), prepare(SCAN), prepare(changes), prepare(NOW))?;
         let (put, put_absent, put_version) =
             tokio::try_join!(prepare(PUT), prepare(PUT_ABSENT), prepare(PUT_VERSION))?;
         let (delete, delete_version, check_version) =

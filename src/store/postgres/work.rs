@@ -82,35 +82,39 @@ impl Work for ChangesBehind {
     type Answer = Changes;
 
     async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
-        let Self(Cursor(after), kept) = *self;
+        let Self(after, kept) = *self;
         // A place beyond what the database can number is one of another store.
-        let place = i64::try_from(after).unwrap_or(i64::MAX);
+        let place = i64::try_from(after.place).unwrap_or(i64::MAX);
         let answer = session.client().query(&session.statements.changes, &[&place, &CHANGES_PAGE]).await;
         let rows = answer.map_err(|error| Fault::before_commit(&error))?;
         let (mut newest, mut changes) = (None, Vec::with_capacity(rows.len()));
         for row in &rows {
             let number = column::<i64>(LOG, row, 0)?.cast_unsigned();
             match column::<Option<Vec<u8>>>(LOG, row, 1)? {
-                None => newest = Some(number),
+                None => {
+                    let epoch = column::<i64>(LOG, row, 3)?.cast_unsigned();
+                    newest = Some(Cursor { epoch, place: number });
+                }
                 Some(table) => changes.push((number, table, column::<Vec<u8>>(LOG, row, 2)?)),
             }
         }
         let newest = newest.ok_or_else(|| damaged(LOG, "the counter of changes is missing"))?;
-        let reach = newest.saturating_sub(kept);
-        if after > newest || after < reach {
-            return Ok(Changes::Reset { next: Cursor(newest) });
+        let reach = newest.place.saturating_sub(kept);
+        if !after.is_known_to(newest) || after.place < reach {
+            return Ok(Changes::Reset { next: newest });
         }
         changes.sort_by_key(|(number, ..)| *number);
-        let (mut named, mut next) = (Vec::with_capacity(changes.len()), after);
+        let mut next = Cursor { place: after.place, ..newest };
+        let mut named = Vec::with_capacity(changes.len());
         for (number, table, key) in changes {
-            next += 1;
-            if number != next {
+            next.place += 1;
+            if number != next.place {
                 return Err(damaged(LOG, "a change is missing").into());
             }
             let table = String::from_utf8(table).map_err(|_| damaged(LOG, "a table has no name"))?;
             named.push((table, key));
         }
-        Ok(Changes::Rows { rows: named, next: Cursor(next) })
+        Ok(Changes::Rows { rows: named, next })
     }
 }
 

@@ -229,7 +229,7 @@ impl Store for SledStore {
 
     async fn changed(&self, after: Cursor) {
         // An error would mean that the sender is gone, which this store holds.
-        _ = self.progress.newest_change.subscribe().wait_for(|newest| *newest > after.0).await;
+        _ = self.progress.newest_change.subscribe().wait_for(|newest| *newest > after.place).await;
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {

@@ -87,22 +87,24 @@ impl Reader {
         let log = || self.tree.scan_prefix(b"c");
         let place = |(key, _): (sled::IVec, _)| layout::place_of_change(&key);
         let newest = log().next_back().transpose().map_err(unavailable)?.map_or(0, place);
-        if after.0 > newest {
+        let newest = Cursor { epoch: Cursor::ONLY_EPOCH, place: newest };
+        if !after.is_known_to(newest) {
             // From before a backup was restored.
-            return Ok(Changes::Reset { next: Cursor(newest) });
+            return Ok(Changes::Reset { next: newest });
         }
         let mut rows = Vec::new();
-        let mut next = after;
-        for entry in self.tree.range(layout::change_key(after.0 + 1)..=layout::change_key(newest)) {
+        let mut next = Cursor { place: after.place, ..newest };
+        let behind = layout::change_key(after.place + 1)..=layout::change_key(newest.place);
+        for entry in self.tree.range(behind) {
             let (key, change) = entry.map_err(unavailable)?;
             let place = layout::place_of_change(&key);
-            if place != next.0 + 1 {
+            if place != next.place + 1 {
                 // The log is without gaps, so what stood between has been trimmed.
-                return Ok(Changes::Reset { next: Cursor(newest) });
+                return Ok(Changes::Reset { next: newest });
             }
             let row = layout::split_place(&change);
             rows.push(row.ok_or_else(|| layout::damaged("the change log", "an entry names no row"))?);
-            next = Cursor(place);
+            next.place = place;
             if rows.len() == CHANGES_PAGE {
                 break;
             }

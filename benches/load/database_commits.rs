@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use signet::entropy::SystemEntropy;
 use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSource};
 use signet::store::{Batch, Condition, PostgresStore, Put, Store, StoreError, Table};
 use tokio::task::JoinSet;
@@ -76,5 +77,6 @@ fn options(host: String, port: u16) -> PostgresOptions {
         waiting: 1024,
         changes_kept: 100_000,
         time: TimeSource::Database,
+        entropy: SystemEntropy::shared(),
     }
 }

@@ -78,6 +78,7 @@ pub(crate) mod database {
     use std::sync::Arc;
 
     use crate::config::{PasswordSource, PostgresConfig};
+    use crate::entropy::SystemEntropy;
     use crate::store::postgres::{
         PostgresHost, PostgresOptions, PostgresPassword, PostgresReport, PostgresTls, TimeSource,
     };
@@ -123,6 +124,7 @@ pub(crate) mod database {
             waiting: settings.waiting,
             changes_kept: CHANGES_KEPT,
             time: TimeSource::Database,
+            entropy: SystemEntropy::shared(),
         }
     }
 }

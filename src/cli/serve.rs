@@ -1,4 +1,5 @@
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +17,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a change that another node committed stays unseen, where the store wakes nobody.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
+
+/// So much time lies between two steps of the follower, at least: a store that goes on saying that there is something new
+/// must not take up the machine.
+const FOLLOW_FLOOR: Duration = Duration::from_millis(20);
 
 /// How often it is looked whether a logout token is due again.
 const LOGOUT_PAUSE: Duration = Duration::from_secs(2);
@@ -100,14 +105,8 @@ async fn rotate(app: &App, propagation: Duration) {
 
 /// Takes in what all nodes commit, for as long as the service runs.
 async fn follow(app: &App) {
-    let mut ticks = interval(FOLLOW_PAUSE);
     let mut failing = false;
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            // A store that fails may go on saying that there is something.
-            () = app.changed(), if !failing => {}
-        }
         let followed = app.follow().await;
         match &followed {
             Ok(_) if failing => tracing::info!("the store's changes are followed again"),
@@ -117,7 +116,19 @@ async fn follow(app: &App) {
             Ok(_) | Err(_) => {}
         }
         failing = followed.is_err();
+        if failing {
+            // A store that fails may go on saying that there is something.
+            tokio::time::sleep(FOLLOW_PAUSE).await;
+        } else {
+            next_step(app.changed(), FOLLOW_FLOOR..FOLLOW_PAUSE).await;
+        }
     }
+}
+
+/// Returns when there is something new, but not before the start of `bounds` nor after its end.
+async fn next_step(changed: impl Future<Output = ()>, bounds: Range<Duration>) {
+    tokio::time::sleep(bounds.start).await;
+    _ = tokio::time::timeout(bounds.end.saturating_sub(bounds.start), changed).await;
 }
 
 /// Housekeeping, for as long as the service runs, and whenever a spare status list is wanted.
@@ -167,5 +178,25 @@ fn terminated() -> impl Future<Output = ()> {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_follower_takes_a_bounded_number_of_steps_whatever_the_store_says() {
+        let began = Instant::now();
+        for _ in 0..50 {
+            next_step(ready(()), FOLLOW_FLOOR..FOLLOW_PAUSE).await;
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
+        next_step(pending(), FOLLOW_FLOOR..FOLLOW_PAUSE).await;
+        assert_eq!(began.elapsed(), Duration::from_millis(1500));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use signet::entropy::SystemEntropy;
 use signet::store::PostgresStore;
 use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSource};
 use tokio_postgres::{Client, NoTls};
@@ -63,6 +64,7 @@ impl Database {
             waiting: 256,
             changes_kept: 100_000,
             time,
+            entropy: SystemEntropy::shared(),
         }
     }
 

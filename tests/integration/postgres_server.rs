@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use signet::entropy::SystemEntropy;
 use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSource};
 use tokio_postgres::NoTls;
 
@@ -68,6 +69,7 @@ impl Server {
             waiting: 16,
             changes_kept: 1000,
             time: TimeSource::Database,
+            entropy: SystemEntropy::shared(),
         }
     }
 

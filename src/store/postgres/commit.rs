@@ -6,8 +6,12 @@
 //! isolation level is only READ COMMITTED; no batch has to be repeated but for a deadlock, which the order rules out
 //! among Signet's own, and under engines that know no such level.
 //!
-//! All locks are asked for without waiting for the answers in between: a transaction takes two round trips, however
-//! much is in it, and a single write of a table that nobody mirrors is one statement, which takes one.
+//! All locks are asked for without waiting for the answers in between: a transaction takes three round trips, however
+//! much is in it, and a single write of a table that nobody mirrors is one statement, which takes one. Nothing is sent
+//! before the transaction is known to have begun: outside of one, each lock would be a commit of its own.
+//!
+//! A transaction may hold several batches ([`group`]), no two of which name the same row: then each one's conditions hold
+//! or fail whatever becomes of the others, and one that fails is left out.
 
 use std::task::Poll;
 
@@ -24,47 +28,71 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// Commits `batch`, which is well-formed; `now` is the time if the database's own is not to be used.
 pub(super) async fn commit(session: &Session, batch: &Batch, now: Option<i64>) -> Result<Committed, Fault> {
-    let mut writes: Vec<&Write> = batch.writes.iter().filter(|write| !is_idle(write)).collect();
-    writes.sort_by_key(|write| (write.table.name, &write.key));
-    session.begin();
-    let committed = match writes.as_slice() {
-        [] => return Ok(Committed::Applied),
+    let writes: Vec<&Write> = batch.writes.iter().filter(|write| !is_idle(write)).collect();
+    match writes.as_slice() {
+        [] => Ok(Committed::Applied),
         [single] if is_one_statement(single) => {
+            session.begin();
             let holds = take(session, single, now, Reach::Alone).await;
-            let holds = holds.map_err(|error| Fault::at_commit(&error))?;
-            if holds { Committed::Applied } else { Committed::Conflict }
+            if !holds.map_err(|error| Fault::at_commit(&error))? {
+                return Ok(Committed::Conflict);
+            }
+            acknowledged(session)?;
+            Ok(Committed::Applied)
         }
-        _ => transaction(session, batch, &writes, now).await?,
-    };
-    if committed == Committed::Applied && session.was_warned() {
-        return Err(Fault::Failed(StoreError::Unavailable(
-            "PostgreSQL warned while it committed: whether the commit survives is not known".to_owned(),
-        )));
+        _ => Ok(group(session, std::slice::from_ref(batch), now).await?[0]),
     }
-    Ok(committed)
 }
 
-async fn transaction(
+/// Commits several batches in one transaction; no two of them name the same row. Each applies or conflicts by itself,
+/// but a failure is one of all: then either all that did not conflict were applied, or none was.
+pub(super) async fn group(
     session: &Session,
-    batch: &Batch,
-    writes: &[&Write],
+    batches: &[Batch],
     now: Option<i64>,
-) -> Result<Committed, Fault> {
-    let client = session.client();
-    let begin = client.batch_execute(BEGIN).map(|begun| begun.map(|()| true)).boxed();
-    let locks = writes.iter().map(|write| take(session, write, now, Reach::Within).boxed());
-    let mut holds = true;
-    // The first failure is the reason of those after it.
-    for taken in pipelined([begin].into_iter().chain(locks)).await {
-        holds &= taken.map_err(|error| Fault::before_commit(&error))?;
-    }
-    if !holds {
+) -> Result<Vec<Committed>, Fault> {
+    let (client, mut outcomes) = (session.client(), vec![Committed::Applied; batches.len()]);
+    loop {
+        let standing: Vec<usize> =
+            (0..batches.len()).filter(|at| outcomes[*at] == Committed::Applied).collect();
+        if standing.is_empty() {
+            return Ok(outcomes);
+        }
+        session.begin();
+        client.batch_execute(BEGIN).await.map_err(|error| Fault::before_commit(&error))?;
+        let writes = ordered(batches, &standing);
+        let locks = writes.iter().map(|(_, write)| take(session, write, now, Reach::Within).boxed());
+        let mut all_hold = true;
+        // The first failure is the reason of those after it.
+        for (taken, (at, _)) in pipelined(locks).await.into_iter().zip(&writes) {
+            if !taken.map_err(|error| Fault::before_commit(&error))? {
+                outcomes[*at] = Committed::Conflict;
+                all_hold = false;
+            }
+        }
+        if all_hold {
+            let changes = changed(standing.iter().map(|at| &batches[*at]));
+            finish(session, &writes, changes).await?;
+            return Ok(outcomes);
+        }
+        // What conflicted has done so for good; the others are begun anew without it.
         client.batch_execute("ROLLBACK").await.map_err(|error| Fault::before_commit(&error))?;
-        return Ok(Committed::Conflict);
     }
-    let commit = client.batch_execute("COMMIT").map(|ended| ended.map(|()| true)).boxed();
-    let removals = writes.iter().filter_map(|write| release(session, write));
-    let mut steps = pipelined(removals.chain(log(session, batch)).chain([commit])).await;
+}
+
+/// The writes of those batches that still stand, each with the place of its batch, in the order of locks.
+fn ordered<'a>(batches: &'a [Batch], standing: &[usize]) -> Vec<(usize, &'a Write)> {
+    let writes = standing.iter().flat_map(|at| batches[*at].writes.iter().map(move |write| (*at, write)));
+    let mut writes: Vec<_> = writes.filter(|(_, write)| !is_idle(write)).collect();
+    writes.sort_by_key(|(_, write)| (write.table.name, &write.key));
+    writes
+}
+
+/// Removes what was only locked, writes down what changed, and commits.
+async fn finish(session: &Session, writes: &[(usize, &Write)], changes: Keys<'_>) -> Result<(), Fault> {
+    let commit = session.client().batch_execute("COMMIT").map(|ended| ended.map(|()| true)).boxed();
+    let removals = writes.iter().filter_map(|(_, write)| release(session, write));
+    let mut steps = pipelined(removals.chain(log(session, changes)).chain([commit])).await;
     let ended = steps.pop();
     // After a failure the server answers COMMIT by rolling back, and calls that a success.
     for step in steps {
@@ -74,7 +102,17 @@ async fn transaction(
         })?;
     }
     ended.transpose().map_err(|error| Fault::at_commit(&error))?;
-    Ok(Committed::Applied)
+    acknowledged(session)
+}
+
+/// Whether the answer to a commit is one.
+fn acknowledged(session: &Session) -> Result<(), Fault> {
+    if session.was_warned() {
+        return Err(Fault::Failed(StoreError::Unavailable(
+            "PostgreSQL warned while it committed: whether the commit survives is not known".to_owned(),
+        )));
+    }
+    Ok(())
 }
 
 /// Sends all of it, in this order, before it waits for any answer.
@@ -102,8 +140,7 @@ async fn pipelined<'a>(
 }
 
 /// Writes down what the mirrors must hear of, if there is anything: last, for it locks the counter's row.
-fn log<'a>(session: &'a Session, batch: &'a Batch) -> Option<BoxFuture<'a, Result<bool, Error>>> {
-    let (tables, keys) = changed(batch);
+fn log<'a>(session: &'a Session, (tables, keys): Keys<'a>) -> Option<BoxFuture<'a, Result<bool, Error>>> {
     let count = i64::try_from(tables.len()).unwrap_or(i64::MAX);
     let log = async move {
         session.client().execute(&session.statements.log, &[&tables, &keys, &count]).await.map(|_| true)
@@ -192,9 +229,16 @@ fn release<'a>(session: &'a Session, write: &'a Write) -> Option<BoxFuture<'a, R
     Some(release.boxed())
 }
 
-/// Tables and keys of what the mirrors must hear of, in the order of the batch.
-fn changed(batch: &Batch) -> (Vec<&[u8]>, Vec<&[u8]>) {
-    let writes = batch.writes.iter();
-    let changed = writes.filter(|write| write.table.mirrored && write.action != Action::Check);
+/// Tables and keys, side by side.
+type Keys<'a> = (Vec<&'a [u8]>, Vec<&'a [u8]>);
+
+/// Tables and keys of what the mirrors must hear of, in the order of the batches.
+fn changed<'a>(batches: impl Iterator<Item = &'a Batch>) -> Keys<'a> {
+    let changed = batches.flat_map(|batch| &batch.writes).filter(|write| is_heard_of(write));
     changed.map(|write| (write.table.name.as_bytes(), write.key.as_slice())).unzip()
+}
+
+/// Whether the mirrors must hear of it.
+pub(super) fn is_heard_of(write: &Write) -> bool {
+    write.table.mirrored && write.action != Action::Check
 }

@@ -8,11 +8,14 @@
 //!   that needs three others at once: an insert that waits for another of the same key, which is then deleted before
 //!   the first goes on, keeps the number that it drew before it began to wait.
 //! - **Changes** are numbered in the transaction that makes them, by a counter whose row stays locked until it ends: so
-//!   commits to mirrored tables wait for each other, and no number becomes visible before a smaller one.
+//!   commits to mirrored tables take turns, and no number becomes visible before a smaller one. Those of one node that
+//!   wait share a turn (`together`).
 //! - **Every call ends in time**: waiting, connecting and all round trips share one limit, and so many may wait, no more.
+//!   To follow what others commit there is a connection apart, which writers can't take.
 //! - **A thread of its own** reads from the connections and finishes what was begun, also when whoever asked has gone:
 //!   people who hang up in the middle do not cost a connection.
 
+mod attempts;
 mod commit;
 mod fault;
 mod frozen;
@@ -23,6 +26,7 @@ mod schema;
 mod session;
 mod statements;
 mod tls;
+mod together;
 mod work;
 
 use std::sync::Arc;
@@ -31,18 +35,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use self::fault::Fault;
-use self::pool::{Pool, late, within};
+use self::attempts::attempts;
+use self::pool::{Pool, Purpose, within};
 use self::session::{About, Link};
+use self::together::Waiting;
 use self::work::{ChangesBehind, Commit, Get, Now, Prune, Scan, Sweep, Work};
 use super::{Batch, Changes, Committed, Cursor, Row, SharedFrozen, Store, StoreError, StoreLoad, Table};
 
 pub use options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls, TimeSource};
 
-/// How often a call is made again that the database has undone, or whose connection was of no use.
-const TRIES: u32 = 8;
 /// So many rows a transaction of a sweep removes: the locks are held for a moment only.
 const SWEPT_AT_ONCE: usize = 1000;
 /// How long making or changing the tables may take.
@@ -53,6 +56,8 @@ pub struct PostgresStore {
     pool: Arc<Pool>,
     runtime: Handle,
     newest: watch::Receiver<u64>,
+    /// To whoever commits what the mirrors hear of.
+    together: mpsc::UnboundedSender<Waiting>,
     // The thread ends, and with it all connections, when this is dropped.
     _stop: oneshot::Sender<()>,
 }
@@ -80,7 +85,10 @@ impl PostgresStore {
         let (pool, (stop, stopped)) = (Arc::new(Pool::new(options)), oneshot::channel());
         let runtime = start_thread(stopped)?;
         let (tell, newest) = watch::channel(0);
-        let store = Arc::new(Self { pool, runtime, newest, _stop: stop });
+        // What waits is bounded where calls are let in.
+        let (together, incoming) = mpsc::unbounded_channel();
+        runtime.spawn(together::commit_together(pool.clone(), incoming));
+        let store = Arc::new(Self { pool, runtime, newest, together, _stop: stop });
         let pool = store.pool.clone();
         let prepared = store.runtime.spawn(async move {
             let link = reach(&pool.options).await?;
@@ -123,52 +131,54 @@ impl PostgresStore {
     }
 
     async fn call<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
-        let answer = self.admitted(work).await;
+        self.admitted(W::PURPOSE, |pool| async move { attempts(&pool, &work).await }).await
+    }
+
+    /// Commits a batch of which the mirrors must hear, with others that wait.
+    async fn commit_together(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let together = self.together.clone();
+        self.admitted(Purpose::Work, |pool| async move {
+            let (answer, answered) = oneshot::channel();
+            let commit = async {
+                together.send(Waiting { batch, answer }).map_err(|_| closed())?;
+                answered.await.map_err(|_| closed())?
+            };
+            within(pool.options.timeout, commit).await
+        })
+        .await
+    }
+
+    /// Has the store's own thread do what `work` says, unless too many wait already.
+    async fn admitted<T, F>(
+        &self,
+        purpose: Purpose,
+        work: impl FnOnce(Arc<Pool>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let called = async {
+            // Before anything waits anywhere.
+            let admitted = self.pool.admit(purpose)?;
+            let working = work(self.pool.clone());
+            let answered = self.runtime.spawn(async move {
+                let answer = working.await;
+                drop(admitted);
+                answer
+            });
+            answered.await.map_err(|_| closed())?
+        };
+        let answer = called.await;
         if answer.is_err() {
             self.pool.note_failure();
         }
         answer
     }
-
-    async fn admitted<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
-        // Before anything waits anywhere.
-        let admitted = self.pool.admit()?;
-        let answered = self.runtime.spawn(async move {
-            let (pool, limit) = (admitted.pool(), admitted.pool().options.timeout);
-            tokio::time::timeout(limit, attempts(pool, &work)).await.unwrap_or_else(|_| {
-                // The host stands still: connections to it that are idle now would find out one by one.
-                pool.discard_all();
-                Err(late(limit))
-            })
-        });
-        answered.await.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?
-    }
 }
 
-async fn attempts<W: Work>(pool: &Pool, work: &W) -> Result<W::Answer, StoreError> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let lease = pool.session().await?;
-        let fault = match work.run(lease.session(), pool.options.time.parameter()).await {
-            Ok(answer) => {
-                lease.give_back();
-                return Ok(answer);
-            }
-            Err(fault) => fault,
-        };
-        match fault {
-            fault if tries == TRIES => return Err(fault.into_error()),
-            Fault::Contended(_) => {
-                let undone = lease.session().client().batch_execute("ROLLBACK").await;
-                undone.map_err(|error| fault::describe(&error))?;
-                lease.give_back();
-                tokio::time::sleep(Duration::from_millis(1 << tries)).await;
-            }
-            Fault::Disconnected(_) => pool.discard_all(),
-            Fault::Failed(error) => return Err(error),
-        }
-    }
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
 }
 
 /// A connection to the first host that takes writes.
@@ -212,7 +222,11 @@ impl Store for PostgresStore {
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
         batch.validate()?;
-        self.call(Commit(batch)).await
+        if batch.writes.iter().any(commit::is_heard_of) {
+            self.commit_together(batch).await
+        } else {
+            self.call(Commit(batch)).await
+        }
     }
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
@@ -240,7 +254,7 @@ impl Store for PostgresStore {
             let link = reach(&pool.options).await?;
             frozen::open(link, &pool.options).await
         });
-        opened.await.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?
+        opened.await.map_err(|_| closed())?
     }
 
     fn is_shared(&self) -> bool {

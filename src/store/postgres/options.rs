@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::SharedClock;
+use crate::entropy::SharedEntropy;
 use crate::oauth::Secret;
 
 /// Where the database is, as whom it is entered, and how much is asked of it.
@@ -29,6 +30,8 @@ pub struct PostgresOptions {
     pub changes_kept: u64,
     /// By which clock rows expire.
     pub time: TimeSource,
+    /// Chance, for pauses before another try.
+    pub entropy: SharedEntropy,
 }
 
 /// One server.

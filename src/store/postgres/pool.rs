@@ -16,10 +16,11 @@ use crate::store::{StoreError, StoreLoad};
 /// The connections of one node.
 pub(super) struct Pool {
     pub(super) options: PostgresOptions,
-    permits: Semaphore,
+    working: Lane,
+    following: Lane,
     idle: Mutex<Vec<Session>>,
-    /// Calls that run or wait.
-    calls: AtomicUsize,
+    /// How many leases were taken.
+    leases: AtomicU64,
     /// Which of the hosts was the one that writes when it was last looked.
     preferred: AtomicUsize,
     /// Grows with every failover that is noticed.
@@ -27,18 +28,36 @@ pub(super) struct Pool {
     failures: AtomicU64,
 }
 
-/// Counts a call for as long as it lasts.
-pub(super) struct Admitted(Arc<Pool>);
+/// For what a connection is wanted. Each has connections of its own, so that a node which has much to write goes on
+/// hearing of what the others write: one that does not must stop issuing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Whatever is asked of the store.
+    Work,
+    /// To follow what others commit: one connection, besides the others.
+    Follow,
+}
 
-impl Admitted {
-    pub(super) fn pool(&self) -> &Pool {
-        &self.0
+/// Calls of one purpose.
+struct Lane {
+    permits: Semaphore,
+    /// Calls that run or wait.
+    calls: AtomicUsize,
+    connections: usize,
+}
+
+impl Lane {
+    fn new(connections: usize) -> Self {
+        Self { permits: Semaphore::new(connections), calls: AtomicUsize::new(0), connections }
     }
 }
 
+/// Counts a call for as long as it lasts.
+pub(super) struct Admitted(Arc<Pool>, Purpose);
+
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::AcqRel);
+        self.0.lane(self.1).calls.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -46,15 +65,18 @@ impl Drop for Admitted {
 pub(super) struct Lease<'a> {
     pool: &'a Pool,
     session: Session,
+    /// Which lease of the pool it is.
+    number: u64,
     _permit: SemaphorePermit<'a>,
 }
 
 impl Pool {
     pub(super) fn new(options: PostgresOptions) -> Self {
         Self {
-            permits: Semaphore::new(options.connections),
+            working: Lane::new(options.connections),
+            following: Lane::new(1),
             idle: Mutex::default(),
-            calls: AtomicUsize::new(0),
+            leases: AtomicU64::new(0),
             preferred: AtomicUsize::new(0),
             generation: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -62,11 +84,19 @@ impl Pool {
         }
     }
 
+    fn lane(&self, purpose: Purpose) -> &Lane {
+        match purpose {
+            Purpose::Work => &self.working,
+            Purpose::Follow => &self.following,
+        }
+    }
+
     /// Lets a call in, unless so many wait already that it would only wait in vain.
-    pub(super) fn admit(self: &Arc<Self>) -> Result<Admitted, StoreError> {
-        let most = self.options.connections.saturating_add(self.options.waiting);
-        let admitted = Admitted(self.clone());
-        if self.calls.fetch_add(1, Ordering::AcqRel) >= most {
+    pub(super) fn admit(self: &Arc<Self>, purpose: Purpose) -> Result<Admitted, StoreError> {
+        let lane = self.lane(purpose);
+        let most = lane.connections.saturating_add(self.options.waiting);
+        let admitted = Admitted(self.clone(), purpose);
+        if lane.calls.fetch_add(1, Ordering::AcqRel) >= most {
             return Err(StoreError::Unavailable(format!(
                 "{} calls wait for PostgreSQL already (postgres.waiting)",
                 self.options.waiting
@@ -75,9 +105,11 @@ impl Pool {
         Ok(admitted)
     }
 
+    /// What is asked of it, following apart.
     pub(super) fn load(&self) -> StoreLoad {
-        let connections = self.options.connections - self.permits.available_permits();
-        let waiting = self.calls.load(Ordering::Acquire).saturating_sub(connections);
+        let lane = &self.working;
+        let connections = lane.connections - lane.permits.available_permits();
+        let waiting = lane.calls.load(Ordering::Acquire).saturating_sub(connections);
         let failures = self.failures.load(Ordering::Relaxed);
         StoreLoad { connections: connections as u64, waiting: waiting as u64, failures }
     }
@@ -88,14 +120,15 @@ impl Pool {
     }
 
     /// A session that was alive when it was last used, or a new one. Whoever calls sets the time limit.
-    pub(super) async fn session(&self) -> Result<Lease<'_>, StoreError> {
+    pub(super) async fn session(&self, purpose: Purpose) -> Result<Lease<'_>, StoreError> {
         let stopped = |_| StoreError::Unavailable("the store is closed".to_owned());
-        let permit = self.permits.acquire().await.map_err(stopped)?;
-        let lease = |session| Lease { pool: self, session, _permit: permit };
-        match self.reuse() {
-            Some(session) => Ok(lease(session)),
-            None => self.connect().await.map(lease),
-        }
+        let permit = self.lane(purpose).permits.acquire().await.map_err(stopped)?;
+        let session = match self.reuse() {
+            Some(session) => session,
+            None => self.connect().await?,
+        };
+        let number = self.leases.fetch_add(1, Ordering::AcqRel) + 1;
+        Ok(Lease { pool: self, session, number, _permit: permit })
     }
 
     fn reuse(&self) -> Option<Session> {
@@ -142,6 +175,12 @@ impl Pool {
         self.idle().clear();
     }
 
+    /// Nothing came on this connection until the call's time was up: its server may stand still, or the way to it be cut.
+    /// Connections that answered since are as good as ever; of the others each would cost a call its time to find out.
+    pub(super) fn distrust(&self, silent: &Lease<'_>) {
+        self.idle().retain(|session| session.answered > silent.number);
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,7 +193,8 @@ impl Lease<'_> {
 
     /// Lets others use the session: it is in no transaction, and nothing is on its way.
     pub(super) fn give_back(self) {
-        let Self { pool, session, _permit } = self;
+        let Self { pool, mut session, number: _, _permit } = self;
+        session.answered = pool.leases.load(Ordering::Acquire);
         if session.generation == pool.generation.load(Ordering::Acquire) && !session.is_closed() {
             pool.idle().push(session);
         }

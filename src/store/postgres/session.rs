@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
 
 use super::fault::describe;
@@ -34,6 +36,8 @@ pub(super) struct Session {
     pub(super) statements: Statements,
     /// Of which generation it is: those before a failover are of no use after it.
     pub(super) generation: u64,
+    /// When it was last given back, in the pool's count of leases.
+    pub(super) answered: u64,
 }
 
 /// What a server says of itself.
@@ -106,7 +110,7 @@ impl Session {
             link.client.batch_execute("SET synchronous_commit = on").await.map_err(failed)?;
         }
         let statements = Statements::prepare(&link.client, about.announces()).await.map_err(failed)?;
-        Ok(Self { link, statements, generation })
+        Ok(Self { link, statements, generation, answered: 0 })
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -208,12 +212,13 @@ fn config(options: &PostgresOptions, host: &PostgresHost) -> Result<Config, Stor
 }
 
 /// Reads from the connection until it ends.
-async fn drive<S>(
-    mut connection: Connection<Socket, S>,
+async fn drive<S, T>(
+    mut connection: Connection<S, T>,
     notifications: mpsc::Sender<String>,
     warned: Arc<AtomicBool>,
 ) where
-    S: tokio_postgres::tls::TlsStream + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
         match message {
@@ -222,7 +227,7 @@ async fn drive<S>(
                 notifications.try_send(notification.payload().to_owned()).ok();
             }
             Ok(AsyncMessage::Notice(notice)) => {
-                if notice.severity() == "WARNING" {
+                if is_warning(&notice) {
                     warned.store(true, Ordering::SeqCst);
                     tracing::warn!(message = notice.message(), "PostgreSQL warns");
                 }
@@ -232,6 +237,58 @@ async fn drive<S>(
                 tracing::debug!(%error, "a connection to PostgreSQL broke");
                 return;
             }
+        }
+    }
+}
+
+/// By what the server never translates: the word for people is in the language of its `lc_messages`.
+fn is_warning(notice: &DbError) -> bool {
+    match notice.parsed_severity() {
+        Some(severity) => severity == Severity::Warning,
+        // A server that only speaks like PostgreSQL: by the class of the SQLSTATE.
+        None => notice.code().code().starts_with("01"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [&[kind], length.to_be_bytes().as_slice(), body].concat()
+    }
+
+    /// Whether a session is warned by a notice of these fields.
+    async fn is_warned_by(fields: &[u8]) -> bool {
+        let (here, mut server) = tokio::io::duplex(4096);
+        let notice = message(b'N', fields);
+        let serving = tokio::spawn(async move {
+            let mut startup = vec![0; 4096];
+            _ = server.read(&mut startup).await.unwrap();
+            // It lets everybody in, is ready, says its notice and goes.
+            let greeting = [message(b'R', &[0; 4]), message(b'Z', b"I"), notice].concat();
+            server.write_all(&greeting).await.unwrap();
+        });
+        let (_client, connection) = Config::new().user("signet").connect_raw(here, NoTls).await.unwrap();
+        let (warned, (tell, _heard)) = (Arc::new(AtomicBool::new(false)), mpsc::channel(1));
+        drive(connection, tell, warned.clone()).await;
+        serving.await.unwrap();
+        warned.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn a_warning_is_one_in_any_language() {
+        for (fields, warns) in [
+            (b"SWARNING\0VWARNING\0C01000\0Mcanceling wait\0\0".as_slice(), true),
+            (b"SWARNUNG\0VWARNING\0C01000\0Mstorniere Warten\0\0", true),
+            (b"SWARNUNG\0C01000\0Mwithout the word for programs\0\0", true),
+            (b"SNOTICE\0VNOTICE\0C00000\0Mnothing of weight\0\0", false),
+            (b"SWARNING\0VNOTICE\0C00000\0Ma translation that misleads\0\0", false),
+        ] {
+            assert_eq!(is_warned_by(fields).await, warns, "{}", String::from_utf8_lossy(fields));
         }
     }
 }

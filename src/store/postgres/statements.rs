@@ -29,6 +29,33 @@ macro_rules! live {
     };
 }
 
+/// The row that another statement is about, locked. An `UPDATE` that waits for a lock looks at the row again only where it
+/// was changed meanwhile; whether it has expired by now is to be asked of what this gives, in any case.
+macro_rules! held {
+    ($statement:expr) => {
+        concat!(
+            "WITH held AS MATERIALIZED (SELECT tbl, k, version, expires_at FROM signet_kv \
+             WHERE tbl = $1 AND k = $2 FOR UPDATE) ",
+            $statement
+        )
+    };
+}
+
+/// That it is the row in `held`, of version `$n`, and lives.
+macro_rules! is_held {
+    ($version:literal, $now:expr) => {
+        concat!(
+            " WHERE signet_kv.tbl = held.tbl AND signet_kv.k = held.k AND signet_kv.version = $",
+            $version,
+            " AND held.version = $",
+            $version,
+            " AND (held.expires_at IS NULL OR held.expires_at > ",
+            $now,
+            ")"
+        )
+    };
+}
+
 /// Table, key, `expires_at`, mirrored, value.
 macro_rules! put {
     ($condition:expr) => {
@@ -57,22 +84,17 @@ const PUT: &str = put!("");
 
 const PUT_ABSENT: &str = put!(concat!(" WHERE signet_kv.expires_at <= ", now!("6")));
 
-const PUT_VERSION: &str = concat!(
-    "UPDATE signet_kv SET version = nextval('signet_version'), expires_at = $3, mirrored = $4, v = $5 \
-     WHERE tbl = $1 AND k = $2 AND version = $6 AND ",
-    live!(now!("7"))
-);
+const PUT_VERSION: &str = held!(concat!(
+    "UPDATE signet_kv SET version = nextval('signet_version'), expires_at = $3, mirrored = $4, v = $5 FROM held",
+    is_held!("6", now!("7"))
+));
 
 const DELETE: &str = "DELETE FROM signet_kv WHERE tbl = $1 AND k = $2";
 
-const DELETE_VERSION: &str =
-    concat!("DELETE FROM signet_kv WHERE tbl = $1 AND k = $2 AND version = $3 AND ", live!(now!("4")));
+const DELETE_VERSION: &str = held!(concat!("DELETE FROM signet_kv USING held", is_held!("3", now!("4"))));
 
-const CHECK_VERSION: &str = concat!(
-    "SELECT version FROM signet_kv WHERE tbl = $1 AND k = $2 AND version = $3 AND ",
-    live!(now!("4")),
-    " FOR UPDATE"
-);
+const CHECK_VERSION: &str =
+    held!(concat!("SELECT version FROM held WHERE version = $3 AND ", live!(now!("4"))));
 
 /// Locks a row whether it is there or not: one that is not is held by a placeholder, of version 0 and long expired.
 const LOCK: &str = "INSERT INTO signet_kv (tbl, k, version, expires_at, mirrored, v) \

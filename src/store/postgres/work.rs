@@ -5,6 +5,7 @@ use tokio_postgres::Row as SqlRow;
 
 use super::commit;
 use super::fault::Fault;
+use super::pool::Purpose;
 use super::session::Session;
 use crate::store::{Batch, Changes, Committed, Cursor, Row, StoreError, Table};
 
@@ -15,6 +16,9 @@ const CHANGES_PAGE: i64 = 1000;
 pub(super) trait Work: Send + Sync + 'static {
     /// What it gives.
     type Answer: Send + 'static;
+
+    /// Which connections it may take.
+    const PURPOSE: Purpose = Purpose::Work;
 
     /// Does it; `now` is the time if the database's own is not to be used.
     fn run(
@@ -32,6 +36,9 @@ pub(super) struct Scan(pub(super) Table, pub(super) Vec<u8>, pub(super) usize);
 
 /// [`crate::store::Store::commit`].
 pub(super) struct Commit(pub(super) Batch);
+
+/// [`crate::store::Store::commit`], for several batches of which no two name the same row.
+pub(super) struct CommitTogether(pub(super) Vec<Batch>);
 
 /// [`crate::store::Store::changes`], and how many are kept.
 pub(super) struct ChangesBehind(pub(super) Cursor, pub(super) u64);
@@ -78,8 +85,18 @@ impl Work for Commit {
     }
 }
 
+impl Work for CommitTogether {
+    type Answer = Vec<Committed>;
+
+    async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
+        commit::group(session, &self.0, now).await
+    }
+}
+
 impl Work for ChangesBehind {
     type Answer = Changes;
+
+    const PURPOSE: Purpose = Purpose::Follow;
 
     async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
         let Self(after, kept) = *self;
@@ -104,13 +121,18 @@ impl Work for ChangesBehind {
             return Ok(Changes::Reset { next: newest });
         }
         changes.sort_by_key(|(number, ..)| *number);
-        let mut next = Cursor { place: after.place, ..newest };
+        let page = (newest.place - after.place).min(CHANGES_PAGE.cast_unsigned());
+        let next = Cursor { place: after.place + page, ..newest };
+        if !changes.iter().map(|(number, ..)| *number).eq(after.place + 1..=next.place) {
+            // Somebody has removed rows by hand, or a restore has: what they told of is not known any more.
+            tracing::warn!(
+                "changes are missing in signet_event behind {}: everything is read anew",
+                after.place
+            );
+            return Ok(Changes::Reset { next: newest });
+        }
         let mut named = Vec::with_capacity(changes.len());
-        for (number, table, key) in changes {
-            next.place += 1;
-            if number != next.place {
-                return Err(damaged(LOG, "a change is missing").into());
-            }
+        for (_, table, key) in changes {
             let table = String::from_utf8(table).map_err(|_| damaged(LOG, "a table has no name"))?;
             named.push((table, key));
         }
@@ -155,6 +177,8 @@ impl Work for Prune {
 
 impl Work for Now {
     type Answer = DateTime<chrono::Utc>;
+
+    const PURPOSE: Purpose = Purpose::Follow;
 
     async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
         let row = session.client().query_one(&session.statements.now, &[]).await;

@@ -247,24 +247,23 @@ impl Revocations {
             let record = self.cutoff_now(whole);
             let put = CUTOFFS.encode(&record, Some(date(record.forget_at.max(record.grants_until))))?;
             let batch = Batch::new().put(CUTOFFS.table(), cutoff_key(whole), condition, put);
-            let (batch, covered) = self.without_covered(batch, whole, record.into()).await?;
             if self.store.commit(batch).await? == Committed::Applied {
                 self.take_in([(whole.clone(), record.into())]);
-                self.forget(&covered);
+                // It counts already: rows that stay say nothing more, and end by their own dates.
+                if let Err(error) = self.remove_covered(whole, record.into()).await {
+                    tracing::warn!(%error, "cut-offs that another one covers stay until they have ended");
+                }
                 return Ok(record.before);
             }
         }
         Err(StoreError::Unavailable("the cut-off is changed all the time".into()).into())
     }
 
-    /// Removes with `batch` the rows that say nothing which `new` does not say; gives whose they are.
-    async fn without_covered(
-        &self,
-        mut batch: Batch,
-        whole: &Whole,
-        new: Cutoff,
-    ) -> Result<(Batch, Vec<Whole>), StoreError> {
+    /// Removes the rows that say nothing which `new`, of `whole`, does not say.
+    async fn remove_covered(&self, whole: &Whole, new: Cutoff) -> Result<(), StoreError> {
         let covered = self.cutoffs.load().covered(whole, new, MOST_AT_ONCE);
+        self.forget(&covered);
+        let mut batch = Batch::new();
         for each in &covered {
             let key = cutoff_key(each);
             // From the store: another node may have set a later one.
@@ -273,7 +272,11 @@ impl Revocations {
                 batch = batch.delete(CUTOFFS.table(), key, Condition::VersionIs(row.version));
             }
         }
-        Ok((batch, covered))
+        if !batch.writes.is_empty() {
+            // If another node has set one of them anew just now, all stay.
+            let _applied = self.store.commit(batch).await?;
+        }
+        Ok(())
     }
 
     /// Drops from the cut-offs in use what another one covers; called by one at a time.

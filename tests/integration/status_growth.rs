@@ -1,16 +1,22 @@
 //! What people do again and again does not make the signed status lists, which every resource server fetches, grow without
 //! end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::json;
+use signet::clock::ManualClock;
 use signet::config::Config;
+use signet::oauth::{ClientId, Subject};
+use signet::tokens::Whole;
 
 use crate::browser::{Browser, CALLBACK, location, request, text};
+use crate::faulty_store::{Fault, FaultyStore};
+use crate::grants_fixture::World;
 use crate::shell::{account, act, done, shown_secrets, signed_in};
-use crate::test_app::{RESOURCE, TestApp, form, part};
+use crate::test_app::{RESOURCE, START, TestApp, form, part};
 
 const ADA: &str = "ada@example.com";
 const BOB: &str = "bob@example.com";
@@ -87,6 +93,30 @@ async fn what_somebody_took_back_is_part_of_what_ends_when_they_are_signed_out_e
     let change = json!({ "disabled": true });
     assert_eq!(app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
     assert_eq!(revoked(&app).await, [0, 1, 1], "what Bob took back is not part of that");
+}
+
+#[actix_web::test]
+async fn a_cut_off_counts_although_what_it_makes_needless_can_not_be_removed() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = FaultyStore::new(clock.clone());
+    let mut world = World::on(TestApp::start_on(store.clone(), clock, |_| {}).await, json!({})).await;
+    let client_id = ClientId::parse(&world.client.0).unwrap();
+    let client = Whole::Client(client_id.clone());
+    let granted = Whole::Granted(client_id, Subject::from(&world.account.id));
+    // The first two calls set the cut-off; the others look for the row that it covers, and remove it.
+    for (at, fault) in [(3, Fault::Refused), (4, Fault::Refused), (4, Fault::AnswerLost)] {
+        world.app.clock.advance(Duration::from_secs(2));
+        world.services().revocations.revoke_before_now(&granted).await.unwrap();
+        world.app.clock.advance(Duration::from_secs(2));
+        let (token, _) = world.tokens().await;
+        store.fail(at, (fault, true));
+        let done = world.services().revocations.revoke_before_now(&client).await;
+        assert!(store.heal(), "call {at} was made");
+        assert!(done.is_ok(), "call {at}: {done:?}");
+        assert!(!world.is_active(&token).await);
+        world = World { app: world.app.restart(|_| {}).await, ..world };
+        assert!(!world.is_active(&token).await, "it is stored");
+    }
 }
 
 #[actix_web::test]

@@ -125,7 +125,8 @@ impl Pool {
         let permit = self.lane(purpose).permits.acquire().await.map_err(stopped)?;
         let session = match self.reuse() {
             Some(session) => session,
-            None => self.connect().await?,
+            // Large and rare: not to be carried about by every call.
+            None => Box::pin(self.connect()).await?,
         };
         let number = self.leases.fetch_add(1, Ordering::AcqRel) + 1;
         Ok(Lease { pool: self, session, number, _permit: permit })

@@ -9,7 +9,7 @@ use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 use signet::app::StartError;
 use signet::clock::ManualClock;
-use signet::keys::ClockOff;
+use signet::keys::{ClockOff, Fitness, KeyRing, KeyRingError, KeyRingParts};
 use signet::oauth::{ClientId, Subject};
 use signet::protocol::users::sign_out_everywhere;
 use signet::tokens::Whole;
@@ -75,6 +75,24 @@ async fn a_node_whose_clock_is_off_does_not_start_and_has_written_nothing() {
         assert!(refused.to_string().contains("NTP"), "{refused}");
         assert_eq!(store.commits.load(SeqCst), 0);
     }
+}
+
+#[actix_web::test]
+async fn a_clock_that_was_not_compared_yet_counts_as_off() {
+    let elsewhere = TestApp::start().await;
+    let store = SharedStore::new(elsewhere.clock.clone());
+    let p = Duration::from_secs(30);
+    let fitness = Arc::new(Fitness::of_node(store.as_ref(), elsewhere.clock.clone(), p));
+    let parts = KeyRingParts { store: store.clone(), fitness: fitness.clone(), ..elsewhere.parts() };
+    let refused = KeyRing::open(parts).await.unwrap_err();
+    assert!(matches!(refused, KeyRingError::ClockOff(ClockOff::NotCompared)), "{refused}");
+    assert_eq!(store.commits.load(SeqCst), 0);
+    fitness.compare_with(store.as_ref()).await.expect("the store's time");
+    assert!(!fitness.is_clock_off());
+    // Nor is a node fit to which nothing was acknowledged yet.
+    assert!(fitness.is_stale());
+    fitness.acknowledged(Duration::ZERO);
+    assert!(!fitness.is_stale());
 }
 
 #[actix_web::test]

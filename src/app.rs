@@ -87,6 +87,9 @@ impl App {
         witness::ask_audit_log(store.as_ref(), &audit).await?;
         let cursor = follow::begin(store.as_ref()).await?.into();
         let parts = key_ring_parts(config, &ground)?;
+        // Before anything is dated, or judged by its date.
+        parts.fitness.compare_with(store.as_ref()).await?;
+        parts.fitness.check_clock()?;
         // Before the ring is read: what another node makes meanwhile is in neither.
         let kept = witness::kept_keys(parts.vault.clone()).await;
         let (sealing_keys, sealing_events) = SealingKeys::open(
@@ -95,6 +98,7 @@ impl App {
                 kek: parts.kek.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
+                fitness: parts.fitness.clone(),
             },
             &parts.policy,
             (config.keys.sealing_period, config.refresh_tokens.lifetime),
@@ -110,7 +114,7 @@ impl App {
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
                 .await?;
         let digests = data_key.digests();
-        let people = People::new(config, &ground, data_key);
+        let people = People::new(config, &ground, data_key, fitness.clone());
         let issuing = issuing::open(config, &ground, (&keys, &sealing_keys)).await?;
         let services = Services {
             issuer: config.issuer.clone(),
@@ -174,11 +178,26 @@ impl App {
         }
     }
 
-    /// Reads the key ring anew and does what is due.
+    /// Reads the key ring anew and does what is due, and tells the other nodes that this one is there.
     ///
     /// # Errors
-    /// When the store, the keys or the audit log fail; the next round tries again.
+    /// When the store, the keys or the audit log fail, or this node's clock is off; the next round tries again.
     pub async fn rotate(&self) -> Result<(), StartError> {
+        let rotated = self.rotate_keys().await;
+        self.announce().await?;
+        rotated
+    }
+
+    /// Tells the other nodes that this one is there. That the store acknowledges it is what lets this node issue for P.
+    async fn announce(&self) -> Result<(), StartError> {
+        let services = &self.state.services;
+        let began = services.clock.monotonic();
+        services.nodes.announce().await?;
+        services.fitness.acknowledged(began);
+        Ok(())
+    }
+
+    async fn rotate_keys(&self) -> Result<(), StartError> {
         let services = &self.state.services;
         // What could not be recorded is owed until it is.
         let mut owed = self.unrecorded.lock().await;
@@ -250,8 +269,8 @@ impl App {
         }
     }
 
-    /// One round of housekeeping: keeps a spare status list and a signed copy of each, tells the other nodes that this one
-    /// is there, removes what has ended.
+    /// One round of housekeeping: keeps a spare status list and a signed copy of each, removes what has ended. By a clock that is
+    /// off nothing has.
     ///
     /// # Errors
     /// When the store fails; the next round tries again.
@@ -261,13 +280,17 @@ impl App {
         self.resume_audit().await;
         services.status_indexes.replenish().await?;
         self.seen.again(services.store.as_ref(), services.clock.as_ref()).await?;
-        services.status_lists.drop_ended();
-        services.status.drop_ended();
+        if !services.fitness.is_clock_off() {
+            services.status_lists.drop_ended();
+            services.status.drop_ended();
+            services.revocations.drop_ended().await;
+        }
         self.build_status_lists().await;
-        services.revocations.drop_ended().await;
         services.limits.sweep();
         services.logout_deliveries.note_waiting(services.logouts.count().await?);
-        services.nodes.announce().await?;
+        if services.fitness.is_clock_off() {
+            return Ok(());
+        }
         while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
         Ok(())
     }
@@ -282,7 +305,7 @@ pub fn key_ring_parts(config: &Config, ground: &Ground) -> Result<KeyRingParts, 
     let vault = ground.vault(config, kek.clone())?;
     let (store, clock) = (ground.store.clone(), ground.clock.clone());
     let policy = Policy::new(&config.keys, config.tokens.longest_lifetime)?;
-    let fitness = Arc::new(Fitness::new(clock.clone(), config.keys.propagation));
+    let fitness = Arc::new(Fitness::of_node(store.as_ref(), clock.clone(), config.keys.propagation));
     Ok(KeyRingParts { store, vault, kek, policy, clock, fitness })
 }
 

@@ -3,11 +3,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use signet::clients::{AuthMethod, Client, ClientSecret, ConsentRule, GrantType, Registrant};
 use signet::clock::SystemClock;
 use signet::entropy::SystemEntropy;
+use signet::keys::Fitness;
 use signet::oauth::{
     AccessTokenClaims, Audience, ClientId, Resource, Scope, Secret, StatusClaim, StatusReference, Subject,
     TokenId,
@@ -31,7 +33,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let lists = StatusLists::open(uri, dates, store.clone(), clock.clone(), SystemEntropy::shared()).await?;
     let lists = Arc::new(lists);
     let indexes = StatusIndexes::open(lists.clone(), clock.clone()).await?;
-    let revoked = Arc::new(Revocations::open(store.clone(), clock.clone(), lists, 0).await?);
+    let fitness = Arc::new(Fitness::new(clock.clone(), Duration::MAX));
+    let revoked = Revocations::open(store.clone(), (clock.clone(), fitness), lists, 0).await?;
+    let revoked = Arc::new(revoked);
     for _ in 0..revocations / 1000 {
         let mut under_way = tokio::task::JoinSet::new();
         for _ in 0..1000 {

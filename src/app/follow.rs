@@ -2,7 +2,7 @@
 
 use super::{App, StartError};
 use crate::clients::ClientRegistry;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, KeyRingError};
 use crate::protocol::Services;
 use crate::store::{Changes, Cursor, Store, StoreError};
 use crate::tokens::{Revocations, StatusLists};
@@ -24,7 +24,12 @@ impl App {
     pub async fn follow(&self) -> Result<usize, StartError> {
         let services = &self.state.services;
         let mut cursor = self.cursor.lock().await;
-        self.compare_clocks().await?;
+        let was_off = services.fitness.is_clock_off();
+        services.fitness.compare_with(services.store.as_ref()).await?;
+        if was_off && !services.fitness.is_clock_off() {
+            // What was left undone meanwhile, and keys that were not opened.
+            self.rotate().await?;
+        }
         let read_at = services.clock.monotonic();
         let newest = begin(services.store.as_ref()).await?;
         if !cursor.is_known_to(newest) {
@@ -61,7 +66,7 @@ impl App {
     async fn take_in(&self, rows: &[(String, Vec<u8>)]) -> Result<(), StartError> {
         // What may not be signed with any more comes first. If it fails, the rest is not held up, but comes again.
         let keys = rows.iter().any(|(table, _)| table == KeyRing::TABLE);
-        let rotated = if keys { self.rotate().await } else { Ok(()) };
+        let rotated = if keys { self.take_in_keys().await } else { Ok(()) };
         for (table, key) in rows {
             refresh(&self.state.services, table, key).await?;
         }
@@ -74,7 +79,7 @@ impl App {
              enough"
         );
         let services = &self.state.services;
-        let rotated = self.rotate().await;
+        let rotated = self.take_in_keys().await;
         services.clients.reload().await?;
         // The lists before what is revoked in them.
         services.status_lists.reload().await?;
@@ -82,13 +87,13 @@ impl App {
         rotated
     }
 
-    async fn compare_clocks(&self) -> Result<(), StoreError> {
-        let services = &self.state.services;
-        let before = services.clock.now();
-        if let Some(store) = services.store.now().await? {
-            services.fitness.compare_clocks(before, store, services.clock.now());
+    /// Brings the keys up to date. While this node's clock is off that comes to taking over what the other nodes have made of
+    /// them, which is all that can be known.
+    async fn take_in_keys(&self) -> Result<(), StartError> {
+        match self.rotate().await {
+            Err(StartError::Keys(KeyRingError::ClockOff(_))) => Ok(()),
+            rotated => rotated,
         }
-        Ok(())
     }
 }
 

@@ -50,8 +50,8 @@ pub(super) async fn open(
     let status_lists = Arc::new(lists);
     // A code may be redeemed at the end of its own time.
     let longest_grant = seconds(config.codes.lifetime + config.refresh_tokens.lifetime);
-    let revocations =
-        Revocations::open(store.clone(), clock.clone(), status_lists.clone(), longest_grant).await?;
+    let of_node = (clock.clone(), keys.parts().fitness.clone());
+    let revocations = Revocations::open(store.clone(), of_node, status_lists.clone(), longest_grant).await?;
     let revocations = Arc::new(revocations);
     let status_indexes = Arc::new(StatusIndexes::open(status_lists.clone(), clock.clone()).await?);
     let publication = Publication {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::Ground;
 use crate::config::Config;
-use crate::keys::DataKey;
+use crate::keys::{DataKey, Fitness};
 use crate::limits::Limits;
 use crate::store::Nodes;
 use crate::users::{
@@ -27,7 +27,7 @@ pub(super) struct People {
 
 impl People {
     /// What the settings make it of. The data key seals their second factors.
-    pub(super) fn new(config: &Config, ground: &Ground, data_key: DataKey) -> Self {
+    pub(super) fn new(config: &Config, ground: &Ground, data_key: DataKey, fitness: Arc<Fitness>) -> Self {
         let Ground { store, clock, entropy } = ground.clone();
         let chance = (clock.clone(), entropy.clone());
         let passwords = &config.passwords;
@@ -50,7 +50,12 @@ impl People {
             consents: Consents::new(store.clone(), clock.clone()),
             allowance: Allowance::new(config.people.made_per_day, store.clone(), clock.clone()),
             api_keys: ApiKeys::new(store.clone(), clock.clone(), entropy.clone()),
-            api_key_limit: ApiKeyLimit::new(store.clone(), clock.clone(), limits.clone(), nodes.clone()),
+            api_key_limit: ApiKeyLimit::new(
+                store.clone(),
+                clock.clone(),
+                limits.clone(),
+                (nodes.clone(), fitness),
+            ),
             nodes,
             login_throttle: LoginThrottle::new(store, clock, entropy, limits.clone()),
             limits,

@@ -1,7 +1,7 @@
 use crate::audit::AuditError;
 use crate::backup::BackupError;
 use crate::clients::ClientError;
-use crate::keys::{DataKeyError, KekError, KeyRingError, UnsafePolicy, VaultError};
+use crate::keys::{ClockOff, DataKeyError, KekError, KeyRingError, UnsafePolicy, VaultError};
 use crate::oauth::InvalidId;
 use crate::outgoing::OutgoingError;
 use crate::store::StoreError;
@@ -15,6 +15,9 @@ pub enum StartError {
     /// The keys can't be used.
     #[error(transparent)]
     Keys(#[from] KeyRingError),
+    /// This machine's clock is off: whatever it dated would count too long or too short.
+    #[error(transparent)]
+    ClockOff(#[from] ClockOff),
     /// The data key can't be used.
     #[error(transparent)]
     DataKey(#[from] DataKeyError),

@@ -31,7 +31,7 @@ const CHECK: [&str; 4] = [
 pub(super) fn export(config: &Config, file: &Path, printer: &Printer) -> Result<(), CliError> {
     let contents = runtime()?.block_on(async {
         let ground = Ground::of_installation(config).await.map_err(failed)?;
-        let (parts, audit) = open(config, &ground)?;
+        let (parts, audit) = open(config, &ground).await?;
         let mut sink = NewFile::create(file).map_err(failed)?;
         audit.record(event(EventKind::InstallationExported, file)).await.map_err(failed)?;
         let exported = backup::export(&parts, ground.entropy.as_ref(), &config.issuer, &mut sink).await;
@@ -84,7 +84,7 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) ->
             (shown(contents, printer)?, restored, audit)
         } else {
             let ground = Ground::of_installation(config).await.map_err(failed)?;
-            let (parts, audit) = open(config, &ground)?;
+            let (parts, audit) = open(config, &ground).await?;
             let event = event(EventKind::InstallationRestored, &config.data_dir);
             audit.record(event.detail("keep_api_keys", args.keep_api_keys)).await.map_err(failed)?;
             let restored = backup::restore_in_place(&parts, args.keep_api_keys).await.map_err(failed)?;
@@ -135,10 +135,11 @@ fn event(kind: EventKind, file: &Path) -> Event {
     Event::new(kind, Actor::Operator(operator_name())).detail("file", file.display().to_string())
 }
 
-fn open(config: &Config, ground: &Ground) -> Result<(KeyRingParts, Arc<AuditLog>), CliError> {
+async fn open(config: &Config, ground: &Ground) -> Result<(KeyRingParts, Arc<AuditLog>), CliError> {
     std::fs::create_dir_all(&config.data_dir).map_err(failed)?;
     let audit = audit_log(config, ground)?;
     let parts = app::key_ring_parts(config, ground).map_err(failed)?;
+    parts.fitness.compare_with(ground.store.as_ref()).await.map_err(failed)?;
     Ok((parts, audit))
 }
 
@@ -155,7 +156,7 @@ async fn open_with_copy(
     })?;
     let file = checked(file, path, &kek)?;
     let ground = Ground::open(config).await.map_err(failed)?;
-    let (parts, audit) = open(config, &ground)?;
+    let (parts, audit) = open(config, &ground).await?;
     Ok((file, parts, audit))
 }
 

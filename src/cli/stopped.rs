@@ -96,6 +96,7 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
         let ground = Ground::of_installation(config).await.map_err(failed)?;
         let audit = audit_log(config, &ground)?;
         let parts = app::key_ring_parts(config, &ground).map_err(failed)?;
+        parts.fitness.compare_with(ground.store.as_ref()).await.map_err(failed)?;
         let event = Event::new(EventKind::KeyCompromised, Actor::Operator(operator_name())).key(kid);
         audit.record(event.detail("reason", reason.unwrap_or_default())).await.map_err(failed)?;
         let condemned = KeyRing::compromise_unopened(parts, kid).await.map_err(failed)?;

@@ -11,8 +11,9 @@ impl KeyRing {
     /// until then none is published. Nothing where there is a ring, also when another node was faster to make one.
     ///
     /// # Errors
-    /// When there are keys but no ring, and when store or vault fail.
+    /// When there are keys but no ring, when this node's clock is off, and when store or vault fail.
     pub(super) async fn bootstrap(&self) -> Result<Option<Vec<KeyEvent>>, KeyRingError> {
+        self.parts.fitness.check_clock()?;
         let _one_at_a_time = self.changing.lock().await;
         if self.parts.store.get(TABLE, KEY).await?.is_some() {
             return Ok(None);

@@ -112,6 +112,10 @@ impl Work {
 impl KeyRing {
     pub(super) async fn change<T>(&self, change: &Change<'_, T>) -> Result<(T, Vec<KeyEvent>), KeyRingError> {
         let _one_at_a_time = self.changing.lock().await;
+        if let Err(off) = self.parts.fitness.check_clock() {
+            self.take_over().await?;
+            return Err(off.into());
+        }
         let mut signers = Signers::new();
         let mut answer = None;
         let mut events = Vec::new();
@@ -152,6 +156,19 @@ impl KeyRing {
             }
         }
         Err(KeyRingError::Contended)
+    }
+
+    /// Takes the ring into use as the other nodes have left it, and plans nothing: what they dropped must leave this node
+    /// too. Changes neither store nor vault, and opens no key: this node does not sign before the next change.
+    async fn take_over(&self) -> Result<(), KeyRingError> {
+        let read_at = self.parts.clock.monotonic();
+        let Some(row) = self.parts.store.get(TABLE, KEY).await? else { return Ok(()) };
+        let ring = sealed_ring::decode(&row.value, &self.parts.kek)?;
+        let current = self.snapshot.load_full();
+        let open = |kid: &KeyId| Some((kid.clone(), current.signer(kid)?));
+        let signers = ring.records.iter().filter_map(|record| open(&record.kid)).collect();
+        self.install(ring, row.version, &signers, read_at);
+        Ok(())
     }
 
     /// The ring, and the row that it stands in, with the vault brought in line with it.

@@ -1,3 +1,4 @@
+use super::fitness::ClockOff;
 use super::import::UnreadableKey;
 use super::intervene::Refusal;
 use super::sealed_ring::RingUnreadable;
@@ -31,6 +32,9 @@ pub enum KeyRingError {
     /// What was brought in is no key that can be used.
     #[error(transparent)]
     UnreadableKey(#[from] UnreadableKey),
+    /// This node's clock is off: by its dates it would make, retire and destroy keys at the wrong time.
+    #[error(transparent)]
+    ClockOff(#[from] ClockOff),
     /// Other nodes changed the ring at every attempt.
     #[error("other nodes keep changing the key ring; try again in a moment")]
     Contended,

@@ -83,7 +83,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// When the ring can't be read or is missing while there are keys, when a key that signs or waits is
-    /// missing or does not open, and when store or vault fail. Nothing is made anew in place of what can't
+    /// missing or does not open, when this node's clock is off, and when store or vault fail. Nothing is made anew in place of what can't
     /// be read.
     pub async fn open(parts: KeyRingParts) -> Result<(Arc<Self>, Vec<KeyEvent>), KeyRingError> {
         let ring = Self::unopened(parts);
@@ -114,7 +114,8 @@ impl KeyRing {
     /// calls this; a failure is counted.
     ///
     /// # Errors
-    /// As [`KeyRing::open`]; the keys in use stay in use.
+    /// As [`KeyRing::open`]; the keys in use stay in use. While this node's clock is off, what the other nodes have made of
+    /// the ring is taken into use all the same, for verifying.
     pub async fn tick(&self) -> Result<Vec<KeyEvent>, KeyRingError> {
         let outcome = self.change(&Change::tick()).await;
         if outcome.is_ok() {

@@ -110,7 +110,7 @@ pub enum NoKey {
         retry_after: u64,
     },
     /// This node's clock is too far off the store's to date anything.
-    #[error("this node's clock is more than 30 s off the store's")]
+    #[error("this node's clock is too far off the store's")]
     ClockOff {
         /// When to try again, in seconds.
         retry_after: u64,

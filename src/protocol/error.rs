@@ -162,6 +162,7 @@ impl From<RevocationError> for ProtocolError {
         match error {
             RevocationError::NoStatus => Self::invalid_request("the token can not be revoked"),
             RevocationError::Store(error) => error.into(),
+            RevocationError::ClockOff(_) => Self::unavailable(5, error),
         }
     }
 }
@@ -193,6 +194,7 @@ impl From<KeyRingError> for ProtocolError {
             KeyRingError::Refused(reason) => Self::new(ErrorCode::Conflict, described(&reason)),
             KeyRingError::UnreadableKey(reason) => Self::invalid_request(described(&reason)),
             KeyRingError::Store(error) => error.into(),
+            KeyRingError::ClockOff(_) => Self::unavailable(5, error),
             other => Self::server_error(other),
         }
     }

@@ -24,7 +24,7 @@ pub struct Health {
     pub disk: &'static str,
     /// What is kept in memory of the store: `ok`, or `failing` when it is older than P.
     pub mirror: &'static str,
-    /// The clock: `ok`, or `failing` when it is more than 30 seconds off the store's.
+    /// The clock: `ok`, or `failing` when it is more than 5 seconds off the store's.
     pub clock: &'static str,
     /// The audit log: `ok` or `failing`.
     pub audit: &'static str,

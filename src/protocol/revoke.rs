@@ -53,7 +53,7 @@ pub fn asked_to_revoke(
 
 fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Option<Asked> {
     if let Some(issued) = services.issued_token(token) {
-        let ended = services.has_ended(&issued);
+        let ended = services.revocations.has_ended(&issued.claims);
         return (issued.claims.client_id == *client_id)
             .then(|| if ended { Asked::Ended } else { Asked::AccessToken(Box::new(issued.claims)) });
     }
@@ -75,7 +75,7 @@ pub async fn revoke(services: &Services, asked: AskedToRevoke) -> Result<Revocat
         Asked::AccessToken(claims) => claims,
         Asked::RefreshToken(token) => return revoke_family(services, asked.client_id, &token).await,
     };
-    if services.revocations.is_revoked(&claims) {
+    if services.revocations.is_recorded(&claims) {
         return Ok(RevocationOutcome::Done);
     }
     let event = Event::new(EventKind::TokenRevoked, Actor::Client(asked.client_id));

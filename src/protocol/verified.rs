@@ -33,7 +33,7 @@ impl Services {
     }
 
     /// Whether the token's time is over.
-    pub(super) fn has_ended(&self, token: &Verified) -> bool {
+    fn has_ended(&self, token: &Verified) -> bool {
         token.claims.exp <= self.clock.numeric_date()
     }
 

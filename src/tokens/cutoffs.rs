@@ -66,6 +66,26 @@ impl Cutoffs {
         .copied()
     }
 
+    /// The latest cut-off below `bound` behind which a token that is part of `whole` may have been dated, `whole`'s own apart.
+    pub(super) fn latest_beside(&self, whole: &Whole, bound: i64) -> Option<i64> {
+        let before = |cutoff: &Cutoff| cutoff.before;
+        let granted = |part: fn(&(Arc<str>, Arc<str>)) -> &str, id: &str| {
+            let parts = self.granted.iter().filter(move |(pair, _)| part(pair) == id);
+            parts.map(|(_, cutoff)| cutoff.before).filter(|before| *before < bound).max()
+        };
+        let below = |dates: &mut dyn Iterator<Item = i64>| dates.filter(|before| *before < bound).max();
+        match whole {
+            Whole::Client(id) => below(&mut self.subjects.values().map(before))
+                .max(granted(|(client, _)| client.as_ref(), id.as_str())),
+            Whole::Subject(id) => below(&mut self.clients.values().map(before))
+                .max(granted(|(_, subject)| subject.as_ref(), id.as_str())),
+            Whole::Granted(client_id, subject) => {
+                let wider = [self.clients.get(client_id.as_str()), self.subjects.get(subject.as_str())];
+                below(&mut wider.into_iter().flatten().map(before))
+            }
+        }
+    }
+
     /// Up to `most` of those between a client and a subject which say nothing that `new`, of either of the two, does not say.
     pub(super) fn covered(&self, whole: &Whole, new: Cutoff, most: usize) -> Vec<Whole> {
         let within = |(client, subject): &(Arc<str>, Arc<str>)| match whole {

@@ -16,6 +16,7 @@ mod logout_token;
 mod members;
 mod refresh;
 mod revocation;
+mod revocation_rows;
 mod sealer;
 mod status_document;
 mod status_list;

@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::StatusLists;
 use super::cutoffs::{Cutoff, Cutoffs};
+use super::revocation_rows::{CutoffRecord, cutoff_key, damaged, key, parse_key, whole};
 use super::status_list::date;
 use crate::clock::SharedClock;
+use crate::keys::{ClockOff, DATED_AHEAD, Fitness};
 use crate::oauth::{AccessTokenClaims, ClientId, ListId, RevokedBefore, StatusReference, Subject};
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table, scan_each};
@@ -23,7 +24,7 @@ const RETRIES: usize = 16;
 const MOST_AT_ONCE: usize = 1000;
 
 /// How far the date of a token may lie ahead, in seconds: what verifiers let clocks differ by.
-const LEEWAY: u64 = 60;
+const LEEWAY: u32 = 60;
 
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.
@@ -31,6 +32,8 @@ pub struct Revocations {
     store: Arc<dyn Store>,
     clock: SharedClock,
     lists: Arc<StatusLists>,
+    /// A node whose clock is off knows no date for a cut-off.
+    fitness: Arc<Fitness>,
     cutoffs: ArcSwap<Cutoffs>,
     /// For how many seconds a grant can be refreshed: a cut-off ends the grants before it, too.
     longest_grant: i64,
@@ -58,14 +61,9 @@ pub enum RevocationError {
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct CutoffRecord {
-    before: i64,
-    forget_at: i64,
-    #[serde(default)]
-    grants_until: i64,
+    /// This node's clock is off: ask another node.
+    #[error(transparent)]
+    ClockOff(#[from] ClockOff),
 }
 
 /// A token that is remembered so that it can be revoked with the family that it belongs to.
@@ -79,13 +77,6 @@ pub struct LiveToken {
     pub exp: i64,
 }
 
-impl From<CutoffRecord> for Cutoff {
-    fn from(record: CutoffRecord) -> Self {
-        let CutoffRecord { before, forget_at, grants_until } = record;
-        Self { before, forget_at, grants_until }
-    }
-}
-
 impl Revocations {
     /// The table of the single tokens that are revoked.
     pub const TABLE: &str = "revocations";
@@ -93,18 +84,19 @@ impl Revocations {
     /// The table of those that are revoked as a whole.
     pub const CUTOFFS_TABLE: &str = "cutoffs";
 
-    /// Loads every revocation whose tokens may be alive. A grant can be refreshed for `longest_grant` seconds.
+    /// Loads every revocation whose tokens may be alive. A grant can be refreshed for `longest_grant` seconds; `fitness` is this
+    /// node's.
     ///
     /// # Errors
     /// When the store can't be read or a record can't be understood.
     pub async fn open(
         store: Arc<dyn Store>,
-        clock: SharedClock,
+        (clock, fitness): (SharedClock, Arc<Fitness>),
         lists: Arc<StatusLists>,
         longest_grant: i64,
     ) -> Result<Self, StoreError> {
         let (cutoffs, changing) = (ArcSwap::default(), Mutex::default());
-        let revocations = Self { store, clock, lists, cutoffs, longest_grant, changing };
+        let revocations = Self { store, clock, lists, fitness, cutoffs, longest_grant, changing };
         revocations.reload().await?;
         Ok(revocations)
     }
@@ -168,50 +160,70 @@ impl Revocations {
         }
     }
 
-    /// Revokes one token. Revoking it again changes nothing.
+    /// Revokes one token, also of a list that this node has not heard of yet. Revoking it again changes nothing.
     ///
     /// # Errors
     /// When the token names no status list of ours, or the store fails: then it may or may not be revoked.
     pub async fn revoke(&self, claims: &AccessTokenClaims) -> Result<(), RevocationError> {
         let reference = claims.status.as_ref().map(|status| &status.status_list);
         let Some(StatusReference { idx, uri }) = reference else { return Err(RevocationError::NoStatus) };
-        let list = self.lists.find_by_uri(uri).ok_or(RevocationError::NoStatus)?;
-        let end = date(claims.exp + self.lists.dates().clock_skew);
-        let batch = Batch::new().put(
-            REVOCATIONS,
-            key(list.id.as_str(), *idx),
-            Condition::Always,
-            Put::until(end, claims.jti.as_str().as_bytes().to_vec()),
-        );
+        let list = self.lists.id_of(uri).ok_or(RevocationError::NoStatus)?;
+        let token = LiveToken { list, idx: *idx, exp: claims.exp };
+        let batch = self.revoking(Batch::new(), &token, claims.jti.as_str().as_bytes().to_vec());
         self.store.commit(batch).await.and_then(applied)?;
-        list.revoke(*idx);
+        self.note_revoked(&token);
         Ok(())
     }
 
-    /// Revokes tokens of which only their places are known, all or none of them. Those of lists that are gone have
-    /// ended.
+    /// Revokes tokens of which only their places are known, all or none of them.
     ///
     /// # Errors
     /// When the store fails: then they may or may not be revoked.
     pub(super) async fn revoke_live(&self, tokens: &[LiveToken]) -> Result<(), StoreError> {
         // What is known to be revoked is not written again: a replay can come as often as somebody likes.
-        let found: Vec<_> = tokens
-            .iter()
-            .filter_map(|each| Some((each, self.lists.find(each.list.as_str())?)))
-            .filter(|(token, list)| !list.is_revoked(token.idx))
-            .collect();
-        let batch = found.iter().fold(Batch::new(), |batch, (token, list)| {
-            let end = date(token.exp + self.lists.dates().clock_skew);
-            let row = key(list.id.as_str(), token.idx);
-            batch.put(REVOCATIONS, row, Condition::Always, Put::until(end, Vec::new()))
-        });
+        let is_known = |token: &&LiveToken| {
+            self.lists.find(token.list.as_str()).is_some_and(|list| list.is_revoked(token.idx))
+        };
+        let new: Vec<_> = tokens.iter().filter(|token| !is_known(token)).collect();
+        let batch = new.iter().fold(Batch::new(), |batch, token| self.revoking(batch, token, Vec::new()));
         if !batch.writes.is_empty() {
             self.store.commit(batch).await.and_then(applied)?;
         }
-        for (token, list) in found {
-            list.revoke(token.idx);
+        for token in new {
+            self.note_revoked(token);
         }
         Ok(())
+    }
+
+    fn revoking(&self, batch: Batch, token: &LiveToken, value: Vec<u8>) -> Batch {
+        let put = Put::until(date(self.kept_until(token.exp)), value);
+        batch.put(REVOCATIONS, key(token.list.as_str(), token.idx), Condition::Always, put)
+    }
+
+    /// Of a list that is not known yet the follower hears first, and then of what is revoked in it.
+    fn note_revoked(&self, token: &LiveToken) {
+        if let Some(list) = self.lists.find(token.list.as_str()) {
+            list.revoke(token.idx);
+        }
+    }
+
+    fn kept_until(&self, exp: i64) -> i64 {
+        exp.saturating_add(self.lists.dates().clock_skew)
+    }
+
+    /// Whether no verifier takes the token any more, be its clock behind this one by as much as is allowed: then there is
+    /// nothing to revoke.
+    #[must_use]
+    pub fn has_ended(&self, claims: &AccessTokenClaims) -> bool {
+        self.kept_until(claims.exp) <= self.clock.numeric_date()
+    }
+
+    /// Whether it is on record that the token is revoked. That its list is not known here is no record.
+    #[must_use]
+    pub fn is_recorded(&self, claims: &AccessTokenClaims) -> bool {
+        let listed = claims.status.as_ref().map(|status| &status.status_list);
+        let list = listed.and_then(|listed| Some((self.lists.find_by_uri(&listed.uri)?, listed.idx)));
+        self.is_cut_off(claims) || list.is_some_and(|(list, idx)| list.is_revoked(idx))
     }
 
     /// The date that something which is issued now bears, in seconds since the epoch: now, but behind every cut-off that
@@ -224,7 +236,7 @@ impl Revocations {
         let behind = self.cutoff(client_id, subject).map_or(0, |before| before + 1);
         let now = self.clock.numeric_date();
         match u64::try_from(behind - now) {
-            Ok(ahead) if ahead > LEEWAY => Err(ahead - LEEWAY),
+            Ok(ahead) if ahead > LEEWAY.into() => Err(ahead - u64::from(LEEWAY)),
             _ => Ok(now.max(behind)),
         }
     }
@@ -233,8 +245,10 @@ impl Revocations {
     /// which `iat`. Tokens issued afterwards are dated later. What was taken back before from the client, or by the subject, is
     /// part of that: it needs no place in the status lists any more.
     ///
+    /// Where other nodes issue too, it covers what they may have dated by clocks that are ahead, as far as they may be.
+    ///
     /// # Errors
-    /// When the store fails: then the tokens may or may not be revoked.
+    /// When this node's clock is off; when the store fails: then the tokens may or may not be revoked.
     pub async fn revoke_before_now(&self, whole: &Whole) -> Result<i64, RevocationError> {
         let _turn = self.changing.lock().await;
         for _ in 0..RETRIES {
@@ -244,7 +258,7 @@ impl Revocations {
                 stored.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
             let known = stored.map(|record| record.value.into());
             self.take_in(known.map(|known| (whole.clone(), known)));
-            let record = self.cutoff_now(whole);
+            let record = self.cutoff_now(whole, self.latest_date().await?);
             let put = CUTOFFS.encode(&record, Some(date(record.forget_at.max(record.grants_until))))?;
             let batch = Batch::new().put(CUTOFFS.table(), cutoff_key(whole), condition, put);
             if self.store.commit(batch).await? == Committed::Applied {
@@ -288,11 +302,22 @@ impl Revocations {
         }
     }
 
-    /// The cut-off that revokes up to this second, behind the one that is known.
-    fn cutoff_now(&self, whole: &Whole) -> CutoffRecord {
-        let known = self.cutoffs.load().known(whole);
-        // Tokens are dated one second behind an earlier cut-off of the same second, or of a clock set back.
-        let before = self.clock.numeric_date().max(known.map_or(0, |known| known.before + 1));
+    /// The latest date that any node may have given to anything until now, unless to get behind a cut-off.
+    async fn latest_date(&self) -> Result<i64, RevocationError> {
+        self.fitness.check_clock()?;
+        let shared = self.store.now().await?;
+        Ok(shared.map_or_else(|| self.clock.numeric_date(), |now| now.timestamp() + DATED_AHEAD))
+    }
+
+    /// The cut-off that revokes up to `latest`, behind the one that is known.
+    fn cutoff_now(&self, whole: &Whole, latest: i64) -> CutoffRecord {
+        let cutoffs = self.cutoffs.load();
+        let known = cutoffs.known(whole);
+        // Tokens are dated one second behind an earlier cut-off of theirs, be it of the client or of the subject, but not by
+        // more than the leeway.
+        let beside = cutoffs.latest_beside(whole, latest + i64::from(LEEWAY));
+        let behind = known.map(|known| known.before).into_iter().chain(beside).max();
+        let before = latest.max(behind.map_or(0, |before| before + 1));
         let dates = self.lists.dates();
         // Lists that were opened under longer lifetimes know how long their tokens last.
         let forget_at = (before + dates.longest_lifetime + dates.clock_skew)
@@ -307,13 +332,17 @@ impl Revocations {
     /// compromised, nor anything else of it.
     #[must_use]
     pub fn is_revoked(&self, claims: &AccessTokenClaims) -> bool {
-        if self.cutoff(&claims.client_id, &claims.sub).is_some_and(|before| claims.iat <= before) {
+        if self.is_cut_off(claims) {
             return true;
         }
         let Some(status) = &claims.status else { return false };
         // A list we no longer keep has no live token: whoever refers to it is not one of ours.
         let list = self.lists.find_by_uri(&status.status_list.uri);
         list.is_none_or(|list| list.is_revoked(status.status_list.idx))
+    }
+
+    fn is_cut_off(&self, claims: &AccessTokenClaims) -> bool {
+        self.cutoff(&claims.client_id, &claims.sub).is_some_and(|before| claims.iat <= before)
     }
 
     /// The latest `iat`, in seconds since the epoch, whose tokens are revoked for this client or subject.
@@ -347,42 +376,4 @@ fn applied(committed: Committed) -> Result<(), StoreError> {
         Committed::Applied => Ok(()),
         Committed::Conflict => Err(StoreError::Invalid("a commit without conditions conflicted")),
     }
-}
-
-fn key(list: &str, idx: u64) -> Vec<u8> {
-    let mut key = list.as_bytes().to_vec();
-    key.push(b'/');
-    key.extend_from_slice(&idx.to_be_bytes());
-    key
-}
-
-fn parse_key(key: &[u8]) -> Option<(&str, u64)> {
-    let (list, idx) = key.split_last_chunk::<8>()?;
-    let list = std::str::from_utf8(list.strip_suffix(b"/")?).ok()?;
-    Some((list, u64::from_be_bytes(*idx)))
-}
-
-fn cutoff_key(whole: &Whole) -> String {
-    match whole {
-        Whole::Client(id) => format!("client:{id}"),
-        Whole::Subject(id) => format!("subject:{id}"),
-        Whole::Granted(client_id, subject) => format!("granted:{client_id}/{subject}"),
-    }
-}
-
-fn whole(key: &[u8]) -> Option<Whole> {
-    let (kind, id) = std::str::from_utf8(key).ok()?.split_once(':')?;
-    match kind {
-        "client" => ClientId::parse(id).ok().map(Whole::Client),
-        "subject" => Subject::parse(id).ok().map(Whole::Subject),
-        "granted" => {
-            let (client_id, subject) = id.split_once('/')?;
-            Some(Whole::Granted(ClientId::parse(client_id).ok()?, Subject::parse(subject).ok()?))
-        }
-        _ => None,
-    }
-}
-
-fn damaged(table: Table) -> StoreError {
-    StoreError::Damaged { table: table.name.into(), reason: "a record can't be read".into() }
 }

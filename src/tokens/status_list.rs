@@ -193,9 +193,15 @@ impl StatusLists {
         self.read().get(id).filter(|list| now < list.forget_at()).cloned()
     }
 
-    /// The list that a token's `uri` names, if it is one of ours.
+    /// The list that a token's `uri` names, if it is one of ours and known here.
     pub(super) fn find_by_uri(&self, uri: &str) -> Option<Arc<List>> {
-        self.find(uri.strip_prefix(&self.uri)?.strip_prefix('/')?)
+        self.find(self.id_of(uri)?.as_str())
+    }
+
+    /// The identifier of the list that a token's `uri` names, if it is one of ours: also of one that another node has made
+    /// and that is not known here yet.
+    pub(super) fn id_of(&self, uri: &str) -> Option<ListId> {
+        ListId::parse(uri.strip_prefix(&self.uri)?.strip_prefix('/')?).ok()
     }
 
     /// The URIs of all lists whose tokens may be alive, sorted (draft-ietf-oauth-status-list, section 9.3).

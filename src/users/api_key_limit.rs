@@ -2,11 +2,13 @@
 //!
 //! One node counts in memory. Where the store is shared, each request that is let through is one conditional commit to
 //! the key's row, which holds the times of the last minute: the limit is then as exact as the nodes' clocks. A refused
-//! request writes nothing, so a key costs at most as many commits a minute as its limit lets through. Claiming several
-//! at once was left: what one node has claimed and not used, a client of another node would miss.
+//! request writes nothing, so a key costs at most as many commits a minute as its limit lets through; until when it is
+//! refused is remembered, so that a key which is used up asks the store for nothing. Claiming several at once was left:
+//! what one node has claimed and not used, a client of another node would miss.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::clock::SharedClock;
+use crate::keys::Fitness;
 use crate::limits::{Exceeded, Limit, Limits, Quota};
 use crate::oauth::ApiKeyId;
 use crate::store::typed::TypedTable;
@@ -28,15 +31,49 @@ const TURNS: usize = 64;
 /// A row has no more entries than this, and about as many requests of other nodes may come in between.
 const ENTRIES: u32 = 1000;
 
+/// An entry that is further ahead, in milliseconds, is of a node whose clock was off: it says nothing.
+const FURTHEST_AHEAD: i64 = 60_000;
+
 /// Counts the requests of API keys.
 pub struct ApiKeyLimit {
     store: Arc<dyn Store>,
     clock: SharedClock,
     limits: Arc<Limits>,
     nodes: Arc<Nodes>,
+    /// A node whose clock is off counts for itself: by its dates it would lock out the key on all others.
+    fitness: Arc<Fitness>,
     hasher: RandomState,
-    /// Requests of one key come one after another: only other nodes can come in between.
-    turns: Vec<Mutex<()>>,
+    turns: Vec<Turn>,
+}
+
+/// Requests of one key come one after another: only other nodes can come in between.
+#[derive(Default)]
+struct Turn {
+    taken: Mutex<()>,
+    refused: std::sync::Mutex<HashMap<ApiKeyId, Refused>>,
+}
+
+/// A key that is used up, and until when, in monotonic time: nobody can give anything back.
+#[derive(Clone, Copy)]
+struct Refused {
+    quota: Quota,
+    until: Duration,
+}
+
+impl Turn {
+    /// What was answered when the key was refused, if it still is.
+    fn refusal(&self, key: &ApiKeyId, monotonic: Duration) -> Option<Quota> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()?;
+        let resets_after = refused.until.checked_sub(monotonic).filter(|left| !left.is_zero())?;
+        Some(Quota { resets_after, ..refused.quota })
+    }
+
+    fn remember(&self, key: &ApiKeyId, quota: Quota, monotonic: Duration) {
+        let until = monotonic.saturating_add(quota.resets_after);
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|_, each| each.until > monotonic);
+        refused.insert(key.clone(), Refused { quota, until });
+    }
 }
 
 /// The requests of the last span, oldest first: in which millisecond since the epoch, and how many.
@@ -46,13 +83,19 @@ struct Requests(Vec<(i64, u32)>);
 impl ApiKeyLimit {
     /// Counts by [`Limits::api_key`].
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, clock: SharedClock, limits: Arc<Limits>, nodes: Arc<Nodes>) -> Self {
-        let turns = std::iter::repeat_with(Mutex::default).take(TURNS).collect();
-        Self { store, clock, limits, nodes, hasher: RandomState::new(), turns }
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        limits: Arc<Limits>,
+        (nodes, fitness): (Arc<Nodes>, Arc<Fitness>),
+    ) -> Self {
+        let turns = std::iter::repeat_with(Turn::default).take(TURNS).collect();
+        Self { store, clock, limits, nodes, fitness, hasher: RandomState::new(), turns }
     }
 
     /// Takes a request's share of the key's quota. Says how it stands, unless the limit is switched off. While the store
-    /// takes no commits, this node lets through its own share: the limit divided by the number of nodes.
+    /// takes no commits, or this node's clock is off, this node lets through its own share: the limit divided by the number
+    /// of nodes.
     ///
     /// # Errors
     /// When nothing is left.
@@ -62,13 +105,25 @@ impl ApiKeyLimit {
         if !self.store.is_shared() {
             return limited.spend(key);
         }
-        let turn = usize::try_from(self.hasher.hash_one(key)).unwrap_or_default() % TURNS;
-        let _turn = self.turns[turn].lock().await;
+        let turn = &self.turns[usize::try_from(self.hasher.hash_one(key)).unwrap_or_default() % TURNS];
+        if let Some(refused) = turn.refusal(key, self.clock.monotonic()) {
+            return limited.judge(refused);
+        }
+        let _turn = turn.taken.lock().await;
+        let monotonic = self.clock.monotonic();
+        if let Some(refused) = turn.refusal(key, monotonic) {
+            return limited.judge(refused);
+        }
+        if self.fitness.is_clock_off() {
+            return self.spend_own(key, limit);
+        }
         match self.spend_shared(key, limit).await {
             Ok(quota) => {
                 if quota.admitted {
                     // For the share of this node, should the store be out of reach next time.
                     let _own = limited.spend(key);
+                } else {
+                    turn.remember(key, quota, monotonic);
                 }
                 limited.judge(quota)
             }
@@ -122,7 +177,7 @@ fn end(now: DateTime<Utc>, limit: Limit) -> DateTime<Utc> {
 impl Requests {
     fn spend(&mut self, limit: Limit, now: i64) -> Quota {
         let span = i64::try_from(limit.span.as_millis()).unwrap_or(i64::MAX);
-        self.0.retain(|(at, _)| now < at.saturating_add(span));
+        self.0.retain(|(at, _)| now < at.saturating_add(span) && *at <= now.saturating_add(FURTHEST_AHEAD));
         let count: u32 = self.0.iter().map(|(_, count)| count).sum();
         let admitted = count < limit.requests.get();
         if admitted {
@@ -175,6 +230,20 @@ mod tests {
             assert!(!requests.spend(limit, now).admitted, "{now}");
         }
         assert!(requests.spend(limit, 80_000).admitted);
+    }
+
+    #[test]
+    fn what_a_clock_far_ahead_has_counted_locks_nobody_out() {
+        let (mut requests, limit) = (Requests::default(), limit(2));
+        for _ in 0..2 {
+            assert!(requests.spend(limit, 3_600_000).admitted);
+        }
+        assert!(requests.spend(limit, 0).admitted);
+        assert_eq!(requests.0, [(0, 1)]);
+        // As far as clocks of nodes may differ, and further, it counts.
+        assert!(requests.spend(limit, 60_000).admitted);
+        assert!(requests.spend(limit, 60_000).admitted);
+        assert!(!requests.spend(limit, 0).admitted);
     }
 
     #[test]

@@ -100,6 +100,17 @@ async fn a_node_that_joins_before_the_first_tick_publishes_the_first_keys() {
 }
 
 #[tokio::test]
+async fn a_node_that_another_was_faster_than_does_not_go_on_as_if_it_were_alone() {
+    let world = World::new();
+    let (ring, _) = world.try_open().await.unwrap();
+    world.store.fail(Some(Fault::Overtaken));
+    ring.tick().await.unwrap();
+    // Others may serve the first keys, so those that wait behind them need their lead.
+    let rotations = ring.rotate(None, false).await.unwrap().answer.rotations;
+    assert_eq!(rotations[0].wait, 5);
+}
+
+#[tokio::test]
 async fn a_restart_changes_nothing() {
     let world = World::new();
     let before = world.open().await;

@@ -128,6 +128,7 @@ async fn rekeying_moves_the_sealing_keys_too() {
             kek,
             clock: world.clock.clone(),
             entropy: Arc::new(SeededEntropy::new(5)),
+            fitness: world.fitness.clone(),
         };
         let day = std::time::Duration::from_hours(24);
         signet::keys::SealingKeys::open(parts, &world.parts().policy, (day, day)).await

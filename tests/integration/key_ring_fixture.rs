@@ -152,6 +152,8 @@ pub(crate) enum Fault {
     CommitLost,
     /// Commits are applied, but the answer is lost.
     AnswerLost,
+    /// Another node writes the ring anew before the next commit.
+    Overtaken,
 }
 
 /// A store in memory.
@@ -257,6 +259,11 @@ impl Store for FakeStore {
             Some(Fault::AnswerLost) => {
                 let _ = self.apply(batch);
                 Err(down())
+            }
+            Some(Fault::Overtaken) => {
+                self.fail(None);
+                self.edit(|rows| rows.values_mut().for_each(|row| row.version += 1));
+                Ok(self.apply(batch))
             }
             Some(Fault::Down | Fault::CommitLost) => Err(down()),
         }

@@ -92,6 +92,41 @@ async fn while_nothing_can_be_written_each_node_lets_its_share_through() {
 }
 
 #[actix_web::test]
+async fn a_key_that_is_used_up_does_not_ask_the_store_until_it_may_again() {
+    let (store, nodes) = two_nodes().await;
+    let (_, key) = users_key(&nodes[0], "users:read").await;
+    nodes[1].app.follow().await.expect("the store's changes");
+    assert_eq!(admitted(&ask(&nodes, &key, 110).await), 100);
+    // Each node has to be told once.
+    assert_eq!(admitted(&ask(&nodes, &key, 2).await), 0);
+    let read = store.counts_read.load(Ordering::SeqCst);
+    nodes[0].clock.advance(Duration::from_millis(59_999));
+    let answers = ask(&nodes, &key, 50).await;
+    assert_eq!(admitted(&answers), 0);
+    assert!(answers.iter().all(|answer| answer.header("retry-after") == Some("1")));
+    assert_eq!(store.counts_read.load(Ordering::SeqCst), read);
+    nodes[0].clock.advance(Duration::from_millis(1));
+    assert_eq!(admitted(&ask(&nodes, &key, 110).await), 100);
+}
+
+#[actix_web::test]
+async fn a_node_whose_clock_is_off_counts_for_itself_and_locks_no_key_out() {
+    let (store, nodes) = two_nodes().await;
+    let (_, key) = users_key(&nodes[0], "users:read").await;
+    nodes[0].app.rotate().await.expect("rotation");
+    store.ahead.store(-50, Ordering::SeqCst);
+    nodes[0].app.follow().await.expect("the store's changes");
+    let read = store.counts_read.load(Ordering::SeqCst);
+    let answers = join_all((0..100).map(|_| users(&nodes[0], ("X-API-Key", key.clone())))).await;
+    assert_eq!(admitted(&answers), 50, "its share");
+    assert_eq!(store.counts_read.load(Ordering::SeqCst), read, "it adds nothing to what all count");
+    store.ahead.store(0, Ordering::SeqCst);
+    nodes[1].app.follow().await.expect("the store's changes");
+    let answers = join_all((0..110).map(|_| users(&nodes[1], ("X-API-Key", key.clone())))).await;
+    assert_eq!(admitted(&answers), 100);
+}
+
+#[actix_web::test]
 async fn strangers_get_no_more_tries_by_asking_two_nodes() {
     let (_, nodes) = two_nodes().await;
     let tries = (0..400_u16).map(|number| {

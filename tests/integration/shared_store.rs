@@ -18,6 +18,12 @@ pub(crate) struct SharedStore {
     /// In seconds ahead of the nodes' clock.
     pub(crate) ahead: AtomicI64,
     pub(crate) commits: AtomicU64,
+    /// How often the requests of API keys were looked at.
+    pub(crate) counts_read: AtomicU64,
+    /// Of which epoch its places are.
+    epoch: AtomicU64,
+    /// So many commits more it has counted than there are: those that a failover will have lost.
+    to_be_lost: AtomicU64,
 }
 
 impl SharedStore {
@@ -33,6 +39,9 @@ impl SharedStore {
             read_only: AtomicBool::default(),
             ahead: AtomicI64::default(),
             commits: AtomicU64::default(),
+            counts_read: AtomicU64::default(),
+            epoch: 7.into(),
+            to_be_lost: AtomicU64::default(),
         })
     }
 
@@ -42,6 +51,23 @@ impl SharedStore {
 
     pub(crate) fn make_read_only(&self, read_only: bool) {
         self.read_only.store(read_only, Ordering::SeqCst);
+    }
+
+    /// From now on it has counted `commits` that its standby does not have.
+    pub(crate) fn run_ahead(&self, commits: u64) {
+        self.to_be_lost.store(commits, Ordering::SeqCst);
+    }
+
+    /// The standby takes over: what it has is numbered anew from there, in another epoch.
+    pub(crate) fn fail_over(&self) {
+        self.to_be_lost.store(0, Ordering::SeqCst);
+        self.epoch.fetch_add(2, Ordering::SeqCst);
+    }
+
+    /// A place as it counts them.
+    fn place(&self, inner: Cursor) -> Cursor {
+        let (epoch, lost) = (self.epoch.load(Ordering::SeqCst), self.to_be_lost.load(Ordering::SeqCst));
+        Cursor { epoch, place: inner.place + lost }
     }
 
     async fn reach(&self) -> Result<(), StoreError> {
@@ -58,6 +84,9 @@ impl SharedStore {
 impl Store for SharedStore {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
         self.reach().await?;
+        if table.name == "api_key_requests" {
+            self.counts_read.fetch_add(1, Ordering::SeqCst);
+        }
         self.inner.get(table, key).await
     }
 
@@ -82,11 +111,23 @@ impl Store for SharedStore {
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
         self.reach().await?;
-        self.inner.changes(after).await
+        let (epoch, lost) = (self.epoch.load(Ordering::SeqCst), self.to_be_lost.load(Ordering::SeqCst));
+        let inner = match after {
+            Cursor { epoch: 0, .. } => after,
+            Cursor { epoch: of, place } if of == epoch => {
+                Cursor { epoch: 0, place: place.saturating_sub(lost) }
+            }
+            Cursor { .. } => Cursor::AHEAD,
+        };
+        Ok(match self.inner.changes(inner).await? {
+            Changes::Rows { rows, next } => Changes::Rows { rows, next: self.place(next) },
+            Changes::Reset { next } => Changes::Reset { next: self.place(next) },
+        })
     }
 
     async fn changed(&self, after: Cursor) {
-        self.inner.changed(after).await;
+        let place = after.place.saturating_sub(self.to_be_lost.load(Ordering::SeqCst));
+        self.inner.changed(Cursor { epoch: 0, place }).await;
     }
 
     async fn now(&self) -> Result<Option<DateTime<Utc>>, StoreError> {

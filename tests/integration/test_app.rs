@@ -120,14 +120,23 @@ impl TestApp {
 
     /// Another node of the same installation, on `store`: the same settings, the same keys, an audit log of its own.
     pub(crate) async fn another_node(&self, store: Arc<dyn Store>, seed: u64) -> Self {
+        self.another_node_by((store, self.clock.clone()), seed).await
+    }
+
+    /// The same, by a clock of its own.
+    pub(crate) async fn another_node_by(
+        &self,
+        (store, clock): (Arc<dyn Store>, Arc<ManualClock>),
+        seed: u64,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = self.config.clone();
         config.data_dir = dir.path().join("data");
         config.node = format!("node-{seed}");
         let (store, audit_disk) = (Some(store), AuditDisk::default());
-        let app = open(&config, store.clone(), &self.clock, (seed, &audit_disk)).await;
+        let app = open(&config, store.clone(), &clock, (seed, &audit_disk)).await;
         assert!(app.first_clients().await.expect("clients").is_none(), "clients are made once");
-        let (clock, clients) = (self.clock.clone(), copy(&self.clients));
+        let clients = copy(&self.clients);
         Self { app, clock, clients, audit_disk, config, store, dir }
     }
 

@@ -15,7 +15,7 @@ use super::sealer::{self, OpenKey, SealError};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::keys::sealed_ring::TABLE;
-use crate::keys::{Kek, KeyRingError, Policy};
+use crate::keys::{Fitness, Kek, KeyRingError, Policy};
 use crate::oauth::KeyId;
 use crate::store::{Batch, Committed, Condition, Put, Store};
 
@@ -33,6 +33,8 @@ pub struct SealingParts {
     pub clock: SharedClock,
     /// What they, and nonces, are drawn from.
     pub entropy: SharedEntropy,
+    /// Whether this node may change them: not while its clock is off.
+    pub fitness: Arc<Fitness>,
 }
 
 /// The keys that seal what only this service reads: refresh tokens, cookies, the state of forms. As this node last
@@ -73,7 +75,7 @@ impl SealingKeys {
     /// and opens for `longest_lifetime` after that; P and S are the ring's.
     ///
     /// # Errors
-    /// When they can't be read, or the store fails. Nothing is made anew in place of what can't be read.
+    /// When they can't be read, when this node's clock is off, or the store fails. Nothing is made anew in place of what can't be read.
     pub async fn open(
         parts: SealingParts,
         policy: &Policy,
@@ -179,6 +181,7 @@ impl SealingKeys {
     ) -> Result<(bool, Vec<SealingEvent>), KeyRingError> {
         let _one_at_a_time = self.changing.lock().await;
         let Self { parts, policy, .. } = self;
+        parts.fitness.check_clock()?;
         for _ in 0..ATTEMPTS {
             let read_at = parts.clock.monotonic();
             let stored = parts.store.get(TABLE, TABLE_KEY).await?;

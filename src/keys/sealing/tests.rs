@@ -33,6 +33,7 @@ impl World {
             kek: Arc::new(Kek::new(Zeroizing::new([1; 32]))),
             clock: self.clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed)),
+            fitness: Arc::new(crate::keys::Fitness::new(self.clock.clone(), Duration::MAX)),
         };
         let config = Config::for_tests(std::path::Path::new("t"));
         let policy = Policy::new(&config.keys, config.tokens.longest_lifetime).unwrap();

@@ -79,7 +79,9 @@ pub async fn revoke(
         }
         RevocationRequest { client_id: None, sub: None, token: Some(token) } => {
             let unknown = || ProtocolError::invalid_request("the token is not a live token of this issuer");
-            let claims = services.verified_token(&token).ok_or_else(unknown)?.claims;
+            let issued = services.issued_token(&token).map(|issued| issued.claims);
+            let live = issued.filter(|claims| !services.revocations.has_ended(claims));
+            let claims = live.ok_or_else(unknown)?;
             let event = administrator.event(EventKind::TokenRevoked);
             let event = event.client(&claims.client_id).token(&claims.jti);
             audited(services, event, async { Ok(services.revocations.revoke(&claims).await?) }).await?;

@@ -177,11 +177,16 @@ async fn issue(
     Ok(request.reply_to.code(&code))
 }
 
-/// The code that a client gets for what was asked for in a session.
+/// The code that a client gets for what was asked for in a session. Who was signed out everywhere a moment ago and is back
+/// gets one that is dated behind that.
 pub(super) fn code_for(services: &Services, request: &AuthorizationRequest, session: &Session) -> NewCode {
+    let (client_id, subject) = (request.client.client_id.clone(), Subject::from(&session.user));
+    let dated = services.revocations.date_of_new(&client_id, &subject);
+    // If the clock was set back to long before that, nothing can be: then the code is refused.
+    let granted_at = dated.unwrap_or_else(|_| services.clock.numeric_date());
     let grant = Grant {
-        client_id: request.client.client_id.clone(),
-        subject: Subject::from(&session.user),
+        client_id,
+        subject,
         scope: request.scope.clone(),
         resources: request.resources.clone(),
         sid: Some(session.sid.clone()),
@@ -190,7 +195,7 @@ pub(super) fn code_for(services: &Services, request: &AuthorizationRequest, sess
         amr: session.authentication.amr.clone(),
         nonce: request.nonce.clone(),
         claims: request.claims.clone(),
-        granted_at: services.clock.numeric_date(),
+        granted_at,
     };
     let redirect_uri = request.redirect_uri.clone();
     NewCode { grant, redirect_uri, code_challenge: request.code_challenge.clone() }

@@ -217,7 +217,7 @@ pub async fn change(
     let intended = services.clients.intend(client_id, change).await?;
     administrator.may_touch(&intended.before.scope)?;
     administrator.may_touch(&intended.after.scope)?;
-    let difference = difference::of_client(&intended.before, &intended.after)?;
+    let difference = difference::of_client(&services.digests, &intended.before, &intended.after)?;
     let event = administrator
         .event(EventKind::ClientChanged)
         .client(&intended.before.client_id)

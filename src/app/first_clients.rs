@@ -4,7 +4,7 @@ use super::{App, StartError};
 use crate::audit::{Actor, Event, EventKind};
 use crate::backup::INSTALLATION;
 use crate::clients::{ADMIN_SCOPE, Client, Registered, Registration};
-use crate::oauth::{Scope, Secret};
+use crate::oauth::{ClientId, Scope, Secret};
 use crate::store::{Batch, Committed, Condition, Put};
 
 /// The row that says that the first clients were asked for. Its value says nothing.
@@ -50,28 +50,39 @@ impl App {
         if !self.is_fresh().await? || !self.mark_first_clients(Condition::Absent).await? {
             return Ok(None);
         }
-        match self.make_first_clients().await {
+        let services = &self.state.services;
+        let ids = [services.clients.new_id(), services.clients.new_id()];
+        match self.make_first_clients(&ids).await {
             Err(error) => {
                 // Nobody has seen a secret: the next start tries again.
-                self.unmark_first_clients().await?;
+                if let Err(left) = self.take_back(&ids).await {
+                    tracing::error!(
+                        error = %left,
+                        "the first clients could not be taken back; if the next start shows none, delete them and \
+                         register an administrator by `signet clients register --offline`"
+                    );
+                }
                 Err(error)
             }
             made => made.map(Some),
         }
     }
 
-    async fn make_first_clients(&self) -> Result<FirstClients, StartError> {
+    async fn make_first_clients(
+        &self,
+        [admin_id, demo_id]: &[ClientId; 2],
+    ) -> Result<FirstClients, StartError> {
         let services = &self.state.services;
         let administered = services.resources.admin().uri.clone();
         let admin = Registration {
-            client_id: Some(services.clients.new_id()),
+            client_id: Some(admin_id.clone()),
             client_name: "First administrator".into(),
             scope: Scope::parse(ADMIN_SCOPE).unwrap_or_default(),
             resources: vec![administered],
             ..Registration::default()
         };
         let demo = self.first_resource.as_ref().map(|(resource, scope)| Registration {
-            client_id: Some(services.clients.new_id()),
+            client_id: Some(demo_id.clone()),
             client_name: "Demo".into(),
             scope: scope.clone(),
             audience_of: vec![resource.clone()],
@@ -128,7 +139,14 @@ impl App {
         Ok(self.state.services.store.commit(batch).await? == Committed::Applied)
     }
 
-    async fn unmark_first_clients(&self) -> Result<(), StartError> {
+    /// Leaves nothing of what could not be made as a whole.
+    async fn take_back(&self, ids: &[ClientId]) -> Result<(), StartError> {
+        let clients = &self.state.services.clients;
+        // From the store: one may be there although the answer was lost.
+        clients.reload().await?;
+        for made in ids.iter().filter_map(|id| clients.find(id.as_str())) {
+            clients.delete(&made).await?;
+        }
         let batch = Batch::new().delete(INSTALLATION, FIRST_CLIENTS, Condition::Always);
         let _applied = self.state.services.store.commit(batch).await?;
         Ok(())

@@ -1,7 +1,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use super::chain::digest;
+
+/// What one side of a change may take at most, in bytes of JSON: of a longer one the log has a digest.
+const LONGEST_SIDE: usize = 2048;
 
 /// What an entry may tell of a member that was changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,13 +28,46 @@ pub struct Difference {
     pub changes: BTreeMap<String, Change>,
 }
 
-/// What a member was and what it became; `null` where it was or became absent.
+/// What became of a member. What is longer than 2 KiB stands as `{"sha256": …, "bytes": …}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Change {
-    /// What it was.
-    pub from: Value,
-    /// What it became.
-    pub to: Value,
+#[serde(untagged)]
+pub enum Change {
+    /// Of a list: one that was long would otherwise stand there twice, for the sake of one element.
+    List {
+        /// What it has got.
+        added: Value,
+        /// What it has lost.
+        removed: Value,
+    },
+    /// Of anything else; `null` where it was or became absent.
+    Value {
+        /// What it was.
+        from: Value,
+        /// What it became.
+        to: Value,
+    },
+}
+
+impl Change {
+    fn between(from: Value, to: Value) -> Self {
+        match (from, to) {
+            (Value::Array(from), Value::Array(to)) => {
+                let without = |list: &[Value], other: &[Value]| {
+                    bounded(list.iter().filter(|each| !other.contains(each)).cloned().collect())
+                };
+                Self::List { added: without(&to, &from), removed: without(&from, &to) }
+            }
+            (from, to) => Self::Value { from: bounded(from), to: bounded(to) },
+        }
+    }
+}
+
+fn bounded(value: Value) -> Value {
+    let text = value.to_string();
+    if text.len() <= LONGEST_SIDE {
+        return value;
+    }
+    json!({ "sha256": digest(text.as_bytes()), "bytes": text.len() })
 }
 
 impl Difference {
@@ -55,7 +93,7 @@ impl Difference {
             match (tell(name, from), tell(name, to)) {
                 (Told::Nothing, _) | (_, Told::Nothing) => continue,
                 (Told::Value(from), Told::Value(to)) => {
-                    difference.changes.insert(name.clone(), Change { from, to });
+                    difference.changes.insert(name.clone(), Change::between(from, to));
                 }
                 _ => {}
             }
@@ -103,10 +141,25 @@ mod tests {
         let difference = Difference::between(&before, &after, tell).unwrap().and("password");
         assert_eq!(difference.members, ["admin", "name", "new", "password", "scope", "uri"]);
         let changes = json!({
-            "admin": { "from": false, "to": true }, "scope": { "from": ["a"], "to": ["a", "b"] },
+            "admin": { "from": false, "to": true }, "scope": { "added": ["b"], "removed": [] },
             "uri": { "from": "x", "to": null }, "new": { "from": null, "to": 2 },
         });
         assert_eq!(json!(difference.changes), changes);
         assert_eq!(Difference::between(&after, &after, tell).unwrap(), Difference::default());
+    }
+
+    #[test]
+    fn a_long_list_takes_no_more_than_what_it_has_got_and_lost_and_that_is_bounded() {
+        let uri = |number: usize| format!("https://shop.example.com/{number:04}/{}", "x".repeat(1900));
+        let of = |numbers: std::ops::Range<usize>| json!({ "uris": numbers.map(uri).collect::<Vec<_>>() });
+        let changes =
+            |from, to| json!(Difference::between(&from, &to, tell).unwrap().changes)["uris"].clone();
+        assert_eq!(changes(of(0..50), of(1..50)), json!({ "added": [], "removed": [uri(0)] }));
+        let all = changes(of(0..0), of(0..50));
+        assert_eq!(all["removed"], json!([]));
+        let text = of(0..50)["uris"].to_string();
+        assert_eq!(all["added"], json!({ "sha256": digest(text.as_bytes()), "bytes": text.len() }));
+        let long = changes(json!({ "uris": null }), json!({ "uris": "x".repeat(3000) }));
+        assert_eq!((&long["from"], &long["to"]["bytes"]), (&json!(null), &json!(3002)));
     }
 }

@@ -12,7 +12,7 @@ use crate::store::Table;
 pub use client::{
     AuthMethod, AuthenticatedClient, Client, ClientSecret, ConsentRule, GrantType, Registrant, UnknownWord,
 };
-pub use intended::IntendedChange;
+pub use intended::{IntendedChange, IntendedSecret};
 pub use limits::RegistrationError;
 pub use registration::{ClientChange, Registration};
 pub use registry::{ClientError, ClientRegistry, Registered};

@@ -1,8 +1,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
 use super::limits::Limits;
@@ -19,13 +17,10 @@ use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 pub(super) const TABLE: Table = Table::mirrored(ClientRegistry::TABLE);
 const CLIENTS: TypedTable<Client> = TypedTable::new(TABLE);
 
-/// No more secrets than this are honoured at once.
-const MAX_SECRETS: usize = 2;
-
 /// The registered clients: kept in the store, answered from memory.
 pub struct ClientRegistry {
     store: Arc<dyn Store>,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
     entropy: SharedEntropy,
     pub(super) limits: Limits,
     clients: RwLock<HashMap<ClientId, Mirrored>>,
@@ -260,40 +255,17 @@ impl ClientRegistry {
         }
     }
 
-    /// Makes a new secret; the one before it is honoured for `overlap` longer, older ones no more.
-    ///
-    /// # Errors
-    /// When there is no such client or the store fails.
-    pub async fn rotate_secret(&self, client_id: &str, overlap: Duration) -> Result<Registered, ClientError> {
-        let _turn = self.changing.lock().await;
-        let (mut client, version) = self.current(client_id)?;
-        if client.is_public() {
-            return Err(RegistrationError::Public("has no secret").into());
-        }
-        let now = self.clock.now();
-        let end = now.checked_add_signed(chrono::Duration::from_std(overlap).unwrap_or_default());
-        let mut kept: Vec<ClientSecret> = client.secrets.into_iter().filter(|s| is_live(s, now)).collect();
-        kept.sort_by_key(|secret| std::cmp::Reverse(secret.created_at));
-        kept.truncate(MAX_SECRETS - 1);
-        for secret in &mut kept {
-            secret.expires_at = [secret.expires_at, end].into_iter().flatten().min();
-        }
-        kept.retain(|secret| is_live(secret, now));
-        let client_secret = self.new_secret();
-        let newest = ClientSecret { hash: client_secret.hash(), created_at: now, expires_at: None };
-        client.secrets = std::iter::once(newest).chain(kept).collect();
-        let client = self.write(client, Condition::VersionIs(version)).await?;
-        Ok(Registered { client, client_secret: Some(client_secret) })
-    }
-
     /// Deletes the client. Tokens it holds stay valid until they are revoked or end. One that turns out to be gone
     /// already, as after a deletion whose answer was lost, is deleted.
     ///
     /// # Errors
-    /// When there is no such client, it was changed meanwhile, or the store fails.
-    pub async fn delete(&self, client_id: &str) -> Result<(), ClientError> {
+    /// When there is no such client, it is not any more as it was `seen`, or the store fails.
+    pub async fn delete(&self, seen: &Client) -> Result<(), ClientError> {
         let _turn = self.changing.lock().await;
-        let (client, version) = self.current(client_id)?;
+        let (client, version) = self.current(seen.client_id.as_str())?;
+        if client.updated_at != seen.updated_at {
+            return Err(ClientError::Changed);
+        }
         let key = client.client_id.as_str();
         let batch = Batch::new().delete(CLIENTS.table(), key, Condition::VersionIs(version));
         let committed = self.store.commit(batch).await?;
@@ -373,13 +345,9 @@ impl ClientRegistry {
         ClientId::parse(&id.to_string()).expect("a UUID is a valid client_id")
     }
 
-    fn new_secret(&self) -> Secret {
+    pub(super) fn new_secret(&self) -> Secret {
         Secret::new(self.entropy.token::<32>())
     }
-}
-
-fn is_live(secret: &ClientSecret, now: DateTime<Utc>) -> bool {
-    secret.expires_at.is_none_or(|end| now < end)
 }
 
 async fn load(store: &dyn Store) -> Result<HashMap<ClientId, Mirrored>, StoreError> {

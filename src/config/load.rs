@@ -110,6 +110,7 @@ fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
         },
         trusted_proxies: reader.read_optional("trusted_proxies", networks).unwrap_or_default(),
         forwarded_header: reader.read("forwarded_header", |leaf| leaf.parsed("x-forwarded-for")),
+        believe_request_id: reader.read("believe_request_id", Leaf::flag),
         limits: read_limits(reader),
         api_keys: ApiKeysConfig { in_query: reader.read("api_keys.in_query", Leaf::flag) },
         people: PeopleConfig {

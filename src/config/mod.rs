@@ -75,6 +75,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The header in which they say for whom they ask.
     pub forwarded_header: ForwardedHeader,
+    /// Whether they say in `X-Request-Id` what a request is called.
+    pub believe_request_id: bool,
     /// How many requests are let through.
     pub limits: LimitsConfig,
     /// API keys.

@@ -220,6 +220,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "The one header in which they say for whom they ask: `x-forwarded-for` or `forwarded` (RFC 7239).",
     },
     Setting {
+        key: "believe_request_id",
+        default: Some("false"),
+        meaning: "Call a request what they call it in `X-Request-Id`; only for proxies that replace what their own clients send.",
+    },
+    Setting {
         key: "limits.token_per_client",
         default: Some("6000000"),
         meaning: "Token requests of one client that has authenticated.",

@@ -342,6 +342,7 @@ fn every_field_is_a_setting() {
         dialects,
         trusted_proxies,
         forwarded_header,
+        believe_request_id,
         limits,
         api_keys,
         people,
@@ -388,7 +389,7 @@ fn every_field_is_a_setting() {
     macro_rules! count { ($($field:ident)*) => { $(let _ = &$field; fields += 1;)* } }
     count!(issuer listen management_listen node workers data_dir filter json dir kek algorithms jwks_max_age);
     count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
-    count!(trusted_proxies forwarded_header token_per_client token_per_address revocation_per_client);
+    count!(trusted_proxies forwarded_header believe_request_id token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
     count!(login_per_account);
     count!(made_per_day);

@@ -34,7 +34,7 @@ impl RequestIds {
     }
 }
 
-/// Where a request comes from, and what it is called: as a trusted proxy says, or else by a name of our own.
+/// Where a request comes from, and what it is called: by a name of our own, or as a trusted proxy says where that is believed.
 pub(super) fn origin(state: &State, request: &HttpRequest) -> Origin {
     let address = limits::address(state, request).map(ClientAddress::ip);
     Origin { address, request_id: given(state, request).unwrap_or_else(|| state.request_ids.next()) }
@@ -42,7 +42,7 @@ pub(super) fn origin(state: &State, request: &HttpRequest) -> Origin {
 
 fn given(state: &State, request: &HttpRequest) -> Option<RequestId> {
     let peer = ClientAddress::from(request.peer_addr()?.ip());
-    if !state.proxies.trusts(peer) {
+    if !state.believe_request_id || !state.proxies.trusts(peer) {
         return None;
     }
     let mut fields = request.headers().get_all(REQUEST_ID);

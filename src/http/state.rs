@@ -20,7 +20,9 @@ pub struct State {
     pub(super) published: Published,
     /// Whose word is believed about where a request comes from.
     pub(super) proxies: TrustedProxies,
-    /// What requests are called.
+    /// Whether they say what a request is called.
+    pub(super) believe_request_id: bool,
+    /// What requests are called otherwise.
     pub(super) request_ids: RequestIds,
     /// How cookies are written.
     pub(super) cookies: Cookies,
@@ -49,6 +51,7 @@ impl State {
             metrics,
             published,
             proxies: TrustedProxies::new(config),
+            believe_request_id: config.believe_request_id,
             request_ids,
             cookies: Cookies::of(&config.issuer),
             frame: Frame::new(&config.issuer, &config.pages.service_name),

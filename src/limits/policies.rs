@@ -178,8 +178,16 @@ impl Limits {
     }
 }
 
-/// How many times the limit of one IPv6 network its whole /48 has: a site has 65,536 networks, and only some neighbours.
-const NETWORKS_A_SITE: u32 = 16;
+impl Policy {
+    /// How many times the limit of one IPv6 network its whole /48 has. A site has 65,536 networks; it may be one person's, or
+    /// a university's, whose people all want tokens, while few of them register or get something wrong in one minute.
+    fn networks_a_site(self) -> u32 {
+        match self {
+            Self::TokenPerAddress | Self::AuthorizePerAddress => 256,
+            _ => 16,
+        }
+    }
+}
 
 /// How to find what a key is part of, and the windows of that.
 type Wider<K> = (fn(&K) -> Option<K>, SlidingWindow<K>);
@@ -284,9 +292,9 @@ impl<K: Hash + Eq + Clone> Limited<K> {
 }
 
 impl Limited<AddressPrefix> {
-    /// The same by address: a whole IPv6 site has [`NETWORKS_A_SITE`] times as many.
+    /// The same by address: a whole IPv6 site has [`Policy::networks_a_site`] times as many.
     fn by_address(policy: Policy, per_minute: u32, clock: &SharedClock) -> Self {
-        let wider = Limit::per_minute(per_minute.saturating_mul(NETWORKS_A_SITE))
+        let wider = Limit::per_minute(per_minute.saturating_mul(policy.networks_a_site()))
             .map(|limit| (AddressPrefix::site as fn(&_) -> _, SlidingWindow::new(limit, clock.clone())));
         Self { wider, ..Self::new(policy, per_minute, clock) }
     }
@@ -327,5 +335,17 @@ mod tests {
         }
         clock.advance(Duration::from_mins(1) + Duration::from_millis(1));
         assert!(limited.spend(&fresh).is_ok());
+    }
+
+    #[test]
+    fn a_university_behind_one_site_gets_its_tokens() {
+        let shared: SharedClock = Arc::new(ManualClock::at(0));
+        for policy in [Policy::TokenPerAddress, Policy::AuthorizePerAddress] {
+            let limited = Limited::by_address(policy, 2, &shared);
+            let network = |network: u32| prefix(&format!("2001:db8:0:{network:x}::1"));
+            let admitted =
+                (0..300).map(|each| (0..3).filter(|_| limited.spend(&network(each)).is_ok()).count());
+            assert_eq!(admitted.sum::<usize>(), 512, "{}", policy.as_str());
+        }
     }
 }

@@ -26,7 +26,6 @@ pub struct PresentedKey {
 /// # Errors
 /// `invalid_token`, which spends nothing of any key's quota; too many requests; or the store's.
 pub async fn present_api_key(services: &Services, secret: &str) -> Result<PresentedKey, ProtocolError> {
-    let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "the API key is not valid here");
     let key = services.api_keys.authenticate(secret).await?.ok_or_else(invalid)?;
     if !owner_is_welcome(services, &key).await? {
         return Err(invalid());
@@ -34,6 +33,19 @@ pub async fn present_api_key(services: &Services, secret: &str) -> Result<Presen
     let quota = services.api_key_limit.spend(&key.id).await?;
     let standing = quota.map(|quota| services.limits.api_key.standing(quota));
     Ok(PresentedKey { key, standing })
+}
+
+/// Asks again of a key that was presented whether it counts: for whoever gave something for it meanwhile.
+///
+/// # Errors
+/// As [`present_api_key`], except that no request is counted.
+pub(super) async fn still_counts(services: &Services, key: &ApiKey) -> Result<(), ProtocolError> {
+    let counts = services.api_keys.stands(key).await? && owner_is_welcome(services, key).await?;
+    if counts { Ok(()) } else { Err(invalid()) }
+}
+
+fn invalid() -> ProtocolError {
+    ProtocolError::new(ErrorCode::InvalidToken, "the API key is not valid here")
 }
 
 async fn owner_is_welcome(services: &Services, key: &ApiKey) -> Result<bool, ProtocolError> {

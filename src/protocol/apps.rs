@@ -15,6 +15,8 @@ const DEFAULT_SCOPE: &str = "read";
 /// `invalid_request` with the reason, `conflict` when there are as many as the operator wants.
 pub async fn register_app(services: &Services, params: &Params<'_>) -> Result<Registered, ProtocolError> {
     let registration = read(services, params)?;
+    // What can't be honoured is refused before it is put on record as done.
+    services.clients.may_register(&registration)?;
     let mut event = Event::new(EventKind::ClientRegistered, Actor::Anonymous);
     if let Some(client_id) = &registration.client_id {
         event = event.client(client_id);

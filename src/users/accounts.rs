@@ -261,6 +261,9 @@ impl Accounts {
                 password = Some(self.hasher.hash(new).await?);
             }
             let mut batch = moved((&old, &account))?;
+            if change.removes_second_factor {
+                batch = SecondFactors::removed(batch, id);
+            }
             if !account.administers() {
                 batch = self.leaving(batch, &old).await?;
             }
@@ -284,15 +287,20 @@ impl Accounts {
         self.update(id, &AccountChange::password(password.clone())).await
     }
 
-    /// Deletes the account with its second factor, in one step: it is never there without. Its e-mail address and user name are free again. Answers with what it was. Its sessions,
-    /// consents and tokens are not ended by this.
+    /// Deletes the account, if it still is as it was `seen`, with its second factor, in one step: it is never there without. Its
+    /// e-mail address and user name are free again. Answers with what it was. Its sessions, consents and tokens are not
+    /// ended by this.
     ///
     /// # Errors
-    /// When there is no such account, it is the last administrator's, or the store fails.
-    pub async fn delete(&self, id: &UserId) -> Result<Account, AccountError> {
+    /// When there is no such account, it was changed meanwhile, it is the last administrator's, or the store fails.
+    pub async fn delete(&self, seen: &Account) -> Result<Account, AccountError> {
+        let id = &seen.id;
         for _ in 0..ATTEMPTS {
             let record = self.record(id).await?.ok_or(AccountError::Unknown)?;
             let account = record.value.account;
+            if account.changed_at() != seen.changed_at() {
+                return Err(AccountError::Changed);
+            }
             let mut batch = Batch::new()
                 .delete(USERS.table(), id.as_str(), Condition::VersionIs(record.version))
                 .delete(EMAILS.table(), account.email.normalized(), Condition::Always)

@@ -25,14 +25,24 @@ pub(super) const BY_OWNER: Table = Table::plain("api_keys_of");
 /// How often a use is written down at most.
 const USE_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
-/// How often a revocation is tried again when the key was used meanwhile, which is written down once a minute.
-const ATTEMPTS: usize = 5;
+/// How often a revocation looks at the key: it is used for the first time only once.
+const ATTEMPTS: usize = 2;
 
 /// The API keys: read from the store when they are used, so that a revoked one is refused at once on every node.
 pub struct ApiKeys {
     store: Arc<dyn Store>,
     clock: SharedClock,
     entropy: SharedEntropy,
+}
+
+/// What a revocation leaves to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// Nothing: the key was never used and is gone.
+    Unused,
+    /// It was used: the tokens that it was exchanged for are still to be cut off, and then it is to be forgotten
+    /// ([`ApiKeys::forget`]).
+    Used,
 }
 
 /// A key could not be made, found or revoked.
@@ -212,24 +222,51 @@ impl ApiKeys {
         }
     }
 
-    /// Ends a key: it is refused from the next request on. Tokens that it was exchanged for are not touched. If the key that
-    /// comes back was never used there are none, on whichever node: its first use would have come before or come too late.
+    /// Whether a key that was looked up before has been neither revoked nor ended since.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn stands(&self, api_key: &ApiKey) -> Result<bool, StoreError> {
+        Ok(self.store.get(BY_SECRET, &digest_of(api_key)).await?.is_some())
+    }
+
+    /// Ends a key: it is refused from the next request on. Tokens that it was exchanged for are not touched. If it was never
+    /// used there are none, on whichever node: its first use would have come before or come too late. One that was used
+    /// stays known, so that a revocation that fails half-way can be asked for again.
     ///
     /// # Errors
     /// When there is no such key or the store fails.
-    pub async fn revoke(&self, id: &str) -> Result<ApiKey, ApiKeyError> {
+    pub async fn revoke(&self, id: &str) -> Result<Revoked, ApiKeyError> {
         for _ in 0..ATTEMPTS {
             let record = self.record(id).await?.ok_or(ApiKeyError::Unknown)?;
             let api_key = record.value;
-            let batch = Batch::new()
-                .delete(KEYS.table(), key(&api_key.id), Condition::VersionIs(record.version))
-                .delete(BY_SECRET, digest_of(&api_key), Condition::Always)
-                .delete(BY_OWNER, owned(&api_key), Condition::Always);
+            let mut batch = Batch::new().delete(BY_SECRET, digest_of(&api_key), Condition::Always);
+            let mut revoked = Revoked::Used;
+            if api_key.last_used_at.is_none() {
+                batch = batch
+                    .delete(KEYS.table(), key(&api_key.id), Condition::VersionIs(record.version))
+                    .delete(BY_OWNER, owned(&api_key), Condition::Always);
+                revoked = Revoked::Unused;
+            }
             if self.store.commit(batch).await? == Committed::Applied {
-                return Ok(api_key);
+                return Ok(revoked);
             }
         }
-        Err(StoreError::Unavailable("an API key is used by too many at once".into()).into())
+        Err(StoreError::Unavailable("an API key is changed by too many at once".into()).into())
+    }
+
+    /// Forgets a key that was revoked.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn forget(&self, api_key: &ApiKey) -> Result<(), StoreError> {
+        let batch = Batch::new().delete(KEYS.table(), key(&api_key.id), Condition::Always).delete(
+            BY_OWNER,
+            owned(api_key),
+            Condition::Always,
+        );
+        let _unconditional = self.store.commit(batch).await?;
+        Ok(())
     }
 
     #[expect(clippy::expect_used, reason = "base64url is what the identifier may hold")]
@@ -312,12 +349,24 @@ mod tests {
     #[tokio::test]
     async fn a_revoked_key_is_refused_at_once_and_leaves_nothing() {
         let (keys, _, store) = keys();
-        let created = keys.create(new(alice())).await.unwrap();
-        keys.revoke(created.key.id.as_str()).await.unwrap();
-        assert!(keys.authenticate(created.secret.expose()).await.unwrap().is_none());
-        assert!(matches!(keys.revoke(created.key.id.as_str()).await, Err(ApiKeyError::Unknown)));
-        for table in [KEYS.table(), BY_SECRET, BY_OWNER] {
-            assert!(store.scan(table, None, 10).await.unwrap().is_empty(), "{}", table.name);
+        for used in [false, true] {
+            let created = keys.create(new(alice())).await.unwrap();
+            let id = created.key.id.as_str();
+            if used {
+                keys.authenticate(created.secret.expose()).await.unwrap().unwrap();
+            }
+            assert!(keys.stands(&created.key).await.unwrap());
+            let revoked = keys.revoke(id).await.unwrap();
+            assert!(keys.authenticate(created.secret.expose()).await.unwrap().is_none());
+            assert!(!keys.stands(&created.key).await.unwrap());
+            if used {
+                assert_eq!((revoked, keys.revoke(id).await.unwrap()), (Revoked::Used, Revoked::Used));
+                keys.forget(&created.key).await.unwrap();
+            }
+            assert!(matches!(keys.revoke(id).await, Err(ApiKeyError::Unknown)));
+            for table in [KEYS.table(), BY_SECRET, BY_OWNER] {
+                assert!(store.scan(table, None, 10).await.unwrap().is_empty(), "{}", table.name);
+            }
         }
     }
 

@@ -80,8 +80,8 @@ pub struct AccountChange {
     pub disabled: Option<bool>,
     /// A new password.
     pub password: Option<Secret>,
-    /// Whether who began to sign in before does not get in, though password and state stay.
-    pub ends_sign_ins: bool,
+    /// Whether the second factor goes. Who began to sign in before does not get in.
+    pub removes_second_factor: bool,
     /// Only of the account as it is since then ([`super::Account::changed_at`]); else nothing is changed.
     pub of_version: Option<DateTime<Utc>>,
 }
@@ -96,7 +96,7 @@ impl AccountChange {
     /// Whether the person is signed out everywhere by it.
     #[must_use]
     pub fn signs_out(&self) -> bool {
-        self.ends_sign_ins || self.password.is_some() || self.disabled == Some(true)
+        self.removes_second_factor || self.password.is_some() || self.disabled == Some(true)
     }
 }
 

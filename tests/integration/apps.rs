@@ -82,6 +82,10 @@ async fn an_application_gets_nothing_beyond_the_first_resource() {
         app.send(registration(more)).await.refused(400, "invalid_request");
     }
     app.send(form("/api/v1/apps", &format!("redirect_uris={OOB}"))).await.refused(400, "invalid_request");
+    assert!(
+        !app.audit_log().contains(r#""actor":{"type":"anonymous"}"#),
+        "nobody could fill the log with what came to nothing"
+    );
     for request in [
         TestRequest::get().uri("/api/v1/apps/verify_credentials"),
         TestRequest::get().uri("/api/v1/apps/verify_credentials").insert_header(bearer("x")),

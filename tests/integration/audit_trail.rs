@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
+use signet::config::Config;
 use signet::users::Page;
 
 use crate::browser::{Browser, CALLBACK, PASSWORD, ada, register, request, shop, state, text};
@@ -91,24 +92,34 @@ async fn every_event_says_which_request_and_from_where() {
 
 #[actix_web::test]
 async fn a_trusted_proxy_names_requests_and_where_they_come_from() {
-    let app =
-        TestApp::start_with(|config| config.trusted_proxies = vec!["198.51.100.0/24".parse().unwrap()]).await;
-    let token = app.admin_token().await;
-    let change = async |name: &str| {
-        let request = TestRequest::patch().uri(&format!("/admin/clients/{}", app.demo().0));
-        let request = request.set_json(json!({ "client_name": "K" })).insert_header(bearer(&token));
-        let request =
-            request.insert_header(("X-Forwarded-For", "203.0.113.7")).insert_header(("X-Request-Id", name));
-        let answer = app.send(request.peer_addr(PEER.parse::<SocketAddr>().unwrap())).await;
-        (named(&answer).to_owned(), last(&app, "client.changed"))
+    let trusting = |config: &mut Config| {
+        config.trusted_proxies = vec!["198.51.100.0/24".parse().unwrap()];
+        config.believe_request_id = true;
     };
-    let (given, entry) = change("edge-1").await;
+    let app = TestApp::start_with(trusting).await;
+    let (given, entry) = from_a_proxy(&app, "edge-1").await;
     assert_eq!(
         (given.as_str(), &entry["request_id"], &entry["source_ip"]),
         ("edge-1", &json!("edge-1"), &json!("203.0.113.7"))
     );
-    let (own, entry) = change("no word\"").await;
+    let (own, entry) = from_a_proxy(&app, "no word\"").await;
     assert!(own.len() == 16 && entry["request_id"] == own.as_str(), "{own} {entry}");
+    // Unless it is told to, the service believes no name: a proxy may pass on what its clients send.
+    let app = app.restart(|config| config.believe_request_id = false).await;
+    let (own, entry) = from_a_proxy(&app, "edge-2").await;
+    assert!(own.len() == 16 && entry["request_id"] == own.as_str(), "{own} {entry}");
+    assert_eq!(entry["source_ip"], "203.0.113.7");
+}
+
+/// What a request that a trusted proxy calls `name` is called in its answer, and its entry.
+async fn from_a_proxy(app: &TestApp, name: &str) -> (String, Value) {
+    let token = app.admin_token().await;
+    let request = TestRequest::patch().uri(&format!("/admin/clients/{}", app.demo().0));
+    let request = request.set_json(json!({ "client_name": "K" })).insert_header(bearer(&token));
+    let request =
+        request.insert_header(("X-Forwarded-For", "203.0.113.7")).insert_header(("X-Request-Id", name));
+    let answer = app.send(request.peer_addr(PEER.parse::<SocketAddr>().unwrap())).await;
+    (named(&answer).to_owned(), last(app, "client.changed"))
 }
 
 #[actix_web::test]
@@ -131,9 +142,18 @@ async fn a_whole_form_records_what_differs_and_from_what_to_what() {
     let changes = json!({
         "access_token_lifetime": { "from": null, "to": 60 },
         "require_pkce": { "from": true, "to": false },
-        "scope": { "from": ["read"], "to": ["read", "write"] },
+        "scope": { "added": ["write"], "removed": [] },
     });
     assert_eq!(detail["changes"], changes);
+    let uris = json!({ "redirect_uris": [CALLBACK, format!("{CALLBACK}?tenant=hush")] });
+    assert_eq!(app.administer(Method::PATCH, "/admin/clients/shop", Some(uris)).await.status, 200);
+    let changed = last(&app, "client.changed")["detail"]["changes"]["redirect_uris"].clone();
+    assert_eq!(changed["removed"], json!([]));
+    let added = changed["added"][0].as_str().unwrap();
+    assert!(
+        added.starts_with(&format!("{CALLBACK}?digest=")) && !app.audit_log().contains("hush"),
+        "{added}"
+    );
 
     let ada = json!({ "name": "Ada", "email": "ada@example.com", "email_verified": true });
     let id = app.administer(Method::POST, "/admin/users", Some(ada)).await.json()["id"]

@@ -3,8 +3,10 @@
 use actix_web::http::Method;
 use serde_json::json;
 
+use crate::browser::{ada, parameter, redeem, register, request, shop};
 use crate::grants_fixture::{World, pair};
-use crate::test_app::part;
+use crate::shell::{act, signed_in};
+use crate::test_app::{TestApp, part};
 
 /// By how much verifiers let clocks differ, in seconds.
 const SKEW: i64 = 60;
@@ -108,4 +110,25 @@ async fn limits_pass_with_time_and_not_with_the_clock() {
     }
     app.pass(std::time::Duration::from_mins(1)).await;
     app.demo_token().await;
+}
+
+#[actix_web::test]
+async fn what_is_allowed_anew_in_the_second_in_which_it_was_taken_back_counts() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    let shop = register(&app, shop()).await;
+    let mut browser = signed_in(&app, "ada@example.com", "/account").await;
+    for _ in 0..3 {
+        let code = parameter(&browser.allow(&app, &request(&[])).await, "code").unwrap();
+        let token = redeem(&app, &shop, &code).await["access_token"].as_str().unwrap().to_owned();
+        let secret = shop.client_secret.as_ref().unwrap().expose();
+        assert!(app.is_active_for(("shop", secret), &token).await);
+        let withdrawn = act(&mut browser, &app, "/account/consents", &[("client_id", "shop")]).await;
+        assert_eq!(withdrawn.status, 303);
+        assert!(!app.is_active_for(("shop", secret), &token).await);
+    }
+    // Nothing can be dated behind a cut-off that is too far ahead.
+    app.clock.jump_to(app.now() - 120);
+    let refused = browser.allow(&app, &request(&[])).await;
+    assert_eq!(parameter(&refused, "error").as_deref(), Some("temporarily_unavailable"), "{refused:?}");
 }

@@ -205,7 +205,7 @@ async fn whoever_is_gone_or_revoked_gets_nothing_for_a_code() {
         pair(&world.redeem(&world.code().await).await);
     }
     let code = world.code().await;
-    world.services().accounts.delete(&world.account.id).await.unwrap();
+    world.services().accounts.delete(&world.account).await.unwrap();
     world.redeem(&code).await.refused(400, "invalid_grant");
 }
 

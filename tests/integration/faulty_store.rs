@@ -1,6 +1,7 @@
 //! A store that fails at the Nth call, and the loop that lets every call of a flow fail once: first the first, then the
 //! second, and so on until the flow gets through without having met the fault (as the I/O error tests of `SQLite` do).
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,12 +48,36 @@ pub(crate) struct FaultyStore {
     pub(crate) failure: Mutex<Option<String>>,
     /// The room that it is to say it has.
     pub(crate) room: Mutex<Option<Room>>,
+    /// What is to happen after so many calls.
+    meanwhile: Mutex<Option<(usize, Pin<Box<dyn Future<Output = ()> + Send>>)>>,
 }
 
 impl FaultyStore {
     pub(crate) fn new(clock: Arc<ManualClock>) -> Arc<Self> {
-        let inner = MemoryStore::new(clock);
-        Arc::new(Self { inner, plan: Mutex::default(), failure: Mutex::default(), room: Mutex::default() })
+        Arc::new(Self {
+            inner: MemoryStore::new(clock),
+            plan: Mutex::default(),
+            failure: Mutex::default(),
+            room: Mutex::default(),
+            meanwhile: Mutex::default(),
+        })
+    }
+
+    /// Lets something else happen once, after the call number `at` from now and before its caller sees the answer.
+    pub(crate) fn after(&self, at: usize, meanwhile: impl Future<Output = ()> + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some((at, Box::pin(meanwhile)));
+    }
+
+    /// Whether it has happened; if not, it will not.
+    pub(crate) fn happened(&self) -> bool {
+        self.meanwhile.lock().unwrap().take().is_none()
+    }
+
+    fn due(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let mut waiting = self.meanwhile.lock().unwrap();
+        let (left, _) = waiting.as_mut()?;
+        *left = left.saturating_sub(1);
+        if *left == 0 { waiting.take().map(|(_, meanwhile)| meanwhile) } else { None }
     }
 
     /// Lets the call number `at` from now fail, the next one being number 1; and if it is `lasting`, all after it.
@@ -81,14 +106,15 @@ impl FaultyStore {
 
     async fn call<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let down = || StoreError::Unavailable("a fault of the test".into());
-        match self.fault() {
+        let answer = match self.fault() {
             None => call.await,
             Some(Fault::Refused) => Err(down()),
-            Some(Fault::AnswerLost) => {
-                let _lost = call.await?;
-                Err(down())
-            }
+            Some(Fault::AnswerLost) => call.await.and_then(|_lost| Err(down())),
+        };
+        if let Some(meanwhile) = self.due() {
+            meanwhile.await;
         }
+        answer
     }
 }
 

@@ -1,5 +1,7 @@
 //! Forms that were tampered with, that are somebody else's, or that were used before: nothing comes of them.
 
+use std::time::Duration;
+
 use signet::oauth::Secret;
 use signet::users::{Email, NewAccount};
 
@@ -139,6 +141,22 @@ async fn a_form_that_was_used_counts_for_its_session_only_and_gives_nothing_new(
 }
 
 #[actix_web::test]
+async fn a_form_that_was_answered_stays_so_although_the_clock_is_set_back() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    let next = location(&browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await);
+    let page = browser.get(&app, &next).await;
+    assert!(parameter(&browser.decide(&app, &page, "allow").await, "code").is_some());
+    // What has ended by then is removed.
+    app.pass(Duration::from_secs(10 * 60 + 1)).await;
+    app.clock.jump_to(app.now() - 30);
+    let again = browser.decide(&app, &page, "allow").await;
+    assert_eq!((again.status, again.header("location")), (400, None));
+    assert!(text(&again).contains("answered already"), "{}", text(&again));
+}
+
+#[actix_web::test]
 async fn a_form_belongs_to_one_browser_and_ends() {
     let app = service().await;
     let (mut mine, mut theirs) = (Browser::default(), Browser::default());
@@ -148,10 +166,10 @@ async fn a_form_belongs_to_one_browser_and_ends() {
     let answer = theirs.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
     assert_eq!(answer.status, 400);
     assert!(text(&answer).contains("Start again") && !theirs.cookies.contains_key("signet-session"));
-    app.pass(std::time::Duration::from_mins(10)).await;
+    app.pass(Duration::from_mins(10)).await;
     assert_eq!(mine.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await.status, 400);
     let page = mine.get(&app, &request(&[])).await;
-    app.pass(std::time::Duration::from_secs(599)).await;
+    app.pass(Duration::from_secs(599)).await;
     assert_eq!(mine.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await.status, 303);
 }
 

@@ -46,6 +46,7 @@ mod limits;
 mod many_nodes;
 mod many_nodes_limits;
 mod markup;
+mod meanwhile;
 mod node_clocks;
 mod openapi;
 mod over_http;

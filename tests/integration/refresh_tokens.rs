@@ -295,6 +295,6 @@ async fn a_deleted_or_disabled_person_gets_nothing_more() {
     world.services().accounts.update(&world.account.id, &change).await.unwrap();
     // A refusal spends nothing.
     let (_, second) = pair(&world.refresh(&first).await);
-    world.services().accounts.delete(&world.account.id).await.unwrap();
+    world.services().accounts.delete(&world.account).await.unwrap();
     world.refresh(&second).await.refused(400, "invalid_grant");
 }

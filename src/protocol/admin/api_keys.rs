@@ -10,7 +10,7 @@ use crate::protocol::api_key::people_may_open;
 use crate::protocol::users::{optional_rfc3339, rfc3339};
 use crate::protocol::{ProtocolError, Services};
 use crate::tokens::Whole;
-use crate::users::{ApiKey, ApiKeyError, ApiKeyOwner, CreatedApiKey, NewApiKey};
+use crate::users::{ApiKey, ApiKeyError, ApiKeyOwner, CreatedApiKey, NewApiKey, Revoked};
 
 /// An API key as the admin API shows it: everything but its secret.
 #[derive(Debug, Serialize)]
@@ -236,21 +236,18 @@ pub(in crate::protocol) async fn revoke_of(
     Ok(())
 }
 
-/// Its tokens before, so that a failure in between leaves a key that can be revoked again, and not tokens of a key that is gone;
-/// and after: whoever looks the key up from then on gets no token that is newer than the cut-off. One that was never used has no
-/// tokens, and leaves nothing in the status lists.
+/// It opens nothing before its tokens are cut off, and is known until they are: a failure in between leaves no key that works,
+/// and can be asked for again. Whoever looked it up before asks once more when the token is made ([`crate::users::ApiKeys::stands`]). One that
+/// was never used has no tokens, and leaves nothing in the status lists.
 async fn end(services: &Services, key: &ApiKey) -> Result<(), ProtocolError> {
-    let tokens = Whole::Client(ClientId::from(&key.id));
-    if key.last_used_at.is_some() {
-        services.revocations.revoke_before_now(&tokens).await?;
-    }
     match services.api_keys.revoke(key.id.as_str()).await {
-        Ok(ended) if ended.last_used_at.is_none() => return Ok(()),
-        Ok(_) | Err(ApiKeyError::Unknown) => {}
+        Ok(Revoked::Used) => {}
+        // Somebody else was as far meanwhile.
+        Ok(Revoked::Unused) | Err(ApiKeyError::Unknown) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
-    services.revocations.revoke_before_now(&tokens).await?;
-    Ok(())
+    services.revocations.revoke_before_now(&Whole::Client(ClientId::from(&key.id))).await?;
+    Ok(services.api_keys.forget(key).await?)
 }
 
 /// The one place where an API key's secret is shown.

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{Administrator, api_keys, audited, difference};
 use crate::audit::{Event, EventKind};
 use crate::clients::{
-    AuthMethod, Client, ClientChange, ClientError, ConsentRule, GrantType, Registered, Registrant,
-    Registration, RegistrationError,
+    AuthMethod, Client, ClientChange, ConsentRule, GrantType, Registered, Registrant, Registration,
 };
 use crate::oauth::{
     Algorithm, ClientId, ErrorCode, Origin, RedirectUri, Resource, Scope, Secret, UserId, WebUri,
@@ -214,14 +213,15 @@ pub async fn change(
     client_id: &str,
     change: ClientChange,
 ) -> Result<ClientView, ProtocolError> {
-    let client = find(services, client_id)?;
-    administrator.may_touch(&client.scope)?;
-    administrator.may_touch(change.scope.as_ref().unwrap_or(&client.scope))?;
-    // What can't be honoured is refused before it is put on record as done.
+    // Both of the client that is written: another administrator may have given it more a moment ago.
     let intended = services.clients.intend(client_id, change).await?;
-    let difference = difference::of_client(&intended.before, &intended.after)?;
-    let event =
-        administrator.event(EventKind::ClientChanged).client(&client.client_id).difference(&difference);
+    administrator.may_touch(&intended.before.scope)?;
+    administrator.may_touch(&intended.after.scope)?;
+    let difference = difference::of_client(&services.digests, &intended.before, &intended.after)?;
+    let event = administrator
+        .event(EventKind::ClientChanged)
+        .client(&intended.before.client_id)
+        .difference(&difference);
     audited(services, event, async { Ok(ClientView::from(intended.write().await?.as_ref())) }).await
 }
 
@@ -229,7 +229,8 @@ pub async fn change(
 /// one stay valid: revoke them if it leaked.
 ///
 /// # Errors
-/// `not_found`, `insufficient_scope` as in [`register`], or `invalid_request` when the overlap is over 90 days.
+/// `not_found`, `insufficient_scope` as in [`register`], `conflict` when the client was changed meanwhile, or
+/// `invalid_request` when the overlap is over 90 days.
 pub async fn rotate_secret(
     services: &Services,
     administrator: &Administrator,
@@ -240,20 +241,17 @@ pub async fn rotate_secret(
     if overlap > LONGEST_OVERLAP {
         return Err(ProtocolError::invalid_request("overlap_seconds must be at most 7776000 (90 days)"));
     }
-    let client = find(services, client_id)?;
+    let intended = services.clients.intend_secret(client_id, overlap).await?;
+    let client = &intended.change.before;
     administrator.may_touch(&client.scope)?;
-    if client.is_public() {
-        return Err(ProtocolError::from(ClientError::from(RegistrationError::Public("has no secret"))));
-    }
     let event = administrator.event(EventKind::ClientSecretRotated).client(&client.client_id);
-    audited(services, event, async { Ok(services.clients.rotate_secret(client_id, overlap).await?.into()) })
-        .await
+    audited(services, event, async { Ok(intended.write().await?.into()) }).await
 }
 
 /// Deletes a client and revokes every token it holds.
 ///
 /// # Errors
-/// `not_found`, or `insufficient_scope` as in [`register`].
+/// `not_found`, `insufficient_scope` as in [`register`], or `conflict` when it was changed meanwhile.
 pub async fn delete(
     services: &Services,
     administrator: &Administrator,
@@ -264,7 +262,7 @@ pub async fn delete(
     remove(services, administrator.event(EventKind::ClientDeleted), &client).await
 }
 
-/// Deletes a client with all that it was given. Who may do so is not checked.
+/// Deletes a client, if it still is as it was seen, with all that it was given. Who may do so is not checked.
 pub(in crate::protocol) async fn remove(
     services: &Services,
     event: Event,
@@ -274,7 +272,7 @@ pub(in crate::protocol) async fn remove(
         // Before, so that a failure in between leaves nothing behind that another client of that name would inherit, and it
         // can be asked for again; after, for what was issued and made meanwhile.
         take_all(services, &client.client_id).await?;
-        services.clients.delete(client.client_id.as_str()).await?;
+        services.clients.delete(client).await?;
         take_all(services, &client.client_id).await
     })
     .await

@@ -9,9 +9,14 @@ use crate::keys::Digests;
 use crate::protocol::ProtocolError;
 use crate::users::{Account, Email};
 
-/// Of two states of a client.
-pub(super) fn of_client(before: &Client, after: &Client) -> Result<Difference, ProtocolError> {
-    Difference::between(before, after, client_member).map_err(ProtocolError::server_error)
+/// Of two states of a client. Queries of addresses, which may hold somebody's secret, stand as digests.
+pub(super) fn of_client(
+    digests: &Digests,
+    before: &Client,
+    after: &Client,
+) -> Result<Difference, ProtocolError> {
+    let tell = |name: &str, value: &Value| client_member(digests, name, value);
+    Difference::between(before, after, tell).map_err(ProtocolError::server_error)
 }
 
 /// Of two states of an account. Two events about the same e-mail address show the same digest of it.
@@ -29,22 +34,22 @@ pub(in crate::protocol) fn of_email(digests: &Digests, email: &Email) -> String 
     digests.of("e-mail address", &email.normalized())
 }
 
-fn client_member(name: &str, value: &Value) -> Told {
+fn client_member(digests: &Digests, name: &str, value: &Value) -> Told {
     match name {
         "updated_at" => Told::Nothing,
         // One by one: a long scope would be cut.
         "scope" | "default_scope" => Told::Value(words(value)),
-        "grant_types"
-        | "resources"
+        "resources"
         | "audience_of"
+        | "redirect_uris"
+        | "post_logout_redirect_uris"
+        | "backchannel_logout_uri" => Told::Value(without_queries(digests, value)),
+        "grant_types"
         | "access_token_lifetime"
         | "access_token_signing_alg"
         | "token_endpoint_auth_method"
-        | "redirect_uris"
         | "require_pkce"
         | "consent"
-        | "post_logout_redirect_uris"
-        | "backchannel_logout_uri"
         | "backchannel_logout_session_required"
         | "id_token_signed_response_alg"
         | "allowed_origins" => Told::Value(value.clone()),
@@ -63,6 +68,18 @@ fn account_member(digests: &Digests, name: &str, value: &Value) -> Told {
             Err(_) => Told::Name,
         },
         _ => Told::Name,
+    }
+}
+
+/// Of an address, or a list of them, with a digest for each query.
+fn without_queries(digests: &Digests, value: &Value) -> Value {
+    match value {
+        Value::Array(uris) => uris.iter().map(|uri| without_queries(digests, uri)).collect(),
+        Value::String(uri) => match uri.split_once('?') {
+            Some((page, query)) => format!("{page}?digest={}", digests.of("query", query)).into(),
+            None => value.clone(),
+        },
+        _ => value.clone(),
     }
 }
 

@@ -151,7 +151,7 @@ impl TryFrom<AccountChangeRequest> for AccountChange {
             administrator: request.administrator,
             disabled: request.disabled,
             password: request.password,
-            ends_sign_ins: false,
+            removes_second_factor: false,
             of_version: request.of_version,
         })
     }

@@ -12,7 +12,7 @@ use crate::clients::{Client, ConsentRule};
 use crate::oauth::{ErrorCode, Resource, Scope, Subject, UserId};
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::store::StoreError;
-use crate::tokens::{Grant, NewCode};
+use crate::tokens::{Grant, IssueError, NewCode};
 use crate::users::{Account, Consent, Session};
 
 /// The question whether a client may.
@@ -136,7 +136,8 @@ pub async fn decide(
     }
     // Deny by default: whatever is not a yes is a no.
     let allowed = params.one("decision") == Some("allow");
-    let ends_at = services.clock.now() + TimeDelta::seconds(form::LIFETIME);
+    // Twice as long as the form can count: the clock may be set back, and another node's stand elsewhere.
+    let ends_at = services.clock.now() + TimeDelta::seconds(2 * form::LIFETIME);
     if allowed && !services.consents.answer_once(&shown.form, ends_at).await.map_err(ProtocolError::from)? {
         return Err(Interrupted::answered(shown.asked.location(services)));
     }
@@ -173,20 +174,26 @@ async fn issue(
     request: &AuthorizationRequest,
     present: &Present,
 ) -> Result<Reply, ProtocolError> {
-    let code = services.codes.issue(code_for(services, request, &present.session)).await?;
+    let granted_at = date_of_grant(services, request, &present.session.user)?;
+    let code = services.codes.issue(code_for(request, &present.session, granted_at)).await?;
     Ok(request.reply_to.code(&code))
 }
 
-/// The code that a client gets for what was asked for in a session. Who was signed out everywhere a moment ago and is back
-/// gets one that is dated behind that.
-pub(super) fn code_for(services: &Services, request: &AuthorizationRequest, session: &Session) -> NewCode {
-    let (client_id, subject) = (request.client.client_id.clone(), Subject::from(&session.user));
-    let dated = services.revocations.date_of_new(&client_id, &subject);
-    // If the clock was set back to long before that, nothing can be: then the code is refused.
-    let granted_at = dated.unwrap_or_else(|_| services.clock.numeric_date());
+/// The date of what `user` grants now. In the second of a cut-off it lies behind that, as the dates of tokens do: it counts.
+pub(super) fn date_of_grant(
+    services: &Services,
+    request: &AuthorizationRequest,
+    user: &UserId,
+) -> Result<i64, ProtocolError> {
+    let dated = services.revocations.date_of_new(&request.client.client_id, &Subject::from(user));
+    Ok(dated.map_err(|retry_after| IssueError::ClockSetBack { retry_after })?)
+}
+
+/// The code that a client gets for what was asked for in a session.
+pub(super) fn code_for(request: &AuthorizationRequest, session: &Session, granted_at: i64) -> NewCode {
     let grant = Grant {
-        client_id,
-        subject,
+        client_id: request.client.client_id.clone(),
+        subject: Subject::from(&session.user),
         scope: request.scope.clone(),
         resources: request.resources.clone(),
         sid: Some(session.sid.clone()),

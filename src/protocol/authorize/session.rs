@@ -34,10 +34,14 @@ pub(super) async fn start(
     let new = NewSession { user: account.id.clone(), authentication, user_agent, address };
     let device = browser.device_id();
     let request = goal.answerable(services, account).await?;
-    let code = |session: &Session, batch| match &request {
-        Some(request) => {
+    let answerable = match &request {
+        Some(request) => Some((request, consent::date_of_grant(services, request, &account.id)?)),
+        None => None,
+    };
+    let code = |session: &Session, batch| match answerable {
+        Some((request, granted_at)) => {
             let (code, batch) =
-                services.codes.issuing(batch, consent::code_for(services, request, session))?;
+                services.codes.issuing(batch, consent::code_for(request, session, granted_at))?;
             Ok((Some(request.reply_to.code(&code).location()), batch))
         }
         None => Ok((None, batch)),

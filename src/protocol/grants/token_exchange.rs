@@ -47,12 +47,8 @@ pub async fn exchange(services: &Services, credentials: &Credentials, params: &P
         Err(error) => return error.into(),
     };
     let issued = issue(services, &key, params);
-    // Revoked meanwhile: its cut-off may be older than this token.
-    let issued = match services.api_keys.find(key.id.as_str()).await {
-        Ok(Some(_)) => issued,
-        Ok(None) => Err(ProtocolError::new(ErrorCode::InvalidToken, "the API key is not valid here")),
-        Err(error) => Err(error.into()),
-    };
+    // Revoked, or its owner sent away, meanwhile: the cut-off may be older than this token.
+    let issued = api_key::still_counts(services, &key).await.and(issued);
     Exchanged { issued, standing }
 }
 

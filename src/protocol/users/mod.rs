@@ -140,7 +140,8 @@ pub async fn change(
 /// never given again.
 ///
 /// # Errors
-/// `not_found`, `insufficient_scope` for an administrator whom the keeper may not delete, or `conflict` for the last one.
+/// `not_found`, `insufficient_scope` for an administrator whom the keeper may not delete, or `conflict` for the last one and
+/// for an account that was changed meanwhile.
 pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<(), ProtocolError> {
     let account = show(services, id).await?;
     keeper.may_touch(account.administrator)?;
@@ -153,7 +154,7 @@ pub async fn delete(services: &Services, keeper: &Keeper, id: &str) -> Result<()
         // Before, so that a failure in between leaves nothing behind, and it can be asked for again; after, for what was
         // begun meanwhile.
         take_all(services, keeper, &account.id).await?;
-        services.accounts.delete(&account.id).await?;
+        services.accounts.delete(&account).await?;
         take_all(services, keeper, &account.id).await
     })
     .await
@@ -175,8 +176,8 @@ async fn take_all(services: &Services, keeper: &Keeper, user: &UserId) -> Result
 /// signed in to, because whoever found it may be. That it is the owner who asks is not checked.
 ///
 /// # Errors
-/// `not_found` where there is no such account or no second factor, or `insufficient_scope` for an administrator whom the
-/// keeper may not change.
+/// `not_found` where there is no such account or no second factor, `insufficient_scope` for an administrator whom the
+/// keeper may not change, or `conflict` for an account that was changed meanwhile.
 pub async fn remove_second_factor(
     services: &Services,
     keeper: &Keeper,
@@ -191,9 +192,9 @@ pub async fn remove_second_factor(
     audited(services, event.subject(&Subject::from(&account.id)), async {
         // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
         sign_out_everywhere(services, &account.id).await?;
-        services.second_factors.remove(&account.id).await?;
-        // Later, so that nobody gets in who used it a moment before.
-        let change = AccountChange { ends_sign_ins: true, ..AccountChange::default() };
+        // Of the account as the keeper may touch it; and nobody gets in who used the factor a moment before.
+        let of_version = Some(account.changed_at());
+        let change = AccountChange { removes_second_factor: true, of_version, ..AccountChange::default() };
         services.accounts.update(&account.id, &change).await?;
         sign_out_everywhere(services, &account.id).await?;
         Ok(())

@@ -13,8 +13,8 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
+use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fsync, open, unlink};
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::store::{Room, StoreError};
 
@@ -40,6 +40,8 @@ pub(super) trait Disk: Send {
 pub(super) struct DataFiles {
     db: File,
     blobs: PathBuf,
+    /// What is written to see whether the file system still takes files; not there otherwise.
+    probe: PathBuf,
     synced_blobs: HashSet<OsString>,
     /// How long the data file was, and how long it can become with what is reserved.
     reserved: (u64, u64),
@@ -55,11 +57,13 @@ impl DataFiles {
             File::open(parent)?.sync_all()?;
         }
         let db = File::options().read(true).write(true).open(dir.join("db"))?;
-        Ok(Self { db, blobs: dir.join("blobs"), synced_blobs: HashSet::new(), reserved: (0, 0) })
+        let (blobs, probe) = (dir.join("blobs"), dir.join("probe"));
+        Ok(Self { db, blobs, probe, synced_blobs: HashSet::new(), reserved: (0, 0) })
     }
 
-    /// Whether the data file can grow by as much as a group of commits takes, whatever else is written to the disk. Its
-    /// length stays as it is. A file system that can't reserve anything has to do without.
+    /// Whether the data file can grow by as much as a group of commits takes, whatever else is written to the disk, and the file
+    /// system can still write what it keeps about files. The data file's length stays as it is. A file system that can't reserve
+    /// anything has to do without.
     fn reserve(&mut self) -> io::Result<bool> {
         let length = self.db.metadata()?.len();
         let (was, until) = self.reserved;
@@ -67,20 +71,51 @@ impl DataFiles {
         if length >= was && length + RESERVE_LEAST <= until {
             return Ok(true);
         }
-        match fallocate(&self.db, FallocateFlags::KEEP_SIZE, length, RESERVE) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                self.reserved = (length, length + RESERVE);
-                Ok(true)
-            }
-            Err(Errno::NOSPC | Errno::DQUOT) => Ok(false),
-            Err(error) => Err(error.into()),
+        let allocate = || match fallocate(&self.db, FallocateFlags::KEEP_SIZE, length, RESERVE) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            answer => answer,
+        };
+        // The blocks of metadata come last: those that the reserve itself needs are taken by then.
+        let has_room = takes(allocate)? && takes(|| write_probe(&self.probe))?;
+        if has_room {
+            self.reserved = (length, length + RESERVE);
         }
+        Ok(has_room)
     }
+}
+
+/// Whether there was room for what `call` does. Only what says that the disk is full, or the quota used up, is a no.
+fn takes(mut call: impl FnMut() -> rustix::io::Result<()>) -> io::Result<bool> {
+    match retry_on_intr(&mut call) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOSPC | Errno::DQUOT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a file, writes to it and removes it: a file system may have room for data and none for the names, the inodes or the
+/// tree that sled's files need besides, and says so only when asked for them.
+fn write_probe(path: &Path) -> rustix::io::Result<()> {
+    let written = write_block(path);
+    match unlink(path) {
+        // It could not even be made.
+        Ok(()) | Err(Errno::NOENT) => written,
+        Err(error) => written.and(Err(error)),
+    }
+}
+
+fn write_block(path: &Path) -> rustix::io::Result<()> {
+    let probe = open(path, OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
+    rustix::io::write(&probe, &[0; 4096])?;
+    fsync(&probe)
 }
 
 impl Disk for DataFiles {
     fn has_room(&mut self) -> io::Result<bool> {
-        Ok(!room(&rustix::fs::fstatvfs(&self.db)?).is_full() && self.reserve()?)
+        let file_system = rustix::fs::fstatvfs(&self.db)?;
+        // Some have no fixed number of files, and say 0 of 0.
+        let files_left = file_system.f_files == 0 || file_system.f_favail > 0;
+        Ok(files_left && !room(&file_system).is_full() && self.reserve()?)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -207,5 +242,36 @@ mod tests {
         assert!(Claim::take(dir.path()).is_err());
         drop(claim);
         Claim::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn only_a_full_disk_is_full_and_an_interrupted_call_is_made_again() {
+        let mut answers = vec![Err(Errno::NOSPC), Err(Errno::INTR), Err(Errno::INTR)];
+        assert!(!takes(|| answers.pop().unwrap()).unwrap());
+        assert!(!takes(|| Err(Errno::DQUOT)).unwrap());
+        let mut answers = vec![Ok(()), Err(Errno::INTR)];
+        assert!(takes(|| answers.pop().unwrap()).unwrap());
+        for other in [Errno::IO, Errno::ROFS, Errno::PERM, Errno::FBIG] {
+            assert_eq!(takes(|| Err(other)).unwrap_err().raw_os_error(), Some(other.raw_os_error()));
+        }
+    }
+
+    #[test]
+    fn a_file_system_that_has_room_but_takes_no_files_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["conf", "blobs", "db"] {
+            File::create(dir.path().join(name)).unwrap();
+        }
+        let mut files = DataFiles::open(dir.path()).unwrap();
+        // Whatever is written here finds the device full.
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("probe")).unwrap();
+        assert!(!files.has_room().unwrap());
+        assert!(files.has_room().unwrap(), "what is in the way is gone, and there is room again");
+        assert!(!dir.path().join("probe").exists());
+        // Looked at when the reserve is renewed, not with every commit.
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("probe")).unwrap();
+        assert!(files.has_room().unwrap());
+        files.db.set_len(RESERVE).unwrap();
+        assert!(!files.has_room().unwrap());
     }
 }

@@ -119,8 +119,8 @@ async fn a_deleted_account_leaves_nothing_and_its_identifier_is_not_given_again(
     let username = Some(Username::parse("alice").unwrap());
     let alice = NewAccount { preferred_username: username.clone(), ..new_account("alice") };
     let alice = accounts.register(alice).await.unwrap();
-    assert_eq!(accounts.delete(&alice.id).await.unwrap(), alice);
-    assert!(matches!(accounts.delete(&alice.id).await, Err(AccountError::Unknown)));
+    assert_eq!(accounts.delete(&alice).await.unwrap(), alice);
+    assert!(matches!(accounts.delete(&alice).await, Err(AccountError::Unknown)));
     assert!(matches!(accounts.set_password(&alice.id, &secret(PASSWORD)).await, Err(AccountError::Unknown)));
     assert_eq!(accounts.find(&alice.id).await.unwrap(), None);
     assert_eq!(accounts.list(Page { limit: 10, offset: 0 }).await.unwrap(), []);

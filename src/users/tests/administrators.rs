@@ -24,11 +24,11 @@ async fn the_last_administrator_stays() {
     assert!(last(accounts.may_leave(&ada).await.map(|()| ada.clone())));
     assert!(last(accounts.update(&ada.id, &demoted()).await));
     assert!(last(accounts.update(&ada.id, &disabled()).await));
-    assert!(last(accounts.delete(&ada.id).await));
-    accounts.delete(&bob.id).await.unwrap();
+    assert!(last(accounts.delete(&ada).await));
+    accounts.delete(&bob).await.unwrap();
     let eve = administrator(&accounts, "eve").await;
-    accounts.delete(&ada.id).await.unwrap();
-    assert!(last(accounts.delete(&eve.id).await));
+    accounts.delete(&ada).await.unwrap();
+    assert!(last(accounts.delete(&eve).await));
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn of_two_administrators_who_leave_at_once_one_stays() {
     let ground = Ground::new();
     let accounts = ground.accounts();
     let (ada, bob) = (administrator(&accounts, "ada").await, administrator(&accounts, "bob").await);
-    let (first, second) = tokio::join!(accounts.delete(&ada.id), accounts.delete(&bob.id));
+    let (first, second) = tokio::join!(accounts.delete(&ada), accounts.delete(&bob));
     assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
 }
 

@@ -10,8 +10,9 @@ mod passwords;
 mod second_factors;
 mod sessions;
 
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,13 +29,28 @@ use crate::store::{
 
 /// A store that lets others run after each read, so that what is read may be old when it is acted on; it counts its
 /// commits.
-struct Yielding(Arc<MemoryStore>, AtomicU64);
+struct Yielding {
+    store: Arc<dyn Store>,
+    commits: AtomicU64,
+    /// What is to happen once, between a read and whatever its reader does next.
+    after_a_read: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+}
+
+impl Yielding {
+    fn over(store: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { store, commits: AtomicU64::new(0), after_a_read: Mutex::default() })
+    }
+}
 
 #[async_trait]
 impl Store for Yielding {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
-        let row = self.0.get(table, key).await;
-        tokio::task::yield_now().await;
+        let row = self.store.get(table, key).await;
+        let meanwhile = self.after_a_read.lock().unwrap().take();
+        match meanwhile {
+            Some(meanwhile) => meanwhile.await,
+            None => tokio::task::yield_now().await,
+        }
         row
     }
 
@@ -44,30 +60,30 @@ impl Store for Yielding {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
-        let rows = self.0.scan(table, after, limit).await;
+        let rows = self.store.scan(table, after, limit).await;
         tokio::task::yield_now().await;
         rows
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        self.1.fetch_add(1, Relaxed);
-        self.0.commit(batch).await
+        self.commits.fetch_add(1, Relaxed);
+        self.store.commit(batch).await
     }
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
-        self.0.changes(after).await
+        self.store.changes(after).await
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
-        self.0.sweep(now, limit).await
+        self.store.sweep(now, limit).await
     }
 
     async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
-        self.0.freeze().await
+        self.store.freeze().await
     }
 
     fn flushes(&self) -> u64 {
-        self.1.load(Relaxed)
+        self.commits.load(Relaxed)
     }
 }
 
@@ -82,7 +98,7 @@ impl Ground {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::at(1_800_000_000));
         let entropy = Arc::new(SeededEntropy::new(7));
-        Self { store: Arc::new(Yielding(MemoryStore::new(clock.clone()), AtomicU64::new(0))), clock, entropy }
+        Self { store: Yielding::over(MemoryStore::new(clock.clone())), clock, entropy }
     }
 
     fn clock(&self) -> SharedClock {

@@ -167,13 +167,14 @@ async fn nothing_of_it_lies_readable_in_the_store() {
 async fn an_account_is_deleted_with_its_second_factor_in_one_commit() {
     let ground = Ground::new();
     let (accounts, factors) = (ground.accounts(), factors(&ground).await);
-    let alice = accounts.register(new_account("alice")).await.unwrap().id;
+    let account = accounts.register(new_account("alice")).await.unwrap();
+    let alice = account.id.clone();
     let enrollment = factors.enroll(&alice, "alice@example.com").await.unwrap();
     let now = ground.clock.numeric_date();
     factors.confirm(&alice, &code(&enrollment, now)).await.unwrap().unwrap();
     factors.enroll(&alice, "alice@example.com").await.unwrap();
     let before = ground.store.flushes();
-    accounts.delete(&alice).await.unwrap();
+    accounts.delete(&account).await.unwrap();
     assert_eq!(ground.store.flushes(), before + 1);
     assert_eq!(factors.find(&alice).await.unwrap(), None);
 }

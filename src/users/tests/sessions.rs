@@ -184,6 +184,6 @@ async fn a_sign_in_depends_on_the_account_as_it_was_when_the_password_was_right(
     accounts.set_password(&alice.id, &secret("another long password")).await.unwrap();
     assert_eq!(ground.store.commit(before).await.unwrap(), Committed::Conflict);
     assert!(drafted().await.is_none());
-    accounts.delete(&alice.id).await.unwrap();
+    accounts.delete(&alice).await.unwrap();
     assert!(drafted().await.is_none());
 }

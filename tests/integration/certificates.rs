@@ -5,7 +5,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::pki_types::CertificateDer;
 use signet::config::TlsConfig;
@@ -28,15 +28,26 @@ impl Pair {
         Self::of(&KeyPair::generate().unwrap(), year)
     }
 
+    /// One that ends on that day.
+    pub(crate) fn ending_on(day: DateTime<Utc>) -> Self {
+        let mut params = params();
+        let month = u8::try_from(day.month()).unwrap();
+        params.not_after = date_time_ymd(day.year(), month, u8::try_from(day.day()).unwrap());
+        Self::signed(&KeyPair::generate().unwrap(), &params)
+    }
+
     /// One of this key, in PKCS #8.
     pub(crate) fn of_key(pkcs8: &[u8]) -> Self {
         Self::of(&KeyPair::try_from(pkcs8).unwrap(), 2100)
     }
 
     fn of(key: &KeyPair, year: i32) -> Self {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut params = CertificateParams::new(names).unwrap();
+        let mut params = params();
         params.not_after = date_time_ymd(year, 1, 1);
+        Self::signed(key, &params)
+    }
+
+    fn signed(key: &KeyPair, params: &CertificateParams) -> Self {
         let certificate = params.self_signed(key).unwrap().der().clone();
         Self { certificate, private_key: key.serialize_der() }
     }
@@ -56,6 +67,10 @@ impl Pair {
         write_key(&files, &self.private_key_pem(), 0o600);
         files
     }
+}
+
+fn params() -> CertificateParams {
+    CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap()
 }
 
 /// Where [`Pair::write`] writes.

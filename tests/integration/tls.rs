@@ -100,13 +100,21 @@ fn rest_after(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     rest
 }
 
-/// A `ClientHello` (RFC 5246, section 7.4.1.2) whose version is 3.`minor`, with no extensions.
+/// A `ClientHello` (RFC 5246, section 7.4.1.2) whose version is 3.`minor`: good but for that.
 fn hello(minor: u8) -> Vec<u8> {
     let mut body = vec![3, minor];
     body.extend([7; 32]); // random
     body.push(0); // no session
     body.extend([0, 4, 0xc0, 0x2b, 0xc0, 0x2f]); // ECDHE with AES-128-GCM
     body.extend([1, 0]); // no compression
+    let extensions: [&[u8]; 3] = [
+        &[0, 10, 0, 4, 0, 2, 0, 29],      // groups: x25519
+        &[0, 11, 0, 2, 1, 0],             // points: uncompressed
+        &[0, 13, 0, 6, 0, 4, 4, 3, 8, 4], // signatures: ECDSA and RSA-PSS with SHA-256
+    ];
+    let extensions = extensions.concat();
+    body.extend([0, u8::try_from(extensions.len()).unwrap()]);
+    body.extend(extensions);
     let length = u8::try_from(body.len()).unwrap();
     let mut record = vec![22, 3, 1, 0, length + 4, 1, 0, 0, length];
     record.extend(body);
@@ -114,6 +122,7 @@ fn hello(minor: u8) -> Vec<u8> {
 }
 
 const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
 const FATAL: u8 = 2;
 const PROTOCOL_VERSION: u8 = 70;
 
@@ -130,6 +139,14 @@ async fn versions_1_2_and_1_3_are_spoken_and_none_before() {
         });
         assert_eq!(asked.await, "HTTP/1.1 200 OK", "{version:?}");
     }
+    let mut first = [0];
+    let answered = site.client(move |address| {
+        let mut stream = plain(address);
+        stream.write_all(&hello(3)).unwrap();
+        stream.read_exact(&mut first).unwrap();
+        first
+    });
+    assert_eq!(answered.await, [HANDSHAKE], "what is sent below is refused for its version alone");
     for minor in [0, 1, 2] {
         let refused = site.client(move |address| rest_after(address, &hello(minor))).await;
         let [kind, _, _, _, 2, FATAL, description] = refused[..] else { panic!("{minor}: {refused:?}") };

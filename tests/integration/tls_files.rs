@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use signet::clock::{Clock as _, SystemClock};
 use signet::config::TlsConfig;
 use signet::http::{Reloaded, Tls, TlsError, certificate_end};
 
@@ -194,4 +195,29 @@ fn a_wrong_pair_stops_the_start_before_anything_is_made() {
     assert!(stderr.contains(&said) && stderr.contains("; name the two files of one pair"), "{stderr}");
     let made = |name: &str| Path::exists(&dir.path().join(name));
     assert!(!made("data") && !made("keys"));
+}
+
+#[test]
+fn the_doctor_counts_the_days() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = |pair: &Pair| {
+        let files = pair.write(dir.path());
+        let output = Command::new(env!("CARGO_BIN_EXE_signet"))
+            .args(["doctor", "--issuer", "https://127.0.0.1:1"])
+            .current_dir(dir.path())
+            .env_clear()
+            .env("SIGNET_TLS_CERTIFICATE_FILE", &files.certificate_file)
+            .env("SIGNET_TLS_PRIVATE_KEY_FILE", &files.private_key_file)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find(|line| line.contains(" certificate: ")).unwrap_or_default().to_owned()
+    };
+    let fresh = said(&Pair::ending(2100));
+    assert!(fresh.starts_with("ok ") && fresh.ends_with(" days, at 2100-01-01T00:00:00+00:00"), "{fresh}");
+    let ended = said(&Pair::ending(2025));
+    assert!(ended.starts_with("FAIL ") && ended.contains("it ended at 2025-01-01"), "{ended}");
+    // As long as the system's own clock has not passed it: the thirteenth day from now.
+    let soon = said(&Pair::ending_on(SystemClock::new().now() + chrono::Duration::days(13)));
+    assert!(soon.starts_with("warn ") && soon.contains("it ends in 1"), "{soon}");
 }

@@ -22,7 +22,8 @@ pub struct Health {
     pub store: &'static str,
     /// The store's disk: `ok`; `low` when it is 85 % taken; `full` when nothing is written until somebody makes room.
     pub disk: &'static str,
-    /// What is kept in memory of the store: `ok`, or `failing` when it is older than P.
+    /// What is kept in memory of the store: `ok`, or `failing` when it is older than P, or when the store has acknowledged
+    /// nothing of this node for so long.
     pub mirror: &'static str,
     /// The clock: `ok`, or `failing` when it is more than 5 seconds off the store's.
     pub clock: &'static str,

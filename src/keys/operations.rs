@@ -197,17 +197,37 @@ impl KeyRing {
         algorithm: Algorithm,
     ) -> Result<Changed<Imported>, KeyRingError> {
         let signer = Arc::new(read_private_key(algorithm, private_key)?);
-        let (policy, kid) = (&self.parts.policy, signer.kid().clone());
-        let ask = |ring: &KeyRingRecord, now| {
-            let step = intervene::admit(ring, policy, now, (algorithm, &kid))?;
-            let sign_from = match step {
-                Step::Create { sign_from, .. } => sign_from,
-                _ => now,
-            };
-            Ok::<_, Refusal>((vec![step], Imported { kid: kid.clone(), algorithm, sign_from }))
-        };
+        let ask = |ring: &KeyRingRecord, now| self.ask_import(ring, now, (algorithm, signer.kid()));
         let change = Change { import: Some(Arc::clone(&signer)), ..Change::new(ask) };
         let (answer, events) = self.change(&change).await?;
         Ok(Changed { answer, events })
+    }
+
+    /// What [`KeyRing::import`] would come to if it were asked now. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`KeyRing::import`], without what vault and store fail with.
+    pub fn preview_import(
+        &self,
+        private_key: &Secret,
+        algorithm: Algorithm,
+    ) -> Result<Imported, KeyRingError> {
+        let signer = read_private_key(algorithm, private_key)?;
+        let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
+        Ok(self.ask_import(&snapshot.ring, now, (algorithm, signer.kid()))?.1)
+    }
+
+    fn ask_import(
+        &self,
+        ring: &KeyRingRecord,
+        now: i64,
+        (algorithm, kid): (Algorithm, &KeyId),
+    ) -> Result<(Vec<Step>, Imported), Refusal> {
+        let step = intervene::admit(ring, &self.parts.policy, now, (algorithm, kid))?;
+        let sign_from = match step {
+            Step::Create { sign_from, .. } => sign_from,
+            _ => now,
+        };
+        Ok((vec![step], Imported { kid: kid.clone(), algorithm, sign_from }))
     }
 }

@@ -1,11 +1,15 @@
 //! The admin API: who may do what, and what it does.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
-use std::time::Duration;
+use signet::clock::ManualClock;
 
-use crate::test_app::{ISSUER, TestApp, basic, bearer, form};
+use crate::faulty_store::{Fault, FaultyStore};
+use crate::test_app::{ISSUER, START, TestApp, basic, bearer, form};
 
 #[actix_web::test]
 async fn every_admin_route_is_denied_without_exactly_its_scope() {
@@ -303,6 +307,10 @@ async fn what_is_refused_on_its_merits_is_not_put_on_record_as_done() {
     app.administer(Method::POST, condemn, Some(json!({}))).await.refused(404, "not_found");
     let rotate = Some(json!({ "algorithm": "ES384" }));
     app.administer(Method::POST, "/admin/keys/rotate", rotate).await.refused(409, "conflict");
+    for key in ["nonsense", include_str!("../fixtures/keys/ed.pem")] {
+        let import = Some(json!({ "key": key, "algorithm": "ES256" }));
+        app.administer(Method::POST, "/admin/keys/import", import).await.refused(400, "invalid_request");
+    }
     let mallory = json!({ "name": "Mallory", "email": "mallory@example.com", "password": "short" });
     app.administer(Method::POST, "/admin/users", Some(mallory)).await.refused(400, "invalid_request");
     let path = format!("/admin/clients/{}", app.demo().0);
@@ -317,12 +325,22 @@ async fn what_is_refused_on_its_merits_is_not_put_on_record_as_done() {
 
 #[actix_web::test]
 async fn what_failed_is_audited_as_failed() {
-    let app = TestApp::start().await;
-    let import = Some(json!({ "key": "nonsense", "algorithm": "ES256" }));
-    app.administer(Method::POST, "/admin/keys/import", import).await.refused(400, "invalid_request");
+    let clock = Arc::new(ManualClock::at(START));
+    let store = FaultyStore::new(clock.clone());
+    let app = TestApp::start_on(store.clone(), clock, |_| {}).await;
+    let token = app.admin_token().await;
+    let import = json!({ "key": include_str!("../fixtures/keys/p256.pem"), "algorithm": "ES256" });
+    let request = TestRequest::post().uri("/admin/keys/import").insert_header(bearer(&token));
+    store.fail(1, (Fault::Refused, true));
+    app.send(request.set_json(import)).await.refused(503, "temporarily_unavailable");
+    assert!(store.heal());
     let log = app.audit_log();
-    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-    assert_eq!(last["event"], "key.imported");
-    assert_eq!(last["outcome"], "failed");
-    assert_eq!(last["detail"]["error"], "invalid_request");
+    let told: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [.., begun, failed] = told.as_slice() else { panic!("{log}") };
+    for (entry, outcome) in [(begun, "success"), (failed, "failed")] {
+        assert_eq!((&entry["event"], &entry["outcome"]), (&json!("key.imported"), &json!(outcome)));
+        assert_eq!(entry["kid"], begun["kid"], "both say which key");
+        assert!(entry["kid"].is_string(), "{entry}");
+    }
+    assert_eq!(failed["detail"]["error"], "temporarily_unavailable");
 }

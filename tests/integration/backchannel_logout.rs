@@ -463,3 +463,32 @@ async fn a_client_that_does_not_answer_keeps_nobody_waiting() {
         task.await.unwrap();
     }
 }
+
+#[actix_web::test]
+async fn a_private_authority_vouches_for_a_client_only_where_the_settings_name_it() {
+    for named in [true, false] {
+        let app = TestApp::start_with(|config| {
+            open_loopback(config);
+            let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/ca.pem");
+            config.outgoing.ca_bundle = named.then(|| authority.into());
+        })
+        .await;
+        ada(&app).await;
+        let party = RelyingParty::start_private();
+        let shop = client(&app, "shop", Some(&party.uri("/shop"))).await;
+        let mut browser = Browser::default();
+        let tokens = enter(&app, &mut browser, &shop, "openid").await;
+        sign_out(&app, &mut browser, &tokens).await;
+        assert_eq!(send(&app).await, 1);
+        app.app.tidy().await.unwrap();
+        let waiting = format!("signet_backchannel_logouts_waiting {}", u8::from(!named));
+        assert!(metric(&app, &waiting).await, "{waiting}");
+        let mut told = party.take();
+        told.retain(|request| !request.head.is_empty());
+        assert_eq!(told.len(), usize::from(named), "without the setting it learns nothing");
+        if named {
+            let claims = believed(&app, &told, "shop").await.remove(0);
+            assert_eq!(claims["sid"], sid(&tokens));
+        }
+    }
+}

@@ -49,8 +49,10 @@ pub(crate) struct FaultyStore {
     /// The room that it is to say it has.
     pub(crate) room: Mutex<Option<Room>>,
     /// What is to happen after so many calls.
-    meanwhile: Mutex<Option<(usize, Pin<Box<dyn Future<Output = ()> + Send>>)>>,
+    meanwhile: Mutex<Option<(usize, Meanwhile)>>,
 }
+
+type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl FaultyStore {
     pub(crate) fn new(clock: Arc<ManualClock>) -> Arc<Self> {
@@ -73,7 +75,7 @@ impl FaultyStore {
         self.meanwhile.lock().unwrap().take().is_none()
     }
 
-    fn due(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    fn due(&self) -> Option<Meanwhile> {
         let mut waiting = self.meanwhile.lock().unwrap();
         let (left, _) = waiting.as_mut()?;
         *left = left.saturating_sub(1);

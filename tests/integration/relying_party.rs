@@ -1,12 +1,15 @@
 //! A relying party that is told of ended sessions, on loopback; and what it must look at in a logout token, written from
 //! OpenID Connect Back-Channel Logout 1.0, section 2.6.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, crypto};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
@@ -30,6 +33,7 @@ impl Answers {
 /// A listening relying party.
 pub(crate) struct RelyingParty {
     pub(crate) address: SocketAddr,
+    scheme: &'static str,
     seen: Arc<Mutex<Vec<Request>>>,
     answers: Arc<Mutex<Answers>>,
 }
@@ -58,21 +62,30 @@ impl Request {
 
 impl RelyingParty {
     pub(crate) fn start() -> Self {
+        Self::behind(None)
+    }
+
+    /// By TLS, with a certificate that only the authority of the fixtures vouches for.
+    pub(crate) fn start_private() -> Self {
+        Self::behind(Some(Arc::new(private_tls())))
+    }
+
+    fn behind(tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let (seen, answers) = (Arc::default(), Arc::new(Mutex::new(Answers::with(200))));
-        let party = Self { address, seen, answers };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let party = Self { address, scheme, seen, answers };
         let (seen, answers) = (party.seen.clone(), party.answers.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let answer = answers.lock().unwrap().clone();
-                // A connection without a request is seen too.
-                let request =
-                    read(&stream).unwrap_or_else(|| Request { head: String::new(), body: String::new() });
-                seen.lock().unwrap().push(request);
-                if let Answers::With(status, headers) = answer {
-                    let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{headers}\r\n");
-                    (&stream).write_all(answer.as_bytes()).ok();
+                match &tls {
+                    None => serve(stream, &seen, answer),
+                    Some(tls) => {
+                        let session = ServerConnection::new(tls.clone()).expect("a TLS session");
+                        serve(StreamOwned::new(session, stream), &seen, answer);
+                    }
                 }
             }
         });
@@ -80,7 +93,7 @@ impl RelyingParty {
     }
 
     pub(crate) fn uri(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// From now on it answers so.
@@ -94,7 +107,29 @@ impl RelyingParty {
     }
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
+fn private_tls() -> ServerConfig {
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("../fixtures/tls/server.pem"));
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../fixtures/tls/server-key.pem"));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.expect("a certificate")], key.expect("a key"))
+        .expect("a certificate for the key")
+}
+
+fn serve(mut stream: impl Read + Write, seen: &Mutex<Vec<Request>>, answer: Answers) {
+    // A connection without a request is seen too.
+    let request = read(&mut stream).unwrap_or_else(|| Request { head: String::new(), body: String::new() });
+    seen.lock().unwrap().push(request);
+    if let Answers::With(status, headers) = answer {
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{headers}\r\n");
+        stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).ok();
+    }
+}
+
+fn read(stream: &mut impl Read) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {

@@ -166,7 +166,10 @@ pub async fn import(
     administrator: &Administrator,
     request: &ImportRequest,
 ) -> Result<Imported, ProtocolError> {
-    let event = administrator.event(EventKind::KeyImported).detail("algorithm", request.algorithm.as_str());
+    // What can't be honoured is refused before it is put on record as done.
+    let kid = services.keys.preview_import(&request.key, request.algorithm)?.kid;
+    let event = administrator.event(EventKind::KeyImported).key(&kid);
+    let event = event.detail("algorithm", request.algorithm.as_str());
     let changed =
         audited(services, event, async { Ok(services.keys.import(&request.key, request.algorithm).await?) })
             .await?;

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+pub(super) use outside::ready;
+
 use super::CliError;
 use super::http::Http;
 use super::print::{self, Printer, aligned, plain};

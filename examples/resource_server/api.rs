@@ -1,6 +1,8 @@
 //! The API itself. Handlers see verified tokens and nothing else of them.
 
-use actix_web::{HttpResponse, Responder, get, web};
+use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
+use actix_web::{Error, HttpResponse, Responder, get, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use signet::verify::{AnyScope, Bearer, ErrorBody, RequiredScope};
@@ -10,7 +12,26 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     // This API's errors are `{error, message}`; the headers stay those of RFC 6750.
     let errors =
         ErrorBody(|challenge| json!({ "error": challenge.error_code(), "message": challenge.description() }));
-    config.app_data(errors).service(products).service(users).service(data).service(whoami);
+    let unread = web::QueryConfig::default()
+        .error_handler(|error, _| refused(StatusCode::BAD_REQUEST, "invalid_request", &error.to_string()));
+    config
+        .app_data(errors)
+        .app_data(unread)
+        .default_service(web::to(nothing_here))
+        .service(products)
+        .service(users)
+        .service(data)
+        .service(whoami);
+}
+
+async fn nothing_here() -> Result<HttpResponse, Error> {
+    Err(refused(StatusCode::NOT_FOUND, "not_found", "there is nothing here"))
+}
+
+/// What no token has to do with is refused in the same shape.
+fn refused(status: StatusCode, error: &'static str, message: &str) -> Error {
+    let answer = HttpResponse::build(status).json(json!({ "error": error, "message": message }));
+    InternalError::from_response(error, answer).into()
 }
 
 /// What most of this API demands.

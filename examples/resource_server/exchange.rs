@@ -10,7 +10,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 use base64::Engine as _;
@@ -48,6 +48,18 @@ struct Kept {
     token: String,
     until: Duration,
 }
+
+/// What came of a key.
+pub(crate) struct Exchanged {
+    /// The access token.
+    pub(crate) token: Result<String, NoToken>,
+    /// How the key's limit stands, in the fields in which the issuer says so; none where it was not asked.
+    pub(crate) limit: Vec<(&'static str, String)>,
+}
+
+/// The fields that are passed on.
+const LIMIT: [&str; 5] =
+    ["ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
 
 /// Why there is no token.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,7 +108,12 @@ impl KeyExchange {
     }
 
     /// An access token for the key; from memory, or from the issuer. Blocks.
-    pub(crate) fn token(&self, key: &str) -> Result<String, NoToken> {
+    pub(crate) fn token(&self, key: &str) -> Exchanged {
+        let mut limit = Vec::new();
+        Exchanged { token: self.look(key, &mut limit), limit }
+    }
+
+    fn look(&self, key: &str, limit: &mut Vec<(&'static str, String)>) -> Result<String, NoToken> {
         if !key.starts_with(PREFIX) || key.len() != LENGTH {
             return Err(NoToken::Refused);
         }
@@ -106,7 +123,7 @@ impl KeyExchange {
         if let Some(kept) = kept {
             return Ok(kept.token);
         }
-        let Answer { access_token, expires_in } = self.exchange(key)?;
+        let Answer { access_token, expires_in } = self.exchange(key, limit)?;
         let until = now + Duration::from_secs(expires_in).saturating_sub(MARGIN);
         let mut tokens = self.tokens();
         if tokens.len() >= MOST {
@@ -118,7 +135,7 @@ impl KeyExchange {
         Ok(access_token)
     }
 
-    fn exchange(&self, key: &str) -> Result<Answer, NoToken> {
+    fn exchange(&self, key: &str, limit: &mut Vec<(&'static str, String)>) -> Result<Answer, NoToken> {
         let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("subject_token", key),
@@ -130,6 +147,8 @@ impl KeyExchange {
             request = request.header("authorization", credentials);
         }
         let mut answer = request.send_form(form).map_err(|_| NoToken::Unavailable)?;
+        let field = |name: &str| Some(answer.headers().get(name)?.to_str().ok()?.to_owned());
+        limit.extend(LIMIT.into_iter().filter_map(|name| Some((name, field(name)?))));
         let text = answer.body_mut().read_to_string().map_err(|_| NoToken::Unavailable)?;
         match answer.status().as_u16() {
             200 => serde_json::from_str(&text).map_err(|_| NoToken::Unavailable),
@@ -157,9 +176,22 @@ pub(crate) async fn exchange_api_key<B: MessageBody>(
     let exchange = request.app_data::<web::Data<KeyExchange>>().cloned();
     let key = exchange.as_ref().and_then(|exchange| api_key(exchange, &request));
     if let (Some(exchange), Some(key)) = (exchange, key) {
-        let token = web::block(move || exchange.token(&key)).await.unwrap_or(Err(NoToken::Unavailable));
-        let value = HeaderValue::try_from(format!("Bearer {}", token?)).map_err(|_| NoToken::Unavailable)?;
-        request.headers_mut().insert(AUTHORIZATION, value);
+        let nothing = |_| Exchanged { token: Err(NoToken::Unavailable), limit: Vec::new() };
+        let Exchanged { token, limit } =
+            web::block(move || exchange.token(&key)).await.unwrap_or_else(nothing);
+        let bearer =
+            |token| HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| NoToken::Unavailable);
+        match token.and_then(bearer) {
+            Ok(value) => request.headers_mut().insert(AUTHORIZATION, value),
+            Err(reason) => return Err(refusal(&reason, &limit)),
+        };
+        let mut answered = next.call(request).await?;
+        for (name, value) in limit {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                answered.headers_mut().insert(HeaderName::from_static(name), value);
+            }
+        }
+        return Ok(answered);
     }
     next.call(request).await
 }
@@ -179,22 +211,23 @@ fn api_key(exchange: &KeyExchange, request: &ServiceRequest) -> Option<String> {
     (bearer || scheme.eq_ignore_ascii_case("ApiKey")).then(|| key.to_owned())
 }
 
-impl From<NoToken> for Error {
-    fn from(reason: NoToken) -> Self {
-        let (status, error, message) = match &reason {
-            NoToken::Refused => (StatusCode::UNAUTHORIZED, "invalid_token", "the API key is not valid here"),
-            NoToken::TooOften(_) => {
-                (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "there are too many requests")
-            }
-            NoToken::Unavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "the issuer can not be asked")
-            }
-        };
-        let mut answer = HttpResponse::build(status);
-        if let NoToken::TooOften(seconds) = &reason {
-            answer.insert_header((RETRY_AFTER, seconds.as_str()));
+fn refusal(reason: &NoToken, limit: &[(&'static str, String)]) -> Error {
+    let (status, error, message) = match reason {
+        NoToken::Refused => (StatusCode::UNAUTHORIZED, "invalid_token", "the API key is not valid here"),
+        NoToken::TooOften(_) => {
+            (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "there are too many requests")
         }
-        let answer = answer.json(json!({ "error": error, "message": message }));
-        InternalError::from_response(error, answer).into()
+        NoToken::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "the issuer can not be asked")
+        }
+    };
+    let mut answer = HttpResponse::build(status);
+    if let NoToken::TooOften(seconds) = reason {
+        answer.insert_header((RETRY_AFTER, seconds.as_str()));
     }
+    for (name, value) in limit {
+        answer.insert_header((*name, value.as_str()));
+    }
+    let answer = answer.json(json!({ "error": error, "message": message }));
+    InternalError::from_response(error, answer).into()
 }

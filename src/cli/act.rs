@@ -40,11 +40,16 @@ pub enum Act {
     ImportKey {
         /// PEM (PKCS#8) or JWK.
         key: Secret,
-        /// With which algorithm it will sign, if the key does not say.
-        algorithm: Option<Algorithm>,
+        /// With which algorithm it will sign.
+        algorithm: Algorithm,
     },
-    /// All clients.
-    ListClients,
+    /// A page of the clients.
+    ListClients {
+        /// The last client of the page before.
+        after: Option<ClientId>,
+        /// How many at most.
+        limit: u16,
+    },
     /// One client.
     ShowClient(ClientId),
     /// A client is registered with these members.
@@ -113,10 +118,12 @@ impl Act {
                 post(&format!("/admin/keys/{kid}/compromise"), KEYS, body)
             }
             Self::ImportKey { key, algorithm } => {
-                let body = without_nulls(json!({"key": key.expose(), "algorithm": algorithm}));
-                post("/admin/keys/import", KEYS, body)
+                post("/admin/keys/import", KEYS, json!({"key": key.expose(), "algorithm": algorithm}))
             }
-            Self::ListClients => get("/admin/clients".into(), CLIENTS),
+            Self::ListClients { after, limit } => {
+                let after = after.as_ref().map_or_else(String::new, |after| format!("&after={after}"));
+                get(format!("/admin/clients?limit={limit}{after}"), CLIENTS)
+            }
             Self::ShowClient(client_id) => get(format!("/admin/clients/{client_id}"), CLIENTS),
             Self::RegisterClient(members) => post("/admin/clients", None, json!(members)),
             Self::ChangeClient(client_id, members) => Call {
@@ -167,7 +174,7 @@ impl Act {
             ],
             Self::RotateKeys { .. } => &["algorithm", "kid", "previous", "sign_from", "wait", "breaks"],
             Self::PlanKeys => &["at", "kid", "algorithm", "what"],
-            Self::ListClients => &["client_id", "client_name", "scope", "resources"],
+            Self::ListClients { .. } => &["client_id", "client_name", "scope", "resources"],
             Self::User(act) => act.columns(),
             Self::ApiKey(act) => act.columns(),
             _ => &[],
@@ -213,12 +220,18 @@ mod tests {
                 Some(json!({"reason": "lost"})),
             ),
             (
-                Act::ImportKey { key: Secret::new("pem".into()), algorithm: None },
+                Act::ImportKey { key: Secret::new("pem".into()), algorithm: Algorithm::ES256 },
                 "POST /admin/keys/import",
                 KEYS,
-                Some(json!({"key": "pem"})),
+                Some(json!({"key": "pem", "algorithm": "ES256"})),
             ),
-            (Act::ListClients, "GET /admin/clients", CLIENTS, None),
+            (Act::ListClients { after: None, limit: 100 }, "GET /admin/clients?limit=100", CLIENTS, None),
+            (
+                Act::ListClients { after: Some(shop.clone()), limit: 2 },
+                "GET /admin/clients?limit=2&after=shop",
+                CLIENTS,
+                None,
+            ),
             (Act::ShowClient(shop.clone()), "GET /admin/clients/shop", CLIENTS, None),
             (Act::RegisterClient(members.clone()), "POST /admin/clients", None, Some(json!({"scope": "x"}))),
             (

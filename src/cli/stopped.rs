@@ -12,7 +12,7 @@ use crate::app::{self, App, Ground};
 use crate::audit::{Actor, AuditLog, Event, EventKind};
 use crate::config::{Config, KekSource, lies_in};
 use crate::keys::{self, Kek, KeyRing, Rekey};
-use crate::oauth::{KeyId, unreadable};
+use crate::oauth::{ClientId, KeyId, unreadable};
 use crate::protocol::admin::clients::{PageRequest, SecretRotation};
 use crate::protocol::admin::keys::{CompromiseRequest, ImportRequest, RotationRequest};
 use crate::protocol::admin::{self, Administrator, revocations::RevocationRequest};
@@ -57,12 +57,14 @@ async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
             value(admin::keys::compromise(services, &admin, kid.as_str(), &request).await)
         }
         Act::ImportKey { key, algorithm } => {
-            let algorithm =
-                algorithm.ok_or_else(|| CliError::Usage("name the key's --algorithm".to_owned()))?;
-            let request = ImportRequest { key: key.clone(), algorithm };
+            let request = ImportRequest { key: key.clone(), algorithm: *algorithm };
             value(admin::keys::import(services, &admin, &request).await)
         }
-        Act::ListClients => value(Ok(admin::clients::list(services, &PageRequest::default()))),
+        Act::ListClients { after, limit } => {
+            let after = after.as_ref().map(ClientId::to_string);
+            let page = PageRequest { after, limit: Some(usize::from(*limit)) };
+            value(Ok(admin::clients::list(services, &page)))
+        }
         Act::ShowClient(id) => value(admin::clients::show(services, id.as_str())),
         Act::RegisterClient(members) => {
             value(admin::clients::register(services, &admin, parse(members)?).await)

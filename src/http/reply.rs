@@ -31,6 +31,7 @@ pub(super) fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::UnsupportedResponseType
         | ErrorCode::AccessDenied
         | ErrorCode::LoginRequired
+        | ErrorCode::UnmetAuthenticationRequirements
         | ErrorCode::ConsentRequired
         | ErrorCode::RequestNotSupported
         | ErrorCode::RequestUriNotSupported

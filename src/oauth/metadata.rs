@@ -59,6 +59,9 @@ pub struct ServerMetadata {
     /// Whether it can be passed by reference; absent would mean yes.
     #[serde(default)]
     pub request_uri_parameter_supported: bool,
+    /// How well people can prove who they are.
+    #[serde(default)]
+    pub acr_values_supported: Vec<String>,
     /// The languages of the pages.
     #[serde(default)]
     pub ui_locales_supported: Vec<String>,

@@ -1,6 +1,7 @@
 //! The vocabulary: plain data in the words of the RFCs, no I/O. Every other room speaks it, the
 //! verifying half and the issuing half alike.
 
+mod acr;
 mod algorithm;
 mod claims;
 mod error_code;
@@ -14,6 +15,7 @@ mod secret;
 mod status;
 mod unreadable;
 
+pub use acr::Acr;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{AccessTokenClaims, Audience, TokenType};
 pub use error_code::ErrorCode;

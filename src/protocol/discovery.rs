@@ -1,7 +1,7 @@
 use super::authorize::Prompt;
 use super::{Services, TOKEN_EXCHANGE, claims};
 use crate::clients::{AuthMethod, GrantType};
-use crate::oauth::{Scope, ServerMetadata};
+use crate::oauth::{Acr, Scope, ServerMetadata};
 
 /// What this server can do today (RFC 8414, section 2; OpenID Connect Discovery 1.0, section 3).
 #[must_use]
@@ -34,6 +34,7 @@ pub fn metadata(services: &Services) -> ServerMetadata {
         claims_parameter_supported: true,
         request_parameter_supported: false,
         request_uri_parameter_supported: false,
+        acr_values_supported: names(Acr::ALL.map(Acr::as_str)),
         ui_locales_supported: names(["en"]),
         authorization_response_iss_parameter_supported: true,
         grant_types_supported: names(

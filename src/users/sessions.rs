@@ -8,7 +8,7 @@ use super::{LogoutQueue, index};
 use crate::clock::SharedClock;
 use crate::config::SessionsConfig;
 use crate::entropy::SharedEntropy;
-use crate::oauth::{ClientId, Secret, SecretHash, SessionId, UserId};
+use crate::oauth::{Acr, ClientId, Secret, SecretHash, SessionId, UserId};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
@@ -38,8 +38,14 @@ pub struct Authentication {
     pub auth_time: i64,
     /// By what methods (RFC 8176): `pwd`, `otp`, `mfa`.
     pub amr: Vec<String>,
-    /// To what level, if it has a name.
-    pub acr: Option<String>,
+}
+
+impl Authentication {
+    /// How well: what the methods come to.
+    #[must_use]
+    pub fn acr(&self) -> Option<Acr> {
+        Acr::of(&self.amr)
+    }
 }
 
 /// A person signed in by one browser.

@@ -30,7 +30,7 @@ async fn authenticate(app: &TestApp, name: &str, password: &str) -> Option<Accou
 }
 
 fn session(user: &UserId, now: i64) -> NewSession {
-    let authentication = Authentication { auth_time: now, amr: vec!["pwd".into()], acr: None };
+    let authentication = Authentication { auth_time: now, amr: vec!["pwd".into()] };
     NewSession { user: user.clone(), authentication, user_agent: None, address: None }
 }
 

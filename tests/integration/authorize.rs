@@ -181,7 +181,15 @@ async fn prompt_login_asks_for_the_password_once_more_and_only_once() {
         assert!(parameter(&answer, "code").is_some(), "{parameters:?}");
     }
     assert_ne!(browser.cookies.get("signet-session").cloned(), before);
-    for harmless in [("force_login", "False"), ("state", "None"), ("lang", "None"), ("max_age", "1000")] {
+    for harmless in [
+        ("force_login", "False"),
+        ("state", "None"),
+        ("lang", "None"),
+        ("max_age", "1000"),
+        ("display", "popup"),
+        ("acr_values", "urn:mace:incommon:iap:silver 0"),
+        ("ui_locales", "fr-CA fr"),
+    ] {
         assert!(parameter(&browser.get(&app, &request(&[harmless])).await, "code").is_some(), "{harmless:?}");
     }
     app.pass(std::time::Duration::from_secs(1001)).await;

@@ -84,7 +84,7 @@ impl Held {
     }
 
     async fn take_session(&mut self, world: &World) {
-        let authentication = Authentication { auth_time: world.app.now(), amr: vec![], acr: None };
+        let authentication = Authentication { auth_time: world.app.now(), amr: vec![] };
         let user = world.account.id.clone();
         let new = NewSession { user, authentication, user_agent: None, address: None };
         let started = world.services().sessions.start(new).await.unwrap();

@@ -100,6 +100,17 @@ async fn products_are_listed_by_category_and_by_what_is_searched_for() {
     let answer = api.send(TestRequest::get().uri("/products")).await;
     assert_eq!(answer.status, 401);
     assert!(answer.json()["error"].is_string() && answer.json()["message"].is_string());
+    // "with an error and message field", whatever the error is.
+    let unknown = api.send(TestRequest::get().uri("/orders")).await;
+    for (answer, status, error) in [
+        (products("?category=Apparel&category=Electronics").await, 400, "invalid_request"),
+        (unknown, 404, "not_found"),
+    ] {
+        assert_eq!((answer.status, &answer.json()["error"]), (status, &json!(error)), "{answer:?}");
+        let Value::Object(members) = answer.json() else { panic!("{answer:?}") };
+        assert_eq!(members.keys().collect::<Vec<_>>(), ["error", "message"]);
+        assert!(members["message"].is_string());
+    }
 }
 
 struct Directory {

@@ -8,17 +8,27 @@ use crate::test_app::{TestApp, basic, bearer, part};
 
 #[actix_web::test]
 async fn no_forgery_is_active_or_administers() {
-    let app = TestApp::start_with(|config| config.limits.refused_per_address = 0).await;
+    let app = TestApp::start_with(|config| {
+        config.limits.refused_per_address = 0;
+        config.keys.algorithms = Algorithm::ALL.to_vec();
+    })
+    .await;
     let genuine = app.admin_token().await;
-    let key = app.app.state.services.keys.signing_key(Algorithm::ES256).unwrap();
+    let claims: AccessTokenClaims = serde_json::from_value(part(&genuine, 1)).unwrap();
     let jwks = app.send(TestRequest::get().uri("/.well-known/jwks.json")).await.json();
     let published = jwks["keys"].as_array().unwrap().iter();
-    let jwk = published.map(|jwk| serde_json::from_value::<Jwk>(jwk.clone()).unwrap());
-    let jwk = jwk.into_iter().find(|jwk| jwk.kid == *key.kid()).unwrap();
-    let claims: AccessTokenClaims = serde_json::from_value(part(&genuine, 1)).unwrap();
-    let sign = |message: &[u8]| key.sign(message).unwrap();
-    let target = Target { jwk, claims, sign: &sign };
+    let published: Vec<Jwk> = published.map(|jwk| serde_json::from_value(jwk.clone()).unwrap()).collect();
+    for algorithm in Algorithm::ALL {
+        let key = app.app.state.services.keys.signing_key(algorithm).unwrap();
+        let jwk = published.iter().find(|jwk| jwk.kid == *key.kid()).unwrap().clone();
+        assert_eq!(jwk.alg, algorithm);
+        let sign = |message: &[u8]| key.sign(message).unwrap();
+        none_is_active(&app, &Target { jwk, claims: claims.clone(), sign: &sign }).await;
+    }
+}
 
+async fn none_is_active(app: &TestApp, target: &Target<'_>) {
+    let alg = target.jwk.alg;
     let introspect = |token: String| {
         let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("token", &token).finish();
         let request = TestRequest::post()
@@ -28,8 +38,8 @@ async fn no_forgery_is_active_or_administers() {
             .set_payload(body);
         app.send(request)
     };
-    assert_eq!(introspect(target.genuine()).await.json()["active"], true, "the control");
-    let forged = forgeries(&target);
+    assert_eq!(introspect(target.genuine()).await.json()["active"], true, "{alg}: the control");
+    let forged = forgeries(target);
     assert!(forged.len() >= 100, "only {}", forged.len());
     for (name, token) in forged {
         let answer = introspect(token.clone()).await;
@@ -37,11 +47,11 @@ async fn no_forgery_is_active_or_administers() {
         if matches!(answer.status, 400 | 413) {
             continue;
         }
-        assert_eq!((answer.status, answer.json()["active"].as_bool()), (200, Some(false)), "{name}");
+        assert_eq!((answer.status, answer.json()["active"].as_bool()), (200, Some(false)), "{alg} {name}");
         let (header, value) = bearer(&token);
         if let Ok(value) = actix_web::http::header::HeaderValue::from_str(&value) {
             let request = TestRequest::get().uri("/admin/clients").insert_header((header, value));
-            assert_eq!(app.send(request).await.status, 401, "{name}");
+            assert_eq!(app.send(request).await.status, 401, "{alg} {name}");
         }
     }
 }

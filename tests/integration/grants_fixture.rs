@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 use signet::config::Config;
-use signet::oauth::{ClientId, CodeChallenge, Resource, Scope, SessionId, Subject, UserId};
+use signet::oauth::{Acr, ClientId, CodeChallenge, Resource, Scope, SessionId, Subject, UserId};
 use signet::protocol::Services;
 use signet::tokens::{Grant, NewCode};
 use signet::users::{Account, Authentication, Email, NewAccount, NewSession};
@@ -60,7 +60,7 @@ impl World {
             resources: vec![Resource::parse(RESOURCE).expect("a resource")],
             sid: None,
             auth_time: self.app.now() - 5,
-            acr: Some("1".into()),
+            acr: Some(Acr::Password.as_str().into()),
             amr: vec!["pwd".into()],
             nonce: Some("n-0S6_WzA2Mj".into()),
             claims: None,
@@ -70,7 +70,7 @@ impl World {
 
     /// The same within a session, and ending with it.
     pub(crate) async fn session_grant(&self) -> (Grant, UserId, SessionId) {
-        let authentication = Authentication { auth_time: self.app.now(), amr: vec![], acr: None };
+        let authentication = Authentication { auth_time: self.app.now(), amr: vec![] };
         let user = self.account.id.clone();
         let new = NewSession { user: user.clone(), authentication, user_agent: None, address: None };
         let sid = self.services().sessions.start(new).await.expect("a session").session.sid;

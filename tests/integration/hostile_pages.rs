@@ -11,6 +11,7 @@ use crate::browser::{
 };
 use crate::grants_fixture::VERIFIER;
 use crate::hostile_forms::near;
+use crate::shell::{account, signed_in};
 use crate::test_app::{TestApp, basic, bearer, form};
 
 pub(crate) async fn service() -> TestApp {
@@ -238,6 +239,7 @@ async fn a_planted_or_copied_cookie_is_worth_nothing() {
 #[actix_web::test]
 async fn every_page_is_locked_down() {
     let app = service().await;
+    account(&app, ("Root", "root@example.com"), true).await;
     let mut browser = Browser::default();
     let page = browser.get(&app, &request(&[])).await;
     let wrong = browser.sign_in(&app, &page, ("ada@example.com", "wrong")).await;
@@ -245,7 +247,21 @@ async fn every_page_is_locked_down() {
     let consent = browser.get(&app, &next).await;
     let error = browser.get(&app, "/oauth2/authorize").await;
     let sign_out = browser.get(&app, "/oauth2/logout").await;
-    for page in [page, wrong, consent, error, sign_out] {
+    let mut pages = vec![page, wrong, consent, error, sign_out];
+    // Of the portal and the console all: those of somebody, and where there is nobody by that name.
+    let mut root = signed_in(&app, "root@example.com", "/console").await;
+    let own = |path: &&str| path.starts_with("/account") || path.starts_with("/console");
+    let served = signet::http::served().iter().filter(|served| served.method == Method::GET);
+    let paths: Vec<&str> = served.map(|served| served.path).filter(own).collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    for path in paths {
+        let named =
+            path.replace("{client_id}", "shop").replace("{id}", "user_nobody").replace("{kid}", "none");
+        let mine = root.get(&app, &named).await;
+        assert!(matches!(mine.status, 200 | 404), "{named} {}", mine.status);
+        pages.extend([mine, Browser::default().get(&app, &named).await, browser.get(&app, &named).await]);
+    }
+    for page in pages {
         assert_eq!(page.header("cache-control"), Some("no-store"));
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(page.header("x-frame-options"), Some("DENY"));

@@ -21,7 +21,7 @@ async fn make_key(app: &TestApp) -> (String, String) {
 
 async fn token(exchange: &Arc<KeyExchange>, key: &str) -> Result<String, NoToken> {
     let (exchange, key) = (exchange.clone(), key.to_owned());
-    web::block(move || exchange.token(&key)).await.unwrap()
+    web::block(move || exchange.token(&key)).await.unwrap().token
 }
 
 #[actix_web::test]
@@ -79,14 +79,20 @@ async fn handlers_see_a_token_wherever_a_key_was_sent() {
             .route("/", web::get().to(authorization)),
     )
     .await;
+    let mut asked = true;
     for header in [
         ("X-API-Key", key.clone()),
         ("Authorization", format!("ApiKey {key}")),
         ("Authorization", format!("Bearer {key}")),
     ] {
-        let response =
-            try_call_service(&service, TestRequest::get().insert_header(header).to_request()).await;
-        let seen = String::from_utf8(read_body(response.unwrap()).await.to_vec()).unwrap();
+        let request = TestRequest::get().insert_header(header).to_request();
+        let response = try_call_service(&service, request).await.unwrap();
+        // How the limit stands is told where the issuer was asked.
+        let remaining = response.headers().get("x-ratelimit-remaining").map(|value| value.to_str().unwrap());
+        assert_eq!(remaining, asked.then_some("0"));
+        assert_eq!(response.headers().get("ratelimit").is_some(), asked);
+        asked = false;
+        let seen = String::from_utf8(read_body(response).await.to_vec()).unwrap();
         assert!(seen.starts_with("Bearer eyJ"), "{seen}");
     }
     let other = TestRequest::get().insert_header(("Authorization", "Bearer eyJ")).to_request();
@@ -106,4 +112,13 @@ async fn handlers_see_a_token_wherever_a_key_was_sent() {
     let refused = try_call_service(&service, request).await.unwrap_err().error_response();
     assert_eq!(refused.status(), 429);
     assert_eq!(refused.headers().get("retry-after").unwrap(), "1");
+    for (name, value) in [
+        ("x-ratelimit-limit", "1".to_owned()),
+        ("x-ratelimit-remaining", "0".to_owned()),
+        ("x-ratelimit-reset", (app.now() + 1).to_string()),
+        ("ratelimit-policy", "\"api_key\";q=1;w=60".to_owned()),
+        ("ratelimit", "\"api_key\";r=0;t=1".to_owned()),
+    ] {
+        assert_eq!(refused.headers().get(name).unwrap(), &*value, "{name}");
+    }
 }

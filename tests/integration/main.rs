@@ -8,6 +8,7 @@ mod api;
 mod api_keys;
 mod apps;
 mod architecture;
+mod asked_person;
 mod audit_trail;
 mod authorize;
 mod backchannel_logout;

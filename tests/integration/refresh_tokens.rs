@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use signet::oauth::Scope;
 use signet::tokens::Grant;
 
@@ -284,17 +284,37 @@ async fn a_cutoff_ends_the_families_before_it_for_as_long_as_they_could_live() {
 }
 
 #[actix_web::test]
-async fn a_deleted_or_disabled_person_gets_nothing_more() {
+async fn disabling_deleting_and_a_new_password_end_every_family_for_good() {
     let world = World::start().await;
-    let (_, first) = world.tokens().await;
-    let change = signet::users::AccountChange { disabled: Some(true), ..Default::default() };
-    world.services().accounts.update(&world.account.id, &change).await.unwrap();
-    assert!(!world.is_active(&first).await);
-    world.refresh(&first).await.refused(400, "invalid_grant");
-    let change = signet::users::AccountChange { disabled: Some(false), ..Default::default() };
-    world.services().accounts.update(&world.account.id, &change).await.unwrap();
-    // A refusal spends nothing.
-    let (_, second) = pair(&world.refresh(&first).await);
-    world.services().accounts.delete(&world.account).await.unwrap();
-    world.refresh(&second).await.refused(400, "invalid_grant");
+    let path = format!("/admin/users/{}", world.account.id);
+    let change = async |change: Value| {
+        assert_eq!(world.app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
+    };
+    for (ends, mends) in [
+        (json!({ "disabled": true }), Some(json!({ "disabled": false }))),
+        (json!({ "password": "a sentence that nobody guesses" }), None),
+    ] {
+        let (_, unspent) = world.tokens().await;
+        let (access_token, rotated) = pair(&world.refresh(&world.tokens().await.1).await);
+        change(json!({ "name": "Ada" })).await;
+        assert!(world.is_active(&rotated).await, "a new name ends nothing");
+        change(ends).await;
+        for round in 0..2 {
+            for token in [&unspent, &rotated] {
+                assert!(!world.is_active(token).await, "{round}");
+                world.refresh(token).await.refused(400, "invalid_grant");
+            }
+            assert!(!world.is_active(&access_token).await, "{round}");
+            // Whoever is let in again has to begin anew.
+            if let Some(mends) = mends.clone() {
+                change(mends).await;
+            }
+        }
+        world.app.pass(Duration::from_secs(2)).await;
+        pair(&world.refresh(&world.tokens().await.1).await);
+    }
+    let (_, last) = world.tokens().await;
+    assert_eq!(world.app.administer(Method::DELETE, &path, None).await.status, 204);
+    assert!(!world.is_active(&last).await);
+    world.refresh(&last).await.refused(400, "invalid_grant");
 }

@@ -225,7 +225,7 @@ async fn an_administrator_removes_the_second_factor_of_somebody_who_lost_it() {
     assert!(!app.audit_log().contains("second_factor.removed"), "nothing is done where there is none");
     let (enrollment, _) = enrolled(&app, &account).await;
     let session = || {
-        let authentication = Authentication { auth_time: app.now(), amr: vec!["otp".into()], acr: None };
+        let authentication = Authentication { auth_time: app.now(), amr: vec!["otp".into()] };
         NewSession { user: account.id.clone(), authentication, user_agent: None, address: None }
     };
     let before = services.accounts.find(&account.id).await.unwrap().unwrap();

@@ -12,8 +12,15 @@ use crate::oauth::{Algorithm, ClientId, Origin, RedirectUri, Resource, Scope, We
 /// What can be done to clients.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ClientsCommand {
-    /// All clients.
-    List,
+    /// A page of the clients, in the order of their identifiers.
+    List {
+        /// The last client of the page before, which that names as `next`.
+        #[arg(long, value_name = "ID")]
+        after: Option<ClientId>,
+        /// How many at most, up to 1000.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
     /// One client.
     Show {
         /// Which client.
@@ -111,7 +118,7 @@ pub(in crate::cli) struct ClientFields {
 impl ClientsCommand {
     pub(in crate::cli) fn act(self) -> Result<Act, CliError> {
         Ok(match self {
-            Self::List => Act::ListClients,
+            Self::List { after, limit } => Act::ListClients { after, limit },
             Self::Show { client_id } => Act::ShowClient(client_id),
             Self::Register { client_id, fields } => {
                 let mut body = fields.body()?;

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use serde::Deserialize;
 
 use super::input::secret_from;
 use crate::cli::{Act, CliError};
-use crate::oauth::{Algorithm, KeyId};
+use crate::oauth::{Algorithm, KeyId, Secret};
 
 /// What can be done to the keys.
 #[derive(Debug, Subcommand)]
@@ -34,7 +35,7 @@ pub(in crate::cli) enum KeysCommand {
     Import {
         /// The file it is in; - for standard input.
         file: PathBuf,
-        /// With which algorithm it will sign.
+        /// With which algorithm it will sign; needed unless a JWK says so by its `alg`.
         #[arg(long)]
         algorithm: Option<Algorithm>,
     },
@@ -54,8 +55,57 @@ impl KeysCommand {
             Self::Plan => Act::PlanKeys,
             Self::Rotate { algorithm, force } => Act::RotateKeys { algorithm, force },
             Self::Compromise { kid, reason } => Act::CompromiseKey { kid, reason },
-            Self::Import { file, algorithm } => Act::ImportKey { key: secret_from(&file)?, algorithm },
+            Self::Import { file, algorithm } => {
+                let key = secret_from(&file)?;
+                let unnamed = || CliError::Usage("name the key's --algorithm: the key does not".into());
+                let algorithm = algorithm.or_else(|| algorithm_of(&key)).ok_or_else(unnamed)?;
+                Act::ImportKey { key, algorithm }
+            }
             Self::Rekey { .. } => return Err(CliError::Usage("rekey needs a stopped installation".into())),
         })
+    }
+}
+
+/// What a JWK says that it is for (RFC 7517, section 4.4).
+fn algorithm_of(key: &Secret) -> Option<Algorithm> {
+    #[derive(Deserialize)]
+    struct Jwk {
+        alg: Algorithm,
+    }
+    serde_json::from_str(key.expose()).ok().map(|Jwk { alg }| alg)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    #[test]
+    fn a_key_is_imported_for_the_algorithm_that_is_named_by_the_flag_or_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        for (key, flag, expected) in [
+            ("-----BEGIN PRIVATE KEY-----", " --algorithm ES256", Some(Algorithm::ES256)),
+            ("-----BEGIN PRIVATE KEY-----", "", None),
+            (r#"{"kty": "RSA", "alg": "PS256", "d": "x"}"#, "", Some(Algorithm::PS256)),
+            // The service refuses a key that says otherwise.
+            (r#"{"kty": "RSA", "alg": "PS256", "d": "x"}"#, " --algorithm RS256", Some(Algorithm::RS256)),
+            (r#"{"kty": "RSA", "alg": "RSA-OAEP", "d": "x"}"#, "", None),
+            (r#"{"kty": "RSA", "d": "x"}"#, "", None),
+        ] {
+            let file = dir.path().join("key");
+            std::fs::write(&file, key).unwrap();
+            let line = format!("signet keys import {}{flag}", file.display());
+            let Some(Command::Keys { command, .. }) = Cli::try_parse_from(line.split(' ')).unwrap().command
+            else {
+                panic!()
+            };
+            match (command.act(), expected) {
+                (Ok(Act::ImportKey { algorithm, .. }), Some(expected)) => assert_eq!(algorithm, expected),
+                (Err(error), None) => assert!(error.to_string().contains("--algorithm"), "{error}"),
+                (act, _) => panic!("{key}{flag}: {act:?}"),
+            }
+        }
     }
 }

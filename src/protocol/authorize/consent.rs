@@ -198,7 +198,7 @@ pub(super) fn code_for(request: &AuthorizationRequest, session: &Session, grante
         resources: request.resources.clone(),
         sid: Some(session.sid.clone()),
         auth_time: session.authentication.auth_time,
-        acr: session.authentication.acr.clone(),
+        acr: request.acr.granted(&session.authentication).map(|acr| acr.as_str().to_owned()),
         amr: session.authentication.amr.clone(),
         nonce: request.nonce.clone(),
         claims: request.claims.clone(),

@@ -8,7 +8,7 @@ use super::{ResponseMode, consent};
 use crate::clients::Client;
 use crate::oauth::Subject;
 use crate::protocol::{ProtocolError, Services};
-use crate::users::Account;
+use crate::users::{Account, Authentication};
 
 /// What somebody signs in for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,17 +53,18 @@ impl Goal {
         }
     }
 
-    /// The request of a client that may be answered as soon as the person of `account` has signed in, for there is nothing left
+    /// The request of a client that may be answered as soon as the person of `account` has signed in like this, for there is nothing left
     /// to ask, to refuse or to show: what answers a password must not be a page, which could be loaded anew with it.
     pub(super) async fn answerable(
         &self,
         services: &Services,
-        account: &Account,
+        (account, authentication): (&Account, &Authentication),
     ) -> Result<Option<AuthorizationRequest>, ProtocolError> {
         let Self::Request(asked) = self else { return Ok(None) };
         let Ok(request) = asked.read(services) else { return Ok(None) };
         let is_meant = request.subject.as_ref().is_none_or(|meant| *meant == Subject::from(&account.id));
         let is_answerable = is_meant
+            && request.acr.admits(authentication)
             && request.reply_to.response_mode == ResponseMode::Query
             && request.is_welcome(services).await.is_ok()
             && consent::is_known(services, &request, &account.id).await?;

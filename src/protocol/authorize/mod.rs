@@ -1,9 +1,10 @@
 //! The authorization endpoint (RFC 6749, section 3.1; OpenID Connect Core 1.0, section 3.1.2): reads a request, has
 //! the person sign in and say yes, and answers the client with a code.
 //!
-//! The files: `request` is what was asked, `target` what for, `step` what comes next, `sign_in`, `second_factor` and
+//! The files: `request` is what was asked, `target` what for, `asked_claims` of whom and how well proved, `step` what comes next, `sign_in`, `second_factor` and
 //! `consent` are what the forms do, `form` is what they carry, `redirect` is how the client is answered.
 
+mod asked_claims;
 mod consent;
 mod door;
 pub(super) mod form;
@@ -19,6 +20,7 @@ mod step;
 mod target;
 mod throttle;
 
+pub use asked_claims::AskedAcr;
 pub use consent::{ConsentForm, decide};
 pub use door::Door;
 pub use goal::Requester;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::asked_claims::{self, AskedAcr};
 use super::redirect::{Reply, ReplyTo, ResponseMode};
 use super::{Door, Prompt, target};
 use crate::clients::{Client, GrantType};
@@ -12,14 +13,10 @@ use crate::protocol::{Params, ProtocolError, Services};
 /// The longest `nonce` and `login_hint` that are taken, in bytes.
 const LONGEST_TEXT: usize = 512;
 
-/// The longest `claims` parameter that is taken, in bytes.
-const LONGEST_CLAIMS: usize = 4096;
-
 /// An authorization request (RFC 6749, section 4.1.1; OpenID Connect Core 1.0, section 3.1.2.1) whose client is
 /// registered, whose redirect URI is that client's, and which asks for nothing that the client may not have.
 ///
-/// `display`, `ui_locales` and `acr_values` are taken and change nothing: there is one kind of page, in English, and
-/// the ID token says how the person signed in.
+/// `display` and `ui_locales` are taken and change nothing: there is one kind of page, in English.
 #[derive(Debug)]
 pub struct AuthorizationRequest {
     /// Who asks.
@@ -42,6 +39,8 @@ pub struct AuthorizationRequest {
     pub login_hint: Option<String>,
     /// Who they have to be.
     pub subject: Option<Subject>,
+    /// How well they shall have proved it.
+    pub acr: AskedAcr,
     /// Given back in the ID token.
     pub nonce: Option<String>,
     /// The claims that are asked for one by one.
@@ -106,7 +105,7 @@ impl AuthorizationRequest {
             let reason = "the one response_type is code";
             return Err(ProtocolError::new(ErrorCode::UnsupportedResponseType, reason));
         }
-        let claims = claims(params)?;
+        let claims = asked_claims::read(params)?;
         let (scope, resources) = target::asked(services, &client, params, door.default_scope())?;
         let scope = target::with_claims(&client, &scope, claims.as_ref())?;
         Ok(Self {
@@ -115,7 +114,8 @@ impl AuthorizationRequest {
             prompt: Prompt::read(params)?,
             max_age: max_age(params)?,
             login_hint: short(params, "login_hint")?,
-            subject: subject(services, &client, params)?,
+            subject: asked_claims::subject(services, &client, params, claims.as_ref())?,
+            acr: AskedAcr::read(params, claims.as_ref())?,
             nonce: short(params, "nonce")?,
             claims,
             client,
@@ -228,39 +228,11 @@ fn max_age(params: &Params<'_>) -> Result<Option<i64>, ProtocolError> {
     }
 }
 
-/// The person that a hint names: an ID token of ours for this client, which may have ended. `prompt=none` is for
-/// them or nobody.
-fn subject(
-    services: &Services,
-    client: &Client,
-    params: &Params<'_>,
-) -> Result<Option<Subject>, ProtocolError> {
-    let Some(hint) = params.one("id_token_hint") else { return Ok(None) };
-    match services.id_token_hint(hint) {
-        Some(claims) if claims.is_for(&client.client_id) => Ok(Some(claims.sub)),
-        _ => Err(ProtocolError::invalid_request("id_token_hint is no ID token of this client")),
-    }
-}
-
 fn short(params: &Params<'_>, name: &'static str) -> Result<Option<String>, ProtocolError> {
     match params.one(name) {
         Some(text) if text.len() > LONGEST_TEXT => {
             Err(ProtocolError::invalid_request(format!("{name} is too long")))
         }
         text => Ok(text.map(str::to_owned)),
-    }
-}
-
-/// OpenID Connect Core 1.0, section 5.5.
-fn claims(params: &Params<'_>) -> Result<Option<Value>, ProtocolError> {
-    let Some(text) = params.one("claims") else { return Ok(None) };
-    let malformed = || ProtocolError::invalid_request("claims must be a JSON object, and not a long one");
-    let claims: Value = if text.len() > LONGEST_CLAIMS { None } else { serde_json::from_str(text).ok() }
-        .ok_or_else(malformed)?;
-    let members_of = |name: &str| claims.get(name).is_none_or(Value::is_object);
-    if claims.is_object() && members_of("userinfo") && members_of("id_token") {
-        Ok(Some(claims))
-    } else {
-        Err(malformed())
     }
 }

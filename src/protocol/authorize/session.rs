@@ -20,7 +20,6 @@ pub(super) async fn start(
     let authentication = Authentication {
         auth_time: services.clock.numeric_date(),
         amr: amr.iter().map(|&method| method.to_owned()).collect(),
-        acr: None,
     };
     let before = Present::find(services, browser.session.as_ref()).await?;
     if let Some(other) = before.as_ref().filter(|before| before.account.id != account.id) {
@@ -33,7 +32,7 @@ pub(super) async fn start(
     let (user_agent, address) = (browser.user_agent.clone(), Some(browser.address.ip()));
     let new = NewSession { user: account.id.clone(), authentication, user_agent, address };
     let device = browser.device_id();
-    let request = goal.answerable(services, account).await?;
+    let request = goal.answerable(services, (account, &new.authentication)).await?;
     let answerable = match &request {
         Some(request) => Some((request, consent::date_of_grant(services, request, &account.id)?)),
         None => None,

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
+use super::asked_claims::AskedAcr;
 use super::goal::{Goal, Requester};
 use super::request::{AuthorizationRequest, Refused};
 use super::{ConsentForm, Door, Prompt, Reply, SignInForm, consent, sign_in};
@@ -85,6 +86,7 @@ async fn next(
         && !prompt.wants_login()
         && !prompt.wants_account()
         && present.suits(services, &request)
+        && present.has_proved_enough(services, &request).await?
     {
         return consent::next(services, asked, request, present).await;
     }
@@ -170,5 +172,27 @@ impl Present {
         let is_recent = request.max_age.is_none_or(|most| age <= most);
         let is_meant = request.subject.as_ref().is_none_or(|meant| *meant == Subject::from(&self.account.id));
         is_recent && is_meant
+    }
+
+    /// Whether they proved who they are as well as the request asks for, or as they can where that is only wished for;
+    /// if not, they are to sign in anew, by the second factor that they have got since.
+    ///
+    /// # Errors
+    /// When it is essential and they have none, or the store fails.
+    async fn has_proved_enough(
+        &self,
+        services: &Services,
+        request: &AuthorizationRequest,
+    ) -> Result<bool, ProtocolError> {
+        let authentication = &self.session.authentication;
+        if request.acr.is_met_by(authentication) {
+            return Ok(true);
+        }
+        let is_admitted = request.acr.admits(authentication);
+        match services.second_factors.find(&self.account.id).await? {
+            None if is_admitted => Ok(true),
+            None => Err(AskedAcr::unmet()),
+            Some(_) => Ok(is_admitted && request.prompt == Prompt::None),
+        }
     }
 }

@@ -8,7 +8,7 @@ fn client(name: &str) -> ClientId {
 }
 
 async fn started(sessions: &Sessions, user: UserId) -> Session {
-    let authentication = Authentication { auth_time: 1_800_000_000, amr: vec!["pwd".into()], acr: None };
+    let authentication = Authentication { auth_time: 1_800_000_000, amr: vec!["pwd".into()] };
     let new = NewSession { user, authentication, user_agent: None, address: None };
     sessions.start(new).await.unwrap().session
 }

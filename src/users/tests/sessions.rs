@@ -1,7 +1,7 @@
 use super::*;
 
 fn authentication(auth_time: i64) -> Authentication {
-    Authentication { auth_time, amr: vec!["pwd".into()], acr: None }
+    Authentication { auth_time, amr: vec!["pwd".into()] }
 }
 
 fn new_session(user: UserId) -> NewSession {

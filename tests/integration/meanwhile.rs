@@ -194,7 +194,7 @@ async fn given_more_meanwhile(
     let more = services.clients.intend("ops", more).await.unwrap();
     let operator = Administrator::operator("ops".into());
     let limited = Administrator { scope: Scope::parse("signet:clients").unwrap(), ..operator };
-    let (refused, given) = tokio::join!(act(services, &limited, "ops"), more.write());
+    let (refused, given) = tokio::join!(Box::pin(act(services, &limited, "ops")), more.write());
     given.unwrap();
     assert_eq!(refused.unwrap_err().code, expected);
     let client = services.clients.find("ops").unwrap();

@@ -17,6 +17,7 @@ mod members;
 mod refresh;
 mod revocation;
 mod sealer;
+mod standing;
 mod status_document;
 mod status_list;
 
@@ -30,6 +31,7 @@ pub use logout_token::{LogoutTokens, NewLogoutToken};
 pub use refresh::{RefreshError, RefreshToken, RefreshTokens, Rotation};
 pub use revocation::{LiveToken, RevocationError, Revocations, Whole};
 pub use sealer::Sealer;
+pub use standing::StandingCutoff;
 pub use status_document::{Publication, StatusDocument, StatusError, StatusPublisher};
 pub use status_list::{ListDates, StatusLists};
 

@@ -14,7 +14,7 @@ use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table, s
 
 pub(super) const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE);
 pub(super) const CUTOFFS_TABLE: Table = Table::mirrored(Revocations::CUTOFFS_TABLE);
-const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(CUTOFFS_TABLE);
+pub(super) const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(CUTOFFS_TABLE);
 
 /// How often a cut-off is tried anew when another node set one for the same whole, or for a part of it.
 const RETRIES: usize = 16;
@@ -28,7 +28,7 @@ const LEEWAY: u64 = 60;
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.
 pub struct Revocations {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     clock: SharedClock,
     lists: Arc<StatusLists>,
     cutoffs: ArcSwap<Cutoffs>,
@@ -61,11 +61,11 @@ pub enum RevocationError {
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-struct CutoffRecord {
-    before: i64,
-    forget_at: i64,
+pub(super) struct CutoffRecord {
+    pub(super) before: i64,
+    pub(super) forget_at: i64,
     #[serde(default)]
-    grants_until: i64,
+    pub(super) grants_until: i64,
 }
 
 /// A token that is remembered so that it can be revoked with the family that it belongs to.
@@ -370,7 +370,7 @@ fn cutoff_key(whole: &Whole) -> String {
     }
 }
 
-fn whole(key: &[u8]) -> Option<Whole> {
+pub(super) fn whole(key: &[u8]) -> Option<Whole> {
     let (kind, id) = std::str::from_utf8(key).ok()?.split_once(':')?;
     match kind {
         "client" => ClientId::parse(id).ok().map(Whole::Client),
@@ -383,6 +383,6 @@ fn whole(key: &[u8]) -> Option<Whole> {
     }
 }
 
-fn damaged(table: Table) -> StoreError {
+pub(super) fn damaged(table: Table) -> StoreError {
     StoreError::Damaged { table: table.name.into(), reason: "a record can't be read".into() }
 }

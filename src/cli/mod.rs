@@ -75,7 +75,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             let http = Http::new(ca_file.as_deref())?;
             return doctor::run(config, &http, &SystemClock::new(), &printer);
         }
-        Command::Serve => serve::serve(&settings::load_to_serve(&sources)?)?,
+        Command::Ready => printer.show(&doctor::ready(&config?, &Http::new(None)?)?, &[])?,
+        Command::Serve => serve::serve(&settings::load_to_serve(&sources, &SystemClock::new())?)?,
         Command::Store(StoreCommand::Migrate) => store::migrate(&config?, &printer)?,
         Command::Store(StoreCommand::Check) => store::check(&config?, &printer)?,
         Command::Audit(AuditCommand::Verify { head, file }) => {

@@ -1,14 +1,16 @@
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::{CliError, banner};
 use crate::app::{App, Ground, StartError};
 use crate::audit::{Actor, Event, EventKind};
 use crate::config::Config;
-use crate::http::{self, Listeners};
+use crate::http::{self, Listeners, Tls, TlsError};
 use crate::telemetry;
 
 /// No housekeeping waits longer.
@@ -36,6 +38,9 @@ pub(super) enum ServeError {
         /// The operating system's reason.
         source: std::io::Error,
     },
+    /// The public listener's certificate can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A socket failed while it was served.
     #[error("a listener failed: {0}")]
     Listener(#[from] std::io::Error),
@@ -55,7 +60,10 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     // Sockets first: whoever has them is the one who serves, and a second start says so at once.
     let public = bind("listen", config.listen)?;
     let management = bind("management_listen", config.management_listen)?;
-    let app = App::open(config, Ground::open(config).await?).await?;
+    let ground = Ground::open(config).await?;
+    let tls =
+        config.tls.as_ref().map(|files| Tls::open(files, ground.clock.now())).transpose()?.map(Arc::new);
+    let app = App::open(config, ground).await?;
     // At a first start, the keys that wait: a verifier may hold on to what it fetches for a second even where that forbids
     // caching, so nobody shall fetch a JWKS without them.
     app.rotate().await?;
@@ -65,7 +73,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     // Before anything else can fail: the secrets can't be had again.
     banner::print(config, first.as_ref());
     record(&app, config, EventKind::ServiceStarted).await?;
-    let listeners = Listeners { public, management };
+    let listeners = Listeners { public, tls: tls.clone(), management };
     let state = app.state.clone();
     let served = tokio::select! {
         served = http::run(state, listeners, config.workers, end) => served,
@@ -73,6 +81,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         () = follow(&app) => Ok(()),
         () = tidy(&app) => Ok(()),
         () = send_logouts(&app) => Ok(()),
+        () = renew(tls, &app) => Ok(()),
     };
     record(&app, config, EventKind::ServiceStopped).await?;
     Ok(served?)
@@ -148,6 +157,21 @@ async fn send_logouts(app: &App) {
         // The tasks go on by themselves; what they don't get done comes due again.
         if let Err(error) = app.send_logouts().await {
             tracing::error!(error = ?error, "logout tokens could not be sent; they are tried again");
+        }
+    }
+}
+
+/// Takes a renewed certificate in, for as long as the service runs.
+async fn renew(tls: Option<Arc<Tls>>, app: &App) {
+    let Some(tls) = tls else { return std::future::pending().await };
+    let mut ticks = interval(LONGEST_PAUSE);
+    loop {
+        tls.measure(&app.state.metrics);
+        ticks.tick().await;
+        let (tls, now) = (tls.clone(), app.state.services.clock.now());
+        // It reads files.
+        if let Err(error) = spawn_blocking(move || tls.reload(now)).await {
+            tracing::error!(%error, "the certificate's files could not be looked at; it is tried again");
         }
     }
 }

@@ -1,4 +1,6 @@
+use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, KekSource, Problem, Refusal, Sources};
+use crate::http::Tls;
 use crate::keys::{Kek, KekError, Policy, UnsafePolicy};
 use crate::outgoing::Outgoing;
 
@@ -9,7 +11,7 @@ pub(super) fn load(sources: &Sources) -> Result<Config, ConfigError> {
 
 /// As [`load`], with what a service needs of the files that the settings name: reported together, before there are sockets,
 /// keys and a store.
-pub(super) fn load_to_serve(sources: &Sources) -> Result<Config, ConfigError> {
+pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Config, ConfigError> {
     let mut of_variable = None;
     let loaded = config::load_with(sources, |config| {
         let (mut refusals, kek): (Vec<_>, _) =
@@ -18,6 +20,9 @@ pub(super) fn load_to_serve(sources: &Sources) -> Result<Config, ConfigError> {
             Ok(()) => {}
             Err(error) if matches!(kek, KekSource::Value(_)) => of_variable = Some(error),
             Err(error) => refusals.push(wrong_kek(&error)),
+        }
+        if let Some(Err(error)) = config.tls.as_ref().map(|files| Tls::open(files, clock.now())) {
+            refusals.push(Refusal::new(error.setting, error.reason, error.remedy));
         }
         if let Err(error) = Outgoing::new(&config.outgoing) {
             let reason = error.to_string();

@@ -13,6 +13,7 @@ use super::{Config, KekSource, StoreConfig, VaultPlace};
 pub(super) fn relations(config: &Config) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     refusals.extend(listeners(config));
+    refusals.extend(issuer_of_tls(config));
     refusals.extend(kek_apart_from_keys(config));
     refusals.extend(one_kek_for_all_nodes(config));
     refusals.extend(lifetimes(config));
@@ -79,6 +80,15 @@ fn listeners(config: &Config) -> Option<Refusal> {
             "give it another port",
         )
         .depending_on(&["listen"])
+    })
+}
+
+/// Whoever follows an http issuer to a listener that speaks TLS reaches nobody.
+fn issuer_of_tls(config: &Config) -> Option<Refusal> {
+    (config.tls.is_some() && !config.issuer.starts_with("https://")).then(|| {
+        let reason = "must be https where the public listener speaks TLS";
+        Refusal::new("issuer", reason, "write https, or remove tls.certificate_file and tls.private_key_file")
+            .depending_on(&["tls.certificate_file", "tls.private_key_file"])
     })
 }
 

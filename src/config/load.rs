@@ -13,7 +13,7 @@ use super::{
 };
 use super::{
     LogConfig, OutgoingConfig, PagesConfig, PasswordsConfig, PeopleConfig, RefreshTokensConfig,
-    ResourceConfig, SessionsConfig, StoreConfig, TokensConfig, VaultPlace, check, store,
+    ResourceConfig, SessionsConfig, StoreConfig, TlsConfig, TokensConfig, VaultPlace, check, store, tls,
 };
 use crate::oauth::{Algorithm, Resource, Scope, Secret};
 
@@ -65,12 +65,14 @@ pub(super) fn defaults() -> Config {
 
 fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
     let listen = reader.read("listen", |leaf| leaf.parsed("127.0.0.1:8080"));
+    let tls = tls::read(reader);
     let store = store::read(reader, secrets);
     let keys = read_keys(reader, secrets.kek.clone(), &store);
     let resources = read_resources(reader);
     Config {
-        issuer: read_issuer(reader, listen),
+        issuer: read_issuer(reader, listen, tls.as_ref()),
         listen,
+        tls,
         management_listen: reader.read("management_listen", |leaf| leaf.parsed("127.0.0.1:8081")),
         node: reader.read_optional("node", node).unwrap_or_else(host_name),
         workers: reader.read_optional("workers", |leaf| leaf.count(&(1..=1024))).unwrap_or_else(cores),
@@ -126,7 +128,7 @@ fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
     }
 }
 
-fn read_issuer(reader: &mut Reader, listen: SocketAddr) -> String {
+fn read_issuer(reader: &mut Reader, listen: SocketAddr, tls: Option<&TlsConfig>) -> String {
     let allow_insecure = reader.read("allow_insecure_issuer", Leaf::flag);
     let given = reader.read_optional("issuer", |leaf| leaf.text().map(str::to_owned));
     if let Some(issuer) = given {
@@ -140,7 +142,7 @@ fn read_issuer(reader: &mut Reader, listen: SocketAddr) -> String {
         let remedy = "set it to the https URL by which clients reach the service";
         reader.push(Refusal::new("issuer", reason, remedy).depending_on(&["listen"]));
     }
-    format!("http://{listen}")
+    format!("{}://{listen}", if tls.is_some() { "https" } else { "http" })
 }
 
 fn read_keys(reader: &mut Reader, kek: Option<Secret>, store: &StoreConfig) -> KeysConfig {

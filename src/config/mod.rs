@@ -4,10 +4,11 @@
 //! [`load`] reports everything that is wrong together, not only the first thing.
 //!
 //! The files: `setting` is the table of all settings, `layers` merges where they come from, `reader`
-//! takes them out one by one, `leaf` turns each into its type, `store` reads where the data is, `check` holds the rules between settings.
+//! takes them out one by one, `leaf` turns each into its type, `store` and `tls` read what has rules of its own, `check` holds the rules between settings.
 
 mod check;
 mod error;
+mod exposure;
 mod layers;
 mod leaf;
 mod load;
@@ -16,6 +17,7 @@ mod setting;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,10 +30,12 @@ use crate::oauth::{Algorithm, Resource, Scope};
 
 pub use check::lies_in;
 pub use error::{ConfigError, Problem, Refusal};
+pub use exposure::exposed;
 pub use layers::{FlagOverrides, Sources};
 pub use load::{load, load_with};
 pub use setting::{SETTINGS, Setting};
 pub use store::{PasswordSource, PostgresConfig, StoreConfig};
+pub use tls::TlsConfig;
 
 /// All settings of a running service, checked.
 #[derive(Clone, Debug)]
@@ -41,6 +45,8 @@ pub struct Config {
     pub issuer: String,
     /// Where the public listener binds.
     pub listen: SocketAddr,
+    /// With what it speaks TLS, unless it is left to a proxy.
+    pub tls: Option<TlsConfig>,
     /// Where metrics and health are served.
     pub management_listen: SocketAddr,
     /// What this node is called in the log, the metrics and the audit log.

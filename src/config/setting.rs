@@ -14,7 +14,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "issuer",
         default: None,
-        meaning: "The issuer's identifier, the origin of every published URL; `http://{listen}` if that is loopback.",
+        meaning: "The issuer's identifier, the origin of every published URL; `http://{listen}`, or `https` with TLS, if that is loopback.",
     },
     Setting {
         key: "allow_insecure_issuer",
@@ -22,6 +22,16 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Accept an `http` issuer that is not on loopback.",
     },
     Setting { key: "listen", default: Some("127.0.0.1:8080"), meaning: "Where the public listener binds." },
+    Setting {
+        key: "tls.certificate_file",
+        default: None,
+        meaning: "A file of certificates in PEM, the public listener's own first: it then speaks TLS.",
+    },
+    Setting {
+        key: "tls.private_key_file",
+        default: None,
+        meaning: "A file that holds that certificate's private key in PEM.",
+    },
     Setting {
         key: "management_listen",
         default: Some("127.0.0.1:8081"),

@@ -325,6 +325,7 @@ fn every_field_is_a_setting() {
     let Config {
         issuer,
         listen,
+        tls: _of_two_settings,
         management_listen,
         node,
         workers,
@@ -410,6 +411,8 @@ fn every_field_is_a_setting() {
     count!(password tls ca_bundle);
     // timeout, connections and waiting.
     fields += 3;
+    let TlsConfig { certificate_file, private_key_file } = given(TLS, &[]).unwrap().tls.unwrap();
+    count!(certificate_file private_key_file);
     // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
     assert_eq!(fields + 1, SETTINGS.len());
 }
@@ -533,4 +536,27 @@ fn nodes_that_share_a_store_share_their_key_encryption_key() {
         assert!(problem(toml).contains("give every node the same"), "{}", problem(toml));
         assert_eq!(given(toml, &SHARED).unwrap().keys.vault, VaultPlace::Store);
     }
+}
+
+const TLS: &str = "[tls]\ncertificate_file = \"a\"\nprivate_key_file = \"b\"";
+
+#[test]
+fn half_a_pair_is_no_listener_without_tls() {
+    let without_key = problem("[tls]\ncertificate_file = \"a\"");
+    assert!(
+        without_key.contains("tls.private_key_file: must be given with tls.certificate_file"),
+        "{without_key}"
+    );
+    let without_certificate = problem("[tls]\nprivate_key_file = \"b\"");
+    assert!(
+        without_certificate.contains("tls.certificate_file: must be given with"),
+        "{without_certificate}"
+    );
+}
+
+#[test]
+fn with_tls_the_issuer_is_https() {
+    assert_eq!(given(TLS, &[]).unwrap().issuer, "https://127.0.0.1:8080");
+    let problem = problem(&format!("issuer = \"http://127.0.0.1:8080\"\n{TLS}"));
+    assert!(problem.contains("issuer = \"http://127.0.0.1:8080\": must be https where"), "{problem}");
 }

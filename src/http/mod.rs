@@ -20,6 +20,7 @@ mod request_id;
 mod routes;
 mod server;
 mod state;
+mod tls;
 mod token;
 mod userinfo;
 mod users;
@@ -29,6 +30,7 @@ pub(crate) use routes::PATHS;
 pub use routes::{Served, configure, served};
 pub use server::{Listeners, run};
 pub use state::State;
+pub use tls::{Reloaded, Tls, TlsError, certificate_end};
 
 use crate::audit::Origin;
 use crate::protocol::ProtocolError;

@@ -6,11 +6,18 @@ use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
 
-use super::{State, configure, configure_management};
+use super::{State, Tls, configure, configure_management};
 
 /// How long a client may take to send the head of a request, and how long an idle connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How long a client may take for the TLS handshake, before the time for the head begins.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many connections a worker has at most. Handshakes count as connections and have no smaller bound of their own: with
+/// actix-web's 256 so many silent clients would keep everybody else waiting.
+const MOST_CONNECTIONS: usize = 25_000;
 
 /// How long a client may leave what it was sent unread; the system looks at growing intervals, and cuts it off up to some
 /// seconds later. actix-web has no such limit: a client that asks and never reads
@@ -33,6 +40,8 @@ const GRACE_SECONDS: u64 = 30;
 pub struct Listeners {
     /// For clients, resource servers and administrators.
     pub public: TcpListener,
+    /// With what it speaks TLS, unless it is left to a proxy. The management listener never does.
+    pub tls: Option<Arc<Tls>>,
     /// For metrics and health.
     pub management: TcpListener,
 }
@@ -57,9 +66,18 @@ pub async fn run(
             .client_request_timeout(HEAD_TIMEOUT)
             .keep_alive(KEEP_ALIVE)
             .shutdown_timeout(GRACE_SECONDS)
-            .disable_signals()
-            .listen(listeners.public)?
-            .run();
+            .max_connections(MOST_CONNECTIONS)
+            .max_connection_rate(MOST_CONNECTIONS)
+            .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+            .disable_signals();
+    let public = match &listeners.tls {
+        Some(tls) => {
+            let config = tls.server_config().map_err(io::Error::other)?;
+            public.listen_rustls_0_23(listeners.public, config)?
+        }
+        None => public.listen(listeners.public)?,
+    };
+    let public = public.run();
     let management_state = state.clone();
     let management = HttpServer::new(move || {
         App::new().app_data(web::Data::from(management_state.clone())).configure(configure_management)

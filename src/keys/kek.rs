@@ -1,6 +1,6 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -9,7 +9,7 @@ use ring::hkdf::{HKDF_SHA256, Salt};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::config::KekSource;
+use crate::config::{KekSource, exposed};
 use crate::entropy::Entropy;
 
 /// The key-encryption key: 32 bytes from which everything that seals keys is derived.
@@ -145,8 +145,7 @@ impl Kek {
     fn read(path: &Path) -> Result<Self, KekError> {
         let failed = |source| KekError::Io { path: path.to_owned(), source };
         let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
-        let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-        if mode & 0o027 != 0 {
+        if let Some(mode) = exposed(&fs::metadata(path).map_err(failed)?) {
             return Err(KekError::Exposed { path: path.to_owned(), mode });
         }
         Self::parse(&text, &path.display().to_string())
@@ -228,6 +227,8 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::entropy::SeededEntropy;
     use crate::oauth::Secret;

@@ -71,6 +71,10 @@ pub struct Metrics {
     pub audit_failures: Counter,
     /// The number of the last audit entry.
     pub audit_head_seq: Gauge,
+    /// When the public listener's certificate ends, in seconds since the epoch; 0 without TLS.
+    pub tls_not_after: Gauge,
+    /// Changed files of the certificate that could not be used. Set it by `absolute`.
+    pub tls_reload_failures: Counter,
 }
 
 /// The phases that keys are counted by.
@@ -231,6 +235,8 @@ impl Metrics {
             audit_flushes: counter("signet_audit_flushes_total"),
             audit_failures: counter("signet_audit_failures_total"),
             audit_head_seq: gauge("signet_audit_head_seq"),
+            tls_not_after: gauge("signet_tls_certificate_not_after_seconds"),
+            tls_reload_failures: counter("signet_tls_reload_failures_total"),
         }
     }
 
@@ -317,6 +323,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_store_failures_total", "Calls to the store's database that failed."),
         ("signet_audit_flushes_total", "Flushes of the audit log to disk."),
         ("signet_audit_failures_total", "Events that could not be recorded."),
+        ("signet_tls_reload_failures_total", "Looks at changed files of the certificate that can't be used."),
     ] {
         recorder.describe_counter(name.into(), None, help.into());
     }
@@ -334,6 +341,10 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_disk_free_bytes", "What is free on the store's disk."),
         ("signet_disk_size_bytes", "How large the store's disk is."),
         ("signet_audit_head_seq", "Number of the last audit entry."),
+        (
+            "signet_tls_certificate_not_after_seconds",
+            "When the public listener's certificate ends; 0 without TLS.",
+        ),
         ("signet_build_info", "1, labelled with the version and the node."),
     ] {
         recorder.describe_gauge(name.into(), None, help.into());

@@ -64,7 +64,7 @@ const EXCEPTIONS: [(&str, &str, &str); 15] = [
     ),
     ("protocol", "telemetry", "what is counted is handed over here"),
     ("keys", "verify", "the published keys, in the form that verifies tokens"),
-    ("cli", "http", "serving binds the listeners"),
+    ("cli", "http", "serving binds the listeners, and their certificate is looked at as they do"),
     ("cli", "store", "serving picks the backend"),
     ("cli", "clients", "the first start shows the first clients"),
     ("cli", "outgoing", "the file of certificates that the settings name is looked at with them"),

@@ -14,6 +14,7 @@ mod backchannel_logout;
 mod backup;
 mod browser;
 mod canaries;
+mod certificates;
 mod cli;
 mod clock_jumps;
 mod codes;
@@ -83,6 +84,8 @@ mod storms;
 #[path = "../support/mod.rs"]
 mod support;
 mod test_app;
+mod tls;
+mod tls_files;
 mod token;
 mod userinfo;
 mod users_cli;

@@ -170,6 +170,8 @@ pub(super) enum Command {
     /// The store, where it is a database.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Ask the service that runs here whether it is ready; exit code 1 if it is not: for who watches over it.
+    Ready,
     /// Look whether an installation is in order.
     Doctor {
         /// Certificates (PEM) to trust instead of the public authorities.

@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use super::Finding;
 use crate::audit;
-use crate::config::{Config, KekSource};
+use crate::clock::Clock;
+use crate::config::{Config, KekSource, exposed};
 use crate::entropy::SystemEntropy;
+use crate::http::certificate_end;
 use crate::keys::{DirectoryVault, Kek, SealedVault as _};
 
 /// Less free space is a failure, in percent.
 const LEAST_FREE: u64 = 15;
+
+/// A certificate that ends sooner should have been renewed, in days.
+const FEWEST_DAYS: i64 = 14;
 
 /// Without TLS whoever carries the packets reads the tokens.
 pub(super) fn issuer_scheme(config: &Config) -> Finding {
@@ -19,6 +24,26 @@ pub(super) fn issuer_scheme(config: &Config) -> Finding {
         return Finding::ok("tls", "the issuer is https");
     }
     Finding::warn("tls", "the issuer is http", "use https for anything but development on one machine")
+}
+
+/// A certificate that nobody renewed is what ends a service that nobody touched.
+pub(super) fn certificate(config: &Config, clock: &dyn Clock) -> Option<Finding> {
+    let check = "certificate";
+    let remedy = "renew it; the service takes in changed files by itself";
+    let not_after = match certificate_end(&config.tls.as_ref()?.certificate_file) {
+        Ok(not_after) => not_after,
+        Err(error) => {
+            let remedy = "run this on the machine of the service, in its directory, as its user";
+            return Some(Finding::fail(check, format!("{}: {}", error.path.display(), error.reason), remedy));
+        }
+    };
+    let days = (not_after - clock.now()).num_days();
+    let what = format!("it ends in {days} days, at {}", not_after.to_rfc3339());
+    Some(match not_after <= clock.now() {
+        true => Finding::fail(check, format!("it ended at {}", not_after.to_rfc3339()), remedy),
+        false if days < FEWEST_DAYS => Finding::warn(check, what, remedy),
+        false => Finding::ok(check, what),
+    })
 }
 
 /// Metrics and health need no authentication, so they belong where strangers don't reach.
@@ -105,7 +130,7 @@ pub(super) fn key_encryption_key(config: &Config) -> Finding {
         ),
         KekSource::Value(_) => Finding::ok(check, "it comes from the environment"),
         KekSource::File(path) => match path.metadata() {
-            Ok(meta) if is_open(&meta) => {
+            Ok(meta) if exposed(&meta).is_some() => {
                 Finding::fail(check, format!("others may read {}", path.display()), "chmod 600 it")
             }
             Ok(_) => Finding::ok(check, format!("it is in {}, closed to others", path.display())),
@@ -280,6 +305,8 @@ mod tests {
         assert_eq!(key_encryption_key(&config).level, Level::Fail, "not there");
         write(&file, 0o600);
         assert_eq!(key_encryption_key(&config).level, Level::Ok);
+        close(&file, 0o440);
+        assert_eq!(key_encryption_key(&config).level, Level::Ok, "as a service manager mounts it");
         close(&file, 0o644);
         assert_eq!(key_encryption_key(&config).level, Level::Fail, "open");
         write(&config.keys.dir.join("kek"), 0o600);

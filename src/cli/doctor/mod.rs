@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+pub(super) use outside::ready;
+
 use super::CliError;
 use super::http::Http;
 use super::print::{self, Printer, aligned, plain};
@@ -69,6 +71,7 @@ pub(super) fn run(
 fn examine(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("settings", "in order")];
     findings.push(inside::issuer_scheme(config));
+    findings.extend(inside::certificate(config, clock));
     findings.extend(outside::findings(config, http, clock));
     findings.push(inside::management_exposure(config));
     findings.extend(shared::findings(config));

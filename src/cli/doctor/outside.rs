@@ -5,7 +5,9 @@ use chrono::DateTime;
 use url::Url;
 
 use super::Finding;
+use crate::cli::CliError;
 use crate::cli::http::{Answer, Http};
+use crate::cli::print::plain;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::oauth::{JwkSet, ServerMetadata};
@@ -129,9 +131,24 @@ fn cache_control(config: &Config, answer: &Answer) -> Finding {
     }
 }
 
+/// What the service that runs on this machine says of itself, if it is ready.
+///
+/// # Errors
+/// When it is not, or does not answer.
+pub(in crate::cli) fn ready(config: &Config, http: &Http) -> Result<serde_json::Value, CliError> {
+    let answer = ask_readiness(config, http)?;
+    match (answer.status, serde_json::from_str(&answer.body)) {
+        (200, Ok(health)) => Ok(health),
+        (status, _) => Err(CliError::Failed(format!("not ready ({status}): {}", plain(answer.body.trim())))),
+    }
+}
+
+fn ask_readiness(config: &Config, http: &Http) -> Result<Answer, CliError> {
+    http.get(&format!("http://{}/health/ready", reachable(config.management_listen)))
+}
+
 fn readiness(config: &Config, http: &Http) -> Vec<Finding> {
-    let url = format!("http://{}/health/ready", reachable(config.management_listen));
-    let answer = match http.get(&url) {
+    let answer = match ask_readiness(config, http) {
         Ok(answer) => answer,
         Err(error) => {
             return vec![Finding::fail("ready", error.to_string(), "run this on the machine of the service")];
@@ -252,6 +269,22 @@ mod tests {
         );
         assert_eq!(wrong(World { caching: "no-store", ..SOUND }, 0), [(Level::Warn, "caching")]);
         assert_eq!(wrong(World { ready: 503, ..SOUND }, 0), [(Level::Fail, "ready")]);
+    }
+
+    #[test]
+    fn ready_is_what_answers_so_and_nothing_else() {
+        let asked = |status, body| {
+            let service = Service::start(vec![Reply::json(status, body)]);
+            let mut config = Config::for_tests(Path::new("unused"));
+            config.management_listen = service.url.strip_prefix("http://").unwrap().parse().unwrap();
+            ready(&config, &Http::new(None).unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(asked(200, r#"{"ready": true}"#).unwrap()["ready"], true);
+        assert_eq!(asked(503, r#"{"disk": "full"}"#).unwrap_err(), r#"not ready (503): {"disk": "full"}"#);
+        assert!(asked(200, "<html>").is_err());
+        let mut config = Config::for_tests(Path::new("unused"));
+        config.management_listen = "127.0.0.1:1".parse().unwrap();
+        assert!(ready(&config, &Http::new(None).unwrap()).is_err());
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl Pool {
         let permit = self.lane(purpose).permits.acquire().await.map_err(stopped)?;
         let session = match self.reuse() {
             Some(session) => session,
-            None => self.connect().await?,
+            // Rare, and large.
+            None => Box::pin(self.connect()).await?,
         };
         let number = self.leases.fetch_add(1, Ordering::AcqRel) + 1;
         Ok(Lease { pool: self, session, number, _permit: permit })
@@ -178,7 +179,7 @@ impl Pool {
     /// Nothing came on this connection until the call's time was up: its server may stand still, or the way to it be cut.
     /// Connections that answered since are as good as ever; of the others each would cost a call its time to find out.
     pub(super) fn distrust(&self, silent: &Lease<'_>) {
-        self.idle().retain(|session| session.answered > silent.number);
+        self.idle().retain(|session| session.answered >= silent.number);
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Session>> {

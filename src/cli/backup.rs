@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::args::RestoreArgs;
+use super::args::{NodesArgs, RestoreArgs};
 use super::print::Printer;
 use super::stopped::{audit_log, failed, operator_name, runtime};
 use super::{CliError, Remote, note};
@@ -61,9 +61,14 @@ pub(super) fn download(
 }
 
 /// Moves the installation in `file` to the empty store of the settings.
-pub(super) fn import(config: &Config, file: &Path, printer: &Printer) -> Result<(), CliError> {
+pub(super) fn import(
+    config: &Config,
+    file: &Path,
+    nodes: NodesArgs,
+    printer: &Printer,
+) -> Result<(), CliError> {
     let contents = runtime()?.block_on(async {
-        let (copy, parts, audit) = open_with_copy(config, file).await?;
+        let (copy, parts, audit) = open_with_copy(config, file, nodes).await?;
         audit.record(event(EventKind::InstallationImported, file)).await.map_err(failed)?;
         backup::import(&parts, &config.issuer, copy).await.map_err(failed)
     })?;
@@ -76,7 +81,7 @@ pub(super) fn import(config: &Config, file: &Path, printer: &Printer) -> Result<
 pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) -> Result<(), CliError> {
     let answer = runtime()?.block_on(async {
         let (answer, restored, audit) = if let Some(file) = &args.file {
-            let (copy, parts, audit) = open_with_copy(config, file).await?;
+            let (copy, parts, audit) = open_with_copy(config, file, args.nodes).await?;
             let event = event(EventKind::InstallationRestored, file);
             audit.record(event.detail("keep_api_keys", args.keep_api_keys)).await.map_err(failed)?;
             let restored = backup::restore(&parts, &config.issuer, copy, args.keep_api_keys).await;
@@ -84,6 +89,7 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) ->
             (shown(contents, printer)?, restored, audit)
         } else {
             let ground = Ground::of_installation(config).await.map_err(failed)?;
+            refuse_running_nodes(&ground, args.nodes).await?;
             let (parts, audit) = open(config, &ground).await?;
             let event = event(EventKind::InstallationRestored, &config.data_dir);
             audit.record(event.detail("keep_api_keys", args.keep_api_keys)).await.map_err(failed)?;
@@ -147,6 +153,7 @@ async fn open(config: &Config, ground: &Ground) -> Result<(KeyRingParts, Arc<Aud
 async fn open_with_copy(
     config: &Config,
     path: &Path,
+    nodes: NodesArgs,
 ) -> Result<(File, KeyRingParts, Arc<AuditLog>), CliError> {
     let file =
         File::open(path).map_err(|source| failed(BackupError::File { path: path.to_owned(), source }))?;
@@ -156,8 +163,16 @@ async fn open_with_copy(
     })?;
     let file = checked(file, path, &kek)?;
     let ground = Ground::open(config).await.map_err(failed)?;
+    refuse_running_nodes(&ground, nodes).await?;
     let (parts, audit) = open(config, &ground).await?;
     Ok((file, parts, audit))
+}
+
+async fn refuse_running_nodes(ground: &Ground, nodes: NodesArgs) -> Result<(), CliError> {
+    if nodes.stopped {
+        return Ok(());
+    }
+    backup::refuse_running_nodes(ground.store.as_ref()).await.map_err(failed)
 }
 
 fn checked(mut file: File, path: &Path, kek: &Kek) -> Result<File, CliError> {

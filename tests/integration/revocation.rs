@@ -409,3 +409,20 @@ async fn a_list_is_never_cacheable_beyond_its_own_end() {
         app.pass(Duration::from_mins(9)).await;
     }
 }
+
+/// Nothing has changed, and still it must not be served until it ends: whoever keeps a copy would hold one that has.
+#[actix_web::test]
+async fn a_list_that_nobody_changes_is_signed_anew_at_half_its_life() {
+    let app = TestApp::start().await;
+    let token = app.demo_token().await;
+    let first = status(&app, &token).await.0;
+    let dates = |list: &Value| (list["iat"].as_i64().expect("iat"), list["exp"].as_i64().expect("exp"));
+    let (iat, exp) = dates(&first);
+    let half = u64::try_from((exp - iat) / 2).expect("later");
+    app.pass(Duration::from_secs(half - 1)).await;
+    assert_eq!(status(&app, &token).await.0, first);
+    app.pass(Duration::from_secs(1)).await;
+    let (iat, exp) = dates(&status(&app, &token).await.0);
+    assert_eq!(iat, app.now());
+    assert!(exp > first["exp"].as_i64().expect("exp"));
+}

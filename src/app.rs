@@ -16,13 +16,13 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
-use crate::backup;
+use crate::backup::{self, Evidence};
 use crate::clients::{ClientRegistry, Resources};
 use crate::config::Config;
 use crate::http::{self, State};
 use crate::keys::{
-    DataKey, Fitness, Health, Kek, KeyEvent, KeyRing, KeyRingParts, Policy, SealingEvent, SealingKeys,
-    SealingParts,
+    DataKey, Fitness, Health, Kek, KeyEvent, KeyRing, KeyRingParts, KeyVault, Policy, SealingEvent,
+    SealingKeys, SealingParts,
 };
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
@@ -34,6 +34,7 @@ pub use first_clients::{FirstClient, FirstClients};
 pub use ground::Ground;
 pub(crate) use ground::database;
 pub use start_error::StartError;
+pub use witness::{look, warning};
 
 use people::People;
 use witness::Seen;
@@ -52,6 +53,8 @@ pub struct App {
     /// Whether it was told that the disk is getting full.
     told_low: AtomicBool,
     seen: Seen,
+    /// What shows that the store was put back to an earlier state without a cut-off.
+    pub evidence: Option<Evidence>,
 }
 
 /// What happened to keys and does not stand in the audit log yet.
@@ -84,14 +87,15 @@ impl App {
     ) -> Result<Self, StartError> {
         let Ground { store, clock, entropy } = ground.clone();
         backup::refuse_unfinished(store.as_ref()).await?;
-        witness::ask_audit_log(store.as_ref(), &audit).await?;
+        let evidence = look(store.as_ref(), &audit, clock.as_ref()).await?;
         let cursor = follow::begin(store.as_ref()).await?.into();
         let parts = key_ring_parts(config, &ground)?;
         // Before anything is dated, or judged by its date.
         parts.fitness.compare_with(store.as_ref()).await?;
         parts.fitness.check_clock()?;
         // Before the ring is read: what another node makes meanwhile is in neither.
-        let kept = witness::kept_keys(parts.vault.clone()).await;
+        let vault: Arc<dyn KeyVault> = parts.vault.clone();
+        let kept = witness::kept_keys(vault.clone()).await;
         let (sealing_keys, sealing_events) = SealingKeys::open(
             SealingParts {
                 store: store.clone(),
@@ -107,8 +111,12 @@ impl App {
         let fitness = parts.fitness.clone();
         let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
-        witness::ask_vault(&kept, &keys);
-        let seen = Seen::now(store.as_ref(), clock.as_ref()).await?;
+        let in_vault = witness::ask_vault(&kept, vault, &keys, (store.as_ref(), clock.as_ref())).await?;
+        let evidence = evidence.or(in_vault);
+        if let Some(evidence) = &evidence {
+            tracing::warn!("{}", warning(evidence));
+        }
+        let seen = Seen::now(store.as_ref(), clock.as_ref(), evidence.as_ref()).await?;
         let resources = Resources::new(config)?;
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
@@ -166,6 +174,7 @@ impl App {
             cursor,
             told_low: false.into(),
             seen,
+            evidence,
         })
     }
 
@@ -278,6 +287,7 @@ impl App {
         let services = &self.state.services;
         self.watch_disk();
         self.resume_audit().await;
+        self.refuse_unfinished().await?;
         services.status_indexes.replenish().await?;
         self.seen.again(services.store.as_ref(), services.clock.as_ref()).await?;
         if !services.fitness.is_clock_off() {

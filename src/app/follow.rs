@@ -1,6 +1,7 @@
 //! What this node keeps in memory follows what all nodes commit: clients, revocations, status lists and keys.
 
 use super::{App, StartError};
+use crate::backup;
 use crate::clients::ClientRegistry;
 use crate::keys::{KeyRing, KeyRingError};
 use crate::protocol::Services;
@@ -24,6 +25,7 @@ impl App {
     pub async fn follow(&self) -> Result<usize, StartError> {
         let services = &self.state.services;
         let mut cursor = self.cursor.lock().await;
+        self.refuse_unfinished().await?;
         let was_off = services.fitness.is_clock_off();
         services.fitness.compare_with(services.store.as_ref()).await?;
         if was_off && !services.fitness.is_clock_off() {
@@ -55,6 +57,16 @@ impl App {
         }
         services.fitness.mirrored(read_at);
         Ok(taken_in)
+    }
+
+    /// Refuses to go on where the installation is restored or moved under this node's feet: a node that takes in nothing more
+    /// soon issues nothing more. A store that is not shared has nobody else to do that.
+    pub(super) async fn refuse_unfinished(&self) -> Result<(), StartError> {
+        let store = self.state.services.store.as_ref();
+        if store.is_shared() {
+            backup::refuse_unfinished(store).await?;
+        }
+        Ok(())
     }
 
     /// Returns when there may be something to take in.

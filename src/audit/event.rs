@@ -39,12 +39,17 @@ kinds! {
     ServiceStarted = "service.started",
     /// The service ended in order.
     ServiceStopped = "service.stopped",
+    /// Somebody began to copy the installation, to move one here or to put an earlier state back; how that ended, one of the
+    /// next three says.
+    InstallationCopyBegun = "installation.copy_begun",
     /// The installation was copied into a file.
     InstallationExported = "installation.exported",
     /// An installation was moved here.
     InstallationImported = "installation.imported",
     /// An earlier state was put back, and nothing that was issued until then counts any more.
     InstallationRestored = "installation.restored",
+    /// Somebody said that no earlier state was put back, although it looked so.
+    InstallationFalseAlarm = "installation.false_alarm",
     /// The log ended in the middle of a line, which was cut off.
     AuditTailCut = "audit.tail_cut",
     /// After events that could not be recorded, the log can be written again.

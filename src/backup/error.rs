@@ -27,6 +27,42 @@ pub enum BackupError {
         "the store is not empty: it has rows in {0}; name another data_dir or database, or move this one away"
     )]
     NotEmpty(String),
+    /// There are private keys already, and they may be somebody else's.
+    #[error(
+        "there are {keys} private keys already where the settings keep them, and they are not of this copy: another installation \
+         may need them; move the key files away or name another keys.dir"
+    )]
+    VaultNotEmpty {
+        /// How many.
+        keys: usize,
+    },
+    /// The private keys beside a store that was put back are not its own.
+    #[error(
+        "none of the private keys that the key ring names is where the settings keep them: keys.dir may be that of another \
+         installation, whose keys would be destroyed; correct it, or say --keys-lost if they are gone"
+    )]
+    NoneOfItsKeys,
+    /// It was copied to go on elsewhere.
+    #[error(
+        "this installation was moved elsewhere by `signet export --move` and must not run beside the one that was made of \
+         it; the same command copies it again, `signet restore --in-place` takes it back into use with a cut-off"
+    )]
+    Moved,
+    /// The installation that was copied may go on.
+    #[error(
+        "the copy is a backup: what was copied may have gone on, and two must not run on the same keys; stop the service and \
+         take one by `signet export --offline --move`, or put this one back by `signet restore`"
+    )]
+    NotForMove,
+    /// It is not the copy that was meant.
+    #[error("the copy has sha256 {found}, not the one that was named")]
+    OtherCopy {
+        /// What it has.
+        found: String,
+    },
+    /// Its first start has not ended.
+    #[error("the keys of the first start are not published yet: let the service start once, then copy it")]
+    NeverPublished,
     /// There is nothing to copy.
     #[error("the store holds no installation")]
     NoInstallation,
@@ -50,7 +86,7 @@ pub enum BackupError {
         source: io::Error,
     },
     /// Whoever takes the file has gone.
-    #[error("nobody takes the rest of the copy")]
+    #[error("nobody takes the rest of the copy, or not fast enough")]
     Abandoned,
     /// The store fails, or somebody else writes to it.
     #[error(transparent)]

@@ -1,15 +1,23 @@
 use async_trait::async_trait;
 
-use super::frames::{Contents, Frame, Header, Tally, Trailer};
+use super::frames::{Contents, Frame, Header, Purpose, Tally, Trailer};
+use super::unfinished::{self, Unfinished, applied};
 use super::{BackupError, INSTALLATION, refuse_unfinished, seen, tables};
 use crate::entropy::Entropy;
 use crate::keys::{
     ArchiveWriter, KeyRingError, KeyRingParts, KeyVault, SealedKey, VaultError, keys_needed, ring_row,
+    was_published,
 };
-use crate::store::{SharedFrozen, Table};
+use crate::store::{Batch, Condition, SharedFrozen, Table};
 
 /// How many rows are read at once.
 const PAGE: usize = 500;
+
+/// How much of them, about: the next page has fewer rows where those of the last were long.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// The rows of a table's first page.
+const FIRST_PAGE: usize = 16;
 
 /// Takes the bytes of a copy, in order.
 #[async_trait]
@@ -25,17 +33,25 @@ pub trait Sink: Send {
 /// may go on writing. What was given out by then is a whole copy only if this returns a success: without its last
 /// bytes no file is accepted. In memory at a time: a page of rows.
 ///
+/// One that is to be moved is marked first: nothing is served from it any more, whether the copy succeeds or not. It can be
+/// copied again.
+///
 /// # Errors
-/// When there is no whole installation, when store or vault fail, and with the error of `sink`.
+/// When there is no whole installation, when its first keys are not published yet, when store or vault fail, and with the error of `sink`.
 pub async fn export(
     parts: &KeyRingParts,
     entropy: &dyn Entropy,
     issuer: &str,
+    purpose: Purpose,
     sink: &mut dyn Sink,
 ) -> Result<Contents, BackupError> {
-    refuse_unfinished(parts.store.as_ref()).await?;
+    if purpose == Purpose::Move {
+        mark_as_moved(parts).await?;
+    } else {
+        refuse_unfinished(parts.store.as_ref()).await?;
+    }
     // Before the view is opened: what happened at that very moment counts as lost.
-    let header = Header::new(issuer, parts.clock.now());
+    let header = Header::new(issuer, parts.clock.now(), purpose);
     let frozen = parts.store.freeze().await?;
     // Before anything is written: a copy that can't be used should not be begun.
     let keys = sealed_keys(parts, &frozen).await?;
@@ -43,16 +59,18 @@ pub async fn export(
     copy.add(&Frame::Header(header.clone()))?;
     for table in tables() {
         let mut after: Option<Vec<u8>> = None;
+        let mut limit = FIRST_PAGE;
         loop {
-            let page = frozen.scan(table, after.as_deref(), PAGE).await?;
+            let page = frozen.scan(table, after.as_deref(), limit).await?;
             if after.is_none() && !page.is_empty() {
                 copy.add(&Frame::Table(table.name.to_owned()))?;
             }
-            let last = page.len() < PAGE;
+            let last = page.len() < limit;
+            limit = next_limit(limit, page.iter().map(|(key, row)| key.len() + row.value.len()).sum());
             after = page.last().map(|(key, _)| key.clone());
             for (key, row) in page {
                 // It is of this store, not of the installation.
-                if table == INSTALLATION && key == seen::ROW {
+                if table == INSTALLATION && [seen::ROW, unfinished::ROW].contains(&key.as_slice()) {
                     continue;
                 }
                 copy.add(&Frame::row(key, row))?;
@@ -68,6 +86,25 @@ pub async fn export(
     }
     let trailer = copy.finish().await?;
     Ok(Contents::new(header, trailer))
+}
+
+/// How many rows are read after `limit` of them had so many bytes.
+fn next_limit(limit: usize, bytes: usize) -> usize {
+    let fitting = limit.saturating_mul(PAGE_BYTES) / bytes.max(1);
+    fitting.min(2 * limit).clamp(1, PAGE)
+}
+
+/// From now on nothing is served from it.
+async fn mark_as_moved(parts: &KeyRingParts) -> Result<(), BackupError> {
+    let store = parts.store.as_ref();
+    match Unfinished::find(store).await? {
+        Some(Unfinished::Moved) => return Ok(()),
+        Some(_) => return refuse_unfinished(store).await,
+        None => {}
+    }
+    // What can't be copied should not be stopped for good.
+    sealed_keys(parts, &parts.store.freeze().await?).await?;
+    applied(store, Unfinished::Moved.begin(Batch::new(), Condition::Absent)).await
 }
 
 struct Copy<'a> {
@@ -101,6 +138,10 @@ async fn sealed_keys(parts: &KeyRingParts, frozen: &SharedFrozen) -> Result<Vec<
     let [ring, _]: [Table; 2] = crate::keys::TABLES;
     let rows = frozen.scan(ring, None, PAGE).await?;
     let row = rows.iter().find(|(key, _)| key == ring_row()).ok_or(BackupError::NoInstallation)?;
+    // A restore of it would give new keys the head start of an installation that no verifier knows.
+    if !was_published(&row.1.value, &parts.kek)? {
+        return Err(BackupError::NeverPublished);
+    }
     let needed = keys_needed(&row.1.value, &parts.kek, parts.clock.numeric_date())?;
     let mut sealed = in_vault(parts, KeyVault::sealed).await?;
     sealed.retain(|key| needed.contains(&key.kid));

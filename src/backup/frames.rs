@@ -31,6 +31,17 @@ const FORMAT: u32 = 1;
 /// Rows have this expiry if they have none.
 const NEVER: i64 = i64::MAX;
 
+/// What a copy is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// To be put back after a loss. The installation goes on.
+    #[default]
+    Backup,
+    /// To go on elsewhere. The installation that was copied never runs again.
+    Move,
+}
+
 /// The first frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Header {
@@ -39,12 +50,14 @@ pub(super) struct Header {
     pub(super) release: String,
     pub(super) issuer: String,
     pub(super) taken_at: DateTime<Utc>,
+    #[serde(default)]
+    pub(super) purpose: Purpose,
 }
 
 impl Header {
-    pub(super) fn new(issuer: &str, taken_at: DateTime<Utc>) -> Self {
+    pub(super) fn new(issuer: &str, taken_at: DateTime<Utc>, purpose: Purpose) -> Self {
         let release = env!("CARGO_PKG_VERSION").to_owned();
-        Self { format: FORMAT, release, issuer: issuer.to_owned(), taken_at }
+        Self { format: FORMAT, release, issuer: issuer.to_owned(), taken_at, purpose }
     }
 }
 
@@ -63,6 +76,8 @@ pub struct Contents {
     pub issuer: String,
     /// When it was taken: what happened later is not in it.
     pub taken_at: DateTime<Utc>,
+    /// What it is for.
+    pub purpose: Purpose,
     /// By which release of Signet.
     pub release: String,
     /// How many rows of which table.
@@ -75,9 +90,9 @@ pub struct Contents {
 
 impl Contents {
     pub(super) fn new(header: Header, trailer: Trailer) -> Self {
-        let Header { issuer, taken_at, release, .. } = header;
+        let Header { issuer, taken_at, purpose, release, .. } = header;
         let Trailer { rows, keys, sha256 } = trailer;
-        Self { issuer, taken_at, release, rows, keys, sha256 }
+        Self { issuer, taken_at, purpose, release, rows, keys, sha256 }
     }
 }
 
@@ -267,7 +282,7 @@ mod tests {
     use crate::keys::{ArchiveWriter, Kek};
 
     fn header() -> Frame {
-        Frame::Header(Header::new("https://id.example.com", DateTime::UNIX_EPOCH))
+        Frame::Header(Header::new("https://id.example.com", DateTime::UNIX_EPOCH, Purpose::Backup))
     }
 
     fn row(value: &[u8], expires_at: Option<DateTime<Utc>>) -> Frame {

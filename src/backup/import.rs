@@ -2,10 +2,11 @@ use std::io::{BufReader, Read, Seek};
 
 use super::cutoff::{Restored, cut_off, empty};
 use super::export::in_vault;
-use super::frames::{Contents, Frame, Frames, Next, contents};
-use super::unfinished::{Unfinished, applied};
-use super::{BackupError, note_seen, tables};
-use crate::keys::{self, ArchiveReader, Kek, KeyRingParts};
+use super::frames::{Contents, Frame, Frames, Next, Purpose, contents};
+use super::unfinished::{self, Unfinished, applied};
+use super::{BackupError, INSTALLATION, note_seen, tables};
+use crate::keys::{self, ArchiveReader, Kek, KeyRingParts, StoredState, keys_needed, ring_row};
+use crate::oauth::KeyId;
 use crate::store::{Batch, Condition, Put, Store, Table};
 
 /// How much is committed at once: so many rows, or so many bytes.
@@ -17,11 +18,18 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// # Errors
 /// When it is not, byte for byte, what an export under `kek` wrote.
 pub fn inspect(mut file: impl Read + Seek, kek: &Kek) -> Result<Contents, BackupError> {
-    let mut frames = rewound(&mut file, kek)?;
+    Ok(read_through(&mut file, kek)?.0)
+}
+
+/// What a copy holds, and the names of its private keys.
+fn read_through(file: &mut (impl Read + Seek), kek: &Kek) -> Result<(Contents, Vec<KeyId>), BackupError> {
+    let mut frames = rewound(file, kek)?;
+    let mut keys = Vec::new();
     loop {
         match frames.next()? {
+            Next::Frame(Frame::Key(key)) => keys.push(key.kid),
             Next::Frame(_) => {}
-            Next::End(contents) => return Ok(contents),
+            Next::End(contents) => return Ok((contents, keys)),
         }
     }
 }
@@ -31,13 +39,14 @@ pub fn inspect(mut file: impl Read + Seek, kek: &Kek) -> Result<Contents, Backup
 /// until the last row is in, the store is not served from; calling again begins anew.
 ///
 /// # Errors
-/// When the copy can't be used or is of another issuer, when the store is not empty, and when store or vault fail.
+/// When the copy can't be used, is a backup or is of another issuer, when the store or the vault is not empty, and when one of
+/// them fails.
 pub async fn import(
     parts: &KeyRingParts,
     issuer: &str,
     mut file: impl Read + Seek,
 ) -> Result<Contents, BackupError> {
-    let contents = load(parts, issuer, &mut file, true).await?;
+    let contents = load(parts, issuer, &mut file, Purpose::Move).await?;
     note_seen(parts.store.as_ref(), parts.clock.now()).await?;
     Unfinished::end(parts.store.as_ref()).await?;
     Ok(contents)
@@ -47,15 +56,14 @@ pub async fn import(
 /// see [`super::restore_in_place`].
 ///
 /// # Errors
-/// As [`import`]. API keys end unless `keep_api_keys`.
+/// As [`import`], but any copy will do. API keys end unless `keep_api_keys`.
 pub async fn restore(
     parts: &KeyRingParts,
     issuer: &str,
     mut file: impl Read + Seek,
     keep_api_keys: bool,
 ) -> Result<(Contents, Restored), BackupError> {
-    // The private keys would be destroyed a moment later.
-    let contents = load(parts, issuer, &mut file, false).await?;
+    let contents = load(parts, issuer, &mut file, Purpose::Backup).await?;
     let restored = cut_off(parts, keep_api_keys).await?;
     Unfinished::end(parts.store.as_ref()).await?;
     Ok((contents, restored))
@@ -65,17 +73,20 @@ async fn load(
     parts: &KeyRingParts,
     issuer: &str,
     file: &mut (impl Read + Seek),
-    with_keys: bool,
+    purpose: Purpose,
 ) -> Result<Contents, BackupError> {
     let store = parts.store.as_ref();
-    let checked = inspect(&mut *file, &parts.kek)?;
+    let (checked, copied) = read_through(file, &parts.kek)?;
+    if purpose == Purpose::Move && checked.purpose != Purpose::Move {
+        return Err(BackupError::NotForMove);
+    }
     if checked.issuer != issuer {
         return Err(BackupError::Issuer { of: checked.issuer, given: issuer.to_owned() });
     }
     if let Some(unknown) = checked.rows.keys().find(|name| table(name).is_none()) {
         return Err(contents(&format!("it has rows of {unknown}, which this release does not know")));
     }
-    make_room(store).await?;
+    make_room(parts, copied, purpose).await?;
     let mut loading = Loading { store, table: None, batch: Batch::new(), bytes: 0 };
     let mut frames = rewound(file, &parts.kek)?;
     loop {
@@ -85,7 +96,10 @@ async fn load(
             Next::End(_) => return Err(contents("it was changed while it was read")),
         };
         match frame {
-            Frame::Key(key) if with_keys => in_vault(parts, move |vault| vault.put_back(&key)).await?,
+            Frame::Key(key) if purpose == Purpose::Move => {
+                in_vault(parts, move |vault| vault.put_back(&key)).await?;
+            }
+            // Of a backup every key is condemned: none comes back.
             frame => loading.take(frame).await?,
         }
     }
@@ -93,14 +107,20 @@ async fn load(
     Ok(checked)
 }
 
-/// Notes that an import begins, in a store that has no rows or only those of one that was cut off.
-async fn make_room(store: &dyn Store) -> Result<(), BackupError> {
+/// Notes that an import begins, in a store that has no rows or only those of one that was cut off. The note stays until the
+/// end: of an import that is begun anew, too.
+async fn make_room(parts: &KeyRingParts, copied: Vec<KeyId>, purpose: Purpose) -> Result<(), BackupError> {
+    let store = parts.store.as_ref();
     match Unfinished::find(store).await? {
-        Some(Unfinished::CutOff) => return super::refuse_unfinished(store).await,
+        Some(Unfinished::CutOff | Unfinished::Moved) => super::refuse_unfinished(store).await,
         Some(Unfinished::Import) => {
+            empty(store, keys::VAULT_TABLE, None).await?;
+            take_back_keys(parts, copied, purpose).await?;
             for table in to_be_filled() {
-                empty(store, table).await?;
+                let kept = (table == INSTALLATION).then_some(unfinished::ROW);
+                empty(store, table, kept).await?;
             }
+            Ok(())
         }
         None => {
             let mut filled = Vec::new();
@@ -112,9 +132,35 @@ async fn make_room(store: &dyn Store) -> Result<(), BackupError> {
             if !filled.is_empty() {
                 return Err(BackupError::NotEmpty(filled.join(", ")));
             }
+            let keys = in_vault(parts, |vault| vault.list()).await?.len();
+            if keys > 0 {
+                return Err(BackupError::VaultNotEmpty { keys });
+            }
+            applied(store, Unfinished::Import.begin(Batch::new(), Condition::Absent)).await
         }
     }
-    applied(store, Unfinished::Import.begin(Batch::new(), Condition::Absent)).await
+}
+
+/// Destroys the private keys that a restore which was cut off has made: those that its ring needs and the copy does not hold. Refuses a vault that has others, for they may be somebody else's.
+async fn take_back_keys(
+    parts: &KeyRingParts,
+    copied: Vec<KeyId>,
+    purpose: Purpose,
+) -> Result<(), BackupError> {
+    let [ring, _] = keys::TABLES;
+    let row = parts.store.get(ring, ring_row()).await?;
+    let now = parts.clock.numeric_date();
+    let needed = row.map_or(Ok(Vec::new()), |row| keys_needed(&row.value, &parts.kek, now))?;
+    let left = in_vault(parts, move |vault| {
+        needed.iter().filter(|kid| !copied.contains(kid)).try_for_each(|kid| vault.destroy(kid))?;
+        // One that is pending and that no ring names goes by itself. What was moved here stays.
+        let mut left = vault.list()?;
+        left.retain(|key| key.state == StoredState::Kept);
+        left.retain(|key| purpose == Purpose::Backup || !copied.contains(&key.kid));
+        Ok(left.len())
+    })
+    .await?;
+    if left > 0 { Err(BackupError::VaultNotEmpty { keys: left }) } else { Ok(()) }
 }
 
 /// The tables that an import writes to, through the vault too.

@@ -18,13 +18,13 @@ mod unfinished;
 use crate::store::Table;
 use crate::{clients, keys, tokens, users};
 
-pub use cutoff::{Ended, Restored, restore_in_place};
+pub use cutoff::{Assurances, Ended, Restored, check_in_place, restore_in_place};
 pub use error::BackupError;
 pub use export::{Sink, export};
 pub use file::NewFile;
-pub use frames::Contents;
+pub use frames::{Contents, Purpose};
 pub use import::{import, inspect, restore};
-pub use seen::{note_seen, went_back};
+pub use seen::{Evidence, forget_evidence, last_seen, note_evidence, note_seen, read_evidence, went_back};
 pub use unfinished::{refuse_running_nodes, refuse_unfinished};
 
 /// What an installation remembers of itself.

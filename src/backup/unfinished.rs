@@ -1,9 +1,10 @@
-//! A row that stands in the store while only half of an installation does.
+//! A row that stands in the store while only half of an installation does, or one that has gone elsewhere: nothing may be
+//! served from it.
 
 use super::{BackupError, INSTALLATION};
 use crate::store::{Batch, Committed, Condition, Nodes, Put, Store, StoreError};
 
-const ROW: &[u8] = b"unfinished";
+pub(super) const ROW: &[u8] = b"unfinished";
 
 /// What is going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub(super) enum Unfinished {
     Import,
     /// A cut-off is being set: the rows are those of an installation.
     CutOff,
+    /// It goes on elsewhere, and no more here.
+    Moved,
 }
 
 impl Unfinished {
@@ -19,19 +22,23 @@ impl Unfinished {
         match self {
             Self::Import => "import",
             Self::CutOff => "cut-off",
+            Self::Moved => "moved",
         }
     }
 
-    fn name(self) -> &'static str {
+    fn error(self) -> BackupError {
         match self {
-            Self::Import => "an import",
-            Self::CutOff => "a restored installation",
+            Self::Import => BackupError::Unfinished("an import"),
+            Self::CutOff => BackupError::Unfinished("a restored installation"),
+            Self::Moved => BackupError::Moved,
         }
     }
 
     pub(super) async fn find(store: &dyn Store) -> Result<Option<Self>, BackupError> {
         let Some(row) = store.get(INSTALLATION, ROW).await? else { return Ok(None) };
-        let known = [Self::Import, Self::CutOff].into_iter().find(|each| each.word().as_bytes() == row.value);
+        let known = [Self::Import, Self::CutOff, Self::Moved]
+            .into_iter()
+            .find(|each| each.word().as_bytes() == row.value);
         let damaged = || StoreError::Damaged {
             table: INSTALLATION.name.into(),
             reason: "a record can't be read".into(),
@@ -58,13 +65,13 @@ pub(super) async fn applied(store: &dyn Store, batch: Batch) -> Result<(), Backu
     }
 }
 
-/// Refuses a store that holds half of something: it must neither be served nor copied.
+/// Refuses a store that holds half of something, or an installation that was moved: it must neither be served nor copied.
 ///
 /// # Errors
-/// [`BackupError::Unfinished`], and when the store can't be read.
+/// [`BackupError::Unfinished`], [`BackupError::Moved`], and when the store can't be read.
 pub async fn refuse_unfinished(store: &dyn Store) -> Result<(), BackupError> {
     match Unfinished::find(store).await? {
-        Some(unfinished) => Err(BackupError::Unfinished(unfinished.name())),
+        Some(unfinished) => Err(unfinished.error()),
         None => Ok(()),
     }
 }

@@ -11,34 +11,50 @@ use super::print::Printer;
 use super::stopped::{audit_log, failed, operator_name, runtime};
 use super::{CliError, Remote, note};
 use crate::app::{self, Ground};
-use crate::audit::{Actor, AuditLog, Event, EventKind};
-use crate::backup::{self, BackupError, Contents, NewFile, Restored};
+use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
+use crate::backup::{self, Assurances, BackupError, Contents, NewFile, Purpose, Restored};
 use crate::config::Config;
 use crate::keys::{Kek, KeyRingParts};
 
 /// What a restore can't decide, because only people know it.
-const CHECK: [&str; 4] = [
+const CHECK: [&str; 6] = [
     "accounts that were disabled, deleted or given a new password since the copy was taken are as they were before: disable \
      them again",
+    "administrators whom somebody demoted since then are administrators again: signet users list",
     "clients that were deleted or given a new secret since then are as they were before: delete them again, rotate their \
      secrets",
-    "second factors that were removed or replaced since then are as they were before",
+    "scopes, resources and redirect URIs that were taken from clients since then are theirs again: signet clients list",
+    "second factors that were removed or replaced since then are as they were before; whoever has one needs new recovery codes",
     "the audit log, if it is newer than the copy, says what happened since: signet audit verify, then look for users, \
      clients and api_key entries",
 ];
 
-/// Copies the installation into `file`.
-pub(super) fn export(config: &Config, file: &Path, printer: &Printer) -> Result<(), CliError> {
-    let contents = runtime()?.block_on(async {
+/// Copies the installation into `file`; one that is `moved` is not served any more.
+pub(super) fn export(config: &Config, file: &Path, moved: bool, printer: &Printer) -> Result<(), CliError> {
+    let purpose = if moved { Purpose::Move } else { Purpose::Backup };
+    runtime()?.block_on(async {
         let ground = Ground::of_installation(config).await.map_err(failed)?;
         let (parts, audit) = open(config, &ground).await?;
         let mut sink = NewFile::create(file).map_err(failed)?;
-        audit.record(event(EventKind::InstallationExported, file)).await.map_err(failed)?;
-        let exported = backup::export(&parts, ground.entropy.as_ref(), &config.issuer, &mut sink).await;
-        let contents = exported.map_err(failed)?;
-        sink.keep().map_err(failed)?;
-        Ok::<_, CliError>(contents)
+        begin(&audit, "export", file).await?;
+        let entropy = ground.entropy.as_ref();
+        let exported = backup::export(&parts, entropy, &config.issuer, purpose, &mut sink).await;
+        let kept = exported.and_then(|contents| sink.keep().map(|()| contents));
+        let event = event(EventKind::InstallationExported, file);
+        let contents = or_recorded(&audit, &event, kept).await?;
+        let shown = printer.show(&shown(contents.clone(), printer)?, &[]);
+        audit.record(of_copy(event, &contents)).await.map_err(failed)?;
+        shown
     })?;
+    if moved {
+        note("this installation is not served any more: `signet import FILE --move` where it goes on");
+    }
+    Ok(())
+}
+
+/// Says what is in the copy.
+pub(super) fn inspect(config: &Config, file: &Path, printer: &Printer) -> Result<(), CliError> {
+    let (_, contents) = open_copy(config, file)?;
     printer.show(&shown(contents, printer)?, &[])
 }
 
@@ -67,51 +83,79 @@ pub(super) fn import(
     nodes: NodesArgs,
     printer: &Printer,
 ) -> Result<(), CliError> {
-    let contents = runtime()?.block_on(async {
-        let (copy, parts, audit) = open_with_copy(config, file, nodes).await?;
-        audit.record(event(EventKind::InstallationImported, file)).await.map_err(failed)?;
-        backup::import(&parts, &config.issuer, copy).await.map_err(failed)
+    runtime()?.block_on(async {
+        let (copy, parts, audit) = open_with_copy(config, file, (nodes, None)).await?;
+        begin(&audit, "import", file).await?;
+        let imported = backup::import(&parts, &config.issuer, copy).await;
+        let event = event(EventKind::InstallationImported, file);
+        let contents = or_recorded(&audit, &event, imported).await?;
+        let shown = printer.show(&shown(contents.clone(), printer)?, &[]);
+        audit.record(of_copy(event, &contents)).await.map_err(failed)?;
+        shown
     })?;
-    printer.show(&shown(contents, printer)?, &[])?;
     note("start the service; the one that was copied must never be started again");
     Ok(())
 }
 
 /// Puts an earlier state back: that of a file, or the one that lies in the data directory.
 pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) -> Result<(), CliError> {
-    let answer = runtime()?.block_on(async {
-        let (answer, restored, audit) = if let Some(file) = &args.file {
-            let (copy, parts, audit) = open_with_copy(config, file, args.nodes).await?;
-            let event = event(EventKind::InstallationRestored, file);
-            audit.record(event.detail("keep_api_keys", args.keep_api_keys)).await.map_err(failed)?;
-            let restored = backup::restore(&parts, &config.issuer, copy, args.keep_api_keys).await;
-            let (contents, restored) = restored.map_err(failed)?;
-            (shown(contents, printer)?, restored, audit)
+    if args.false_alarm {
+        return false_alarm(config);
+    }
+    let RestoreArgs { keep_api_keys, keys_lost, .. } = *args;
+    runtime()?.block_on(async {
+        let place = args.file.as_deref().unwrap_or(&config.data_dir);
+        let event = event(EventKind::InstallationRestored, place);
+        let event = event.detail("keep_api_keys", keep_api_keys).detail("keys_lost", keys_lost);
+        let (mut answer, event, restored, audit) = if let Some(file) = &args.file {
+            let (copy, parts, audit) = open_with_copy(config, file, (args.nodes, args.sha256.as_deref())).await?;
+            begin(&audit, "restore", place).await?;
+            let restored = backup::restore(&parts, &config.issuer, copy, keep_api_keys).await;
+            let (contents, restored) = or_recorded(&audit, &event, restored).await?;
+            (shown(contents.clone(), printer)?, of_copy(event, &contents), restored, audit)
         } else {
             let ground = Ground::of_installation(config).await.map_err(failed)?;
             refuse_running_nodes(&ground, args.nodes).await?;
             let (parts, audit) = open(config, &ground).await?;
-            let event = event(EventKind::InstallationRestored, &config.data_dir);
-            audit.record(event.detail("keep_api_keys", args.keep_api_keys)).await.map_err(failed)?;
-            let restored = backup::restore_in_place(&parts, args.keep_api_keys).await.map_err(failed)?;
-            (json!({}), restored, audit)
+            begin(&audit, "restore --in-place", place).await?;
+            let assurances = Assurances { keep_api_keys, keys_lost };
+            let restored = backup::restore_in_place(&parts, assurances).await;
+            let restored = or_recorded(&audit, &event, restored).await?;
+            (json!({}), event, restored, audit)
         };
-        record(&audit, &restored).await?;
-        let mut answer = answer;
-        answer["ended"] =
-            counted(restored.ended.into_iter().map(|(name, rows)| (name.to_owned(), rows as u64)), printer);
+        let ended = |(name, rows): (&&str, &usize)| ((*name).to_owned(), *rows as u64);
+        answer["ended"] = counted(restored.ended.iter().map(ended), printer);
         answer["condemned"] = json!(restored.condemned.kids);
         answer["breaks"] = json!(restored.condemned.breaks);
-        Ok::<_, CliError>(answer)
+        // Whoever restores must see it, also where it can't be recorded.
+        let shown = printer.show(&answer, &[]);
+        audit.record(event.detail("ended", json!(restored.ended))).await.map_err(failed)?;
+        record(&audit, &restored).await?;
+        shown
     })?;
-    printer.show(&answer, &[])?;
-    if args.keep_api_keys {
+    if keep_api_keys {
         note("check by hand: API keys that were revoked since the copy was taken live again");
     }
     for check in CHECK {
         note(&format!("check by hand: {check}"));
     }
     Ok(())
+}
+
+/// Takes back what the service noticed of a store that was never put back.
+fn false_alarm(config: &Config) -> Result<(), CliError> {
+    runtime()?.block_on(async {
+        let ground = Ground::of_installation(config).await.map_err(failed)?;
+        let (_, audit) = open(config, &ground).await?;
+        let store = ground.store.as_ref();
+        let Some(evidence) = backup::read_evidence(store).await.map_err(failed)? else {
+            note("nothing was noticed");
+            return Ok(());
+        };
+        let event = Event::new(EventKind::InstallationFalseAlarm, Actor::Operator(operator_name()));
+        audit.record(event.detail("noticed", evidence.what)).await.map_err(failed)?;
+        backup::forget_evidence(store, ground.clock.now()).await.map_err(failed)
+    })
 }
 
 /// What a copy holds; for people, the counts as a table.
@@ -141,27 +185,57 @@ fn event(kind: EventKind, file: &Path) -> Event {
     Event::new(kind, Actor::Operator(operator_name())).detail("file", file.display().to_string())
 }
 
+/// Records that it is about to be done: nothing is done that can't be recorded.
+async fn begin(audit: &AuditLog, act: &'static str, file: &Path) -> Result<(), CliError> {
+    audit.record(event(EventKind::InstallationCopyBegun, file).detail("act", act)).await.map_err(failed)
+}
+
+/// Records what did not work; what did is shown first, then recorded.
+async fn or_recorded<T>(
+    audit: &AuditLog,
+    event: &Event,
+    done: Result<T, BackupError>,
+) -> Result<T, CliError> {
+    match done {
+        Ok(done) => Ok(done),
+        Err(error) => {
+            let event = event.clone().outcome(Outcome::Failed).detail("error", error.to_string());
+            if let Err(unrecorded) = audit.record(event).await {
+                note(&format!("the audit log can't be written: {unrecorded}"));
+            }
+            Err(failed(error))
+        }
+    }
+}
+
+/// With which copy it was.
+fn of_copy(event: Event, contents: &Contents) -> Event {
+    let Contents { sha256, taken_at, purpose, rows, keys, .. } = contents;
+    let event = event.detail("sha256", sha256.as_str()).detail("taken_at", taken_at.to_rfc3339());
+    event.detail("purpose", json!(purpose)).detail("rows", json!(rows)).detail("keys", *keys)
+}
+
+/// What the settings name. What shows that the store was put back is told.
 async fn open(config: &Config, ground: &Ground) -> Result<(KeyRingParts, Arc<AuditLog>), CliError> {
     std::fs::create_dir_all(&config.data_dir).map_err(failed)?;
-    let audit = audit_log(config, ground)?;
+    let audit = audit_log(config, ground).await?;
     let parts = app::key_ring_parts(config, ground).map_err(failed)?;
     parts.fitness.compare_with(ground.store.as_ref()).await.map_err(failed)?;
     Ok((parts, audit))
 }
 
-/// The file, and where it goes. Nothing is made if the file can't be used.
+/// The file, and where it goes. Nothing is made if the file can't be used, or is not the one with the digest `expected`.
 async fn open_with_copy(
     config: &Config,
     path: &Path,
-    nodes: NodesArgs,
+    (nodes, expected): (NodesArgs, Option<&str>),
 ) -> Result<(File, KeyRingParts, Arc<AuditLog>), CliError> {
-    let file =
-        File::open(path).map_err(|source| failed(BackupError::File { path: path.to_owned(), source }))?;
-    let kek = Kek::find(&config.keys.kek, &config.keys.dir).map_err(failed)?.ok_or_else(|| {
-        let dir = config.keys.dir.display();
-        CliError::Failed(format!("{dir} holds no key-encryption key; put the one back that sealed the copy"))
-    })?;
-    let file = checked(file, path, &kek)?;
+    let (file, contents) = open_copy(config, path)?;
+    let Contents { taken_at, sha256, .. } = contents;
+    note(&format!("the copy was taken at {}; sha256 {sha256}", taken_at.to_rfc3339()));
+    if expected.is_some_and(|expected| expected != sha256) {
+        return Err(failed(BackupError::OtherCopy { found: sha256 }));
+    }
     let ground = Ground::open(config).await.map_err(failed)?;
     refuse_running_nodes(&ground, nodes).await?;
     let (parts, audit) = open(config, &ground).await?;
@@ -175,9 +249,16 @@ async fn refuse_running_nodes(ground: &Ground, nodes: NodesArgs) -> Result<(), C
     backup::refuse_running_nodes(ground.store.as_ref()).await.map_err(failed)
 }
 
-fn checked(mut file: File, path: &Path, kek: &Kek) -> Result<File, CliError> {
-    match backup::inspect(&mut file, kek) {
-        Ok(_) => Ok(file),
+/// A copy, read to its end.
+fn open_copy(config: &Config, path: &Path) -> Result<(File, Contents), CliError> {
+    let mut file =
+        File::open(path).map_err(|source| failed(BackupError::File { path: path.to_owned(), source }))?;
+    let kek = Kek::find(&config.keys.kek, &config.keys.dir).map_err(failed)?.ok_or_else(|| {
+        let dir = config.keys.dir.display();
+        CliError::Failed(format!("{dir} holds no key-encryption key; put the one back that sealed the copy"))
+    })?;
+    match backup::inspect(&mut file, &kek) {
+        Ok(contents) => Ok((file, contents)),
         Err(error) => Err(CliError::Failed(format!("{}: {error}", path.display()))),
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::act::{Act, Revocation, Target};
 use super::error::CliError;
+use super::note;
 use super::print::Printer;
 use crate::app::{self, App, Ground};
 use crate::audit::{Actor, AuditLog, Event, EventKind};
@@ -33,7 +34,11 @@ impl Stopped {
     pub fn open(config: &Config) -> Result<Self, CliError> {
         let runtime = runtime()?;
         let app = runtime.block_on(async { App::open(config, Ground::of_installation(config).await?).await });
-        Ok(Self { runtime, app: app.map_err(failed)? })
+        let app = app.map_err(failed)?;
+        if let Some(evidence) = &app.evidence {
+            note(&app::warning(evidence));
+        }
+        Ok(Self { runtime, app })
     }
 }
 
@@ -96,7 +101,7 @@ async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
 pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> Result<Value, CliError> {
     runtime()?.block_on(async {
         let ground = Ground::of_installation(config).await.map_err(failed)?;
-        let audit = audit_log(config, &ground)?;
+        let audit = audit_log(config, &ground).await?;
         let parts = app::key_ring_parts(config, &ground).map_err(failed)?;
         parts.fitness.compare_with(ground.store.as_ref()).await.map_err(failed)?;
         let event = Event::new(EventKind::KeyCompromised, Actor::Operator(operator_name())).key(kid);
@@ -118,7 +123,7 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
     }
     let rekeyed = runtime()?.block_on(async {
         let ground = Ground::of_installation(config).await.map_err(failed)?;
-        let audit = audit_log(config, &ground)?;
+        let audit = audit_log(config, &ground).await?;
         let entropy = ground.entropy.clone();
         let old = Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref()).map_err(failed)?;
         let new = Kek::load(&KekSource::File(new_kek_file.to_owned()), &config.keys.dir, entropy.as_ref());
@@ -135,8 +140,16 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
     printer.show(&answer, &[])
 }
 
-pub(super) fn audit_log(config: &Config, ground: &Ground) -> Result<Arc<AuditLog>, CliError> {
-    AuditLog::open_of_node(&config.audit_path(), ground.clock.clone(), &config.node).map_err(failed)
+/// The audit log, to be written to. What shows that the store was put back is told, and stays; if nothing does, the store is
+/// in use now, as the log will say.
+pub(super) async fn audit_log(config: &Config, ground: &Ground) -> Result<Arc<AuditLog>, CliError> {
+    let audit = AuditLog::open_of_node(&config.audit_path(), ground.clock.clone(), &config.node);
+    let audit = audit.map_err(failed)?;
+    let seen = app::look(ground.store.as_ref(), &audit, ground.clock.as_ref()).await;
+    if let Some(evidence) = seen.map_err(failed)? {
+        note(&app::warning(&evidence));
+    }
+    Ok(audit)
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {

@@ -73,6 +73,22 @@ pub fn keys_needed(row: &[u8], kek: &Kek, now: i64) -> Result<Vec<KeyId>, RingUn
     Ok(ring.records.into_iter().filter(|record| record.is_alive(now)).map(|record| record.kid).collect())
 }
 
+/// Every key that a ring names, whatever has become of it; `row` is how the store holds it.
+///
+/// # Errors
+/// When the ring can't be read under `kek`.
+pub fn keys_named(row: &[u8], kek: &Kek) -> Result<Vec<KeyId>, RingUnreadable> {
+    Ok(sealed_ring::decode(row, kek)?.records.into_iter().map(|record| record.kid).collect())
+}
+
+/// Whether some verifier may hold a key of a ring; `row` is how the store holds it.
+///
+/// # Errors
+/// When the ring can't be read under `kek`.
+pub fn was_published(row: &[u8], kek: &Kek) -> Result<bool, RingUnreadable> {
+    Ok(!sealed_ring::decode(row, kek)?.was_never_published())
+}
+
 /// Under which key the ring lies in its table.
 #[must_use]
 pub fn ring_row() -> &'static [u8] {

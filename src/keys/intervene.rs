@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::policy::Policy;
 use super::record::{KeyRecord, KeyRingRecord, Phase};
 use super::rfc3339;
-use super::schedule::{Step, lead, signer};
+use super::schedule::{Step, lead, promise, signer};
 use crate::oauth::{Algorithm, KeyId};
 
 /// How many keys of one algorithm may wait at once.
@@ -143,6 +143,10 @@ pub fn compromise(
 pub fn condemn_all(ring: &KeyRingRecord, policy: &Policy, now: i64) -> (Vec<Step>, Vec<Breakage>) {
     let lead = lead(ring, policy);
     let mut draft = Draft::new(ring, policy, now);
+    if draft.was_never_published() {
+        // The copy may be of the moment before: verifiers hold what was published after it, so no key has a head start.
+        promise(&mut draft);
+    }
     let mut last_token = now;
     for record in ring.records.iter().filter(|record| record.compromised_at().is_none()) {
         last_token = last_token.max(now + policy.overlap() + record.longest_lifetime);
@@ -151,7 +155,7 @@ pub fn condemn_all(ring: &KeyRingRecord, policy: &Policy, now: i64) -> (Vec<Step
     for &algorithm in policy.algorithms() {
         draft.push(Step::Create { algorithm, publish_at: now, sign_from: now });
     }
-    let caches = now + policy.propagation() + ring.max_age.seconds;
+    let caches = now + policy.propagation() + draft.promised().seconds;
     let breakage = |what: &str, until| Breakage { what: what.to_owned(), until };
     let breaks = vec![
         breakage("every token that was issued until now is refused; its holder needs a new one", last_token),

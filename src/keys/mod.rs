@@ -45,7 +45,7 @@ mod vault;
 
 pub use archive::{ArchiveError, ArchiveReader, ArchiveWriter};
 pub use change::KeyEvent;
-pub use condemn::{Condemned, forget_sealing_keys, keys_needed, ring_row};
+pub use condemn::{Condemned, forget_sealing_keys, keys_named, keys_needed, ring_row, was_published};
 pub use data_key::{DataKey, DataKeyError, Digests};
 pub use directory::DirectoryVault;
 pub use error::KeyRingError;

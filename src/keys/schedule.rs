@@ -139,7 +139,7 @@ pub fn plan(ring: &KeyRingRecord, policy: &Policy, now: i64) -> Vec<Step> {
 }
 
 /// A longer `max-age` counts before it is served, a shorter one when the last longer-lived copy has run out.
-fn promise(draft: &mut Draft) {
+pub(super) fn promise(draft: &mut Draft) {
     let (promised, served, now) = (draft.promised(), draft.policy().max_age(), draft.now());
     let seconds = promised.seconds;
     let run_out = seconds + draft.policy().propagation() + draft.policy().skew();
@@ -324,7 +324,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::draft::{Dates, new_record, placeholder};
-    use super::super::intervene::rotate;
+    use super::super::intervene::{condemn_all, rotate};
     use super::super::policy::tests::settings;
     use super::*;
 
@@ -393,6 +393,27 @@ mod tests {
             assert_eq!((rotation.sign_from, rotation.breaks.len()), (NOW + 1, 0));
         }
         assert_eq!(make_up_for_delay(&ring, &steps, &policy, (NOW + 1, NOW + 2)), []);
+    }
+
+    #[test]
+    fn no_key_has_a_head_start_after_every_key_was_condemned() {
+        let mut settings = settings();
+        settings.algorithms = vec![Algorithm::ES256, Algorithm::RS256];
+        settings.hold = Duration::from_secs(13);
+        let policy = Policy::new(&settings, Duration::from_secs(10)).unwrap();
+        // A copy of the moment before the first keys were published: what followed, verifiers may hold.
+        let mut ring = KeyRingRecord::empty();
+        apply(&mut ring, bootstrap(&policy, NOW).as_slice());
+        let (steps, _) = condemn_all(&ring, &policy, NOW + 100);
+        apply(&mut ring, &steps);
+        assert!(!ring.was_never_published());
+        let steps = plan(&ring, &policy, NOW + 100);
+        apply(&mut ring, &steps);
+        for record in ring.records.iter().filter(|record| record.is_waiting(NOW + 100)) {
+            assert!(record.publish_at >= NOW + 100, "{record:?}");
+            assert!(record.sign_from >= NOW + 100 + policy.lead(), "{record:?}");
+        }
+        assert!(ring.records.iter().any(|record| record.is_waiting(NOW + 100)));
     }
 
     #[test]

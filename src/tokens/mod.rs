@@ -49,5 +49,5 @@ pub const TABLES: [Table; 6] = [
 ];
 
 /// The tables of which nothing may count once an earlier state was put back: what they hold may have been spent or
-/// revoked later. Status lists and revocations stay: they only ever refuse.
+/// revoked later. Revocations stay: they only ever refuse. Of the status lists see [`StatusLists::end_all`].
 pub const ENDED_BY_RESTORE: [Table; 3] = [code::TABLE, family::TABLE, family::LIVE_TOKENS];

@@ -48,6 +48,9 @@ struct ListRecord {
     capacity: u64,
     /// When its last token has ended, in seconds since the epoch.
     forget_at: i64,
+    /// None of its tokens counts any more, whichever key has signed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ended: bool,
 }
 
 /// One list: who it is, what it holds.
@@ -85,18 +88,21 @@ impl List {
     /// The bits, one a token, the least significant bit of each byte first
     /// (draft-ietf-oauth-status-list, section 4.1).
     pub(super) fn bits(&self) -> Vec<u8> {
+        if self.record.ended {
+            return vec![u8::MAX; self.byte_len()];
+        }
         let mut bits = self.lock().clone();
         bits.resize(self.byte_len(), 0);
         bits
     }
 
     pub(super) fn is_revoked(&self, idx: u64) -> bool {
-        usize::try_from(idx / 8).ok().and_then(|byte| self.lock().get(byte).copied()).unwrap_or(0) & mask(idx)
-            != 0
+        let byte = usize::try_from(idx / 8).ok().and_then(|byte| self.lock().get(byte).copied());
+        self.record.ended || byte.unwrap_or(0) & mask(idx) != 0
     }
 
     pub(super) fn revoke(&self, idx: u64) {
-        if idx >= self.record.capacity {
+        if self.record.ended || idx >= self.record.capacity {
             return;
         }
         let mut bits = self.lock();
@@ -171,13 +177,29 @@ impl StatusLists {
         STATUS_LISTS.scan_each(self.store.as_ref(), register).await
     }
 
+    /// Ends every list of `store`: all their tokens are revoked from now on, of keys that the ring has never heard of too. For a
+    /// store that was put back from a copy, and that no node uses. Says how many there were.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end_all(store: &dyn Store) -> Result<usize, StoreError> {
+        let lists = STATUS_LISTS.scan_all(store).await?;
+        let count = lists.len();
+        for (key, Record { value, expires_at, .. }) in lists {
+            let put = STATUS_LISTS.encode(&ListRecord { ended: true, ..value }, expires_at)?;
+            let batch = Batch::new().put(STATUS_LISTS.table(), key, Condition::Always, put);
+            let _unconditional = store.commit(batch).await?;
+        }
+        Ok(count)
+    }
+
     /// Commits a new list, which may take tokens from now on.
     pub(super) async fn reserve(&self) -> Result<Arc<List>, StoreError> {
         let dates = self.dates;
         loop {
             let issue_until = self.clock.numeric_date() + dates.window;
             let forget_at = issue_until + dates.longest_lifetime + dates.clock_skew;
-            let record = ListRecord { issue_until, capacity: CAPACITY, forget_at };
+            let record = ListRecord { issue_until, capacity: CAPACITY, forget_at, ended: false };
             #[expect(clippy::expect_used, reason = "base64url is a valid list id")]
             let id = ListId::parse(&self.entropy.token::<12>()).expect("base64url is a valid list id");
             let put = STATUS_LISTS.encode(&record, Some(date(forget_at)))?;

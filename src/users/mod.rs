@@ -39,7 +39,9 @@ pub use hasher::{Busy, PasswordHasher};
 pub use logout_queue::{ClaimedLogout, DueLogout, Logout, LogoutQueue};
 pub use password::PasswordRefusal;
 pub use registration::{AccountChange, NewAccount, ProfileRefusal};
-pub use second_factor::{Enrollment, Factor, SecondFactor, SecondFactorError, SecondFactors};
+pub use second_factor::{
+    Enrollment, Factor, SecondFactor, SecondFactorError, SecondFactors, end_recovery_codes,
+};
 pub use sessions::{Authentication, NewSession, Party, Session, Sessions, StartedSession};
 pub use throttle::{Attempt, DeviceCookie, DeviceId, LoginThrottle, ThrottleError, Tried};
 
@@ -71,9 +73,14 @@ pub const TABLES: [Table; 21] = [
 ];
 
 /// The tables of which nothing may count once an earlier state was put back: sessions may have been ended later,
-/// consents taken back.
-pub const ENDED_BY_RESTORE: [Table; 4] =
-    [sessions::SESSIONS_TABLE, sessions::OF_USER_TABLE, second_factor::ENROLLMENTS_TABLE, consents::TABLE];
+/// consents taken back; a browser that is known may try passwords for longer.
+pub const ENDED_BY_RESTORE: [Table; 5] = [
+    sessions::SESSIONS_TABLE,
+    sessions::OF_USER_TABLE,
+    second_factor::ENROLLMENTS_TABLE,
+    consents::TABLE,
+    throttle::TABLES[3],
+];
 
 /// The tables of the API keys: one that was revoked later would live again.
 pub const API_KEY_TABLES: [Table; 3] = [api_keys::TABLE, api_keys::BY_SECRET, api_keys::BY_OWNER];

@@ -34,6 +34,9 @@ const SECRET: usize = 20;
 /// How often a write is tried again when another one came first.
 const ATTEMPTS: usize = 5;
 
+/// How many are changed at once when all are.
+const PAGE: usize = 500;
+
 /// A secret for an authenticator app: shown once, and in use after it was confirmed.
 #[derive(Clone, Debug)]
 pub struct Enrollment {
@@ -94,6 +97,9 @@ struct Stored {
     last_step: u64,
     /// [`Secrets`].
     sealed: String,
+    /// The recovery codes count no more, because one that was used may have come back with an earlier state of the store.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    recovery_ended: bool,
 }
 
 #[derive(Serialize, Deserialize, ZeroizeOnDrop)]
@@ -130,7 +136,7 @@ impl SecondFactors {
     /// When it can't be read.
     pub async fn find(&self, user: &UserId) -> Result<Option<SecondFactor>, SecondFactorError> {
         let Some(record) = self.record(user).await? else { return Ok(None) };
-        let recovery_codes = self.unsealed(user, &record.value.sealed)?.recovery.len();
+        let recovery_codes = self.unsealed(user, &record.value)?.recovery.len();
         Ok(Some(SecondFactor { confirmed_at: record.value.confirmed_at, recovery_codes }))
     }
 
@@ -173,8 +179,8 @@ impl SecondFactors {
         let codes = recovery::generate(&self.entropy);
         let recovery = codes.iter().map(recovery::hash).collect();
         let secrets = Secrets { totp: String::clone(&secret), recovery };
-        let stored =
-            Stored { confirmed_at: self.clock.now(), last_step: step, sealed: self.sealed(user, &secrets)? };
+        let (confirmed_at, sealed) = (self.clock.now(), self.sealed(user, &secrets)?);
+        let stored = Stored { confirmed_at, last_step: step, sealed, recovery_ended: false };
         let batch = Batch::new().delete(ENROLLMENTS.table(), user.as_str(), Condition::VersionIs(version));
         let batch = FACTORS.put(batch, user.as_str(), Condition::Always, &stored)?;
         Ok((self.store.commit(batch).await? == Committed::Applied).then_some(codes))
@@ -190,7 +196,7 @@ impl SecondFactors {
             let Some(Record { version, value: mut stored, .. }) = self.record(user).await? else {
                 return Ok(None);
             };
-            let mut secrets = self.unsealed(user, &stored.sealed)?;
+            let mut secrets = self.unsealed(user, &stored)?;
             let factor = if code.expose().len() == usize::from(DIGITS) {
                 match self.matching_step(&secrets.totp, code.expose())? {
                     Some(step) if step > stored.last_step => stored.last_step = step,
@@ -222,8 +228,9 @@ impl SecondFactors {
                 return Ok(None);
             };
             let codes = recovery::generate(&self.entropy);
-            let mut secrets = self.unsealed(user, &stored.sealed)?;
+            let mut secrets = self.unsealed(user, &stored)?;
             secrets.recovery = codes.iter().map(recovery::hash).collect();
+            stored.recovery_ended = false;
             stored.sealed = self.sealed(user, &secrets)?;
             let batch = FACTORS.put(Batch::new(), user.as_str(), Condition::VersionIs(version), &stored)?;
             if self.store.commit(batch).await? == Committed::Applied {
@@ -274,9 +281,39 @@ impl SecondFactors {
         Ok(self.data_key.seal(&context(user), &json))
     }
 
-    fn unsealed(&self, user: &UserId, sealed: &str) -> Result<Secrets, SecondFactorError> {
-        let json = self.data_key.unseal(&context(user), sealed).ok_or(SecondFactorError::Unreadable)?;
-        serde_json::from_slice(&json).map_err(|_| SecondFactorError::Unreadable)
+    fn unsealed(&self, user: &UserId, stored: &Stored) -> Result<Secrets, SecondFactorError> {
+        let json = self.data_key.unseal(&context(user), &stored.sealed);
+        let json = json.ok_or(SecondFactorError::Unreadable)?;
+        let mut secrets: Secrets =
+            serde_json::from_slice(&json).map_err(|_| SecondFactorError::Unreadable)?;
+        if stored.recovery_ended {
+            secrets.recovery.clear();
+        }
+        Ok(secrets)
+    }
+}
+
+/// Ends every recovery code of `store`, in which one that was used may count again; second factors stay. Says of how many
+/// accounts. Nobody else may write meanwhile.
+///
+/// # Errors
+/// When the store fails.
+pub async fn end_recovery_codes(store: &dyn Store) -> Result<usize, StoreError> {
+    let (mut ended, mut after) = (0, None);
+    loop {
+        let rows = store.scan(FACTORS.table(), after.as_deref(), PAGE).await?;
+        let last = rows.len() < PAGE;
+        after = rows.last().map(|(key, _)| key.clone());
+        let mut batch = Batch::new();
+        for (key, row) in rows {
+            let stored = Stored { recovery_ended: true, ..FACTORS.decode(&row)?.value };
+            batch = FACTORS.put(batch, key, Condition::Always, &stored)?;
+            ended += 1;
+        }
+        let _unconditional = store.commit(batch).await?;
+        if last {
+            return Ok(ended);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::http::Method;
 use async_trait::async_trait;
 use serde_json::json;
-use signet::backup::{self, BackupError, Contents, NewFile, Restored, Sink};
+use signet::backup::{self, Assurances, BackupError, Contents, NewFile, Purpose, Restored, Sink};
 use signet::clock::Clock as _;
 use signet::config::{Config, KekSource};
 use signet::entropy::SeededEntropy;
@@ -18,7 +18,9 @@ use signet::store::postgres::TimeSource;
 use signet::store::{Batch, Committed, Condition, MemoryStore, Put, Store};
 use signet::tokens::Grant;
 use signet::users::{ApiKeyOwner, Authentication, NewApiKey, NewSession, StartedSession};
-use signet::verify::{Fetch, FetchError, FetchRequest, Fetched, HttpFetch, HttpFetchSettings, Verifier};
+use signet::verify::{
+    Fetch, FetchError, FetchRequest, Fetched, HttpFetch, HttpFetchSettings, Refusal, Verifier,
+};
 use url::Url;
 
 use crate::grants_fixture::{World, pair};
@@ -48,18 +50,29 @@ fn settings(config: &mut Config) {
     config.tokens.longest_lifetime = 3 * HOUR;
 }
 
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     World::start_with(json!({}), settings).await
 }
 
-async fn copy(parts: &KeyRingParts) -> (Vec<u8>, Contents) {
+/// A copy that can be moved; the installation goes on all the same, against the rule.
+pub(crate) async fn copy(parts: &KeyRingParts) -> (Vec<u8>, Contents) {
+    let copied = copy_for(parts, Purpose::Move).await.unwrap();
+    let batch = Batch::new().delete(backup::INSTALLATION, "unfinished", Condition::Always);
+    assert_eq!(parts.store.commit(batch).await.unwrap(), Committed::Applied);
+    copied
+}
+
+pub(crate) async fn copy_for(
+    parts: &KeyRingParts,
+    purpose: Purpose,
+) -> Result<(Vec<u8>, Contents), BackupError> {
     let mut buffer = Buffer::default();
-    let contents = backup::export(parts, &SeededEntropy::new(3), ISSUER, &mut buffer).await.unwrap();
-    (buffer.0, contents)
+    let contents = backup::export(parts, &SeededEntropy::new(3), ISSUER, purpose, &mut buffer).await?;
+    Ok((buffer.0, contents))
 }
 
 /// The parts of an empty installation in memory, with a vault of its own.
-fn empty(like: &KeyRingParts) -> (KeyRingParts, tempfile::TempDir) {
+pub(crate) fn empty(like: &KeyRingParts) -> (KeyRingParts, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = MemoryStore::new(like.clock.clone());
     let vault = DirectoryVault::open(dir.path(), like.kek.clone(), Arc::new(SeededEntropy::new(5))).unwrap();
@@ -207,7 +220,7 @@ async fn put_back(world: World, copy: &[u8], in_place: bool) -> (World, Restored
             let done = if in_place {
                 // As if the directory had been copied.
                 backup::import(parts, ISSUER, Cursor::new(copy)).await.unwrap();
-                backup::restore_in_place(parts, false).await.unwrap()
+                backup::restore_in_place(parts, Assurances::default()).await.unwrap()
             } else {
                 backup::restore(parts, ISSUER, Cursor::new(copy), false).await.unwrap().1
             };
@@ -360,7 +373,7 @@ async fn keys_move_into_a_store_and_out_of_it_and_a_restore_destroys_them_there(
         backup::import(&memory, ISSUER, Cursor::new(&again)).await.unwrap();
         let before = keys_of(&moved).await;
         assert_eq!(before, keys_of(&memory).await);
-        backup::restore_in_place(&moved, false).await.unwrap();
+        backup::restore_in_place(&moved, Assurances::default()).await.unwrap();
         let after = keys_of(&moved).await;
         assert!(!after.is_empty() && after.iter().all(|key| !before.contains(key)), "{after:?}");
         // A store with nothing but private keys in it is not empty.
@@ -408,7 +421,7 @@ async fn a_copy_that_was_changed_cut_off_or_forged_is_refused_and_nothing_is_wri
     let mut forged = Buffer::default();
     let (source, _dir) = empty(&parts);
     let source = KeyRingParts { kek: forger.clone(), ..source };
-    let none = backup::export(&source, &SeededEntropy::new(9), ISSUER, &mut forged).await;
+    let none = backup::export(&source, &SeededEntropy::new(9), ISSUER, Purpose::Backup, &mut forged).await;
     assert!(matches!(none, Err(BackupError::NoInstallation)), "there is nothing to copy");
     let mut archive = signet::keys::ArchiveWriter::new(&forger, &SeededEntropy::new(9));
     archive.write(b"h");
@@ -452,9 +465,12 @@ async fn half_an_import_is_neither_served_nor_copied_and_can_be_begun_anew() {
     assert!(refused.contains("half of an import"), "{refused}");
     let started = world.app.start_over(target.store.clone()).await;
     assert_eq!(started.err().map(|error| error.to_string()), Some(refused));
-    let copied = backup::export(&target, &SeededEntropy::new(1), ISSUER, &mut Buffer::default()).await;
+    let copied = copy_for(&target, Purpose::Backup).await;
     assert!(matches!(copied, Err(BackupError::Unfinished(_))));
-    assert!(matches!(backup::restore_in_place(&target, false).await, Err(BackupError::Unfinished(_))));
+    assert!(matches!(
+        backup::restore_in_place(&target, Assurances::default()).await,
+        Err(BackupError::Unfinished(_))
+    ));
     assert_eq!(backup::import(&target, ISSUER, Cursor::new(&whole)).await.unwrap(), contents);
     backup::refuse_unfinished(target.store.as_ref()).await.unwrap();
     assert_eq!(copy(&target).await.1.sha256, contents.sha256);
@@ -469,7 +485,7 @@ async fn a_cut_off_that_was_cut_off_is_not_served_until_it_is_finished() {
     assert_eq!(parts.store.commit(batch).await.unwrap(), Committed::Applied);
     let message = world.app.start_over(parts.store.clone()).await.err().unwrap().to_string();
     assert!(message.contains("half of a restored installation"), "{message}");
-    backup::restore_in_place(&parts, false).await.unwrap();
+    backup::restore_in_place(&parts, Assurances::default()).await.unwrap();
     backup::refuse_unfinished(parts.store.as_ref()).await.unwrap();
 }
 
@@ -614,25 +630,30 @@ async fn a_resource_server_learns_of_it_by_the_next_status_list_and_accepts_new_
         let verifier = Verifier::builder(ISSUER).audience(RESOURCE).clock(world.app.clock.clone());
         verifier.fetch(fetch).build().unwrap()
     };
-    let (with_caches, clock) = (verifier(), world.app.clock.clone());
+    // One for each token: what one of them learns of the keys must not help the other.
+    let (with_caches, another, clock) = (verifier(), verifier(), world.app.clock.clone());
     let (copy, _) = copy(&world.app.parts()).await;
     let before = world.app.demo_token().await;
-    world.services().keys.rotate(None, true).await.unwrap();
-    let of_a_lost_key = world.app.demo_token().await;
-    for token in [&before, &of_a_lost_key] {
-        with_caches.verify(token).await.unwrap();
+    with_caches.verify(&before).await.unwrap();
+    // The second one is of a key that was made after the copy: whoever restores it never hears of that.
+    for _ in 0..2 {
+        world.services().keys.rotate(None, true).await.unwrap();
     }
+    let of_a_lost_key = world.app.demo_token().await;
+    clock.advance(Duration::from_mins(1));
+    world.app.app.follow().await.unwrap();
+    another.verify(&of_a_lost_key).await.unwrap();
     let (world, _) = put_back(world, &copy, false).await;
     *url.lock().unwrap() = listen(&world.app);
     // The list's `ttl`.
     clock.advance(Duration::from_secs(10));
     world.app.app.rotate().await.unwrap();
+    for (verifier, token) in [(&with_caches, &before), (&another, &of_a_lost_key)] {
+        let refused = verifier.verify(token).await;
+        assert!(matches!(refused, Err(Refusal::Revoked)), "{refused:?}");
+    }
     let new = world.app.demo_token().await;
     with_caches.verify(&new).await.unwrap();
-    for token in [&before, &of_a_lost_key] {
-        let refused = with_caches.verify(token).await;
-        assert!(refused.is_err(), "{refused:?}");
-    }
 }
 
 #[actix_web::test]
@@ -650,7 +671,7 @@ async fn a_store_that_went_back_is_noticed_by_the_audit_log() {
     let parts = world.app.parts();
     let stray = parts.vault.generate(Algorithm::ES256).unwrap().kid().clone();
     parts.vault.keep(&stray).unwrap();
-    backup::restore_in_place(&parts, false).await.unwrap();
+    backup::restore_in_place(&parts, Assurances::default()).await.unwrap();
     let left = parts.vault.list().unwrap();
     assert!(left.len() >= 2 && left.iter().all(|key| key.kid != stray), "{left:?}");
     assert_eq!(backup::went_back(store.as_ref(), minutes(15)).await.unwrap(), None);
@@ -683,7 +704,8 @@ async fn a_store_whose_private_keys_are_gone_can_be_restored_in_place() {
             for key in parts.vault.list().unwrap() {
                 parts.vault.destroy(&key.kid).unwrap();
             }
-            backup::restore_in_place(parts, false).await.unwrap();
+            let lost = Assurances { keys_lost: true, ..Assurances::default() };
+            backup::restore_in_place(parts, lost).await.unwrap();
         })
         .await;
     let world = World { app, client, account };
@@ -713,8 +735,14 @@ async fn an_administrator_takes_a_copy_of_the_running_service() {
     let (_, contents) = copy(&world.app.parts()).await;
     let parts = world.app.parts();
     let (target, _dir) = empty(&parts);
-    let imported = backup::import(&target, ISSUER, Cursor::new(&answer.body)).await.unwrap();
-    assert_eq!((imported.sha256, imported.rows), (contents.sha256, contents.rows));
+    let moved = backup::import(&target, ISSUER, Cursor::new(&answer.body)).await;
+    assert!(matches!(moved, Err(BackupError::NotForMove)), "what was copied goes on");
+    let (taken, _) = backup::restore(&target, ISSUER, Cursor::new(&answer.body), false).await.unwrap();
+    assert_eq!((&taken.sha256, &taken.rows), (&contents.sha256, &contents.rows));
+    let log = world.app.audit_log();
+    let entries: Vec<&str> = log.lines().filter(|line| line.contains("installation.")).collect();
+    assert!(entries[0].contains("installation.copy_begun"), "{entries:?}");
+    assert!(entries[1].contains("installation.exported") && entries[1].contains(&taken.sha256));
     // While one is taken there is no other.
     let turn = world.services().copying.clone().try_acquire_owned().unwrap();
     let second = world.app.administer(Method::POST, "/admin/backup", None).await;

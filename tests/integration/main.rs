@@ -21,6 +21,8 @@ mod clock_jumps;
 mod codes;
 mod console;
 mod contract;
+mod copies;
+mod copies_cli;
 mod crash;
 mod crash_grants;
 mod dialects;

@@ -149,12 +149,20 @@ pub(super) enum Command {
     Export {
         /// The file, which must not exist yet.
         file: PathBuf,
+        /// The installation moves: nothing is served from the old store any more, and `import --move` takes the copy.
+        #[arg(long = "move", requires = "offline")]
+        moved: bool,
         #[command(flatten)]
         admin: AdminArgs,
     },
+    /// Say what a copy holds; nothing is touched.
+    Inspect {
+        /// The file that `export` wrote.
+        file: PathBuf,
+    },
     /// Move an installation to another, empty store: nothing of it is lost, nothing is ended.
     Import {
-        /// The file that `export` wrote.
+        /// The file that `export --move` wrote.
         file: PathBuf,
         /// The installation that was copied is stopped for good, and nothing has happened there since. For anything
         /// else there is `restore`.

@@ -11,13 +11,17 @@ use futures_core::Stream;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::Administrator;
-use crate::audit::EventKind;
-use crate::backup::{self, BackupError, Sink};
+use crate::audit::{Event, EventKind, Outcome};
+use crate::backup::{self, BackupError, Contents, Purpose, Sink};
+use crate::clock::SharedClock;
 use crate::oauth::ErrorCode;
 use crate::protocol::{ProtocolError, Services};
 
 /// How long whoever takes the copy may leave it waiting: meanwhile what is overwritten is kept in memory for it.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a copy may take, whoever takes it: until then a view of the store is kept open.
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// How many pages wait to be taken.
 const AHEAD: usize = 4;
@@ -33,24 +37,32 @@ impl Stream for CopyStream {
     }
 }
 
-/// Begins a copy of the installation as it stands now, sealed under the key-encryption key: one at a time on a node.
+/// Begins a copy of the installation as it stands now, sealed under the key-encryption key: one at a time on a node, and for
+/// an hour at most.
 ///
 /// # Errors
-/// `conflict` while another one is taken.
+/// `conflict` while another one is taken, `temporarily_unavailable` until the keys of a first start are published.
 pub async fn begin(
     services: &Arc<Services>,
     administrator: &Administrator,
 ) -> Result<CopyStream, ProtocolError> {
+    services.keys.jwks(None).map_err(|error| ProtocolError::unavailable(1, error))?;
     let busy = |_| ProtocolError::new(ErrorCode::Conflict, "a copy is being taken already");
     let turn = Arc::clone(&services.copying).try_acquire_owned().map_err(busy)?;
-    services.audit.record(administrator.event(EventKind::InstallationExported)).await?;
+    let begun = administrator.event(EventKind::InstallationCopyBegun).detail("act", "backup");
+    services.audit.record(begun).await?;
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let services = Arc::clone(services);
+    let (services, event) = (Arc::clone(services), administrator.event(EventKind::InstallationExported));
     tokio::spawn(async move {
         let _turn = turn;
-        let mut sink = Taken(sender.clone());
+        let clock = services.clock.clone();
+        let mut sink = Taken { sender: sender.clone(), until: clock.monotonic() + LONGEST, clock };
         let (parts, entropy) = (services.keys.parts(), services.entropy.as_ref());
-        if let Err(error) = backup::export(parts, entropy, &services.issuer, &mut sink).await {
+        let copied = backup::export(parts, entropy, &services.issuer, Purpose::Backup, &mut sink).await;
+        if let Err(error) = services.audit.record(ended(event, &copied)).await {
+            tracing::error!(%error, "how the copy of an installation ended is not in the audit log");
+        }
+        if let Err(error) = copied {
             tracing::error!(%error, "a copy of the installation was not finished");
             // Whoever takes it sees it break off; nobody is left to tell if they have gone.
             sender.send(Err(error)).await.ok();
@@ -59,7 +71,23 @@ pub async fn begin(
     Ok(CopyStream(receiver))
 }
 
-struct Taken(Sender<Result<Bytes, BackupError>>);
+fn ended(event: Event, copied: &Result<Contents, BackupError>) -> Event {
+    match copied {
+        Ok(contents) => event
+            .detail("sha256", contents.sha256.as_str())
+            .detail("taken_at", contents.taken_at.to_rfc3339())
+            .detail("keys", contents.keys)
+            .detail("rows", contents.rows.values().sum::<u64>()),
+        Err(error) => event.outcome(Outcome::Failed).detail("error", error.to_string()),
+    }
+}
+
+struct Taken {
+    sender: Sender<Result<Bytes, BackupError>>,
+    /// In monotonic time.
+    until: Duration,
+    clock: SharedClock,
+}
 
 #[async_trait]
 impl Sink for Taken {
@@ -67,7 +95,11 @@ impl Sink for Taken {
         if bytes.is_empty() {
             return Ok(());
         }
-        let taken = tokio::time::timeout(PATIENCE, self.0.send(Ok(bytes.into()))).await;
-        if matches!(taken, Ok(Ok(()))) { Ok(()) } else { Err(BackupError::Abandoned) }
+        let taken = tokio::time::timeout(PATIENCE, self.sender.send(Ok(bytes.into()))).await;
+        if matches!(taken, Ok(Ok(()))) && self.clock.monotonic() < self.until {
+            Ok(())
+        } else {
+            Err(BackupError::Abandoned)
+        }
     }
 }

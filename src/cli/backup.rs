@@ -108,7 +108,8 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) ->
         let event = event(EventKind::InstallationRestored, place);
         let event = event.detail("keep_api_keys", keep_api_keys).detail("keys_lost", keys_lost);
         let (mut answer, event, restored, audit) = if let Some(file) = &args.file {
-            let (copy, parts, audit) = open_with_copy(config, file, (args.nodes, args.sha256.as_deref())).await?;
+            let (copy, parts, audit) =
+                open_with_copy(config, file, (args.nodes, args.sha256.as_deref())).await?;
             begin(&audit, "restore", place).await?;
             let restored = backup::restore(&parts, &config.issuer, copy, keep_api_keys).await;
             let (contents, restored) = or_recorded(&audit, &event, restored).await?;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use signet::entropy::SystemEntropy;
-use signet::store::PostgresStore;
 use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSource};
+use signet::store::{Cursor, PostgresStore};
 use tokio_postgres::{Client, NoTls};
 
 /// Which server, such as `postgres://signet@127.0.0.1:55410/signet`; `tests/support/postgres.sh` starts one.
@@ -77,4 +77,9 @@ impl Database {
     pub(crate) async fn store(&self, time: TimeSource) -> Arc<PostgresStore> {
         PostgresStore::open(self.options(time)).await.unwrap()
     }
+}
+
+/// A place of whatever epoch.
+pub(crate) fn at(place: u64) -> Cursor {
+    Cursor { place, ..Cursor::default() }
 }

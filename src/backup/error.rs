@@ -23,7 +23,9 @@ pub enum BackupError {
         given: String,
     },
     /// There is something in the store already.
-    #[error("the store is not empty: it has rows in {0}; name another data_dir, or move this one away")]
+    #[error(
+        "the store is not empty: it has rows in {0}; name another data_dir or database, or move this one away"
+    )]
     NotEmpty(String),
     /// There are private keys already, and they may be somebody else's.
     #[error(
@@ -89,6 +91,12 @@ pub enum BackupError {
     /// The store fails, or somebody else writes to it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There are nodes that would go on with what they hold in memory.
+    #[error(
+        "nodes use the store: {0}; stop every node, then run the same command again. One that was killed counts for a minute; if \
+         you know that none runs, add --nodes-are-stopped"
+    )]
+    NodesRun(String),
     /// Somebody else writes to the store.
     #[error("somebody else writes to the store: stop every node, then run the same command again")]
     Contended,

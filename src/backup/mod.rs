@@ -25,7 +25,7 @@ pub use file::NewFile;
 pub use frames::{Contents, Purpose};
 pub use import::{import, inspect, restore};
 pub use seen::{Evidence, forget_evidence, last_seen, note_evidence, note_seen, read_evidence, went_back};
-pub use unfinished::refuse_unfinished;
+pub use unfinished::{refuse_running_nodes, refuse_unfinished};
 
 /// What an installation remembers of itself.
 pub const INSTALLATION: Table = Table::plain("installation");

@@ -2,7 +2,7 @@
 //! served from it.
 
 use super::{BackupError, INSTALLATION};
-use crate::store::{Batch, Committed, Condition, Put, Store, StoreError};
+use crate::store::{Batch, Committed, Condition, Nodes, Put, Store, StoreError};
 
 pub(super) const ROW: &[u8] = b"unfinished";
 
@@ -74,4 +74,18 @@ pub async fn refuse_unfinished(store: &dyn Store) -> Result<(), BackupError> {
         Some(unfinished) => Err(unfinished.error()),
         None => Ok(()),
     }
+}
+
+/// Refuses a store that nodes use: they would go on signing with keys that are condemned, and write what they hold in
+/// memory. Whoever imports or restores asks this first; a node that starts later finds that something is unfinished.
+///
+/// # Errors
+/// [`BackupError::NodesRun`], and when the store can't be read.
+pub async fn refuse_running_nodes(store: &dyn Store) -> Result<(), BackupError> {
+    let mut names = Nodes::running(store).await?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    names.sort();
+    Err(BackupError::NodesRun(names.join(", ")))
 }

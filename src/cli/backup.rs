@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::args::RestoreArgs;
+use super::args::{NodesArgs, RestoreArgs};
 use super::print::Printer;
 use super::stopped::{audit_log, failed, operator_name, runtime};
 use super::{CliError, Remote, note};
@@ -77,9 +77,14 @@ pub(super) fn download(
 }
 
 /// Moves the installation in `file` to the empty store of the settings.
-pub(super) fn import(config: &Config, file: &Path, printer: &Printer) -> Result<(), CliError> {
+pub(super) fn import(
+    config: &Config,
+    file: &Path,
+    nodes: NodesArgs,
+    printer: &Printer,
+) -> Result<(), CliError> {
     runtime()?.block_on(async {
-        let (copy, parts, audit) = open_with_copy(config, file, None).await?;
+        let (copy, parts, audit) = open_with_copy(config, file, (nodes, None)).await?;
         begin(&audit, "import", file).await?;
         let imported = backup::import(&parts, &config.issuer, copy).await;
         let event = event(EventKind::InstallationImported, file);
@@ -103,13 +108,14 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) ->
         let event = event(EventKind::InstallationRestored, place);
         let event = event.detail("keep_api_keys", keep_api_keys).detail("keys_lost", keys_lost);
         let (mut answer, event, restored, audit) = if let Some(file) = &args.file {
-            let (copy, parts, audit) = open_with_copy(config, file, args.sha256.as_deref()).await?;
+            let (copy, parts, audit) = open_with_copy(config, file, (args.nodes, args.sha256.as_deref())).await?;
             begin(&audit, "restore", place).await?;
             let restored = backup::restore(&parts, &config.issuer, copy, keep_api_keys).await;
             let (contents, restored) = or_recorded(&audit, &event, restored).await?;
             (shown(contents.clone(), printer)?, of_copy(event, &contents), restored, audit)
         } else {
             let ground = Ground::of_installation(config).await.map_err(failed)?;
+            refuse_running_nodes(&ground, args.nodes).await?;
             let (parts, audit) = open(config, &ground).await?;
             begin(&audit, "restore --in-place", place).await?;
             let assurances = Assurances { keep_api_keys, keys_lost };
@@ -222,7 +228,7 @@ async fn open(config: &Config, ground: &Ground) -> Result<(KeyRingParts, Arc<Aud
 async fn open_with_copy(
     config: &Config,
     path: &Path,
-    expected: Option<&str>,
+    (nodes, expected): (NodesArgs, Option<&str>),
 ) -> Result<(File, KeyRingParts, Arc<AuditLog>), CliError> {
     let (file, contents) = open_copy(config, path)?;
     let Contents { taken_at, sha256, .. } = contents;
@@ -231,8 +237,16 @@ async fn open_with_copy(
         return Err(failed(BackupError::OtherCopy { found: sha256 }));
     }
     let ground = Ground::open(config).await.map_err(failed)?;
+    refuse_running_nodes(&ground, nodes).await?;
     let (parts, audit) = open(config, &ground).await?;
     Ok((file, parts, audit))
+}
+
+async fn refuse_running_nodes(ground: &Ground, nodes: NodesArgs) -> Result<(), CliError> {
+    if nodes.stopped {
+        return Ok(());
+    }
+    backup::refuse_running_nodes(ground.store.as_ref()).await.map_err(failed)
 }
 
 /// A copy, read to its end.

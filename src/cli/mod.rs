@@ -91,7 +91,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             let config = config?;
             backup::download(&config, &remote(&config, &admin)?, &file, &printer)?;
         }
-        Command::Import { file, moved: _ } => backup::import(&config?, &file, &printer)?,
+        Command::Import { file, moved: _, nodes } => backup::import(&config?, &file, nodes, &printer)?,
         Command::Restore(args) => backup::restore(&config?, &args, &printer)?,
         Command::Keys { command: KeysCommand::Rekey { new_kek_file }, .. } => {
             stopped::rekey(&config?, &new_kek_file, &printer)?;

@@ -85,6 +85,9 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         () = send_logouts(&app) => Ok(()),
         () = renew(tls, &app) => Ok(()),
     };
+    if let Err(error) = app.state.services.nodes.leave().await {
+        tracing::info!(%error, "the other nodes will count this one for a minute");
+    }
     record(&app, config, EventKind::ServiceStopped).await?;
     Ok(served?)
 }

@@ -76,7 +76,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "postgres.connections",
         default: Some("16"),
-        meaning: "How many connections to the database this node may have; one more listens for changes.",
+        meaning: "How many connections to the database this node may have; two more listen for changes and read them.",
     },
     Setting {
         key: "postgres.waiting",

@@ -44,14 +44,36 @@ impl Nodes {
         let put = Put::until(self.clock.now() + LEASE, self.name.clone().into_bytes());
         let batch = Batch::new().put(NODES, self.key.as_str(), Condition::Always, put);
         let _unconditional = self.store.commit(batch).await?;
-        let mut live = 0;
-        scan_each(self.store.as_ref(), NODES, |_, _| {
-            live += 1;
+        let live = Self::running(self.store.as_ref()).await?.len();
+        self.live.store(live, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes leave: this node stops, and must not be waited for.
+    ///
+    /// # Errors
+    /// When the store fails; the others count this node for a minute more.
+    pub async fn leave(&self) -> Result<(), StoreError> {
+        if self.store.is_shared() {
+            let batch = Batch::new().delete(NODES, self.key.as_str(), Condition::Always);
+            let _unconditional = self.store.commit(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// The names of the nodes that use the store now: those that have announced themselves within the last minute, and have
+    /// not taken leave since. None for a store that is not shared.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn running(store: &dyn Store) -> Result<Vec<String>, StoreError> {
+        let mut names = Vec::new();
+        scan_each(store, NODES, |_, row| {
+            names.push(String::from_utf8_lossy(&row.value).into_owned());
             Ok(())
         })
         .await?;
-        self.live.store(live, Ordering::Relaxed);
-        Ok(())
+        Ok(names)
     }
 
     /// How many there are, this one included, as last counted.

@@ -18,6 +18,7 @@ mod refresh;
 mod revocation;
 mod revocation_rows;
 mod sealer;
+mod standing;
 mod status_document;
 mod status_list;
 
@@ -31,6 +32,7 @@ pub use logout_token::{LogoutTokens, NewLogoutToken};
 pub use refresh::{RefreshError, RefreshToken, RefreshTokens, Rotation};
 pub use revocation::{LiveToken, RevocationError, Revocations, Whole};
 pub use sealer::Sealer;
+pub use standing::StandingCutoff;
 pub use status_document::{Publication, StatusDocument, StatusError, StatusPublisher};
 pub use status_list::{ListDates, StatusLists};
 

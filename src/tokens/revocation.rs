@@ -15,7 +15,7 @@ use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table, s
 
 pub(super) const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE);
 pub(super) const CUTOFFS_TABLE: Table = Table::mirrored(Revocations::CUTOFFS_TABLE);
-const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(CUTOFFS_TABLE);
+pub(super) const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(CUTOFFS_TABLE);
 
 /// How often a cut-off is tried anew when another node set one for the same whole, or for a part of it.
 const RETRIES: usize = 16;
@@ -29,7 +29,7 @@ const LEEWAY: u32 = 60;
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.
 pub struct Revocations {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     clock: SharedClock,
     lists: Arc<StatusLists>,
     /// A node whose clock is off knows no date for a cut-off.

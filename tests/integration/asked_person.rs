@@ -76,7 +76,7 @@ async fn id_token(app: &TestApp, client: &Registered, code: &str) -> String {
     redeem(app, client, code).await["id_token"].as_str().expect("an ID token").to_owned()
 }
 
-fn of_id_token(claims: Value) -> String {
+fn of_id_token(claims: &Value) -> String {
     json!({ "id_token": claims }).to_string()
 }
 
@@ -106,10 +106,10 @@ async fn a_sub_that_is_asked_for_is_who_answers_or_nobody() {
     let mut two = Two::start().await;
     let (ada, bob) = (two.ada.0.id.to_string(), two.bob.0.id.to_string());
     for sub in [json!({ "value": ada }), json!({ "essential": true, "values": [ada] })] {
-        two.is_for_ada_only(("claims", &of_id_token(json!({ "sub": sub })))).await;
+        two.is_for_ada_only(("claims", &of_id_token(&json!({ "sub": sub })))).await;
     }
     for anybody in [Value::Null, json!({}), json!({ "essential": true })] {
-        let claims = of_id_token(json!({ "sub": anybody }));
+        let claims = of_id_token(&json!({ "sub": anybody }));
         let token = two.id_token_of_ada(&[("claims", &claims)]).await;
         assert_eq!(part(&token, 1)["sub"], json!(ada), "{claims}");
     }
@@ -121,11 +121,11 @@ async fn a_sub_that_is_asked_for_is_who_answers_or_nobody() {
         json!({ "values": [ada, bob] }),
         json!({ "value": ada, "values": [ada] }),
     ] {
-        let claims = of_id_token(json!({ "sub": malformed }));
+        let claims = of_id_token(&json!({ "sub": malformed }));
         two.refuses(&[("claims", &claims)], "invalid_request").await;
     }
     let hint = two.id_token_of_ada(&[]).await;
-    let both = |sub: &str| of_id_token(json!({ "sub": { "value": sub } }));
+    let both = |sub: &str| of_id_token(&json!({ "sub": { "value": sub } }));
     two.is_for_ada_only(("id_token_hint", &hint)).await;
     two.refuses(&[("id_token_hint", &hint), ("claims", &both(&bob))], "invalid_request").await;
     two.id_token_of_ada(&[("id_token_hint", &hint), ("claims", &both(&ada))]).await;
@@ -174,7 +174,7 @@ async fn tokens_say_how_well_somebody_proved_who_they_are() {
 async fn an_essential_acr_is_met_or_the_request_fails() {
     const UNMET: &str = "unmet_authentication_requirements";
     let mut two = Two::start().await;
-    let asked = |acr: Value| of_id_token(json!({ "acr": acr }));
+    let asked = |acr: Value| of_id_token(&json!({ "acr": acr }));
     let mfa = asked(json!({ "essential": true, "value": MFA_CLASS }));
     two.refuses(&[("claims", &mfa)], UNMET).await;
     two.refuses(&[("claims", &mfa), ("prompt", "none")], UNMET).await;

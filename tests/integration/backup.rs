@@ -722,6 +722,12 @@ async fn an_administrator_takes_a_copy_of_the_running_service() {
     let token = world.app.demo_token().await;
     let stranger = form("/admin/backup", "").insert_header(bearer(&token));
     assert_eq!(world.app.send(stranger).await.status, 401);
+    // The file holds the private keys, however sealed.
+    for scope in ["signet:clients", "signet:users", "signet:api-keys", "signet:revocations"] {
+        let token = world.app.token(world.app.admin(), &format!("scope={scope}")).await.access_token();
+        let other = form("/admin/backup", "").insert_header(bearer(&token));
+        world.app.send(other).await.refused(403, "insufficient_scope");
+    }
     let answer = world.app.administer(Method::POST, "/admin/backup", None).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/octet-stream")));
     assert_eq!(answer.header("cache-control"), Some("no-store"));

@@ -549,8 +549,51 @@ async fn everything_of_a_client_is_revoked() {
     }
     assert!(app.is_active(&token).await);
     let answer = act(&mut root, &app, path, &[("client_id", &client_id), ("confirm", "yes")]).await;
-    assert!(text(&done(&mut root, &app, &answer).await).contains("is revoked"));
+    let page = text(&done(&mut root, &app, &answer).await);
+    let listed =
+        format!("<td data-label=\"Client\"><code>{client_id}</code></td><td data-label=\"Subject\">any</td>");
+    assert!(page.contains("is revoked") && page.contains(&listed), "{page}");
     assert!(!app.is_active(&token).await);
+}
+
+#[actix_web::test]
+async fn a_single_token_is_revoked_and_never_shown() {
+    let app = app_with_two().await;
+    let mut root = signed_in(&app, ROOT, "/console/revocations").await;
+    let (token, other) = (app.demo_token().await, app.demo_token().await);
+    let path = "/console/revocations";
+    for members in [
+        &[("token", &*token)][..],
+        &[("token", &format!("{token}x")), ("confirm", "yes")],
+        &[("token", &*token), ("client_id", app.demo().0), ("confirm", "yes")],
+        &[("token", &*token), ("sub", app.demo().0), ("confirm", "yes")],
+    ] {
+        let page = act(&mut root, &app, path, members).await;
+        assert!(page.status == 400 && !text(&page).contains(&token), "{members:?} {}", text(&page));
+    }
+    assert!(app.is_active(&token).await);
+    let answer = act(&mut root, &app, path, &[("token", &token), ("confirm", "yes")]).await;
+    let page = text(&done(&mut root, &app, &answer).await);
+    assert!(page.contains("The token is revoked.") && page.contains("Nothing is."), "{page}");
+    assert!(!app.is_active(&token).await && app.is_active(&other).await);
+}
+
+#[actix_web::test]
+async fn what_is_revoked_as_a_whole_is_paged() {
+    let app = app_with_two().await;
+    for n in 0..60 {
+        let sub = signet::oauth::Subject::parse(&format!("person-{n:02}")).unwrap();
+        let whole = signet::tokens::Whole::Subject(sub);
+        app.app.state.services.revocations.revoke_before_now(&whole).await.unwrap();
+    }
+    let mut root = signed_in(&app, ROOT, "/console/revocations").await;
+    let rows = |page: &str| page.matches("<tr><td data-label=\"Client\">any</td>").count();
+    let page = text(&root.get(&app, "/console/revocations").await);
+    assert_eq!(rows(&page), 50);
+    let next =
+        page.split("href=\"/console/revocations?").nth(1).expect("a next page").split('"').next().unwrap();
+    let page = text(&root.get(&app, &format!("/console/revocations?{next}")).await);
+    assert!(rows(&page) == 10 && page.contains("person-59") && !page.contains("rel=\"next\""), "{page}");
 }
 
 #[actix_web::test]

@@ -11,16 +11,27 @@ use serde_json::{Value, json};
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
 
 /// Headers that mean something to a client: they are documented, or not sent.
-const MEANINGFUL: [&str; 9] = [
+const MEANINGFUL: [&str; 20] = [
+    "Access-Control-Allow-Credentials",
+    "Access-Control-Allow-Headers",
+    "Access-Control-Allow-Methods",
+    "Access-Control-Allow-Origin",
+    "Access-Control-Expose-Headers",
+    "Access-Control-Max-Age",
     "Allow",
     "Cache-Control",
     "Content-Encoding",
     "ETag",
     "Location",
+    "RateLimit",
+    "RateLimit-Policy",
     "Retry-After",
     "Set-Cookie",
     "Vary",
     "WWW-Authenticate",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
 ];
 
 /// The public contract, read from `openapi.yaml`.
@@ -87,7 +98,7 @@ impl Contract {
     ) -> Result<(), String> {
         let answer = Answer { status, content_type, headers: &headers, body };
         let checked = self.response(method, path, &answer).and_then(|response| {
-            self.check_headers(response, &answer)?;
+            self.check_headers(response, self.common(path), &answer)?;
             self.check_body(response, method, &answer)
         });
         checked.map_err(|what| format!("{method} {path} answered {status}: {what}"))
@@ -99,6 +110,12 @@ impl Contract {
         let Some((pattern, item)) = self.path_item(path) else {
             return if status == 404 { Ok(self.component("NothingHere")) } else { Err(undocumented()) };
         };
+        if method == "OPTIONS"
+            && status == 204
+            && item["x-headers"].get("Access-Control-Allow-Origin").is_some()
+        {
+            return Ok(self.component("Preflight"));
+        }
         let method = if method == "HEAD" && reads(item) { "GET" } else { method };
         if let Some(operation) = item.get(method.to_lowercase()) {
             return self.documented(operation, status).ok_or_else(undocumented);
@@ -110,6 +127,11 @@ impl Contract {
         let refused = pattern.starts_with("/admin") && [401, 403, 429, 503].contains(&status);
         let sibling = METHODS.iter().find_map(|each| item.get(*each)).filter(|_| refused);
         sibling.and_then(|each| self.documented(each, status)).ok_or_else(undocumented)
+    }
+
+    /// What any answer of the path may carry, if any does.
+    fn common(&self, path: &str) -> &Value {
+        self.path_item(path).map_or(&Value::Null, |(_, item)| &item["x-headers"])
     }
 
     fn documented<'a>(&'a self, operation: &'a Value, status: u16) -> Option<&'a Value> {
@@ -129,15 +151,18 @@ impl Contract {
             .min_by_key(|(pattern, _)| parameters(pattern))
     }
 
-    fn check_headers(&self, response: &Value, answer: &Answer<'_>) -> Result<(), String> {
-        let documented = || members(&response["headers"]);
+    fn check_headers(&self, response: &Value, common: &Value, answer: &Answer<'_>) -> Result<(), String> {
+        let own = |name: &str| members(&response["headers"]).any(|(each, _)| each == name);
+        let documented =
+            || members(&response["headers"]).chain(members(common).filter(|(name, _)| !own(name)));
         for (name, header) in documented() {
             let header = self.resolve(header);
+            let required = own(name) && header["required"] == true;
             match (answer.headers)(name) {
                 Some(value) => self
                     .check_text(&header["schema"], &value)
                     .map_err(|error| format!("the header {name}: {value} does not fit: {error}"))?,
-                None if header["required"] == true => return Err(format!("the header {name} is missing")),
+                None if required => return Err(format!("the header {name} is missing")),
                 None => {}
             }
         }

@@ -116,8 +116,8 @@ async fn handlers_see_a_token_wherever_a_key_was_sent() {
         ("x-ratelimit-limit", "1".to_owned()),
         ("x-ratelimit-remaining", "0".to_owned()),
         ("x-ratelimit-reset", (app.now() + 1).to_string()),
-        ("ratelimit-policy", "\"api_key\";q=1;w=60".to_owned()),
-        ("ratelimit", "\"api_key\";r=0;t=1".to_owned()),
+        ("ratelimit-policy", "\"apikey\";q=1;w=60".to_owned()),
+        ("ratelimit", "\"apikey\";r=0;t=1".to_owned()),
     ] {
         assert_eq!(refused.headers().get(name).unwrap(), &*value, "{name}");
     }

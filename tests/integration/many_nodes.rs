@@ -1,16 +1,18 @@
 //! Several nodes over one store, in one process: what one has committed holds on the others after one step of the
 //! follower, and what may happen once happens once.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use signet::clock::ManualClock;
-use signet::oauth::{SessionId, UserId};
-use signet::tokens::Grant;
+use signet::oauth::{ClientId, SessionId, UserId};
+use signet::tokens::{Grant, Whole};
 
 use crate::grants_fixture::{VERIFIER, World, code_body, pair};
 use crate::revocation::{revoke, status};
@@ -181,6 +183,47 @@ async fn a_cut_off_is_not_taken_back_by_a_node_that_does_not_know_it() {
     assert!(!a.is_active(&token).await && !b.is_active(&token).await);
     let later = a.another_node(cluster.store.clone(), 3).await;
     assert!(!later.is_active(&token).await, "nor is it after a start");
+}
+
+/// B's clock is behind, and between its look at the store and its commit A sets a later one.
+#[actix_web::test]
+async fn a_cut_off_is_not_taken_back_by_a_node_that_is_overtaken() {
+    let cluster = Cluster::start().await;
+    let (a, b) = (&cluster.a.app, &cluster.b);
+    let token = a.demo_token().await;
+    let whole = Whole::Client(ClientId::parse(a.demo().0).expect("an id"));
+    let now = a.now();
+    a.clock.jump_to(now - 20);
+    let release = cluster.store.hold_next_commit();
+    let mut overtaken = pin!(b.app.state.services.revocations.revoke_before_now(&whole));
+    while cluster.store.holds_next_commit() {
+        assert!(overtaken.as_mut().now_or_never().is_none());
+    }
+    a.clock.jump_to(now);
+    let set = a.app.state.services.revocations.revoke_before_now(&whole).await.expect("it is set");
+    assert_eq!(set, now);
+    release.send(()).expect("it waits");
+    assert!(overtaken.await.expect("it is set") >= now);
+    cluster.follow().await;
+    let later = a.another_node(cluster.store.clone(), 3).await;
+    for node in [a, b, &later] {
+        assert!(!node.is_active(&token).await);
+    }
+}
+
+/// Followers hear of lists that they know, and read all of them anew when they were left behind: meanwhile, too, what is
+/// revoked stays so.
+#[actix_web::test]
+async fn a_status_list_that_is_heard_of_again_keeps_what_was_revoked_in_it() {
+    let cluster = Cluster::start().await;
+    let (a, b) = (&cluster.a.app, &cluster.b);
+    let token = a.demo_token().await;
+    assert_eq!(revoke(a, a.demo(), &token).await.status, 200);
+    cluster.follow().await;
+    for node in [a, b] {
+        node.app.state.services.status_lists.reload().await.expect("the lists");
+        assert!(!node.is_active(&token).await && status(node, &token).await.1);
+    }
 }
 
 #[actix_web::test]

@@ -105,6 +105,7 @@ fn nothing_refers_to_what_is_not_there_and_every_component_is_used() {
     let mut used = BTreeSet::from([
         "#/components/responses/MethodNotAllowed".to_owned(),
         "#/components/responses/NothingHere".to_owned(),
+        "#/components/responses/Preflight".to_owned(),
     ]);
     walk(contract.document(), &mut |node| {
         if let Some(reference) = node.get("$ref") {
@@ -234,6 +235,33 @@ mod the_checker {
         let body = token(&json!({})).to_string();
         let cookie = ("Set-Cookie", "a=b");
         refused(check("POST /oauth2/token", 200, &[JSON, NO_STORE, cookie], &body), "Set-Cookie");
+    }
+
+    #[test]
+    fn refuses_what_only_other_paths_say_to_scripts_and_keys() {
+        let body = token(&json!({})).to_string();
+        let with = |path: &str, name: &'static str, value: &'static str| {
+            check(&format!("POST {path}"), 200, &[JSON, NO_STORE, (name, value)], &body)
+        };
+        let (origin, remaining) = ("Access-Control-Allow-Origin", "X-RateLimit-Remaining");
+        with("/oauth2/token", origin, "https://spa.example.com").unwrap();
+        refused(with("/oauth2/token", origin, "*"), "does not fit");
+        with("/oauth2/token", remaining, "99").unwrap();
+        refused(with("/oauth2/token", remaining, "-1"), "does not fit");
+        refused(with("/oauth2/token", "Access-Control-Allow-Credentials", "true"), "is not documented");
+        let ask = |path: &str, headers: &[(&str, &str)]| check(&format!("OPTIONS {path}"), 204, headers, "");
+        let said = [
+            NO_STORE,
+            (origin, "https://spa.example.com"),
+            ("Access-Control-Allow-Methods", "GET, POST"),
+            ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
+            ("Access-Control-Max-Age", "600"),
+        ];
+        ask("/oauth2/token", &said).unwrap();
+        refused(ask("/oauth2/token", &said[..4]), "is missing");
+        refused(ask("/oauth2/authorize", &said), "status is not documented");
+        refused(check("GET /users", 200, &[JSON, NO_STORE, (origin, "*")], "[]"), "is not documented");
+        check("GET /users", 200, &[JSON, NO_STORE, (remaining, "99")], "[]").unwrap();
     }
 
     #[test]

@@ -8,6 +8,7 @@ use signet::store::postgres::{PostgresOptions, TimeSource};
 use signet::store::{
     Batch, Changes, Committed, Condition, Cursor, PostgresStore, Put, Store, StoreError, StoreLoad, Table,
 };
+use tokio_postgres::GenericClient;
 
 use crate::postgres_fixture::Database;
 
@@ -27,12 +28,12 @@ async fn behind(store: &PostgresStore, after: Cursor) -> (Vec<String>, Cursor) {
     }
 }
 
-async fn pid(client: &tokio_postgres::Client) -> i32 {
+pub(crate) async fn pid(client: &impl GenericClient) -> i32 {
     client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0)
 }
 
 /// Until `task` waits for the server process `pid`, or is over.
-async fn until_blocked<T>(database: &Database, pid: i32, task: &tokio::task::JoinHandle<T>) {
+pub(crate) async fn until_blocked<T>(database: &Database, pid: i32, task: &tokio::task::JoinHandle<T>) {
     let operator = database.client().await;
     let blocked = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))";
     while !task.is_finished() {
@@ -118,6 +119,63 @@ async fn a_delete_of_what_is_not_there_yet_keeps_its_place_in_the_order() {
     assert_eq!(second.await.unwrap().unwrap(), Committed::Applied);
     assert_eq!(store.get(CODES, b"b").await.unwrap().unwrap().value, b"second");
     assert!(store.get(CODES, b"a").await.unwrap().is_none());
+}
+
+/// An `UPDATE` that waits for a lock looks at the row again only where it was changed meanwhile.
+#[tokio::test]
+async fn a_row_that_expires_while_its_lock_is_waited_for_has_expired() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = database.store(TimeSource::Database).await;
+    let condition = |version| Condition::VersionIs(version);
+    let three: [fn(Batch, Condition) -> Batch; 3] = [
+        |batch, condition| batch.put(CODES, "k", condition, Put::lasting(vec![])),
+        |batch, condition| batch.delete(CODES, "k", condition),
+        |batch, condition| batch.check(CODES, "k", condition),
+    ];
+    for taking in three {
+        for alone in [true, false] {
+            let end = store.now().await.unwrap().unwrap() + chrono::Duration::milliseconds(400);
+            let until = Put::until(end, vec![]);
+            _ = store.commit(Batch::new().put(CODES, "k", Condition::Always, until)).await.unwrap();
+            let version = store.get(CODES, b"k").await.unwrap().unwrap().version;
+            let mut holder = database.client().await;
+            let holder_pid = pid(&holder).await;
+            let held = holder.transaction().await.unwrap();
+            held.batch_execute("SELECT 1 FROM signet_kv FOR UPDATE").await.unwrap();
+            let batch = taking(Batch::new(), condition(version));
+            let batch = if alone { batch } else { batch.check(CODES, "other", Condition::Absent) };
+            let commit = tokio::spawn({
+                let store = store.clone();
+                async move { store.commit(batch).await }
+            });
+            until_blocked(&database, holder_pid, &commit).await;
+            while store.now().await.unwrap().unwrap() <= end {}
+            held.rollback().await.unwrap();
+            assert_eq!(commit.await.unwrap().unwrap(), Committed::Conflict, "alone: {alone}");
+        }
+    }
+}
+
+/// Somebody has removed rows by hand: whoever follows must neither fail nor ask for ever.
+#[tokio::test]
+async fn changes_that_are_missing_are_a_reset() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = database.store(TimeSource::Database).await;
+    let operator = database.client().await;
+    for round in 0..10_u64 {
+        _ = store.commit(put(CLIENTS, &round.to_string())).await.unwrap();
+    }
+    // In the middle, at the beginning, at the end, and all.
+    for (removed, intact_from) in [("n = 5", 5), ("n = 1", 5), ("n = 10", 10), ("true", 10)] {
+        operator.batch_execute(&format!("DELETE FROM signet_event WHERE {removed}")).await.unwrap();
+        for after in 0..=10 {
+            let answer = store.changes(Cursor(after)).await.unwrap();
+            let reset = answer == Changes::Reset { next: Cursor(10) };
+            assert_eq!(reset, after < intact_from, "{removed}, after {after}: {answer:?}");
+        }
+    }
+    _ = store.commit(put(CLIENTS, "next")).await.unwrap();
+    assert_eq!(behind(&store, Cursor(10)).await.0, ["next"]);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use signet::clock::{Clock as _, SystemClock};
 use signet::store::{
     Batch, Changes, Committed, Condition, Cursor, PostgresStore, Put, Store, StoreError, Table,
@@ -21,6 +22,10 @@ const IN_TIME: Duration = Duration::from_secs(2);
 
 fn put(key: &str) -> Batch {
     Batch::new().put(CODES, key, Condition::Absent, Put::lasting(vec![]))
+}
+
+fn client(key: &str) -> Batch {
+    Batch::new().put(CLIENTS, key, Condition::Absent, Put::lasting(vec![]))
 }
 
 /// The answer, and that it came in time.
@@ -114,6 +119,35 @@ async fn a_standby_that_takes_over_is_found_and_has_everything_that_was_acknowle
     let Changes::Reset { next } = promoted else { panic!("{promoted:?}") };
     assert_eq!(next.place, seen.place);
     assert_ne!(next.epoch, seen.epoch);
+}
+
+/// As after a failover, or where an older state was put back: whoever waits for changes must not be told of those that
+/// are gone, or it asks without a pause.
+#[tokio::test]
+async fn a_counter_that_has_fallen_is_believed_when_the_listener_comes_back() {
+    let Some(server) = Server::start("fallen") else { return };
+    let store = PostgresStore::open(server.options(&[])).await.unwrap();
+    for number in 0..5 {
+        _ = store.commit(client(&number.to_string())).await.unwrap();
+    }
+    store.changed(Cursor(4)).await;
+    let operator = server.operator().await;
+    let older = "DELETE FROM signet_event WHERE n > 2; UPDATE signet_counter SET n = 2";
+    operator.batch_execute(older).await.unwrap();
+    let says_so = || store.changed(Cursor(2)).now_or_never().is_some();
+    assert!(says_so(), "it has not noticed yet");
+    let ended = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
+                 WHERE application_name = 'signet' AND query LIKE '%signet_counter WHERE id = 1'";
+    assert!(operator.query_one(ended, &[]).await.unwrap().get::<_, i64>(0) > 0);
+    let mut tries = 0;
+    while says_so() {
+        tries += 1;
+        assert!(tries < 100_000, "it goes on saying that there is something new");
+        operator.query_one("SELECT 1", &[]).await.unwrap();
+    }
+    assert_eq!(store.changes(Cursor(5)).await.unwrap(), Changes::Reset { next: Cursor(2) });
+    _ = store.commit(client("next")).await.unwrap();
+    store.changed(Cursor(2)).await;
 }
 
 /// A commit that waits for its standby can be cancelled by an operator; the server then says that it is done.

@@ -35,6 +35,11 @@ impl Database {
         Some(database)
     }
 
+    /// What `store` in the settings says of it.
+    pub(crate) fn url(&self) -> String {
+        format!("{}?options=-csearch_path%3D{}", self.url, self.schema)
+    }
+
     /// A connection to it, as an operator's.
     pub(crate) async fn client(&self) -> Client {
         let mut config: tokio_postgres::Config = self.url.parse().unwrap();

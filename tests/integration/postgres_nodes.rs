@@ -1,6 +1,8 @@
 //! What several nodes of one database do together.
 
+use std::path::Path;
 use std::pin::pin;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +13,16 @@ use signet::clock::{Clock as _, ManualClock, SystemClock};
 use signet::config::{Config, KekSource, VaultPlace};
 use signet::entropy::SystemEntropy;
 use signet::oauth::Secret;
-use signet::store::Store as _;
 use signet::store::postgres::TimeSource;
+use signet::store::{Nodes, PostgresStore, Store as _, Table};
 
 use crate::api_keys::{users, users_key};
 use crate::postgres_fixture::Database;
+use crate::process::{Process, free_port};
 use crate::test_app::TestApp;
+
+/// A key-encryption key in the settings.
+const KEK: &str = "abababababababababababababababababababababababababababababababab";
 
 /// Two nodes that share nothing but the database and the key-encryption key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,4 +100,61 @@ async fn nodes_of_one_database_know_of_each_other_and_count_an_api_keys_requests
     let asked = (0..130).map(|number| users(nodes[number % 2], ("X-API-Key", key.clone())));
     let admitted = join_all(asked).await.iter().filter(|answer| answer.status == 200).count();
     assert_eq!(admitted, 100, "the limit is the installation's, not each node's");
+}
+
+/// Runs `signet` over the database, with the key-encryption key and the data directory in `dir`.
+fn signet(dir: &Path, store: &str, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_signet"))
+        .args(args)
+        .current_dir(dir)
+        .env_clear()
+        .envs([("SIGNET_STORE", store), ("SIGNET_KEYS__VAULT", "store"), ("SIGNET_KEYS_KEK", KEK)])
+        .output()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
+    let Some(database) = Database::fresh().await else { return };
+    let (dir, url) = (tempfile::tempdir().unwrap(), database.url());
+    let settings =
+        [("SIGNET_STORE", url.as_str()), ("SIGNET_KEYS__VAULT", "store"), ("SIGNET_KEYS_KEK", KEK)];
+    let named = [settings.as_slice(), &[("SIGNET_NODE", "the-node")]].concat();
+    let node = Process::start(dir.path(), free_port(), &named);
+    let operator = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| signet(operator.path(), &url, args);
+    let exported = run(&["export", "copy", "--offline"]);
+    assert!(exported.status.success(), "{exported:?}");
+    // Housekeeping announces it, at the latest a moment after the start.
+    let store = database.store(TimeSource::Database).await;
+    while Nodes::running(store.as_ref()).await.unwrap() != ["the-node"] {}
+
+    let version = ring_version(&store).await;
+    for args in [["restore", "--in-place"].as_slice(), &["restore", "copy"], &["import", "copy", "--move"]] {
+        let refused = run(args);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{args:?}: {told}");
+        assert!(told.contains("nodes use the store: the-node; stop every node"), "{args:?}: {told}");
+        assert!(told.contains("--nodes-are-stopped"), "{args:?}: {told}");
+    }
+    assert_eq!(ring_version(&store).await, version, "nothing was done");
+
+    // A node that stops in order takes leave, and nobody has to wait.
+    assert_eq!(node.terminate(), Some(0));
+    assert_eq!(Nodes::running(store.as_ref()).await.unwrap(), [""; 0]);
+    assert!(run(&["restore", "--in-place"]).status.success());
+    assert_ne!(ring_version(&store).await, version);
+
+    // One that was killed is counted, until an operator knows better.
+    let node = Process::start(dir.path(), free_port(), &settings);
+    while Nodes::running(store.as_ref()).await.unwrap().is_empty() {}
+    node.kill_now();
+    drop(node);
+    assert_eq!(run(&["restore", "--in-place"]).status.code(), Some(1));
+    let restored = run(&["restore", "--in-place", "--nodes-are-stopped"]);
+    assert!(restored.status.success(), "{restored:?}");
+}
+
+async fn ring_version(store: &PostgresStore) -> u64 {
+    store.get(Table::mirrored("keys"), b"ring").await.unwrap().unwrap().version
 }

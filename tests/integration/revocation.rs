@@ -8,6 +8,8 @@ use actix_web::test::TestRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use signet::oauth::{ClientId, Subject};
+use signet::tokens::Whole;
 use signet::verify::{Refusal, Verifier};
 
 use crate::browser::{ada, parameter, redeem, register, request, shop};
@@ -137,6 +139,58 @@ async fn everything_of_a_client_is_revoked_at_once_and_new_tokens_count() {
     assert!(app.is_active(&after).await);
     app.pass(Duration::from_secs(2)).await;
     assert_eq!(part(&app.demo_token().await, 1)["iat"], app.now());
+}
+
+#[actix_web::test]
+async fn what_is_revoked_as_a_whole_is_listed_until_all_of_it_has_ended() {
+    let app = TestApp::start().await;
+    let list = async |query: &str| {
+        app.administer(Method::GET, &format!("/admin/revocations{query}"), None).await.json()
+    };
+    assert_eq!(list("").await, json!({ "revocations": [] }));
+    let revoke = async |body: Value| {
+        let answer = app.administer(Method::POST, "/admin/revocations", Some(body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["issued_up_to"].clone()
+    };
+    let of_bob = revoke(json!({ "sub": "bob" })).await;
+    app.pass(Duration::from_secs(5)).await;
+    let of_shop = revoke(json!({ "client_id": "shop" })).await;
+    let both = Whole::Granted(ClientId::parse("other").unwrap(), Subject::parse("bob").unwrap());
+    let of_both = json!(app.app.state.services.revocations.revoke_before_now(&both).await.unwrap());
+    revoke(json!({ "token": app.demo_token().await })).await;
+
+    let all = list("").await["revocations"].as_array().unwrap().clone();
+    let named =
+        |row: &Value| (row.get("client_id").cloned(), row.get("sub").cloned(), row["issued_up_to"].clone());
+    assert_eq!(
+        all.iter().map(named).collect::<Vec<_>>(),
+        [
+            (Some(json!("shop")), None, of_shop),
+            (Some(json!("other")), Some(json!("bob")), of_both),
+            (None, Some(json!("bob")), of_bob),
+        ]
+    );
+    // Page by page it is the same.
+    let (mut paged, mut query) = (Vec::new(), "?limit=1".to_owned());
+    loop {
+        let page = list(&query).await;
+        paged.extend(page["revocations"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        query = format!("?limit=1&after={next}");
+    }
+    assert_eq!(paged, all);
+    app.administer(Method::GET, "/admin/revocations?limit=0", None).await.refused(400, "invalid_request");
+
+    let until = |row: &Value, member: &str| {
+        chrono::DateTime::parse_from_rfc3339(row[member].as_str().unwrap()).unwrap().timestamp()
+    };
+    assert!(until(&all[0], "tokens_until") > app.now() + 3600);
+    let ends = until(&all[2], "tokens_until").max(until(&all[2], "grants_until"));
+    app.pass(Duration::from_secs(u64::try_from(ends - app.now() - 1).unwrap())).await;
+    assert_eq!(list("").await["revocations"].as_array().unwrap().len(), 3);
+    app.pass(Duration::from_secs(1)).await;
+    assert_eq!(*list("").await["revocations"].as_array().unwrap(), all[..2]);
 }
 
 #[actix_web::test]
@@ -354,4 +408,21 @@ async fn a_list_is_never_cacheable_beyond_its_own_end() {
         assert!(end <= claims["exp"].as_i64().unwrap(), "{claims}");
         app.pass(Duration::from_mins(9)).await;
     }
+}
+
+/// Nothing has changed, and still it must not be served until it ends: whoever keeps a copy would hold one that has.
+#[actix_web::test]
+async fn a_list_that_nobody_changes_is_signed_anew_at_half_its_life() {
+    let app = TestApp::start().await;
+    let token = app.demo_token().await;
+    let first = status(&app, &token).await.0;
+    let dates = |list: &Value| (list["iat"].as_i64().expect("iat"), list["exp"].as_i64().expect("exp"));
+    let (iat, exp) = dates(&first);
+    let half = u64::try_from((exp - iat) / 2).expect("later");
+    app.pass(Duration::from_secs(half - 1)).await;
+    assert_eq!(status(&app, &token).await.0, first);
+    app.pass(Duration::from_secs(1)).await;
+    let (iat, exp) = dates(&status(&app, &token).await.0);
+    assert_eq!(iat, app.now());
+    assert!(exp > first["exp"].as_i64().expect("exp"));
 }

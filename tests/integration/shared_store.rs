@@ -1,7 +1,7 @@
 //! A store that several nodes share, in one process: it can be out of reach, and has a clock of its own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -9,6 +9,7 @@ use signet::clock::{Clock as _, ManualClock};
 use signet::store::{
     Batch, Changes, Committed, Cursor, MemoryStore, Row, SharedFrozen, Store, StoreError, Table,
 };
+use tokio::sync::oneshot;
 
 pub(crate) struct SharedStore {
     inner: Arc<MemoryStore>,
@@ -24,6 +25,8 @@ pub(crate) struct SharedStore {
     epoch: AtomicU64,
     /// So many commits more it has counted than there are: those that a failover will have lost.
     to_be_lost: AtomicU64,
+    /// What the next commit waits for, if it is held up.
+    held: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl SharedStore {
@@ -42,6 +45,7 @@ impl SharedStore {
             counts_read: AtomicU64::default(),
             epoch: 7.into(),
             to_be_lost: AtomicU64::default(),
+            held: Mutex::default(),
         })
     }
 
@@ -68,6 +72,18 @@ impl SharedStore {
     fn place(&self, inner: Cursor) -> Cursor {
         let (epoch, lost) = (self.epoch.load(Ordering::SeqCst), self.to_be_lost.load(Ordering::SeqCst));
         Cursor { epoch, place: inner.place + lost }
+    }
+
+    /// The next commit does not arrive until the sender is used or dropped; those after it overtake it.
+    pub(crate) fn hold_next_commit(&self) -> oneshot::Sender<()> {
+        let (release, held) = oneshot::channel();
+        *self.held.lock().expect("no test panics with it") = Some(held);
+        release
+    }
+
+    /// Whether nobody has run into it yet.
+    pub(crate) fn holds_next_commit(&self) -> bool {
+        self.held.lock().expect("no test panics with it").is_some()
     }
 
     async fn reach(&self) -> Result<(), StoreError> {
@@ -102,6 +118,10 @@ impl Store for SharedStore {
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
         self.reach().await?;
+        let held = self.held.lock().expect("no test panics with it").take();
+        if let Some(held) = held {
+            held.await.ok();
+        }
         if self.read_only.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("a test lets nobody write".into()));
         }

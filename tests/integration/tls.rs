@@ -226,7 +226,11 @@ async fn many_who_never_finish_the_handshake_keep_nobody_waiting_and_are_cut_off
         }
         for stream in &mut silent {
             stream.set_nonblocking(false).unwrap();
-            assert_eq!(stream.read(&mut [0]).unwrap_or_default(), 0, "cut off");
+            match stream.read(&mut [0]) {
+                Ok(0) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+                other => panic!("it was not cut off: {other:?}"),
+            }
         }
     })
     .await;

@@ -179,9 +179,12 @@ fn a_wrong_pair_stops_the_start_before_anything_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let files = Pair::new().write(dir.path());
     write_key(&files, &Pair::new().private_key_pem(), 0o600);
+    // Taken, so that a start which should have been refused ends too.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_signet"))
         .current_dir(dir.path())
         .env_clear()
+        .env("SIGNET_LISTEN", taken.local_addr().unwrap().to_string())
         .env("SIGNET_TLS_CERTIFICATE_FILE", &files.certificate_file)
         .env("SIGNET_TLS_PRIVATE_KEY_FILE", &files.private_key_file)
         .output()

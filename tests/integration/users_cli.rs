@@ -45,6 +45,23 @@ impl Place<'_> {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// The identifiers of all clients, listed one at a time.
+    fn clients(&self, how: &[&str]) -> Vec<String> {
+        let (mut found, mut next) = (Vec::new(), None::<String>);
+        loop {
+            let after: Vec<&str> = next.iter().flat_map(|next| ["--after", next]).collect();
+            let output = self.signet(&[&["clients", "list", "--limit", "1"][..], &after, how].concat(), "");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let page: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(page["clients"].as_array().unwrap().len(), 1);
+            found.push(page["clients"][0]["client_id"].as_str().unwrap().to_owned());
+            match page["next"].as_str() {
+                Some(more) => next = Some(more.to_owned()),
+                None => return found,
+            }
+        }
+    }
+
     /// Every command once, on whatever `how` names.
     fn keep_accounts(&self, how: &[&str], email: &str) {
         let run = |args: &[&str], input: &str| self.done(&[args, how].concat(), input);
@@ -98,7 +115,10 @@ fn accounts_are_kept_on_a_running_service_and_on_a_stopped_one() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(output.stderr.is_empty(), is_known, "{who:?}: {output:?}");
     }
+    let clients = place.clients(&[]);
+    assert!(clients.len() >= 2 && clients.is_sorted_by(|one, other| one < other), "{clients:?}");
     assert_eq!(service.terminate(), Some(0));
+    assert_eq!(place.clients(&["--offline"]), clients);
     let kek = place.dir.join("keys/new");
     std::fs::write(&kek, "ab".repeat(32)).unwrap();
     let mut closed = std::fs::metadata(&kek).unwrap().permissions();

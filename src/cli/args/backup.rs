@@ -24,4 +24,14 @@ pub(in crate::cli) struct RestoreArgs {
     /// Which copy it must be, as `export` and `inspect` print it: an older one is refused before anything is touched.
     #[arg(long, conflicts_with = "in_place", value_name = "DIGEST")]
     pub(in crate::cli) sha256: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) nodes: NodesArgs,
+}
+
+/// What the operator knows of the nodes of a database.
+#[derive(Args, Clone, Copy, Debug)]
+pub(in crate::cli) struct NodesArgs {
+    /// No node runs, although the database has heard of one within the last minute: it was killed.
+    #[arg(long = "nodes-are-stopped")]
+    pub(in crate::cli) stopped: bool,
 }

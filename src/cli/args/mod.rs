@@ -17,7 +17,7 @@ use crate::config::FlagOverrides;
 use crate::oauth::ClientId;
 
 pub(super) use api_keys::ApiKeysCommand;
-pub(super) use backup::RestoreArgs;
+pub(super) use backup::{NodesArgs, RestoreArgs};
 pub(super) use clients::ClientsCommand;
 pub(super) use input::token;
 pub(super) use keys::KeysCommand;
@@ -168,6 +168,8 @@ pub(super) enum Command {
         /// else there is `restore`.
         #[arg(long = "move", required = true)]
         moved: bool,
+        #[command(flatten)]
+        nodes: NodesArgs,
     },
     /// Put an earlier state back: into an empty store, or declare that one was put back by other means. Nothing that was issued
     /// until now counts any more: people sign in again, every key is replaced, API keys end.

@@ -1,10 +1,21 @@
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{Admitted, act};
-use crate::http::State;
-use crate::http::body::Body;
+use super::{Admitted, act, limit};
+use crate::http::body::{self, Body};
+use crate::http::{State, reply};
 use crate::protocol::admin::revocations;
+
+pub(in crate::http) async fn list(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let listed = async {
+        let params = body::form(request.query_string().as_bytes())?;
+        revocations::list(&state.services, params.one("after"), limit(&params)?).await
+    };
+    match listed.await {
+        Ok(page) => reply::json(StatusCode::OK, &page),
+        Err(error) => reply::refusal(&error),
+    }
+}
 
 pub(in crate::http) async fn revoke(
     state: web::Data<State>,

@@ -1,12 +1,14 @@
-//! Revoking one token, or everything of a client or a subject.
+//! Revoking one token, or everything of a client or a subject, and what was revoked as a whole.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Administrator, audited};
 use crate::audit::EventKind;
 use crate::oauth::{ClientId, Subject, UserId};
+use crate::protocol::users::rfc3339;
 use crate::protocol::{ProtocolError, Services};
-use crate::tokens::Whole;
+use crate::tokens::{StandingCutoff, Whole};
 
 /// What is to be revoked.
 #[derive(Default, Deserialize)]
@@ -56,6 +58,64 @@ pub struct RevocationAnswer {
     registered: Option<bool>,
     /// Within how many seconds every verifier that honours status lists refuses them.
     effective_within: u64,
+}
+
+/// Whose tokens and grants were revoked as a whole, of a client, a subject, or what a client holds for a subject.
+#[derive(Debug, Serialize)]
+pub struct CutoffView {
+    /// Which client's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<ClientId>,
+    /// Which subject's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<Subject>,
+    /// Those with this `iat` or an earlier one.
+    pub issued_up_to: i64,
+    /// When the last of the tokens has ended.
+    #[serde(serialize_with = "rfc3339")]
+    pub tokens_until: DateTime<Utc>,
+    /// When the last of the grants has.
+    #[serde(serialize_with = "rfc3339")]
+    pub grants_until: DateTime<Utc>,
+}
+
+/// A page of what was revoked as a whole.
+#[derive(Debug, Serialize)]
+pub struct CutoffPage {
+    /// What counts still.
+    pub revocations: Vec<CutoffView>,
+    /// What to give as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl From<StandingCutoff> for CutoffView {
+    fn from(cutoff: StandingCutoff) -> Self {
+        let StandingCutoff { whole, before, tokens_until, grants_until, .. } = cutoff;
+        let (client_id, sub) = match whole {
+            Whole::Client(client_id) => (Some(client_id), None),
+            Whole::Subject(sub) => (None, Some(sub)),
+            Whole::Granted(client_id, sub) => (Some(client_id), Some(sub)),
+        };
+        Self { client_id, sub, issued_up_to: before, tokens_until, grants_until }
+    }
+}
+
+/// A page of what was revoked as a whole, as long as something is refused for it.
+///
+/// # Errors
+/// The store's.
+pub async fn list(
+    services: &Services,
+    after: Option<&str>,
+    limit: Option<usize>,
+) -> Result<CutoffPage, ProtocolError> {
+    let limit = limit.unwrap_or(100).clamp(1, 1000);
+    let mut cutoffs = services.revocations.standing(after, limit + 1).await?;
+    let more = cutoffs.len() > limit;
+    cutoffs.truncate(limit);
+    let next = cutoffs.last().filter(|_| more).map(|cutoff| cutoff.name.clone());
+    Ok(CutoffPage { revocations: cutoffs.into_iter().map(Into::into).collect(), next })
 }
 
 /// Revokes what the request names.

@@ -22,7 +22,7 @@ pub struct PostgresOptions {
     pub session_options: Option<String>,
     /// How long one call may take in all, waiting and connecting included.
     pub timeout: Duration,
-    /// How many connections there may be, besides the one that listens.
+    /// How many connections there may be, besides the one that listens and the one that follows.
     pub connections: usize,
     /// How many calls may wait for a connection; further ones fail at once.
     pub waiting: usize,

@@ -179,7 +179,7 @@ impl Pool {
     /// Nothing came on this connection until the call's time was up: its server may stand still, or the way to it be cut.
     /// Connections that answered since are as good as ever; of the others each would cost a call its time to find out.
     pub(super) fn distrust(&self, silent: &Lease<'_>) {
-        self.idle().retain(|session| session.answered > silent.number);
+        self.idle().retain(|session| session.answered >= silent.number);
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Session>> {

@@ -6,7 +6,8 @@ use super::export::in_vault;
 use super::unfinished::{Unfinished, applied};
 use super::{BackupError, forget_evidence};
 use crate::keys::{
-    Condemned, KeyEvent, KeyRing, KeyRingParts, forget_sealing_keys, keys_named, keys_needed, ring_row,
+    Condemned, KeyEvent, KeyRing, KeyRingParts, KeyVault, forget_sealing_keys, keys_named, keys_needed,
+    ring_row,
 };
 use crate::store::{Batch, Condition, Store, Table};
 use crate::{keys, tokens, users};
@@ -49,7 +50,7 @@ pub async fn check_in_place(parts: &KeyRingParts, assurances: Assurances) -> Res
         super::refuse_unfinished(store).await?;
     }
     let named = keys_named(&ring(store).await?, &parts.kek)?;
-    let stored = in_vault(parts, |vault| vault.list()).await?;
+    let stored = in_vault(parts, <dyn KeyVault>::list).await?;
     if assurances.keys_lost || stored.iter().any(|key| named.contains(&key.kid)) {
         return Ok(());
     }

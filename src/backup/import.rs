@@ -5,7 +5,7 @@ use super::export::in_vault;
 use super::frames::{Contents, Frame, Frames, Next, Purpose, contents};
 use super::unfinished::{self, Unfinished, applied};
 use super::{BackupError, INSTALLATION, note_seen, tables};
-use crate::keys::{self, ArchiveReader, Kek, KeyRingParts, StoredState, keys_needed, ring_row};
+use crate::keys::{self, ArchiveReader, Kek, KeyRingParts, KeyVault, StoredState, keys_needed, ring_row};
 use crate::oauth::KeyId;
 use crate::store::{Batch, Condition, Put, Store, Table};
 
@@ -132,7 +132,7 @@ async fn make_room(parts: &KeyRingParts, copied: Vec<KeyId>, purpose: Purpose) -
             if !filled.is_empty() {
                 return Err(BackupError::NotEmpty(filled.join(", ")));
             }
-            let keys = in_vault(parts, |vault| vault.list()).await?.len();
+            let keys = in_vault(parts, <dyn KeyVault>::list).await?.len();
             if keys > 0 {
                 return Err(BackupError::VaultNotEmpty { keys });
             }

@@ -4,6 +4,7 @@ use clap::Args;
 
 /// Which copy is put back.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(in crate::cli) struct RestoreArgs {
     /// The file that `export` wrote.
     #[arg(required_unless_present_any = ["in_place", "false_alarm"], conflicts_with_all = ["in_place", "false_alarm"])]

@@ -64,6 +64,8 @@ fn an_installation_is_copied_moved_and_put_back_by_the_command_line() {
     let admin = service.credentials("administrator");
     let admin = (admin.0.as_str(), admin.1.as_str());
     let token = service.token(admin).unwrap();
+    // Which waits for the first keys to be published: before that nothing is copied.
+    assert_eq!(service.get("/.well-known/jwks.json", &token).unwrap().status, 200);
     assert_eq!(service.terminate(), Some(0));
     let run = |dir: &Path, args: &[&str]| signet(dir, &issuer, args);
 

@@ -243,7 +243,7 @@ async fn open(config: Config) -> (App, Secrets) {
     let password = Some(Secret::new("correct horse battery staple".into()));
     let ada = NewAccount { password, email_verified: true, ..NewAccount::new(PERSON, email) };
     let ada = services.accounts.register(ada).await.expect("an account");
-    let authentication = Authentication { auth_time: NOW, amr: vec!["pwd".into()], acr: None };
+    let authentication = Authentication { auth_time: NOW, amr: vec!["pwd".into()] };
     let session = NewSession { user: ada.id.clone(), authentication, user_agent: None, address: None };
     let session = services.sessions.start(session).await.expect("a session");
     let users = vec![Resource::parse(&config.users_resource()).expect("a resource")];

@@ -30,10 +30,19 @@ const CHECK: [&str; 6] = [
 ];
 
 /// Copies the installation into `file`; one that is `moved` is not served any more.
-pub(super) fn export(config: &Config, file: &Path, moved: bool, printer: &Printer) -> Result<(), CliError> {
-    let purpose = if moved { Purpose::Move } else { Purpose::Backup };
+pub(super) fn export(
+    config: &Config,
+    file: &Path,
+    moved: Option<NodesArgs>,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let purpose = if moved.is_some() { Purpose::Move } else { Purpose::Backup };
     runtime()?.block_on(async {
         let ground = Ground::of_installation(config).await.map_err(failed)?;
+        if let Some(nodes) = moved {
+            // What one of them would write from here on would be lost.
+            refuse_running_nodes(&ground, nodes).await?;
+        }
         let (parts, audit) = open(config, &ground).await?;
         let mut sink = NewFile::create(file).map_err(failed)?;
         begin(&audit, "export", file).await?;
@@ -46,7 +55,7 @@ pub(super) fn export(config: &Config, file: &Path, moved: bool, printer: &Printe
         audit.record(of_copy(event, &contents)).await.map_err(failed)?;
         shown
     })?;
-    if moved {
+    if moved.is_some() {
         note("this installation is not served any more: `signet import FILE --move` where it goes on");
     }
     Ok(())

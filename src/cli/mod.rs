@@ -83,8 +83,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             let path = file.map_or_else(|| config.map(|config| config.audit_path()), Ok)?;
             return audit::verify(&path, head.as_ref(), &printer);
         }
-        Command::Export { file, moved, admin } if admin.offline => {
-            backup::export(&config?, &file, moved, &printer)?;
+        Command::Export { file, moved, nodes, admin } if admin.offline => {
+            backup::export(&config?, &file, moved.then_some(nodes), &printer)?;
         }
         Command::Inspect { file } => backup::inspect(&config?, &file, &printer)?,
         Command::Export { file, admin, .. } => {

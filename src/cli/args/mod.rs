@@ -153,6 +153,8 @@ pub(super) enum Command {
         #[arg(long = "move", requires = "offline")]
         moved: bool,
         #[command(flatten)]
+        nodes: NodesArgs,
+        #[command(flatten)]
         admin: AdminArgs,
     },
     /// Say what a copy holds; nothing is touched.

@@ -201,9 +201,9 @@ async fn a_cut_off_is_not_taken_back_by_a_node_that_is_overtaken() {
     }
     a.clock.jump_to(now);
     let set = a.app.state.services.revocations.revoke_before_now(&whole).await.expect("it is set");
-    assert_eq!(set, now);
+    assert!(set >= now);
     release.send(()).expect("it waits");
-    assert!(overtaken.await.expect("it is set") >= now);
+    assert!(overtaken.await.expect("it is set") >= set);
     cluster.follow().await;
     let later = a.another_node(cluster.store.clone(), 3).await;
     for node in [a, b, &later] {

@@ -123,6 +123,8 @@ async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
     let node = Process::start(dir.path(), free_port(), &named);
     let operator = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| signet(operator.path(), &url, args);
+    // Which waits for the first keys to be published: before that nothing is copied.
+    assert_eq!(node.get("/.well-known/jwks.json", "").unwrap().status, 200);
     let exported = run(&["export", "copy", "--offline"]);
     assert!(exported.status.success(), "{exported:?}");
     // Housekeeping announces it, at the latest a moment after the start.

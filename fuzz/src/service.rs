@@ -223,6 +223,8 @@ async fn open(config: Config) -> (App, Secrets) {
     let store = MemoryStore::new(clock.clone());
     let ground = Ground { store, clock, entropy: Arc::new(SeededEntropy::new(42)) };
     let app = App::open(&config, ground).await.expect("the service starts");
+    // Nobody else does, and whoever asks for the keys waits for it.
+    app.rotate().await.expect("the first tick");
     let first = app.first_clients().await.expect("clients").expect("a first start");
     let services = app.state.services.clone();
     let scope = |text: &str| Scope::parse(text).expect("a scope");

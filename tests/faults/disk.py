@@ -53,6 +53,8 @@ def make_room():
 def run():
     filler.touch()
     service = Service(18660, directory)
+    # Which waits for the first keys: nothing is published before all of them are on disk.
+    ask(service.port, "GET", "/.well-known/jwks.json")
     demo = basic(service.credentials("demo client"))
     admin = service.token("administrator")
     acknowledged, revoked, lock = [], [], threading.Lock()

@@ -109,7 +109,7 @@ impl Revocations {
     pub fn refresh(&self, key: &[u8]) -> Result<(), StoreError> {
         let (list, idx) = parse_key(key).ok_or_else(|| damaged(REVOCATIONS))?;
         // A list that is gone holds no live token.
-        if let Some(list) = self.lists.find(list) {
+        if let Some(list) = self.lists.kept(list) {
             list.revoke(idx);
         }
         Ok(())
@@ -182,7 +182,7 @@ impl Revocations {
     pub(super) async fn revoke_live(&self, tokens: &[LiveToken]) -> Result<(), StoreError> {
         // What is known to be revoked is not written again: a replay can come as often as somebody likes.
         let is_known = |token: &&LiveToken| {
-            self.lists.find(token.list.as_str()).is_some_and(|list| list.is_revoked(token.idx))
+            self.lists.kept(token.list.as_str()).is_some_and(|list| list.is_revoked(token.idx))
         };
         let new: Vec<_> = tokens.iter().filter(|token| !is_known(token)).collect();
         let batch = new.iter().fold(Batch::new(), |batch, token| self.revoking(batch, token, Vec::new()));
@@ -202,7 +202,7 @@ impl Revocations {
 
     /// Of a list that is not known yet the follower hears first, and then of what is revoked in it.
     fn note_revoked(&self, token: &LiveToken) {
-        if let Some(list) = self.lists.find(token.list.as_str()) {
+        if let Some(list) = self.lists.kept(token.list.as_str()) {
             list.revoke(token.idx);
         }
     }
@@ -212,10 +212,10 @@ impl Revocations {
     }
 
     /// Whether no verifier takes the token any more, be its clock behind this one by as much as is allowed: then there is
-    /// nothing to revoke.
+    /// nothing to revoke. Never while this node's clock is off.
     #[must_use]
     pub fn has_ended(&self, claims: &AccessTokenClaims) -> bool {
-        self.kept_until(claims.exp) <= self.clock.numeric_date()
+        self.fitness.check_clock().is_ok() && self.kept_until(claims.exp) <= self.clock.numeric_date()
     }
 
     /// Whether it is on record that the token is revoked. That its list is not known here is no record.

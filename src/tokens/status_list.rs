@@ -215,6 +215,12 @@ impl StatusLists {
         self.read().get(id).filter(|list| now < list.forget_at()).cloned()
     }
 
+    /// As [`StatusLists::find`], but also one whose last token has ended by this node's clock, which may be wrong: what is
+    /// revoked in it must count when the clock is right again.
+    pub(super) fn kept(&self, id: &str) -> Option<Arc<List>> {
+        self.read().get(id).cloned()
+    }
+
     /// The list that a token's `uri` names, if it is one of ours and known here.
     pub(super) fn find_by_uri(&self, uri: &str) -> Option<Arc<List>> {
         self.find(self.id_of(uri)?.as_str())

@@ -47,6 +47,12 @@ check(nodes["replicas"] >= 2, "several nodes")
 check(the("PodDisruptionBudget")["spec"]["minAvailable"] < nodes["replicas"], "the budget leaves a node to be replaced")
 for variable in container["env"]:
     check(variable["name"] in variables(), f"{variable['name']} is not a setting")
+# The environment is stronger than the file: what the image sets must not undo the file's settings.
+environment = dict(re.findall(r"(SIGNET_[A-Z_]+)=(\S+)", open("deploy/Dockerfile").read()))
+environment |= {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
+for key, value in settings.items():
+    given = environment.get("SIGNET_" + key.upper(), value)
+    check(given == value, f"{key} = {value} in the file, {given} in the environment")
 
 ports = {port["name"]: port["containerPort"] for port in container["ports"]}
 check(ports["https"] == int(settings["listen"].rsplit(":", 1)[1]), "the public port is the one that is listened on")

@@ -28,6 +28,14 @@ impl Pair {
         Self::of(&KeyPair::generate().unwrap(), year)
     }
 
+    /// One that counts from the first of January on.
+    pub(crate) fn beginning(year: i32) -> Self {
+        let mut params = params();
+        params.not_before = date_time_ymd(year, 1, 1);
+        params.not_after = date_time_ymd(2100, 1, 1);
+        Self::signed(&KeyPair::generate().unwrap(), &params)
+    }
+
     /// One that ends on that day.
     pub(crate) fn ending_on(day: DateTime<Utc>) -> Self {
         let mut params = params();

@@ -147,6 +147,26 @@ async fn a_node_whose_clock_is_off_drops_nothing() {
 }
 
 #[actix_web::test]
+async fn what_is_revoked_while_a_nodes_clock_is_ahead_counts_when_it_is_right_again() {
+    let nodes = Nodes::start([0, 0]).await;
+    let (a, b) = (&nodes.a, &nodes.b);
+    let [by_another, by_itself] = [a.demo_token().await, a.demo_token().await];
+    nodes.follow().await;
+    let now = b.now();
+    nodes.clocks[1].advance(Duration::from_hours(300 * 24));
+    b.app.follow().await.expect("the store's changes");
+    assert_eq!(revoke(a, a.demo(), &by_another).await.status, 200);
+    // For B it has ended long ago; but B's clock says nothing.
+    assert_eq!(revoke(b, b.demo(), &by_itself).await.status, 200);
+    nodes.follow().await;
+    nodes.clocks[1].jump_to(now);
+    nodes.follow().await;
+    for node in [a, b] {
+        assert!(!node.is_active(&by_another).await && !node.is_active(&by_itself).await);
+    }
+}
+
+#[actix_web::test]
 async fn a_cut_off_covers_what_a_node_with_a_clock_ahead_has_dated() {
     let nodes = Nodes::start([5, -5]).await;
     let (a, b) = (&nodes.a, &nodes.b);

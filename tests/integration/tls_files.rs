@@ -25,7 +25,7 @@ fn der(pem: &str) -> Vec<u8> {
 /// What spoils a pair that was good, and what is said of it.
 type Harm = (&'static str, fn(&TlsConfig), &'static str, &'static str);
 
-const HARMS: [Harm; 10] = [
+const HARMS: [Harm; 11] = [
     (
         "no certificate",
         |f| drop(std::fs::remove_file(&f.certificate_file)),
@@ -52,6 +52,12 @@ const HARMS: [Harm; 10] = [
         |f| drop(Pair::ending(2025).write(f.certificate_file.parent().unwrap())),
         "certificate_file",
         "ended at 2025-01-01",
+    ),
+    (
+        "one of the future",
+        |f| drop(Pair::beginning(2027).write(f.certificate_file.parent().unwrap())),
+        "certificate_file",
+        "counts only from 2027-01-01",
     ),
     ("no key", |f| drop(std::fs::remove_file(&f.private_key_file)), "private_key_file", "can't be read"),
     (

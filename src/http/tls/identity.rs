@@ -28,12 +28,12 @@ impl Identity {
     ///
     /// # Errors
     /// When a file can't be read, the key's is open to others, either holds something else, they don't belong together, or
-    /// the certificate has ended. Whether the name is right, and whether the certificates lead to an authority, is not
+    /// the certificate has ended or does not count yet. Whether the name is right, and whether the certificates lead to an authority, is not
     /// checked.
     pub(super) fn read(files: &TlsConfig, now: DateTime<Utc>) -> Result<Self, TlsError> {
         let chain = chain(&files.certificate_file)?;
         let wrong = |reason: String, remedy| TlsError::certificate(&files.certificate_file, reason, remedy);
-        let not_after = chain.first().and_then(not_after).ok_or_else(|| {
+        let (not_before, not_after) = chain.first().and_then(validity).ok_or_else(|| {
             wrong("its first certificate can't be read".into(), "name the service's own certificate first")
         })?;
         let key = CertifiedKey::new(chain, private_key(&files.private_key_file)?);
@@ -45,6 +45,10 @@ impl Identity {
             let reason = format!("the certificate ended at {}", not_after.to_rfc3339());
             return Err(wrong(reason, "renew it, or set the clock right"));
         }
+        if now < not_before {
+            let reason = format!("the certificate counts only from {}", not_before.to_rfc3339());
+            return Err(wrong(reason, "keep the one before until then, or set the clock right"));
+        }
         Ok(Self { key: Arc::new(key), not_after })
     }
 }
@@ -54,7 +58,8 @@ impl Identity {
 /// # Errors
 /// When the file can't be read or holds no certificate.
 pub fn certificate_end(file: &Path) -> Result<DateTime<Utc>, TlsError> {
-    chain(file)?.first().and_then(not_after).ok_or_else(|| {
+    let validity = chain(file)?.first().and_then(validity);
+    validity.map(|(_, not_after)| not_after).ok_or_else(|| {
         TlsError::certificate(file, "its first certificate can't be read", "name the service's own first")
     })
 }
@@ -69,10 +74,12 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 /// RFC 5280, section 4.1.2.5.
-fn not_after(certificate: &CertificateDer<'_>) -> Option<DateTime<Utc>> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    let since = certificate.tbs_certificate.validity.not_after.to_unix_duration();
-    DateTime::from_timestamp(i64::try_from(since.as_secs()).ok()?, 0)
+/// From when and until when it counts.
+fn validity(certificate: &CertificateDer<'_>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let validity = Certificate::from_der(certificate).ok()?.tbs_certificate.validity;
+    let [from, until] = [validity.not_before, validity.not_after]
+        .map(|time| DateTime::from_timestamp(i64::try_from(time.to_unix_duration().as_secs()).ok()?, 0));
+    Some((from?, until?))
 }
 
 fn private_key(path: &Path) -> Result<Arc<dyn SigningKey>, TlsError> {

@@ -1,5 +1,6 @@
-//! Counts and times requests by route, and gives each its identifier. Labels come from the URL table only, never from a
-//! request.
+//! Counts and times requests by route, and gives each its identifier, unless its answer is a published document: caches
+//! hand that on to others, and it would be called by a request that is not theirs. Labels come from the URL table only,
+//! never from a request.
 //!
 //! A service of its own rather than a function: it stands on the hot path, and boxes nothing.
 
@@ -25,6 +26,8 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(super) struct Observe {
     /// Its path, with parameters in braces.
     pub(super) route: &'static str,
+    /// Whether its requests get identifiers.
+    pub(super) named: bool,
     /// Whose clock and metrics.
     pub(super) state: web::Data<State>,
 }
@@ -32,6 +35,7 @@ pub(super) struct Observe {
 /// The service around the route's own.
 pub(super) struct Observed<S> {
     route: &'static str,
+    named: bool,
     state: web::Data<State>,
     inner: S,
 }
@@ -47,7 +51,7 @@ where
     type Future = Ready<Result<Observed<S>, ()>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
-        ready(Ok(Observed { route: self.route, state: self.state.clone(), inner }))
+        ready(Ok(Observed { route: self.route, named: self.named, state: self.state.clone(), inner }))
     }
 }
 
@@ -57,17 +61,30 @@ where
 {
     type Response = ServiceResponse<B>;
     type Error = Error;
-    type Future = Answering<TaskLocalFuture<Origin, S::Future>>;
+    type Future = Answering<S::Future>;
 
     forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let state = self.state.clone();
         let begun = state.services.clock.monotonic();
-        let origin = request_id::origin(&state, request.request());
-        let request_id = request_id::field(&origin.request_id);
-        let answer = origin.cause(self.inner.call(request));
+        let (answer, request_id) = if self.named {
+            let origin = request_id::origin(&state, request.request());
+            let request_id = request_id::field(&origin.request_id);
+            (Answer::Named { future: origin.cause(self.inner.call(request)) }, request_id)
+        } else {
+            (Answer::Unnamed { future: self.inner.call(request) }, None)
+        };
         Answering { route: self.route, state, begun, request_id, answer }
+    }
+}
+
+pin_project! {
+    /// What the route makes of a request.
+    #[project = AnswerProjection]
+    enum Answer<F> {
+        Named { #[pin] future: TaskLocalFuture<Origin, F> },
+        Unnamed { #[pin] future: F },
     }
 }
 
@@ -79,7 +96,7 @@ pin_project! {
         begun: Duration,
         request_id: Option<HeaderValue>,
         #[pin]
-        answer: F,
+        answer: Answer<F>,
     }
 }
 
@@ -91,7 +108,10 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut answered = this.answer.poll(context);
+        let mut answered = match this.answer.project() {
+            AnswerProjection::Named { future } => future.poll(context),
+            AnswerProjection::Unnamed { future } => future.poll(context),
+        };
         if let Poll::Ready(Ok(response)) = &mut answered {
             if let Some(request_id) = this.request_id.take() {
                 response.headers_mut().insert(REQUEST_ID, request_id);

@@ -20,6 +20,11 @@ use crate::tokens::{StatusDocument, StatusError};
 /// For how many seconds the metadata may be cached.
 const METADATA_MAX_AGE: u64 = 3600;
 
+/// Whether a path of the URL table is a document that anyone may read and any cache may keep.
+pub(super) fn is_published(path: &str) -> bool {
+    path.starts_with("/.well-known/") || path.starts_with("/status/")
+}
+
 /// Documents that change rarely or never while the service runs.
 pub(super) struct Published {
     metadata: Bytes,

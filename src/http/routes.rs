@@ -215,7 +215,7 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
     for served in routes() {
         resource = resource.route((served.route)());
     }
-    let observe = Observe { route: path, state: state.clone() };
+    let observe = Observe { route: path, named: !publish::is_published(path), state: state.clone() };
     if path.starts_with("/admin") {
         config.service(resource.wrap(from_fn(admin::guard)).wrap(observe));
     } else if path.starts_with("/account") || path.starts_with("/console") {

@@ -40,6 +40,20 @@ fn named(answer: &Answer) -> &str {
 }
 
 #[actix_web::test]
+async fn what_caches_hand_on_is_not_called_by_the_request_that_fetched_it() {
+    let app = TestApp::start().await;
+    let list = app.send(TestRequest::get().uri("/status")).await;
+    let lists = list.json()["status_lists"][0].as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned();
+    for path in ["/.well-known/jwks.json", "/.well-known/openid-configuration", &lists] {
+        let answer = app.send(TestRequest::get().uri(path)).await;
+        let cached = answer.header("cache-control").unwrap();
+        assert!(answer.status == 200 && cached.starts_with("public"), "{path}: {cached}");
+        assert_eq!(answer.header("x-request-id"), None, "{path}");
+    }
+    assert_eq!((list.header("cache-control"), named(&list).len()), (Some("no-store"), 16));
+}
+
+#[actix_web::test]
 async fn every_event_says_which_request_and_from_where() {
     let app = TestApp::start().await;
     let token = keeper(&app).await;

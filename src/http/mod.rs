@@ -6,6 +6,7 @@ mod api_key;
 mod apps;
 mod bearer;
 mod body;
+mod connection;
 mod cors;
 mod dialects;
 mod exchange;

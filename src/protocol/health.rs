@@ -14,8 +14,8 @@ pub struct Health {
     pub ready: bool,
     /// The signing keys: `ok`, `amber` after a failed rotation, `failing` when none may sign.
     pub keys: &'static str,
-    /// Where the private keys lie: `ok`, or `failing` when that of a key that signs or waits is gone. The service goes on
-    /// with what it has read, and would not start again.
+    /// Where the private keys lie: `ok`; `failing` when that of a key that signs or waits is gone: the service goes on with
+    /// what it has read, and would not start again; `unknown` while nobody can be asked.
     pub key_files: &'static str,
     /// The store: `ok`; `failing` while it can't be read; `restart` when a write to disk failed, and it takes no more until
     /// the service is started anew, which alone tells what the disk holds.
@@ -46,7 +46,11 @@ pub async fn health(services: &Services) -> Health {
     };
     let audit = services.audit.is_writable();
     let (mirror, clock) = (!services.fitness.is_stale(), !services.fitness.is_clock_off());
-    let key_files = services.keys.missing().await.is_ok_and(|missing| missing.is_empty());
+    let key_files = match services.keys.missing().await {
+        Ok(missing) if missing.is_empty() => "ok",
+        Ok(_) => "failing",
+        Err(_) => "unknown",
+    };
     let word = |good: bool| if good { "ok" } else { "failing" };
     let is_red = matches!(keys, keys::Health::Red { .. });
     Health {
@@ -62,7 +66,7 @@ pub async fn health(services: &Services) -> Health {
             keys::Health::Amber { .. } => "amber",
             keys::Health::Red { .. } => "failing",
         },
-        key_files: word(key_files),
+        key_files,
         store,
         disk,
         mirror: word(mirror),

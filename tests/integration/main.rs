@@ -56,6 +56,7 @@ mod openapi;
 mod over_http;
 mod people_clients;
 mod people_scope;
+mod pipelining;
 mod pkce;
 mod portal;
 mod postgres;

@@ -123,7 +123,9 @@ impl Tls {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions =
             ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
-        Ok(versions.with_no_client_auth().with_cert_resolver(self.shown.clone()))
+        let mut config = versions.with_no_client_auth().with_cert_resolver(self.shown.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
     }
 }
 

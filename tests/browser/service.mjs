@@ -7,23 +7,33 @@ export const PASSWORD = 'a sentence that nobody guesses';
 export const OUT_OF_BAND = 'urn:ietf:wg:oauth:2.0:oob';
 // Of the settings' demonstration resource.
 const RESOURCE = 'http://127.0.0.1:9000';
+const LOGO = `<svg xmlns="http://www.w3.org/2000/svg" width="120" height="60"><rect width="120" height="60" rx="12" fill="#0a7d5a"/>
+  <circle cx="60" cy="30" r="20" fill="#ffd24a"/></svg>`;
 const VERIFIER = 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk';
 const CHALLENGE = createHash('sha256').update(VERIFIER).digest('base64url');
 
 export class Service {
   static async at(issuer, token) {
     const service = new Service();
-    Object.assign(service, { issuer, token });
+    Object.assign(service, { issuer, token, logoRequests: [] });
     // The client: shows what it was sent.
     service.callback = createServer((request, response) => {
       // It has no icon, and says so without a fault.
       if (request.url === '/favicon.ico') return response.writeHead(204).end();
+      if (request.url === '/logo.svg') {
+        service.logoRequests.push(request.headers);
+        return response.setHeader('Content-Type', 'image/svg+xml').end(LOGO);
+      }
+      if (request.url === '/missing.svg') return response.writeHead(404).end();
       response.setHeader('Content-Type', 'text/plain');
       return response.end(request.url);
     }).listen(0, '127.0.0.1');
     await new Promise((ready) => service.callback.on('listening', ready));
     service.redirectUri = `http://127.0.0.1:${service.callback.address().port}/callback`;
     service.shop = await service.client('Shop of wonders', 'http://127.0.0.1/callback');
+    // Its logo is of another origin than the service, as most are.
+    const logo_uri = new URL('/logo.svg', service.redirectUri).href;
+    service.gallery = await service.client('Gallery of wonders', 'http://127.0.0.1/callback', { logo_uri });
     service.terminal = await service.client('Terminal of wonders', OUT_OF_BAND);
     return service;
   }
@@ -43,10 +53,10 @@ export class Service {
     return JSON.parse(text);
   }
 
-  async client(name, redirectUri) {
+  async client(name, redirectUri, more = {}) {
     const registered = await this.admin('POST', '/admin/clients', {
       client_name: name, scope: 'openid profile email read write', resources: [RESOURCE],
-      grant_types: ['authorization_code', 'refresh_token'], redirect_uris: [redirectUri],
+      grant_types: ['authorization_code', 'refresh_token'], redirect_uris: [redirectUri], ...more,
     });
     return registered.client_id;
   }

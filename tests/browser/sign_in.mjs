@@ -44,12 +44,38 @@ export async function signIn(driver, service) {
   await visitor.goto(
     service.authorize({ client_id: service.terminal, redirect_uri: OUT_OF_BAND, scope: 'read', prompt: 'consent' }));
   await visitor.press('Deny', { status: 400 });
-  await visitor.says('The application gets no access');
+  await visitor.says('The application gets no access', 'The person did not allow it.');
   await visitor.picture('out-of-band-denied');
 
   await visitor.goto(service.authorize({ redirect_uri: 'https://elsewhere.example/' }), 400);
   await visitor.says('redirect_uri');
   await visitor.picture('refused');
+
+  // A logo is really drawn under the page's policy, and its host is told nothing: neither a cookie, of which this one would get
+  // the service's own, nor where it is shown.
+  const logo = visitor.page.locator('img.logo');
+  const width = () => logo.evaluate((image) => image.decode().then(() => image.naturalWidth, () => 0));
+  const gallery = service.authorize({ client_id: service.gallery, prompt: 'login' });
+  await visitor.goto(gallery);
+  assert.equal(await width(), 120, 'the logo is shown at sign-in');
+  await visitor.picture('logo');
+  await visitor.signIn(ALICE);
+  await visitor.says('Allow access to Gallery of wonders');
+  assert.equal(await width(), 120, 'and where access is allowed');
+  await visitor.picture('consent-logo');
+  assert(service.logoRequests.length > 0);
+  for (const { cookie, referer } of service.logoRequests) assert.deepEqual([cookie, referer], [undefined, undefined]);
+  // One that can't be had leaves the first letter.
+  const missing = new URL('/missing.svg', service.redirectUri).href;
+  await service.admin('PATCH', `/admin/clients/${service.gallery}`, { logo_uri: missing });
+  const noise = visitor.faults.length;
+  await visitor.goto(gallery);
+  assert.equal(await width(), 0);
+  const letter = await logo.evaluate((image) => getComputedStyle(image, '::after').content);
+  assert.equal(letter, '"G"');
+  await visitor.picture('logo-missing');
+  const missed = visitor.faults.splice(noise);
+  assert(missed.every((fault) => fault.includes(missing)), missed.join());
 
   await visitor.goto(`${service.issuer}/oauth2/logout`);
   await visitor.says('Do you want to sign out?');
@@ -63,5 +89,5 @@ export async function signIn(driver, service) {
   await visitor.goto(service.authorize({ prompt: 'none' }));
   assert.equal(answer().get('error'), 'login_required');
   await visitor.close();
-  return 'signed in, wrong password, allowed and denied, out of band, refused, signed out';
+  return 'signed in, wrong password, allowed and denied, out of band, refused, a logo, signed out';
 }

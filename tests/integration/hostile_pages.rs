@@ -266,6 +266,7 @@ async fn every_page_is_locked_down() {
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(page.header("x-frame-options"), Some("DENY"));
         assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(page.header("cross-origin-embedder-policy"), Some("credentialless"));
         assert_eq!(page.header("access-control-allow-origin"), None);
         let policy = page.header("content-security-policy").unwrap();
         for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"]

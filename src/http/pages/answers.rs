@@ -63,7 +63,7 @@ fn shown(state: &State, reply: &Reply) -> HttpResponse {
     let template = views::Failure {
         frame: &state.frame,
         heading: "The application gets no access",
-        text: reply.member("error_description").unwrap_or_default(),
+        text: &sentence(reply.member("error_description").unwrap_or_default()),
         again: None,
         home: false,
         code: reply.member("error"),

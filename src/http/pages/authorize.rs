@@ -87,7 +87,7 @@ pub(in crate::http) async fn consent(
 }
 
 fn consent_page(state: &State, form: &ConsentForm) -> HttpResponse {
-    let client = views::ClientView::of(&form.client);
+    let client = views::ClientView::of(&state.frame, &form.client);
     let destination = destination(&form.redirect_uri);
     let template = views::Consent {
         frame: &state.frame,

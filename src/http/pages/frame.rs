@@ -6,6 +6,7 @@ use askama::Template;
 
 use super::assets::{FORM_POST, ICON, STYLE_SHEET};
 use crate::http::reply;
+use crate::oauth::WebUri;
 use crate::protocol::ProtocolError;
 
 /// What surrounds every page.
@@ -15,13 +16,25 @@ pub(in crate::http) struct Frame {
     pub(super) service_name: String,
     /// The path of the issuer's URL, without its last slash: where links begin.
     pub(super) base: String,
+    /// Whether the pages come by https.
+    https: bool,
 }
 
 impl Frame {
     /// The frame of an issuer's pages.
     pub(in crate::http) fn new(issuer: &str, service_name: &str) -> Self {
         let path = url::Url::parse(issuer).map(|url| url.path().trim_end_matches('/').to_owned());
-        Self { service_name: service_name.to_owned(), base: path.unwrap_or_default() }
+        Self {
+            service_name: service_name.to_owned(),
+            base: path.unwrap_or_default(),
+            https: issuer.starts_with("https:"),
+        }
+    }
+
+    /// Whether a page may show this picture: one that comes by plain http tells the network between that somebody signs in,
+    /// and may be replaced there (W3C Mixed Content, section 2). Pages that come by http themselves have nothing to lose.
+    pub(super) fn may_show(&self, picture: &WebUri) -> bool {
+        !self.https || picture.as_str().starts_with("https:")
     }
 
     pub(super) fn style_sheet(&self) -> String {
@@ -94,12 +107,15 @@ pub(super) fn page(status: StatusCode, template: &impl Template, allowed: &Allow
     };
     let mut response = HttpResponse::with_body(status, BoxBody::new(text));
     let headers = response.headers_mut();
-    let fixed: [(HeaderName, &'static str); 5] = [
+    let fixed: [(HeaderName, &'static str); 6] = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
+        // A client's logo is asked for without cookies: its host is not told who is about to sign in (HTML Living Standard,
+        // section 7.1.4).
+        (header::CROSS_ORIGIN_EMBEDDER_POLICY, "credentialless"),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
@@ -138,5 +154,15 @@ mod tests {
     fn links_begin_at_the_issuers_path() {
         assert_eq!(Frame::new("https://id.example.com", "Signet").base, "");
         assert_eq!(Frame::new("https://example.com/auth", "Signet").base, "/auth");
+    }
+
+    #[test]
+    fn pictures_come_by_https_where_the_pages_do() {
+        let [plain, secure] =
+            ["http://cdn.example/a.png", "https://cdn.example/a.png"].map(|uri| WebUri::parse(uri).unwrap());
+        let [http, https] =
+            ["http://127.0.0.1:8080", "https://id.example.com"].map(|issuer| Frame::new(issuer, "Signet"));
+        assert!(http.may_show(&plain) && http.may_show(&secure));
+        assert!(!https.may_show(&plain) && https.may_show(&secure));
     }
 }

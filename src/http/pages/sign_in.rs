@@ -11,7 +11,6 @@ use super::frame::{Allowed, page};
 use super::views;
 use crate::http::body::{self, Body};
 use crate::http::{State, reply};
-use crate::oauth::WebUri;
 use crate::protocol::ProtocolError;
 use crate::protocol::authorize::{
     self, Interrupted, Problem, Requester, SecondFactorForm, SignInForm, SignedIn,
@@ -75,7 +74,8 @@ fn outcome(state: &State, signed_in: Result<Result<SignedIn, Interrupted>, Proto
 }
 
 pub(super) fn sign_in_page(state: &State, form: &SignInForm) -> HttpResponse {
-    let client = form.requester.as_ref().map(|each| views::ClientView::of(&each.client));
+    let client = form.requester.as_ref().map(|each| views::ClientView::of(&state.frame, &each.client));
+    let allowed = allowed(client.as_ref(), form.requester.as_ref());
     let template = views::SignIn {
         frame: &state.frame,
         state: &form.state,
@@ -87,11 +87,12 @@ pub(super) fn sign_in_page(state: &State, form: &SignInForm) -> HttpResponse {
         }),
         client,
     };
-    again(form.problem, |status| page(status, &template, &allowed(form.requester.as_ref())))
+    again(form.problem, |status| page(status, &template, &allowed))
 }
 
 fn second_factor_page(state: &State, form: &SecondFactorForm) -> HttpResponse {
-    let client = form.requester.as_ref().map(|each| views::ClientView::of(&each.client));
+    let client = form.requester.as_ref().map(|each| views::ClientView::of(&state.frame, &each.client));
+    let allowed = allowed(client.as_ref(), form.requester.as_ref());
     let template = views::SecondFactor {
         frame: &state.frame,
         state: &form.state,
@@ -101,13 +102,13 @@ fn second_factor_page(state: &State, form: &SecondFactorForm) -> HttpResponse {
         }),
         client,
     };
-    again(form.problem, |status| page(status, &template, &allowed(form.requester.as_ref())))
+    again(form.problem, |status| page(status, &template, &allowed))
 }
 
 /// What the pages on the way to a client may load, and where their forms lead in the end.
-fn allowed(requester: Option<&Requester>) -> Allowed {
-    let Some(Requester { client, redirect_uri, .. }) = requester else { return Allowed::default() };
-    Allowed::of(client.logo_uri.as_ref().map(WebUri::as_str), Some(redirect_uri))
+fn allowed(shown: Option<&views::ClientView<'_>>, requester: Option<&Requester>) -> Allowed {
+    let redirect_uri = requester.map(|requester| requester.redirect_uri.as_str());
+    Allowed::of(shown.and_then(|client| client.logo), redirect_uri)
 }
 
 fn elsewise(problem: Problem) -> &'static str {

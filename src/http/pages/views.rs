@@ -19,12 +19,12 @@ pub(super) struct ClientView<'a> {
 }
 
 impl<'a> ClientView<'a> {
-    /// Of a registered client.
-    pub(super) fn of(client: &'a Client) -> Self {
+    /// Of a registered client, on a page in this frame.
+    pub(super) fn of(frame: &Frame, client: &'a Client) -> Self {
         let text = |uri: &'a Option<WebUri>| uri.as_ref().map(WebUri::as_str);
         Self {
             name: &client.client_name,
-            logo: text(&client.logo_uri),
+            logo: client.logo_uri.as_ref().filter(|logo| frame.may_show(logo)).map(WebUri::as_str),
             website: text(&client.client_uri),
             policy: text(&client.policy_uri),
             terms: text(&client.tos_uri),

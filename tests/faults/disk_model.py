@@ -7,6 +7,7 @@ sync_file_range promises nothing about the drive, and counts as nothing. Of all 
 any of the writes since left it, or as it was. A sector is never newer in one half, since the page cache hands out whole ones.
 """
 
+import copy
 import os
 import re
 
@@ -101,6 +102,8 @@ class Name:
         self.begun, self.ended, self.removed, self.made, self.what = begun, ended, removed, made, what
         # A later change was synced, so that a file system with a journal has this one too.
         self.journalled = False
+        # Its directory was synced; but the directory's own name may not be.
+        self.synced = False
         self.directories = {os.path.dirname(name) for name in [*removed, *([made] if made else [])]}
 
     def change(self, names):
@@ -120,7 +123,7 @@ class Disk:
     def __init__(self, root, marks):
         """As `root` is now, all of it sure. What is written to the file `marks` is kept as marks."""
         self.root, self.marks_path = os.path.realpath(root), os.path.realpath(marks)
-        self.names, self.renamed, self.live, self.marks, self.at = {}, [], {}, [], {}
+        self.names, self.renamed, self.marks, self.at = {}, [], [], {}
         self.counts = {"writes": 0, "syncs": 0, "names": 0, "bytes": 0}
         for path, directories, files in os.walk(self.root):
             for name in directories:
@@ -130,6 +133,14 @@ class Disk:
                 with open(full, "rb") as file:
                     self.names[os.path.relpath(full, self.root)] = File(file.read())
         self.live = dict(self.names)
+
+    def copy(self):
+        """The same directory, followed from the beginning."""
+        new = copy.copy(self)
+        new.names = {name: what and File(what.live) for name, what in self.names.items()}
+        new.live, new.renamed, new.marks, new.at = dict(new.names), [], [], {}
+        new.counts = dict.fromkeys(self.counts, 0)
+        return new
 
     def name_of(self, path):
         """Relative to the directory; None if it is elsewhere."""
@@ -240,9 +251,9 @@ class Disk:
                 apply(what.sure, act)
             what.since = [act for act in what.since if act not in sure]
             return
-        for change in [self.renamed[number] for number in concerned]:
-            if change.change(self.names):
-                self.renamed.remove(change)
+        for number in concerned:
+            self.renamed[number].synced = True
+        self.renamed = [change for change in self.renamed if not (change.synced and change.change(self.names))]
 
     def named(self, call):
         begun, ended, _, name, arguments, _ = call
@@ -289,7 +300,7 @@ class Disk:
     def changes(self, how, chance):
         """Those names that were not synced and are there nevertheless, in order."""
         if how == "any names":
-            return [change for change in self.renamed if chance.random() < 0.5]
+            return [change for change in self.renamed if change.synced or chance.random() < 0.5]
         journalled = sum(change.journalled for change in self.renamed)
         if how == "all":
             return self.renamed

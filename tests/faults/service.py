@@ -71,18 +71,22 @@ class Service:
         begun = time.monotonic()
         while True:
             if self.process.poll() is not None:
-                fail(self, f"it did not start: {self.process.returncode}")
+                self.failed_to_start(f"it did not start: {self.process.returncode}")
             try:
-                if self.ready()[0] in (200, 503):
+                # It listens before it has said so.
+                if self.ready()[0] in (200, 503) and pathlib.Path(banner.name).read_text():
                     break
             except OSError:
                 pass
             if time.monotonic() - begun > 60:
-                fail(self, "it is not ready")
+                self.failed_to_start("it is not ready")
             time.sleep(0.01)
         text = pathlib.Path(banner.name).read_text()
         self.banner = self.banner or text
         self.started_in = time.monotonic() - begun
+
+    def failed_to_start(self, reason):
+        fail(self, reason)
 
     def credentials(self, role):
         lines = self.banner.splitlines()

@@ -79,11 +79,7 @@ fn log_in_once(session: &Session, token: &TokenInfo, source: &PinSource) -> Resu
     if was_refused || pin.is_empty() {
         return Err(wrong());
     }
-    if token.user_pin_locked() {
-        return Err(ModuleError::PinAtStake { token: name(), state: "is locked after too many wrong PINs" });
-    }
-    if token.user_pin_final_try() {
-        let state = "would lock itself after one more wrong PIN, so none is tried";
+    if let Some(state) = at_stake(token.user_pin_locked(), token.user_pin_final_try()) {
         return Err(ModuleError::PinAtStake { token: name(), state });
     }
     match session.login(UserType::User, Some(&AuthPin::from(pin.as_str()))) {
@@ -97,6 +93,15 @@ fn log_in_once(session: &Session, token: &TokenInfo, source: &PinSource) -> Resu
     }
 }
 
+/// What a token says of its PIN that forbids to try one.
+fn at_stake(locked: bool, final_try: bool) -> Option<&'static str> {
+    match (locked, final_try) {
+        (true, _) => Some("is locked after too many wrong PINs"),
+        (false, true) => Some("would lock itself after one more wrong PIN, so none is tried"),
+        (false, false) => None,
+    }
+}
+
 fn read(path: &Path) -> Result<Zeroizing<String>, ModuleError> {
     let unreadable = |source| ModuleError::PinFile { path: path.to_owned(), source };
     let text = Zeroizing::new(fs::read_to_string(path).map_err(unreadable)?);
@@ -104,4 +109,16 @@ fn read(path: &Path) -> Result<Zeroizing<String>, ModuleError> {
         return Err(ModuleError::PinExposed { path: path.to_owned(), mode });
     }
     Ok(Zeroizing::new(text.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_pin_is_tried_where_one_more_would_lock_the_token() {
+        assert_eq!(at_stake(false, false), None);
+        assert!(at_stake(false, true).is_some_and(|state| state.contains("would lock itself")));
+        assert!(at_stake(true, false).is_some_and(|state| state.contains("is locked")));
+    }
 }

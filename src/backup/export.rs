@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::frames::{Contents, Frame, Header, Purpose, Tally, Trailer};
@@ -45,6 +47,10 @@ pub async fn export(
     purpose: Purpose,
     sink: &mut dyn Sink,
 ) -> Result<Contents, BackupError> {
+    // Before anything is marked: a module that keeps the key-encryption key may fail.
+    let (kek, random) = (Arc::clone(&parts.kek), entropy.bytes());
+    let archive = tokio::task::spawn_blocking(move || ArchiveWriter::new(&kek, random)).await;
+    let archive = archive.map_err(|_| KeyRingError::Stopping)??;
     if purpose == Purpose::Move {
         mark_as_moved(parts).await?;
     } else {
@@ -55,7 +61,7 @@ pub async fn export(
     let frozen = parts.store.freeze().await?;
     // Before anything is written: a copy that can't be used should not be begun.
     let keys = sealed_keys(parts, &frozen).await?;
-    let mut copy = Copy { archive: ArchiveWriter::new(&parts.kek, entropy), tally: Tally::new(), sink };
+    let mut copy = Copy { archive, tally: Tally::new(), sink };
     copy.add(&Frame::Header(header.clone()))?;
     for table in tables() {
         let mut after: Option<Vec<u8>> = None;

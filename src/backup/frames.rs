@@ -278,7 +278,6 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
-    use crate::entropy::SeededEntropy;
     use crate::keys::{ArchiveWriter, Kek};
 
     fn header() -> Frame {
@@ -292,7 +291,7 @@ mod tests {
     /// What is read of frames that were sealed as they are.
     fn read(frames: &[Frame]) -> Result<(Vec<Frame>, Contents), BackupError> {
         let kek = Kek::new(Zeroizing::new([1; 32]));
-        let mut archive = ArchiveWriter::new(&kek, &SeededEntropy::new(1));
+        let mut archive = ArchiveWriter::new(&kek, [1; 32])?;
         for frame in frames {
             archive.write(&frame.encode()?);
         }

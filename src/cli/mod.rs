@@ -93,8 +93,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Command::Import { file, moved: _, nodes } => backup::import(&config?, &file, nodes, &printer)?,
         Command::Restore(args) => backup::restore(&config?, &args, &printer)?,
-        Command::Keys { command: KeysCommand::Rekey { new_kek_file }, .. } => {
-            stopped::rekey(&config?, &new_kek_file, &printer)?;
+        Command::Keys { command: KeysCommand::Rekey(new), .. } => {
+            stopped::rekey(&config?, &new.source()?, &printer)?;
+        }
+        Command::Keys { command: KeysCommand::MakeModuleKey(key), .. } => {
+            stopped::make_module_key(&key.config()?, &printer)?;
         }
         Command::Keys { command, admin } => perform(&config?, &admin, &command.act()?, &printer)?,
         Command::Clients { command, admin } => perform(&config?, &admin, &command.act()?, &printer)?,

@@ -1,8 +1,10 @@
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigError, KekSource, Problem, Refusal, Sources};
+use crate::config::{self, Config, ConfigError, KekSource, PinSource, Problem, Refusal, Sources};
 use crate::http::Tls;
 use crate::keys::{Kek, KekError, Policy, UnsafePolicy};
 use crate::outgoing::Outgoing;
+
+const PIN_FILE: &str = "keys.pkcs11.pin_file";
 
 /// The settings, held against the arithmetic of key rotation too.
 pub(super) fn load(sources: &Sources) -> Result<Config, ConfigError> {
@@ -18,8 +20,12 @@ pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Conf
             (unsafe_policy(config).into_iter().collect(), &config.keys.kek);
         match Kek::check(kek, &config.keys.dir) {
             Ok(()) => {}
-            Err(error) if matches!(kek, KekSource::Value(_)) => of_variable = Some(error),
-            Err(error) => refusals.push(wrong_kek(&error)),
+            // Not for want of other settings: the start itself will tell, and can be tried again.
+            Err(KekError::Module { reason, .. }) if reason.may_pass() => {}
+            Err(error) => match variable(kek, &error) {
+                Some(variable) => of_variable = Some((variable, error)),
+                None => refusals.push(wrong_kek(&error)),
+            },
         }
         if let Some(Err(error)) = config.tls.as_ref().map(|files| Tls::open(files, clock.now())) {
             refusals.push(Refusal::new(error.setting, error.reason, error.remedy));
@@ -33,15 +39,29 @@ pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Conf
         }
         refusals
     });
-    let Some(error) = of_variable else { return loaded };
+    let Some((variable, error)) = of_variable else { return loaded };
     let mut problems = loaded.map_or_else(|error| error.problems, |_| Vec::new());
-    let origin = "environment variable SIGNET_KEYS_KEK".to_owned();
+    let origin = format!("environment variable {variable}");
     // An empty one was told of.
     if !problems.iter().any(|problem| problem.origin == origin) {
-        let (reason, remedy) = (error.to_string(), "correct it".to_owned());
+        let text = error.to_string();
+        let (reason, remedy) = text.rsplit_once("; ").unwrap_or((&text, "correct it"));
+        let (reason, remedy) = (reason.to_owned(), remedy.to_owned());
         problems.push(Problem { origin, key: None, value: None, reason, remedy });
     }
     Err(ConfigError { problems })
+}
+
+/// The environment variable that is to blame, if one is.
+fn variable(source: &KekSource, error: &KekError) -> Option<&'static str> {
+    match (source, error) {
+        (KekSource::Value(_), _) => Some("SIGNET_KEYS_KEK"),
+        (KekSource::Module(key), KekError::Module { reason, .. }) => {
+            let by_variable = matches!(key.pin, PinSource::Value(_));
+            (by_variable && reason.setting() == PIN_FILE).then_some("SIGNET_KEYS_PKCS11_PIN")
+        }
+        _ => None,
+    }
 }
 
 fn wrong_kek(error: &KekError) -> Refusal {
@@ -50,7 +70,11 @@ fn wrong_kek(error: &KekError) -> Refusal {
         &text,
         "name the file that holds it, or, for keys yet to be made, make one (docs/settings.md says how)",
     ));
-    Refusal::new("keys.kek_file", reason, remedy).depending_on(&["keys.dir"])
+    let key = match error {
+        KekError::Module { reason, .. } => reason.setting(),
+        _ => "keys.kek_file",
+    };
+    Refusal::new(key, reason, remedy).depending_on(&["keys.dir"])
 }
 
 fn unsafe_policy(config: &Config) -> Option<Refusal> {

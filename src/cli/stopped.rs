@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,7 +10,7 @@ use super::note;
 use super::print::Printer;
 use crate::app::{self, App, Ground};
 use crate::audit::{Actor, AuditLog, Event, EventKind};
-use crate::config::{Config, KekSource, lies_in};
+use crate::config::{Config, KekSource, ModuleKeyConfig, PinSource, lies_in};
 use crate::keys::{self, Kek, KeyRing, Rekey};
 use crate::oauth::{ClientId, KeyId, unreadable};
 use crate::protocol::admin::clients::{PageRequest, SecretRotation};
@@ -111,13 +110,31 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
     })
 }
 
-/// Seals the keys of a stopped service with the key-encryption key in `new_kek_file`; says how many there are.
-pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> Result<(), CliError> {
+/// Seals the keys of a stopped service with the key-encryption key that `new` names; says how many there are.
+pub(super) fn rekey(config: &Config, new: &KekSource, printer: &Printer) -> Result<(), CliError> {
+    let (flag, path, next) = match new {
+        KekSource::Module(key) => {
+            let path = if let PinSource::File(path) = &key.pin { Some(path) } else { None };
+            (
+                "--pkcs11-pin-file",
+                path,
+                "start the service with keys.pkcs11.* naming the new key-encryption key",
+            )
+        }
+        KekSource::File(path) => (
+            "--new-kek-file",
+            Some(path),
+            "start the service with keys.kek_file naming the new key-encryption key",
+        ),
+        KekSource::Value(_) | KekSource::Developer => {
+            return Err(CliError::Usage("name the new key-encryption key".into()));
+        }
+    };
     // The next start would refuse it.
-    if lies_in(new_kek_file, &config.keys.dir) {
+    if let Some(path) = path.filter(|path| lies_in(path, &config.keys.dir)) {
         return Err(CliError::Usage(format!(
-            "--new-kek-file {} must not lie beside the keys that it seals: who reads one reads both; keep it outside {}",
-            new_kek_file.display(),
+            "{flag} {} must not lie beside the keys that it seals: who reads one reads both; keep it outside {}",
+            path.display(),
             config.keys.dir.display()
         )));
     }
@@ -126,7 +143,7 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
         let audit = audit_log(config, &ground).await?;
         let entropy = ground.entropy.clone();
         let old = Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref()).map_err(failed)?;
-        let new = Kek::load(&KekSource::File(new_kek_file.to_owned()), &config.keys.dir, entropy.as_ref());
+        let new = Kek::load(new, &config.keys.dir, entropy.as_ref());
         let rekey = Rekey { old: Arc::new(old), new: Arc::new(new.map_err(failed)?) };
         audit
             .record(Event::new(EventKind::KeysRekeyed, Actor::Operator(operator_name())))
@@ -136,8 +153,16 @@ pub(super) fn rekey(config: &Config, new_kek_file: &Path, printer: &Printer) -> 
         keys::rekey(ground.store.as_ref(), vault, &rekey, entropy).await.map_err(failed)
     })?;
     let mut answer = serde_json::to_value(rekeyed).map_err(failed)?;
-    answer["next"] = json!("start the service with keys.kek_file naming the new key-encryption key");
+    answer["next"] = json!(next);
     printer.show(&answer, &[])
+}
+
+/// Makes a key-encryption key in a module; says what it is called.
+pub(super) fn make_module_key(key: &ModuleKeyConfig, printer: &Printer) -> Result<(), CliError> {
+    let made = keys::make_module_key(key);
+    let kek = made.map_err(|error| CliError::Failed(format!("{}: {error}", key.module.display())))?;
+    let next = "before the first start set keys.pkcs11.* to it; where there are keys, run `signet keys rekey` with the same flags";
+    printer.show(&json!({ "kek": kek, "token": key.token, "key": key.key, "next": next }), &[])
 }
 
 /// The audit log, to be written to. What shows that the store was put back is told, and stays; if nothing does, the store is

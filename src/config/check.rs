@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use super::error::Refusal;
 use super::leaf::written;
-use super::{Config, KekSource, StoreConfig, VaultPlace};
+use super::{Config, KekSource, PinSource, StoreConfig, VaultPlace};
 
 /// The rules between settings, besides the issuer's. Whether lead, hold and period are safe is not asked
 /// here: that is the key schedule's arithmetic.
@@ -98,12 +98,19 @@ fn same_address(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 fn kek_apart_from_keys(config: &Config) -> Option<Refusal> {
-    let KekSource::File(path) = &config.keys.kek else { return None };
+    let (path, key, variable) = match &config.keys.kek {
+        KekSource::File(path) => (path, "keys.kek_file", "SIGNET_KEYS_KEK"),
+        KekSource::Module(module) => match &module.pin {
+            PinSource::File(path) => (path, "keys.pkcs11.pin_file", "SIGNET_KEYS_PKCS11_PIN"),
+            PinSource::Value(_) => return None,
+        },
+        KekSource::Value(_) | KekSource::Developer => return None,
+    };
     lies_in(path, &config.keys.dir).then(|| {
         Refusal::new(
-            "keys.kek_file",
+            key,
             "must not lie beside the keys that it seals: who reads one reads both",
-            "keep it outside keys.dir, or pass it by SIGNET_KEYS_KEK",
+            format!("keep it outside keys.dir, or pass it by {variable}"),
         )
         .depending_on(&["keys.dir"])
     })
@@ -116,7 +123,7 @@ fn one_kek_for_all_nodes(config: &Config) -> Option<Refusal> {
     (is_shared && matches!(config.keys.kek, KekSource::Developer)).then(|| {
         let reason = "must be set where the store or the keys are shared: each node would make a key-encryption key of \
                       its own, and could not read what the others write";
-        Refusal::new("keys.kek_file", reason, "give every node the same, by a file or by SIGNET_KEYS_KEK")
+        Refusal::new("keys.kek_file", reason, "give every node the same, by a file, by SIGNET_KEYS_KEK, or by a module that all of them reach")
             .depending_on(&["store", "keys.vault"])
     })
 }

@@ -14,6 +14,9 @@ const POSTGRES_PASSWORD_VARIABLE: &str = "SIGNET_POSTGRES_PASSWORD";
 /// The environment variable that holds the key-encryption key.
 pub(super) const KEK_VARIABLE: &str = "SIGNET_KEYS_KEK";
 
+/// The environment variable that holds the PIN of the module's token.
+pub(super) const PIN_VARIABLE: &str = "SIGNET_KEYS_PKCS11_PIN";
+
 /// Variables of the command line, which are no settings.
 const OTHER_VARIABLES: [&str; 3] = ["SIGNET_CONFIG", "SIGNET_ADMIN_CLIENT_ID", "SIGNET_ADMIN_CLIENT_SECRET"];
 
@@ -70,6 +73,7 @@ impl FlagOverrides {
 #[derive(Default)]
 pub(super) struct Secrets {
     pub(super) kek: Option<Secret>,
+    pub(super) pin: Option<Secret>,
     pub(super) postgres_password: Option<Secret>,
 }
 
@@ -114,6 +118,15 @@ fn merge_environment(merged: &mut Merged, env: &[(String, String)]) {
                 ));
             }
             merged.secrets.kek = Some(Secret::new(value.clone()));
+        } else if variable == PIN_VARIABLE {
+            if value.trim().is_empty() {
+                merged.problems.push(variable_problem(
+                    name,
+                    "is set but empty",
+                    "give it the PIN, or unset it",
+                ));
+            }
+            merged.secrets.pin = Some(Secret::new(value.clone()));
         } else if variable == POSTGRES_PASSWORD_VARIABLE {
             merged.secrets.postgres_password = Some(Secret::new(value.clone()));
         } else if let Some(key) = key_of(&variable) {

@@ -5,17 +5,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::error::{ConfigError, Refusal};
-use super::layers::{KEK_VARIABLE, Secrets, Sources, merge};
+use super::layers::{Secrets, Sources, merge};
 use super::leaf::{Leaf, Wrong};
 use super::reader::Reader;
-use super::{
-    ApiKeysConfig, CodesConfig, Config, DialectsConfig, HashingCost, KekSource, KeysConfig, LimitsConfig,
-};
+use super::{ApiKeysConfig, CodesConfig, Config, DialectsConfig, HashingCost, KeysConfig, LimitsConfig};
 use super::{
     LogConfig, OutgoingConfig, PagesConfig, PasswordsConfig, PeopleConfig, RefreshTokensConfig,
-    ResourceConfig, SessionsConfig, StoreConfig, TlsConfig, TokensConfig, VaultPlace, check, store, tls,
+    ResourceConfig, SessionsConfig, StoreConfig, TlsConfig, TokensConfig, VaultPlace, check, kek, store, tls,
 };
-use crate::oauth::{Algorithm, Resource, Scope, Secret};
+use crate::oauth::{Algorithm, Resource, Scope};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Shorter than what is begun may take when the service is ended.
@@ -67,7 +65,7 @@ fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
     let listen = reader.read("listen", |leaf| leaf.parsed("127.0.0.1:8080"));
     let tls = tls::read(reader);
     let store = store::read(reader, secrets);
-    let keys = read_keys(reader, secrets.kek.clone(), &store);
+    let keys = read_keys(reader, secrets, &store);
     let resources = read_resources(reader);
     Config {
         issuer: read_issuer(reader, listen, tls.as_ref()),
@@ -146,7 +144,7 @@ fn read_issuer(reader: &mut Reader, listen: SocketAddr, tls: Option<&TlsConfig>)
     format!("{}://{listen}", if tls.is_some() { "https" } else { "http" })
 }
 
-fn read_keys(reader: &mut Reader, kek: Option<Secret>, store: &StoreConfig) -> KeysConfig {
+fn read_keys(reader: &mut Reader, secrets: &Secrets, store: &StoreConfig) -> KeysConfig {
     let up_to = |most: Duration| move |leaf: &Leaf| leaf.duration(&(SECOND..=most));
     let usual = match store {
         StoreConfig::Directory => VaultPlace::Directory,
@@ -155,7 +153,7 @@ fn read_keys(reader: &mut Reader, kek: Option<Secret>, store: &StoreConfig) -> K
     KeysConfig {
         vault: reader.read_optional("keys.vault", |leaf| leaf.parsed("store")).unwrap_or(usual),
         dir: reader.read("keys.dir", path),
-        kek: read_kek(reader, kek),
+        kek: kek::read(reader, secrets),
         algorithms: reader.read("keys.algorithms", algorithms),
         jwks_max_age: reader.read("keys.jwks_max_age", up_to(DAY)),
         propagation: reader.read("keys.propagation", up_to(HOUR)),
@@ -164,19 +162,6 @@ fn read_keys(reader: &mut Reader, kek: Option<Secret>, store: &StoreConfig) -> K
         hold: reader.read("keys.hold", up_to(TEN_YEARS)),
         rotation_period: reader.read("keys.rotation_period", up_to(TEN_YEARS)),
         sealing_period: reader.read("keys.sealing_period", |leaf| leaf.duration(&(HOUR..=TEN_YEARS))),
-    }
-}
-
-fn read_kek(reader: &mut Reader, value: Option<Secret>) -> KekSource {
-    match (value, reader.read_optional("keys.kek_file", path)) {
-        (Some(_), Some(_)) => {
-            let reason = format!("the environment variable {KEK_VARIABLE} gives the key-encryption key too");
-            reader.push(Refusal::new("keys.kek_file", reason, "remove one of the two"));
-            KekSource::Developer
-        }
-        (Some(secret), None) => KekSource::Value(secret),
-        (None, Some(path)) => KekSource::File(path),
-        (None, None) => KekSource::Developer,
     }
 }
 

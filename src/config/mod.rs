@@ -7,8 +7,10 @@
 //! takes them out one by one, `leaf` turns each into its type, `store` and `tls` read what has rules of its own, `check` holds the rules between settings.
 
 mod check;
+mod closest;
 mod error;
 mod exposure;
+mod kek;
 mod layers;
 mod leaf;
 mod load;
@@ -31,6 +33,7 @@ use crate::oauth::{Algorithm, Resource, Scope};
 pub use check::lies_in;
 pub use error::{ConfigError, Problem, Refusal};
 pub use exposure::exposed;
+pub use kek::{KekSource, ModuleKeyConfig, PinSource};
 pub use layers::{FlagOverrides, Sources};
 pub use load::{load, load_with};
 pub use setting::{SETTINGS, Setting};
@@ -148,17 +151,6 @@ impl std::str::FromStr for VaultPlace {
             _ => Err("must be directory or store"),
         }
     }
-}
-
-/// Where the key-encryption key comes from.
-#[derive(Clone, Debug)]
-pub enum KekSource {
-    /// 32 bytes as base64url or base64, from the environment variable `SIGNET_KEYS_KEK`.
-    Value(crate::oauth::Secret),
-    /// A file that holds them.
-    File(PathBuf),
-    /// `kek` in the key directory, made at the first start: for development only, with a warning.
-    Developer,
 }
 
 /// The tokens' settings.

@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Value};
 use figment::{Figment, Profile, Provider as _};
 
+use super::closest::closest;
 use super::error::{Problem, Refusal};
 use super::leaf::{DEFAULTS, Leaf, Wrong, shown};
-use super::setting::{DEMO_RESOURCE, closest, find};
+use super::setting::{DEMO_RESOURCE, find};
 use super::store::redacted;
 
 /// Takes settings out of the merged layers one by one, each as its type; keeps what was wrong, and what
@@ -206,6 +207,12 @@ impl Reader {
                 _ if key == "keys.kek" => (
                     "a secret does not belong in a settings file",
                     "put it into the environment variable SIGNET_KEYS_KEK, or name a file by keys.kek_file"
+                        .to_owned(),
+                ),
+                _ if key == "keys.pkcs11.pin" => (
+                    "a secret does not belong in a settings file",
+                    "put it into the environment variable SIGNET_KEYS_PKCS11_PIN, or name a file by \
+                     keys.pkcs11.pin_file"
                         .to_owned(),
                 ),
                 Some(known) => ("is not a setting", format!("did you mean {known}?")),

@@ -105,6 +105,22 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "A file that holds the key-encryption key; not beside the keys.",
     },
     Setting {
+        key: "keys.pkcs11.module",
+        default: None,
+        meaning: "The library of a PKCS#11 module that keeps the key-encryption key; it never leaves the module.",
+    },
+    Setting { key: "keys.pkcs11.token", default: None, meaning: "The token's label, or its serial number." },
+    Setting {
+        key: "keys.pkcs11.key",
+        default: None,
+        meaning: "The key's label, or `id:` and its identifier in hex.",
+    },
+    Setting {
+        key: "keys.pkcs11.pin_file",
+        default: None,
+        meaning: "The file of the token's PIN; not beside the keys.",
+    },
+    Setting {
         key: "keys.algorithms",
         default: Some("ES256,RS256"),
         meaning: "Signature algorithms in use; the first is the default, RS256 the default of ID tokens.",
@@ -347,56 +363,17 @@ pub(super) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == general)
 }
 
-/// The known name closest to `key`, if any is close.
-pub(super) fn closest(key: &str) -> Option<&'static str> {
-    let general = without_index(key);
-    SETTINGS
-        .iter()
-        .map(|setting| (distance(setting.key, &general), setting.key))
-        .chain(SETTINGS.iter().filter_map(|setting| {
-            // The right name in the wrong section.
-            let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
-            (last(setting.key) == last(&general)).then_some((2, setting.key))
-        }))
-        .min()
-        .filter(|(distance, _)| *distance <= 3)
-        .map(|(_, key)| key)
-}
-
-fn without_index(key: &str) -> String {
+/// The name without the index of a resource.
+pub(super) fn without_index(key: &str) -> String {
     match (key.find('['), key.find(']')) {
         (Some(open), Some(close)) if open < close => format!("{}[]{}", &key[..open], &key[close + 1..]),
         _ => key.to_owned(),
     }
 }
 
-/// How many letters must be changed, added or taken away to turn `a` into `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_typo_finds_its_setting() {
-        assert_eq!(closest("keys.leed"), Some("keys.lead"));
-        assert_eq!(closest("jwks_max_age"), Some("keys.jwks_max_age"));
-        assert_eq!(closest("resources[3].scopes"), Some("resources[].scope"));
-        assert_eq!(closest("unrelated.thing"), None);
-    }
 
     #[test]
     fn no_two_settings_share_an_environment_variable() {

@@ -174,6 +174,45 @@ fn a_key_encryption_key_has_one_source_and_stays_out_of_the_file() {
     assert!(matches!(given("[keys]\nkek_file = \"/run/kek\"", &[]).unwrap().keys.kek, KekSource::File(_)));
 }
 
+const MODULE: &str = "[keys.pkcs11]\nmodule = \"/m.so\"\ntoken = \"t\"\nkey = \"k\"\n";
+const PIN: (&str, &str) = ("SIGNET_KEYS_PKCS11_PIN", "hunter2");
+
+#[test]
+fn a_module_is_named_whole_and_is_the_only_source() {
+    let KekSource::Module(key) = given(MODULE, &[PIN]).unwrap().keys.kek else { panic!("no module") };
+    assert_eq!((key.module.to_str(), &*key.token, &*key.key), (Some("/m.so"), "t", "k"));
+    let by_file = given(&format!("{MODULE}pin_file = \"/pin\""), &[]).unwrap().keys.kek;
+    assert!(matches!(by_file, KekSource::Module(key) if matches!(key.pin, PinSource::File(_))));
+    // For `signet keys rekey` into a module.
+    assert!(matches!(given("", &[PIN]).unwrap().keys.kek, KekSource::Developer));
+
+    let lines: Vec<&str> = MODULE.lines().collect();
+    for (left_out, missing) in [(2, "keys.pkcs11.token"), (3, "keys.pkcs11.key")] {
+        let rest: Vec<&str> =
+            lines.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, line)| *line).collect();
+        let said = problems(&rest.join("\n"), &[PIN]);
+        assert!(said.len() == 1 && said[0].contains(missing), "{said:?}");
+    }
+    let said = problem("[keys.pkcs11]\ntoken = \"t\"");
+    assert!(said.contains("must be given with keys.pkcs11.module"), "{said}");
+    assert!(problem(MODULE).contains("SIGNET_KEYS_PKCS11_PIN"));
+    let twice = problems(&format!("{MODULE}pin_file = \"/pin\""), &[PIN]);
+    assert!(twice.len() == 1 && twice[0].contains("gives the PIN too"), "{twice:?}");
+    let beside = problem(&format!("{MODULE}pin_file = \"keys/pin\""));
+    assert!(beside.contains("keys.pkcs11.pin_file") && beside.contains("must not lie beside"), "{beside}");
+    let with_file = problems(&format!("[keys]\nkek_file = \"/kek\"\n{MODULE}"), &[PIN]);
+    assert!(with_file.len() == 1 && with_file[0].contains("keys.kek_file gives"), "{with_file:?}");
+    let with_value = problems(MODULE, &[PIN, ("SIGNET_KEYS_KEK", "hunter3")]);
+    assert!(with_value.len() == 1 && with_value[0].contains("SIGNET_KEYS_KEK gives"), "{with_value:?}");
+    assert!(problems(MODULE, &[("SIGNET_KEYS_PKCS11_PIN", " ")])[0].contains("set but empty"));
+    for wrong in ["id:", "id:abc", "id:xx"] {
+        let said = problems(&MODULE.replace("\"k\"", &format!("{wrong:?}")), &[PIN]);
+        assert!(said.len() == 1 && said[0].contains("keys.pkcs11.key"), "{wrong}: {said:?}");
+    }
+    let in_file = problem(&format!("{MODULE}pin = \"hunter2\"\npin_file = \"/pin\""));
+    assert!(in_file.contains("a secret does not belong") && !in_file.contains("hunter2"), "{in_file}");
+}
+
 #[test]
 fn lifetimes_are_bounded_by_the_longest() {
     let resource = "[[resources]]\nuri = \"https://a.example\"\nscope = \"x\"\n";
@@ -414,6 +453,9 @@ fn every_field_is_a_setting() {
     fields += 3;
     let TlsConfig { certificate_file, private_key_file } = given(TLS, &[]).unwrap().tls.unwrap();
     count!(certificate_file private_key_file);
+    let KekSource::Module(key) = given(MODULE, &[PIN]).unwrap().keys.kek else { panic!("it is in a module") };
+    let ModuleKeyConfig { module, token, key, pin } = *key;
+    count!(module token key pin);
     // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
     assert_eq!(fields + 1, SETTINGS.len());
 }

@@ -8,8 +8,7 @@ use std::io::{self, Read};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-use super::kek::{Kek, KekId};
-use crate::entropy::Entropy;
+use super::kek::{Derived, Kek, KekId, KekUnavailable};
 
 const MAGIC: &[u8; 15] = b"signet archive\0";
 const VERSION: u8 = 1;
@@ -20,6 +19,8 @@ const PREFIX: usize = MAGIC.len() + 1 + KEK_ID + SALT;
 /// How much is sealed at once.
 const PIECE: usize = 64 * 1024;
 const TAG: usize = 16;
+/// What the key of an archive is derived for.
+const INFO: &[u8] = b"signet archive";
 
 /// An archive can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +33,8 @@ pub enum ArchiveError {
     UnknownVersion(u8),
     /// It was sealed under another key-encryption key.
     #[error(
-        "it was sealed under the key-encryption key {sealed_under}, the settings give {given}: set keys.kek_file to the \
-         former"
+        "it was sealed under the key-encryption key {sealed_under}, the settings give {given}: set keys.kek_file, or \
+         keys.pkcs11.*, to the former"
     )]
     WrongKek {
         /// What sealed it.
@@ -44,6 +45,9 @@ pub enum ArchiveError {
     /// It is not what was written.
     #[error("it is damaged, was changed, or was cut off")]
     Damaged,
+    /// What it is sealed under can't be asked now.
+    #[error(transparent)]
+    Kek(#[from] KekUnavailable),
     /// The file fails.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -74,9 +78,13 @@ struct Sealing {
     pieces: u64,
 }
 
+/// The salt at the end of a prefix.
+fn salt(prefix: &[u8]) -> &[u8] {
+    &prefix[PREFIX - SALT..]
+}
+
 impl Sealing {
-    fn new(kek: &Kek, prefix: Vec<u8>) -> Self {
-        let key = kek.derive(&prefix[PREFIX - SALT..], b"signet archive");
+    fn new(key: &Derived, prefix: Vec<u8>) -> Self {
         #[expect(clippy::expect_used, reason = "the key has the algorithm's length")]
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_slice()).expect("32 bytes"));
         Self { key, prefix, pieces: 0 }
@@ -96,14 +104,18 @@ impl Sealing {
 }
 
 impl ArchiveWriter {
-    /// Begins an archive under `kek`.
-    #[must_use]
-    pub fn new(kek: &Kek, entropy: &dyn Entropy) -> Self {
+    /// Begins an archive under `kek`, with 32 random bytes that no other archive has. May block: the key-encryption key may
+    /// be in a module.
+    ///
+    /// # Errors
+    /// When the module that keeps it fails.
+    pub fn new(kek: &Kek, random: [u8; SALT]) -> Result<Self, ArchiveError> {
         let mut prefix = MAGIC.to_vec();
         prefix.push(VERSION);
         prefix.extend_from_slice(kek.id().as_bytes());
-        prefix.extend_from_slice(&entropy.bytes::<SALT>());
-        Self { sealing: Sealing::new(kek, prefix.clone()), plain: Vec::new(), sealed: prefix }
+        prefix.extend_from_slice(&random);
+        let key = kek.derive(salt(&prefix), INFO)?;
+        Ok(Self { sealing: Sealing::new(&key, prefix.clone()), plain: Vec::new(), sealed: prefix })
     }
 
     /// Adds to the stream.
@@ -143,10 +155,10 @@ impl ArchiveWriter {
 }
 
 impl<R: Read> ArchiveReader<R> {
-    /// Reads the prefix.
+    /// Reads the prefix. May block, as the other calls may.
     ///
     /// # Errors
-    /// When this is no archive, or not one under `kek`.
+    /// When this is no archive, or not one under `kek`, and when the module that keeps it fails.
     pub fn new(mut from: R, kek: &Kek) -> Result<Self, ArchiveError> {
         let mut prefix = Vec::with_capacity(PREFIX);
         from.by_ref().take(PREFIX as u64).read_to_end(&mut prefix)?;
@@ -166,7 +178,7 @@ impl<R: Read> ArchiveReader<R> {
         if sealed_under != kek.id() {
             return Err(ArchiveError::WrongKek { sealed_under: sealed_under.into_owned(), given: kek.id() });
         }
-        let sealing = Sealing::new(kek, prefix);
+        let sealing = Sealing::new(&kek.derive(salt(&prefix), INFO)?, prefix);
         Ok(Self { from, sealing, ahead: Vec::new(), piece: Vec::new(), given: 0, ended: false })
     }
 
@@ -225,15 +237,13 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
-    use crate::entropy::SeededEntropy;
 
     fn kek(byte: u8) -> Kek {
         Kek::new(Zeroizing::new([byte; 32]))
     }
 
     fn sealed(plain: &[u8]) -> Vec<u8> {
-        let entropy = SeededEntropy::new(1);
-        let mut writer = ArchiveWriter::new(&kek(1), &entropy);
+        let mut writer = ArchiveWriter::new(&kek(1), [1; SALT]).unwrap();
         let mut sealed = Vec::new();
         for part in plain.chunks(10_007) {
             writer.write(part);
@@ -319,8 +329,7 @@ mod tests {
 
     #[test]
     fn two_archives_share_nothing() {
-        let entropy = SeededEntropy::new(1);
-        let seal = || ArchiveWriter::new(&kek(1), &entropy).finish();
-        assert_ne!(seal()[PREFIX - SALT..], seal()[PREFIX - SALT..]);
+        let seal = |byte| ArchiveWriter::new(&kek(1), [byte; SALT]).unwrap().finish();
+        assert_ne!(seal(1)[PREFIX..], seal(2)[PREFIX..]);
     }
 }

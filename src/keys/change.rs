@@ -126,12 +126,17 @@ impl KeyRing {
             self.open_signers(&ring, &mut signers, change.spare).await?;
             ring.as_of = ring.as_of.max(self.latest_use());
             let now = self.parts.clock.numeric_date();
-            let mut work = Work::new(ring, now);
+            let mut work = Work::new(ring.clone(), now);
             let ask = answer.is_none().then_some(change);
             let asked = match self.prepare(&mut work, owed.clone(), ask).await {
                 Ok(asked) => asked,
                 Err(error) => {
                     self.discard(&work.created).await;
+                    // No key can be made now: that is no reason to sign no more with those that there are. What the other
+                    // nodes did is known.
+                    if matches!(error, KeyRingError::Vault(_)) {
+                        self.install(ring, row.version, &signers, read_at);
+                    }
                     return Err(error);
                 }
             };

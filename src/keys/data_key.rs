@@ -9,7 +9,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::kek::{Kek, KekId};
+use super::kek::{Kek, KekId, KekUnavailable};
 use crate::entropy::{Entropy, SharedEntropy};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
@@ -63,8 +63,8 @@ impl Digests {
 pub enum DataKeyError {
     /// It was sealed under another key-encryption key.
     #[error(
-        "the data key was sealed under the key-encryption key {sealed_under}, the settings give {given}: set keys.kek_file \
-         to the former, or finish `signet keys rekey`"
+        "the data key was sealed under the key-encryption key {sealed_under}, the settings give {given}: set keys.kek_file, \
+         or keys.pkcs11.*, to the former, or finish `signet keys rekey`"
     )]
     WrongKek {
         /// What sealed it.
@@ -78,6 +78,9 @@ pub enum DataKeyError {
     /// It was changed meanwhile.
     #[error("the data key was changed meanwhile: stop every node, then call again")]
     Changed,
+    /// What it is sealed under can't be asked now.
+    #[error(transparent)]
+    Kek(#[from] KekUnavailable),
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -93,7 +96,7 @@ impl DataKey {
             return Ok(Self::of(bytes.as_slice(), entropy));
         }
         let bytes = Zeroizing::new(entropy.bytes::<32>());
-        let sealed = SealedDataKey::seal(kek, entropy.as_ref(), bytes.as_slice());
+        let sealed = SealedDataKey::seal(kek, entropy.as_ref(), bytes.as_slice()).await?;
         let batch = DATA_KEYS.put(Batch::new(), ROW, Condition::Absent, &sealed)?;
         match store.commit(batch).await? {
             Committed::Applied => Ok(Self::of(bytes.as_slice(), entropy)),
@@ -106,8 +109,10 @@ impl DataKey {
     }
 
     async fn read(store: &dyn Store, kek: &Kek) -> Result<Option<Zeroizing<Vec<u8>>>, DataKeyError> {
-        let record = DATA_KEYS.get(store, ROW).await?;
-        record.map(|record| record.value.open(kek)).transpose()
+        match DATA_KEYS.get(store, ROW).await? {
+            Some(record) => record.value.open(kek).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     fn of(bytes: &[u8], entropy: SharedEntropy) -> Self {
@@ -134,15 +139,16 @@ impl DataKey {
 }
 
 impl SealedDataKey {
-    fn seal(kek: &Kek, entropy: &dyn Entropy, bytes: &[u8]) -> Self {
-        Self { kek: kek.id(), sealed: encrypt(&wrapping_key(kek), entropy, OWN_CONTEXT, bytes) }
+    async fn seal(kek: &Kek, entropy: &dyn Entropy, bytes: &[u8]) -> Result<Self, KekUnavailable> {
+        let key = wrapping_key(kek).await?;
+        Ok(Self { kek: kek.id(), sealed: encrypt(&key, entropy, OWN_CONTEXT, bytes) })
     }
 
-    fn open(&self, kek: &Kek) -> Result<Zeroizing<Vec<u8>>, DataKeyError> {
+    async fn open(&self, kek: &Kek) -> Result<Zeroizing<Vec<u8>>, DataKeyError> {
         if self.kek != kek.id() {
             return Err(DataKeyError::WrongKek { sealed_under: self.kek.clone(), given: kek.id() });
         }
-        let bytes = decrypt(&wrapping_key(kek), OWN_CONTEXT, &self.sealed);
+        let bytes = decrypt(&wrapping_key(kek).await?, OWN_CONTEXT, &self.sealed);
         bytes.filter(|bytes| bytes.len() == AES_256_GCM.key_len()).ok_or(DataKeyError::Damaged)
     }
 }
@@ -158,18 +164,18 @@ pub(super) async fn rewrap(
 ) -> Result<(), DataKeyError> {
     let Some(Record { version, value, .. }) = DATA_KEYS.get(store, ROW).await? else { return Ok(()) };
     if value.kek == old.id() {
-        let sealed = SealedDataKey::seal(new, entropy, &value.open(old)?);
+        let sealed = SealedDataKey::seal(new, entropy, &value.open(old).await?).await?;
         let batch = DATA_KEYS.put(Batch::new(), ROW, Condition::VersionIs(version), &sealed)?;
         if store.commit(batch).await? == Committed::Conflict {
             return Err(DataKeyError::Changed);
         }
     }
     let Some(record) = DATA_KEYS.get(store, ROW).await? else { return Err(DataKeyError::Changed) };
-    record.value.open(new).map(drop)
+    record.value.open(new).await.map(drop)
 }
 
-fn wrapping_key(kek: &Kek) -> LessSafeKey {
-    aead(kek.derive(&[], b"signet data key").as_slice())
+async fn wrapping_key(kek: &Kek) -> Result<LessSafeKey, KekUnavailable> {
+    Ok(aead(kek.derive_aside(&[], b"signet data key").await?.as_slice()))
 }
 
 fn aead(key: &[u8]) -> LessSafeKey {

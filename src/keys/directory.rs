@@ -55,7 +55,7 @@ impl DirectoryVault {
             return Err(VaultError::Present { kid: kid.clone(), place: self.place() });
         }
         let der = signer.to_pkcs8().map_err(unusable(kid.as_str()))?;
-        let sealed = SealedKey::seal(&self.kek, self.entropy.as_ref(), (kid, algorithm), &der);
+        let sealed = SealedKey::seal(&self.kek, self.entropy.as_ref(), (kid, algorithm), &der)?;
         write_new(&self.path(kid, "pending"), &sealed)?;
         self.sync()?;
         self.open(kid, algorithm)
@@ -188,7 +188,7 @@ impl SealedVault for DirectoryVault {
             let unseal = |reason| VaultError::Unseal { path: path.clone(), reason };
             let der = sealed.open(old).map_err(unseal)?;
             let anew =
-                SealedKey::seal(&self.kek, self.entropy.as_ref(), (&sealed.kid, sealed.algorithm), &der);
+                SealedKey::seal(&self.kek, self.entropy.as_ref(), (&sealed.kid, sealed.algorithm), &der)?;
             self.replace(&path, &anew)?;
             resealed += 1;
         }

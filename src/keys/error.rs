@@ -1,6 +1,8 @@
 use super::fitness::ClockOff;
 use super::import::UnreadableKey;
 use super::intervene::Refusal;
+use super::kek::KekUnavailable;
+use super::seal::UnsealError;
 use super::sealed_ring::RingUnreadable;
 use super::vault::VaultError;
 use crate::store::StoreError;
@@ -17,6 +19,9 @@ pub enum KeyRingError {
     /// The ring can't be read.
     #[error(transparent)]
     Unreadable(#[from] RingUnreadable),
+    /// Nothing can be sealed now.
+    #[error(transparent)]
+    Kek(#[from] KekUnavailable),
     /// There are sealed keys, but no ring that names them.
     #[error(
         "the store has no key ring, but the vault holds {keys} sealed keys: restore the store from a backup; only if \
@@ -41,4 +46,18 @@ pub enum KeyRingError {
     /// A task was stopped with the process.
     #[error("the process is stopping")]
     Stopping,
+}
+
+impl KeyRingError {
+    /// Whether it is the key-encryption key that is not to be had now: its module fails.
+    #[must_use]
+    pub fn is_of_kek(&self) -> bool {
+        match self {
+            Self::Kek(_) | Self::Unreadable(RingUnreadable::Kek(_)) => true,
+            Self::Vault(error) => {
+                matches!(error, VaultError::Kek(_) | VaultError::Unseal { reason: UnsealError::Kek(_), .. })
+            }
+            _ => false,
+        }
+    }
 }

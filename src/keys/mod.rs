@@ -51,7 +51,7 @@ pub use directory::DirectoryVault;
 pub use error::KeyRingError;
 pub use fitness::{ClockOff, DATED_AHEAD, Fitness};
 pub use import::{UnreadableKey, read_private_key};
-pub use kek::{Kek, KekError, KekId};
+pub use kek::{Kek, KekError, KekId, KekUnavailable, ModuleError, ModuleKeyInfo, make_module_key};
 pub use policy::{Policy, UnsafePolicy};
 pub use record::{End, KeyRecord, KeyRingRecord, LoweredMaxAge, Origin, Phase, PrivateHalf, PromisedMaxAge};
 pub use rekey::{Rekey, RekeyError, Rekeyed, rekey};

@@ -104,14 +104,14 @@ async fn reseal_sealing_keys(
     entropy: &dyn Entropy,
 ) -> Result<(), RekeyError> {
     let Some(row) = store.get(TABLE, sealing::TABLE_KEY).await? else { return Ok(()) };
-    if let Some(resealed) = sealing::reseal(&row.value, (old, new), entropy)? {
+    if let Some(resealed) = sealing::reseal(&row.value, (old, new), entropy).await? {
         let condition = Condition::VersionIs(row.version);
         let batch = Batch::new().put(TABLE, sealing::TABLE_KEY, condition, Put::lasting(resealed));
         if store.commit(batch).await? == Committed::Conflict {
             return Err(RekeyError::Changed);
         }
         if let Some(row) = store.get(TABLE, sealing::TABLE_KEY).await? {
-            sealing::reseal(&row.value, (new, new), entropy)?;
+            sealing::reseal(&row.value, (new, new), entropy).await?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::kek::{Kek, KekId};
+use super::kek::{Kek, KekId, KekUnavailable};
 use crate::entropy::Entropy;
 use crate::oauth::{Algorithm, KeyId};
 
@@ -33,8 +33,8 @@ pub struct SealedKey {
 pub enum UnsealError {
     /// It was sealed under another key-encryption key.
     #[error(
-        "it was sealed under the key-encryption key {sealed_under}, the settings give {given}: set keys.kek_file to the \
-         former, or finish `signet keys rekey`"
+        "it was sealed under the key-encryption key {sealed_under}, the settings give {given}: set keys.kek_file, or \
+         keys.pkcs11.*, to the former, or finish `signet keys rekey`"
     )]
     WrongKek {
         /// What sealed it.
@@ -48,12 +48,22 @@ pub enum UnsealError {
     /// A later release wrote it.
     #[error("its format is version {0}, this release reads version {VERSION}: use the release that wrote it")]
     UnknownVersion(u32),
+    /// What it is sealed under can't be asked now.
+    #[error(transparent)]
+    Kek(#[from] KekUnavailable),
 }
 
 impl SealedKey {
-    /// Seals a private key in PKCS#8 DER.
-    #[must_use]
-    pub fn seal(kek: &Kek, entropy: &dyn Entropy, (kid, algorithm): (&KeyId, Algorithm), der: &[u8]) -> Self {
+    /// Seals a private key in PKCS#8 DER. May block, as [`SealedKey::open`] may: the key-encryption key may be in a module.
+    ///
+    /// # Errors
+    /// When the module that keeps the key-encryption key fails.
+    pub fn seal(
+        kek: &Kek,
+        entropy: &dyn Entropy,
+        (kid, algorithm): (&KeyId, Algorithm),
+        der: &[u8],
+    ) -> Result<Self, KekUnavailable> {
         let (salt, nonce): ([u8; 32], [u8; NONCE_LEN]) = (fill(entropy), fill(entropy));
         let mut sealed = Self {
             version: VERSION,
@@ -68,17 +78,18 @@ impl SealedKey {
         let mut buffer = Zeroizing::new(Vec::with_capacity(der.len() + AES_256_GCM.tag_len()));
         buffer.extend_from_slice(der);
         #[expect(clippy::expect_used, reason = "AES-GCM seals 64 GiB; a key is a few kilobytes")]
-        file_key(kek, &salt)
+        file_key(kek, &salt)?
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), sealed.aad(), &mut *buffer)
             .expect("a key is short enough");
         sealed.sealed = URL_SAFE_NO_PAD.encode(&*buffer);
-        sealed
+        Ok(sealed)
     }
 
     /// Opens what was sealed.
     ///
     /// # Errors
-    /// When it was sealed under another key-encryption key, or is not what was sealed.
+    /// When it was sealed under another key-encryption key, or is not what was sealed, and when the module that keeps the
+    /// key-encryption key fails.
     pub fn open(&self, kek: &Kek) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
         if self.version != VERSION {
             return Err(UnsealError::UnknownVersion(self.version));
@@ -90,7 +101,7 @@ impl SealedKey {
         let (salt, nonce) = (decode(&self.salt)?, decode(&self.nonce)?);
         let nonce = Nonce::try_assume_unique_for_key(&nonce).map_err(|_| UnsealError::Damaged)?;
         let mut buffer = Zeroizing::new(decode(&self.sealed)?);
-        let length = file_key(kek, &salt)
+        let length = file_key(kek, &salt)?
             .open_in_place(nonce, self.aad(), &mut buffer)
             .map_err(|_| UnsealError::Damaged)?
             .len();
@@ -104,10 +115,10 @@ impl SealedKey {
     }
 }
 
-fn file_key(kek: &Kek, salt: &[u8]) -> LessSafeKey {
-    let key = kek.derive(salt, b"signet sealed key");
+fn file_key(kek: &Kek, salt: &[u8]) -> Result<LessSafeKey, KekUnavailable> {
+    let key = kek.derive(salt, b"signet sealed key")?;
     #[expect(clippy::expect_used, reason = "the key has the algorithm's length")]
-    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_slice()).expect("32 bytes"))
+    Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_slice()).expect("32 bytes")))
 }
 
 fn fill<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
@@ -126,6 +137,7 @@ mod tests {
     fn sealed() -> SealedKey {
         let kid = KeyId::parse("some-kid").unwrap();
         SealedKey::seal(&kek(1), &SeededEntropy::new(1), (&kid, Algorithm::ES256), b"the private key")
+            .unwrap()
     }
 
     #[test]
@@ -168,7 +180,8 @@ mod tests {
     fn no_two_seals_share_salt_and_nonce() {
         let entropy = SeededEntropy::new(1);
         let kid = KeyId::parse("some-kid").unwrap();
-        let seal = || SealedKey::seal(&kek(1), &entropy, (&kid, Algorithm::ES256), b"the private key");
+        let seal =
+            || SealedKey::seal(&kek(1), &entropy, (&kid, Algorithm::ES256), b"the private key").unwrap();
         let (one, other) = (seal(), seal());
         assert_ne!((one.salt, one.nonce, one.sealed), (other.salt, other.nonce, other.sealed));
     }

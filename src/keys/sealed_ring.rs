@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac::{self, HMAC_SHA256};
 use serde::{Deserialize, Serialize};
 
-use super::kek::{Kek, KekId};
+use super::kek::{Kek, KekId, KekUnavailable};
 use super::record::KeyRingRecord;
 use super::ring::KeyRing;
 use crate::store::Table;
@@ -31,7 +31,7 @@ pub enum RingUnreadable {
     /// It was written under another key-encryption key.
     #[error(
         "the key ring was written under the key-encryption key {written_under}, the settings give {given}: \
-         give the former by keys.kek_file or SIGNET_KEYS_KEK, or correct keys.dir; to change it, run `signet keys rekey \
+         give the former by keys.kek_file, SIGNET_KEYS_KEK or keys.pkcs11.*, or correct keys.dir; to change it, run `signet keys rekey \
          --new-kek-file FILE` with the former in the settings; if that was cut off, run it again"
     )]
     WrongKek {
@@ -48,6 +48,9 @@ pub enum RingUnreadable {
         "the key ring's format is version {0}, this release reads version 1: use the release that wrote it"
     )]
     UnknownSchema(u32),
+    /// What it is sealed under can't be asked now.
+    #[error(transparent)]
+    Kek(#[from] KekUnavailable),
 }
 
 /// Writes the ring.
@@ -90,7 +93,7 @@ pub(super) fn written_under(value: &[u8]) -> Option<KekId> {
 }
 
 fn mac_key(kek: &Kek) -> hmac::Key {
-    hmac::Key::new(HMAC_SHA256, kek.derive(&[], b"signet key ring").as_slice())
+    hmac::Key::new(HMAC_SHA256, kek.ring_key().as_slice())
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl StoreVault {
     fn keep_new(&self, signer: &SoftwareSigner) -> Result<Arc<dyn Signer>, VaultError> {
         let (kid, algorithm) = (signer.kid(), signer.algorithm());
         let der = signer.to_pkcs8().map_err(unusable(kid.as_str()))?;
-        let sealed = SealedKey::seal(&self.kek, self.entropy.as_ref(), (kid, algorithm), &der);
+        let sealed = SealedKey::seal(&self.kek, self.entropy.as_ref(), (kid, algorithm), &der)?;
         let entry = Entry { pending_since: Some(self.clock.numeric_date()), sealed };
         if self.write(kid, Condition::Absent, &entry)? == Committed::Conflict {
             return Err(VaultError::Present { kid: kid.clone(), place: place() });
@@ -174,7 +174,7 @@ impl SealedVault for StoreVault {
                 }
                 let der = entry.sealed.open(old).map_err(|reason| unseal(&kid, reason))?;
                 let named = (&entry.sealed.kid, entry.sealed.algorithm);
-                let sealed = SealedKey::seal(&self.kek, self.entropy.as_ref(), named, &der);
+                let sealed = SealedKey::seal(&self.kek, self.entropy.as_ref(), named, &der)?;
                 Ok(Some(Entry { sealed, ..entry }))
             };
             resealed += usize::from(self.change(&kid, anew)?);

@@ -3,7 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::kek::Kek;
+use super::kek::{Kek, KekUnavailable};
 use super::seal::{SealedKey, UnsealError};
 use super::signer::Signer;
 use super::software::{SoftwareSigner, UnusableKey};
@@ -146,6 +146,9 @@ pub enum VaultError {
         /// Which one.
         kid: KeyId,
     },
+    /// Nothing can be sealed now.
+    #[error(transparent)]
+    Kek(#[from] KekUnavailable),
     /// The store that holds the keys fails.
     #[error(transparent)]
     Store(#[from] StoreError),

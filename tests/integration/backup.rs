@@ -423,7 +423,7 @@ async fn a_copy_that_was_changed_cut_off_or_forged_is_refused_and_nothing_is_wri
     let source = KeyRingParts { kek: forger.clone(), ..source };
     let none = backup::export(&source, &SeededEntropy::new(9), ISSUER, Purpose::Backup, &mut forged).await;
     assert!(matches!(none, Err(BackupError::NoInstallation)), "there is nothing to copy");
-    let mut archive = signet::keys::ArchiveWriter::new(&forger, &SeededEntropy::new(9));
+    let mut archive = signet::keys::ArchiveWriter::new(&forger, [9; 32]).unwrap();
     archive.write(b"h");
     let mut forged = archive.finish();
     assert!(refused(&forged).await.contains("was sealed under the key-encryption key"));

@@ -23,8 +23,10 @@ fn kek(byte: u8) -> Arc<Kek> {
     Arc::new(Kek::new(Zeroizing::new([byte; 32])))
 }
 
-/// The suite: `open` opens the same vault under another key-encryption key.
-fn vault_contract(open: impl Fn(u8) -> Arc<dyn SealedVault>) {
+/// The suite: `open` opens the same vault under another of three key-encryption keys.
+pub(crate) fn vault_contract(keks: &[Arc<Kek>; 3], open: impl Fn(Arc<Kek>) -> Arc<dyn SealedVault>) {
+    let kek = |number: usize| keks[number - 1].clone();
+    let open = |number: usize| open(kek(number));
     let vault = open(1);
     assert_eq!(vault.list().unwrap(), []);
     let made = vault.generate(Algorithm::ES256).unwrap();
@@ -72,28 +74,32 @@ fn vault_contract(open: impl Fn(u8) -> Arc<dyn SealedVault>) {
     assert!(matches!(renewed.open(&kid, Algorithm::ES256), Err(VaultError::Missing { .. })));
 }
 
-fn in_directory(dir: &Path, byte: u8) -> Arc<dyn SealedVault> {
-    Arc::new(DirectoryVault::open(dir, kek(byte), SystemEntropy::shared()).unwrap())
+pub(crate) fn in_directory(dir: &Path) -> impl Fn(Arc<Kek>) -> Arc<dyn SealedVault> {
+    |kek| Arc::new(DirectoryVault::open(dir, kek, SystemEntropy::shared()).unwrap())
 }
 
-fn in_store(store: Arc<dyn Store>) -> impl Fn(u8) -> Arc<dyn SealedVault> {
+pub(crate) fn in_store(store: Arc<dyn Store>) -> impl Fn(Arc<Kek>) -> Arc<dyn SealedVault> {
     let clock = Arc::new(ManualClock::at(1_700_000_000));
-    move |byte| {
+    move |kek| {
         let sources = (clock.clone() as Arc<_>, SystemEntropy::shared());
-        Arc::new(StoreVault::new(store.clone(), kek(byte), sources))
+        Arc::new(StoreVault::new(store.clone(), kek, sources))
     }
+}
+
+fn keks() -> [Arc<Kek>; 3] {
+    [kek(1), kek(2), kek(3)]
 }
 
 #[test]
 fn a_directory() {
     let dir = tempfile::tempdir().unwrap();
-    vault_contract(|byte| in_directory(dir.path(), byte));
+    vault_contract(&keks(), in_directory(dir.path()));
 }
 
 #[tokio::test]
 async fn a_store_in_memory() {
     let store = MemoryStore::new(Arc::new(ManualClock::at(1_700_000_000)));
-    tokio::task::spawn_blocking(|| vault_contract(in_store(store))).await.unwrap();
+    tokio::task::spawn_blocking(|| vault_contract(&keks(), in_store(store))).await.unwrap();
 }
 
 #[tokio::test]
@@ -102,11 +108,11 @@ async fn a_store_in_a_database_that_learns_nothing() {
     let store = database.store(TimeSource::Database).await;
     tokio::task::spawn_blocking({
         let store = store.clone();
-        || vault_contract(in_store(store))
+        || vault_contract(&keks(), in_store(store))
     })
     .await
     .unwrap();
-    let vault = in_store(store)(1);
+    let vault = in_store(store)(kek(1));
     let key = SoftwareSigner::generate(Algorithm::ES256).unwrap();
     let der = key.to_pkcs8().unwrap();
     tokio::task::spawn_blocking(move || vault.import(&key).map(drop)).await.unwrap().unwrap();

@@ -1,11 +1,16 @@
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 use super::input::secret_from;
 use crate::cli::{Act, CliError};
+use crate::config::{KekSource, ModuleKeyConfig, PinSource};
 use crate::oauth::{Algorithm, KeyId, Secret};
+
+/// There are two ways to name the new key-encryption key.
+const REKEY_USAGE: &str = "signet keys rekey [OPTIONS] --new-kek-file <FILE>
+       signet keys rekey [OPTIONS] --pkcs11-module <FILE> --pkcs11-token <LABEL> --pkcs11-key <LABEL>";
 
 /// What can be done to the keys.
 #[derive(Debug, Subcommand)]
@@ -40,15 +45,77 @@ pub(in crate::cli) enum KeysCommand {
         algorithm: Option<Algorithm>,
     },
     /// Seal the keys of a stopped installation with another key-encryption key.
-    Rekey {
-        /// The file that holds the new one.
-        #[arg(long, value_name = "FILE")]
-        new_kek_file: PathBuf,
-    },
+    #[command(override_usage = REKEY_USAGE)]
+    Rekey(NewKekArgs),
+    /// Make a key-encryption key in a PKCS#11 module; it can't leave it.
+    MakeModuleKey(ModuleKeyArgs),
+}
+
+/// The new key-encryption key: in a file, or in a module.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct NewKekArgs {
+    /// The file that holds the new one.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "ModuleKeyArgs",
+        required_unless_present = "ModuleKeyArgs"
+    )]
+    new_kek_file: Option<PathBuf>,
+    #[command(flatten)]
+    module_key: Option<ModuleKeyArgs>,
+}
+
+impl NewKekArgs {
+    /// As the settings would say it.
+    pub(in crate::cli) fn source(self) -> Result<KekSource, CliError> {
+        match (self.new_kek_file, self.module_key) {
+            (Some(path), _) => Ok(KekSource::File(path)),
+            (None, Some(module_key)) => Ok(KekSource::Module(Box::new(module_key.config()?))),
+            (None, None) => Err(CliError::Usage("name the new key-encryption key".into())),
+        }
+    }
+}
+
+/// A secret key in a token of a PKCS#11 module.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ModuleKeyArgs {
+    /// The module's library.
+    #[arg(long = "pkcs11-module", value_name = "FILE", requires_all = ["token", "key"])]
+    module: PathBuf,
+    /// The token's label, or its serial number.
+    #[arg(long = "pkcs11-token", value_name = "LABEL", requires = "module")]
+    token: String,
+    /// The key's label, or id: and its identifier in hex.
+    #[arg(long = "pkcs11-key", value_name = "LABEL", requires = "module", value_parser = key_name)]
+    key: String,
+    /// A file that holds the token's PIN; otherwise it is taken from `SIGNET_KEYS_PKCS11_PIN`.
+    #[arg(long = "pkcs11-pin-file", value_name = "FILE", requires = "module")]
+    pin_file: Option<PathBuf>,
+}
+
+fn key_name(name: &str) -> Result<String, String> {
+    ModuleKeyConfig::check_key(name).map(|()| name.to_owned()).map_err(str::to_owned)
+}
+
+impl ModuleKeyArgs {
+    /// As the settings would say it.
+    pub(in crate::cli) fn config(self) -> Result<ModuleKeyConfig, CliError> {
+        let Self { module, token, key, pin_file } = self;
+        let pin = match (pin_file, std::env::var("SIGNET_KEYS_PKCS11_PIN")) {
+            (Some(path), _) => PinSource::File(path),
+            (None, Ok(pin)) => PinSource::Value(Secret::new(pin)),
+            (None, Err(_)) => {
+                let usage = "give the token's PIN by --pkcs11-pin-file or by SIGNET_KEYS_PKCS11_PIN";
+                return Err(CliError::Usage(usage.into()));
+            }
+        };
+        Ok(ModuleKeyConfig { module, token, key, pin })
+    }
 }
 
 impl KeysCommand {
-    /// As an act; there is none for `rekey`, which is done to a stopped installation.
+    /// As an act; there is none for `rekey`, which is done to a stopped installation, nor for `make-module-key`.
     pub(in crate::cli) fn act(self) -> Result<Act, CliError> {
         Ok(match self {
             Self::List => Act::ListKeys,
@@ -61,7 +128,9 @@ impl KeysCommand {
                 let algorithm = algorithm.or_else(|| algorithm_of(&key)).ok_or_else(unnamed)?;
                 Act::ImportKey { key, algorithm }
             }
-            Self::Rekey { .. } => return Err(CliError::Usage("rekey needs a stopped installation".into())),
+            Self::Rekey(_) | Self::MakeModuleKey(_) => {
+                return Err(CliError::Usage("that is not done to a running service".into()));
+            }
         })
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Finding;
 use crate::audit;
 use crate::clock::Clock;
-use crate::config::{Config, KekSource, exposed};
+use crate::config::{Config, KekSource, ModuleKeyConfig, exposed};
 use crate::entropy::SystemEntropy;
 use crate::http::certificate_end;
 use crate::keys::{DirectoryVault, Kek, SealedVault as _};
@@ -129,6 +129,7 @@ pub(super) fn key_encryption_key(config: &Config) -> Finding {
             "if `signet keys rekey` is done, delete it",
         ),
         KekSource::Value(_) => Finding::ok(check, "it comes from the environment"),
+        KekSource::Module(key) => in_module(check, config, key),
         KekSource::File(path) => match path.metadata() {
             Ok(meta) if exposed(&meta).is_some() => {
                 Finding::fail(check, format!("others may read {}", path.display()), "chmod 600 it")
@@ -139,6 +140,28 @@ pub(super) fn key_encryption_key(config: &Config) -> Finding {
                 Finding::fail(check, what, "run this on the machine of the service, as its user")
             }
         },
+    }
+}
+
+/// A key-encryption key that a module keeps must be there and answer.
+fn in_module(check: &'static str, config: &Config, key: &ModuleKeyConfig) -> Finding {
+    match Kek::find(&config.keys.kek, &config.keys.dir) {
+        Err(error) => Finding::fail(check, error.to_string(), "a start of the service would fail"),
+        Ok(kek) => {
+            let info = kek.as_ref().and_then(Kek::module_key);
+            let token = info.map_or(key.token.as_str(), |info| info.token.as_str());
+            let what =
+                format!("the module {} keeps {:?} in the token {token}", key.module.display(), key.key);
+            if info.is_some_and(|info| info.never_outside) {
+                return Finding::ok(check, format!("{what}, where it was made"));
+            }
+            let what = format!("{what}; it was brought there, or could leave it once");
+            Finding::warn(
+                check,
+                what,
+                "know where its copies are, or make one there: `signet keys make-module-key`",
+            )
+        }
     }
 }
 

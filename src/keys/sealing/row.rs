@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::record::SealingRecord;
 use crate::entropy::Entropy;
-use crate::keys::kek::{Kek, KekId};
+use crate::keys::kek::{Kek, KekId, KekUnavailable};
 use crate::keys::sealed_ring::RingUnreadable;
 
 /// The row, in the table of the key ring.
@@ -28,11 +28,19 @@ struct SealedRecord {
 }
 
 /// Writes the keys.
+///
+/// # Errors
+/// When the module that keeps the key-encryption key fails.
 #[expect(clippy::expect_used, reason = "plain data always becomes JSON, and AES-GCM seals 64 GiB")]
-pub(super) fn encode(record: &SealingRecord, kek: &Kek, entropy: &dyn Entropy) -> Vec<u8> {
+pub(super) async fn encode(
+    record: &SealingRecord,
+    kek: &Kek,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, KekUnavailable> {
     let (salt, nonce): ([u8; 32], [u8; NONCE_LEN]) = (entropy.bytes(), entropy.bytes());
     let mut buffer = Zeroizing::new(serde_json::to_vec(record).expect("keys become JSON"));
     row_key(kek, &salt)
+        .await?
         .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad(VERSION, &kek.id()), &mut *buffer)
         .expect("the keys are short enough");
     let row = SealedRecord {
@@ -42,14 +50,15 @@ pub(super) fn encode(record: &SealingRecord, kek: &Kek, entropy: &dyn Entropy) -
         nonce: URL_SAFE_NO_PAD.encode(nonce),
         sealed: URL_SAFE_NO_PAD.encode(&*buffer),
     };
-    serde_json::to_vec(&row).expect("a row becomes JSON")
+    Ok(serde_json::to_vec(&row).expect("a row becomes JSON"))
 }
 
 /// Reads the keys.
 ///
 /// # Errors
-/// When they were written under another key-encryption key, by a later release, or are not what was written.
-pub(super) fn decode(value: &[u8], kek: &Kek) -> Result<SealingRecord, RingUnreadable> {
+/// When they were written under another key-encryption key, by a later release, or are not what was written, and when the
+/// module that keeps the key-encryption key fails.
+pub(super) async fn decode(value: &[u8], kek: &Kek) -> Result<SealingRecord, RingUnreadable> {
     let row: SealedRecord = serde_json::from_slice(value).map_err(|_| RingUnreadable::Damaged)?;
     if row.version != VERSION {
         return Err(RingUnreadable::UnknownSchema(row.version));
@@ -62,6 +71,7 @@ pub(super) fn decode(value: &[u8], kek: &Kek) -> Result<SealingRecord, RingUnrea
     let nonce = Nonce::try_assume_unique_for_key(&nonce).map_err(|_| RingUnreadable::Damaged)?;
     let mut buffer = Zeroizing::new(bytes(&row.sealed)?);
     let plain = row_key(kek, &salt)
+        .await?
         .open_in_place(nonce, aad(row.version, &row.kek), &mut buffer)
         .map_err(|_| RingUnreadable::Damaged)?;
     serde_json::from_slice(plain).map_err(|_| RingUnreadable::Damaged)
@@ -70,15 +80,16 @@ pub(super) fn decode(value: &[u8], kek: &Kek) -> Result<SealingRecord, RingUnrea
 /// The same keys under another key-encryption key; `None` if they are under `new` already.
 ///
 /// # Errors
-/// When they open under neither.
-pub(in crate::keys) fn reseal(
+/// When they open under neither, and when a module that keeps one of the two fails.
+pub(in crate::keys) async fn reseal(
     value: &[u8],
     (old, new): (&Kek, &Kek),
     entropy: &dyn Entropy,
 ) -> Result<Option<Vec<u8>>, RingUnreadable> {
-    match decode(value, old) {
-        Ok(record) => Ok(Some(encode(&record, new, entropy))),
-        Err(_) => decode(value, new).map(|_| None),
+    match decode(value, old).await {
+        Ok(record) => Ok(Some(encode(&record, new, entropy).await?)),
+        Err(RingUnreadable::Kek(error)) => Err(error.into()),
+        Err(_) => decode(value, new).await.map(|_| None),
     }
 }
 
@@ -86,10 +97,10 @@ fn aad(version: u32, kek: &str) -> Aad<Vec<u8>> {
     Aad::from(format!("signet sealing keys\0{version}\0{kek}").into_bytes())
 }
 
-fn row_key(kek: &Kek, salt: &[u8]) -> LessSafeKey {
-    let key = kek.derive(salt, b"signet sealing keys");
+async fn row_key(kek: &Kek, salt: &[u8]) -> Result<LessSafeKey, KekUnavailable> {
+    let key = kek.derive_aside(salt, b"signet sealing keys").await?;
     #[expect(clippy::expect_used, reason = "the key has the algorithm's length")]
-    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_slice()).expect("32 bytes"))
+    Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_slice()).expect("32 bytes")))
 }
 
 #[cfg(test)]
@@ -111,32 +122,32 @@ mod tests {
         }
     }
 
-    #[test]
-    fn keys_are_read_as_they_were_written_and_stand_nowhere_in_the_row() {
-        let row = encode(&record(), &kek(1), &SeededEntropy::new(1));
-        let read = decode(&row, &kek(1)).unwrap();
+    #[tokio::test]
+    async fn keys_are_read_as_they_were_written_and_stand_nowhere_in_the_row() {
+        let row = encode(&record(), &kek(1), &SeededEntropy::new(1)).await.unwrap();
+        let read = decode(&row, &kek(1)).await.unwrap();
         assert_eq!(read.keys[0].material.0, [7; 32]);
         assert!(!String::from_utf8(row).unwrap().contains("AAAAAAAA"));
     }
 
-    #[test]
-    fn a_row_that_was_changed_or_is_under_another_key_is_refused() {
-        let row = encode(&record(), &kek(1), &SeededEntropy::new(1));
-        assert!(matches!(decode(&row, &kek(2)), Err(RingUnreadable::WrongKek { .. })));
+    #[tokio::test]
+    async fn a_row_that_was_changed_or_is_under_another_key_is_refused() {
+        let row = encode(&record(), &kek(1), &SeededEntropy::new(1)).await.unwrap();
+        assert!(matches!(decode(&row, &kek(2)).await, Err(RingUnreadable::WrongKek { .. })));
         for at in 0..row.len() {
             let mut changed = row.clone();
             changed[at] ^= 1;
-            assert!(decode(&changed, &kek(1)).is_err(), "byte {at}");
+            assert!(decode(&changed, &kek(1)).await.is_err(), "byte {at}");
         }
     }
 
-    #[test]
-    fn resealing_moves_the_keys_once() {
-        let row = encode(&record(), &kek(1), &SeededEntropy::new(1));
+    #[tokio::test]
+    async fn resealing_moves_the_keys_once() {
+        let row = encode(&record(), &kek(1), &SeededEntropy::new(1)).await.unwrap();
         let entropy = SeededEntropy::new(2);
-        let moved = reseal(&row, (&kek(1), &kek(2)), &entropy).unwrap().unwrap();
-        assert!(decode(&moved, &kek(2)).is_ok());
-        assert!(reseal(&moved, (&kek(1), &kek(2)), &entropy).unwrap().is_none());
-        assert!(reseal(&moved, (&kek(1), &kek(3)), &entropy).is_err());
+        let moved = reseal(&row, (&kek(1), &kek(2)), &entropy).await.unwrap().unwrap();
+        assert!(decode(&moved, &kek(2)).await.is_ok());
+        assert!(reseal(&moved, (&kek(1), &kek(2)), &entropy).await.unwrap().is_none());
+        assert!(reseal(&moved, (&kek(1), &kek(3)), &entropy).await.is_err());
     }
 }

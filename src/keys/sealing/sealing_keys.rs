@@ -49,6 +49,9 @@ pub struct SealingKeys {
 
 struct Snapshot {
     record: SealingRecord,
+    /// The row that it was opened from, or written to: as long as it is the same, nothing has to be opened anew, which the
+    /// module that may keep the key-encryption key would do every few seconds.
+    row: Vec<u8>,
     open: HashMap<SealingKeyId, OpenKey>,
     read_at: Duration,
 }
@@ -63,10 +66,10 @@ pub enum SealingEvent {
 }
 
 impl Snapshot {
-    fn new(record: SealingRecord, read_at: Duration) -> Self {
+    fn new(record: SealingRecord, row: Vec<u8>, read_at: Duration) -> Self {
         let opened = |key: &SealingKey| Some((key.id.clone(), OpenKey::new(key)?));
         let open = record.keys.iter().filter_map(opened).collect();
-        Self { record, open, read_at }
+        Self { record, row, open, read_at }
     }
 }
 
@@ -88,7 +91,8 @@ impl SealingKeys {
             skew: policy.skew(),
             longest_lifetime: seconds(longest_lifetime),
         };
-        let snapshot = ArcSwap::from_pointee(Snapshot::new(SealingRecord::default(), Duration::ZERO));
+        let snapshot =
+            ArcSwap::from_pointee(Snapshot::new(SealingRecord::default(), Vec::new(), Duration::ZERO));
         let keys = Arc::new(Self { parts, policy, snapshot, changing: tokio::sync::Mutex::default() });
         let events = keys.tick().await?;
         Ok((keys, events))
@@ -186,7 +190,7 @@ impl SealingKeys {
             let read_at = parts.clock.monotonic();
             let stored = parts.store.get(TABLE, TABLE_KEY).await?;
             let mut record = match &stored {
-                Some(stored) => row::decode(&stored.value, &parts.kek)?,
+                Some(stored) => self.opened(&stored.value).await?,
                 None => SealingRecord::default(),
             };
             let now = parts.clock.numeric_date();
@@ -208,18 +212,29 @@ impl SealingKeys {
                 record.apply(step, made);
             }
             steps.extend(due);
+            let version = stored.as_ref().map(|row| row.version);
+            let mut value = stored.map(|row| row.value).unwrap_or_default();
             let done = steps.is_empty() || {
-                let condition = stored.map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
-                let value = row::encode(&record, &parts.kek, parts.entropy.as_ref());
-                let batch = Batch::new().put(TABLE, TABLE_KEY, condition, Put::lasting(value));
+                let condition = version.map_or(Condition::Absent, Condition::VersionIs);
+                value = row::encode(&record, &parts.kek, parts.entropy.as_ref()).await?;
+                let batch = Batch::new().put(TABLE, TABLE_KEY, condition, Put::lasting(value.clone()));
                 parts.store.commit(batch).await? == Committed::Applied
             };
             if done {
-                self.snapshot.store(Arc::new(Snapshot::new(record, read_at)));
+                self.snapshot.store(Arc::new(Snapshot::new(record, value, read_at)));
                 return Ok((dropped.is_some(), events));
             }
         }
         Err(KeyRingError::Contended)
+    }
+
+    /// The keys in a row; those in use, if they came from this very row.
+    async fn opened(&self, row: &[u8]) -> Result<SealingRecord, KeyRingError> {
+        let snapshot = self.snapshot.load_full();
+        if snapshot.row == row {
+            return Ok(snapshot.record.clone());
+        }
+        Ok(row::decode(row, &self.parts.kek).await?)
     }
 
     fn make(&self, now: i64, seal_from: i64) -> SealingKey {

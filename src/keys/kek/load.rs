@@ -1,3 +1,5 @@
+//! Takes the key-encryption key from where the settings say.
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -5,19 +7,12 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use ring::hkdf::{HKDF_SHA256, Salt};
-use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::config::{KekSource, exposed};
+use super::Kek;
+use super::module::{ModuleError, ModuleKey};
+use crate::config::{KekSource, ModuleKeyConfig, exposed};
 use crate::entropy::Entropy;
-
-/// The key-encryption key: 32 bytes from which everything that seals keys is derived.
-pub struct Kek(Zeroizing<[u8; 32]>);
-
-/// Names a key-encryption key without telling anything of it, so that a wrong one is told apart from a
-/// damaged file.
-pub type KekId = String;
 
 /// The key-encryption key is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -59,15 +54,17 @@ pub enum KekError {
         /// Which file.
         path: PathBuf,
     },
+    /// The module does not give it to use.
+    #[error("the key-encryption key in the PKCS#11 module {module}: {reason}")]
+    Module {
+        /// The module's library.
+        module: PathBuf,
+        /// Why.
+        reason: ModuleError,
+    },
 }
 
 impl Kek {
-    /// Takes the 32 bytes into care.
-    #[must_use]
-    pub fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
-        Self(bytes)
-    }
-
     /// Reads 32 bytes as base64, base64url or hex; white space around them does not count.
     ///
     /// # Errors
@@ -83,7 +80,7 @@ impl Kek {
             return Err(malformed());
         }
         kek.copy_from_slice(&bytes);
-        Ok(Self(kek))
+        Ok(Self::new(kek))
     }
 
     /// Takes the key-encryption key from where the settings say. For [`KekSource::Developer`] that is the
@@ -98,6 +95,7 @@ impl Kek {
         match source {
             KekSource::Value(secret) => Self::parse(secret.expose(), "SIGNET_KEYS_KEK"),
             KekSource::File(path) => Self::read(path),
+            KekSource::Module(key) => Self::of_module(key),
             KekSource::Developer => {
                 let path = keys_dir.join("kek");
                 tracing::warn!(
@@ -132,6 +130,7 @@ impl Kek {
         let read = match source {
             KekSource::Value(secret) => Self::parse(secret.expose(), "SIGNET_KEYS_KEK"),
             KekSource::File(path) => Self::read(path),
+            KekSource::Module(key) => Self::of_module(key),
             KekSource::Developer => match Self::read(&keys_dir.join("kek")) {
                 Err(KekError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     return Ok(None);
@@ -140,6 +139,11 @@ impl Kek {
             },
         };
         read.map(Some)
+    }
+
+    fn of_module(key: &ModuleKeyConfig) -> Result<Self, KekError> {
+        let opened = ModuleKey::open(key).and_then(Self::in_module);
+        opened.map_err(|reason| KekError::Module { module: key.module.clone(), reason })
     }
 
     fn read(path: &Path) -> Result<Self, KekError> {
@@ -173,40 +177,7 @@ impl Kek {
             }
         }
         fs::File::open(keys_dir).and_then(|directory| directory.sync_all()).map_err(failed)?;
-        Ok(Self(bytes))
-    }
-
-    /// Names this key-encryption key.
-    #[must_use]
-    pub fn id(&self) -> KekId {
-        let name = self.derive(&[], b"signet kek id");
-        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-        name[..8].iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-    }
-
-    /// Derives 32 bytes for the purpose that `info` names (HKDF with SHA-256, RFC 5869).
-    #[must_use]
-    #[expect(clippy::expect_used, reason = "32 bytes are within what HKDF gives")]
-    pub(super) fn derive(&self, salt: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
-        let mut derived = Zeroizing::new([0; 32]);
-        Salt::new(HKDF_SHA256, salt)
-            .extract(self.0.as_slice())
-            .expand(&[info], HKDF_SHA256)
-            .and_then(|okm| okm.fill(derived.as_mut_slice()))
-            .expect("HKDF gives 32 bytes");
-        derived
-    }
-
-    /// Whether both are the same; takes the same time whatever the answer.
-    #[must_use]
-    pub fn is_same_as(&self, other: &Self) -> bool {
-        self.0.as_slice().ct_eq(other.0.as_slice()).into()
-    }
-}
-
-impl std::fmt::Debug for Kek {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[redacted]")
+        Ok(Self::new(bytes))
     }
 }
 

@@ -1,0 +1,48 @@
+//! What a name that is no setting may have meant.
+
+use super::setting::{SETTINGS, without_index};
+
+/// The known name closest to `key`, if any is close.
+pub(super) fn closest(key: &str) -> Option<&'static str> {
+    let general = without_index(key);
+    SETTINGS
+        .iter()
+        .map(|setting| (distance(setting.key, &general), setting.key))
+        .chain(SETTINGS.iter().filter_map(|setting| {
+            // The right name in the wrong section.
+            let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
+            (last(setting.key) == last(&general)).then_some((2, setting.key))
+        }))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, key)| key)
+}
+
+/// How many letters must be changed, added or taken away to turn `a` into `b` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_finds_its_setting() {
+        assert_eq!(closest("keys.leed"), Some("keys.lead"));
+        assert_eq!(closest("jwks_max_age"), Some("keys.jwks_max_age"));
+        assert_eq!(closest("resources[3].scopes"), Some("resources[].scope"));
+        assert_eq!(closest("unrelated.thing"), None);
+    }
+}

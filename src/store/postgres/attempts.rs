@@ -45,7 +45,7 @@ pub(super) async fn attempts<W: Work>(pool: &Pool, work: &W) -> Result<W::Answer
                 let pause = tokio::time::sleep(Duration::from_millis(1 << tries));
                 until(end.as_mut(), pause).await.ok_or_else(|| late(limit))?;
             }
-            Fault::Disconnected(_) => pool.discard_all(),
+            Fault::Disconnected(_) => _ = pool.discard_all(),
             Fault::Failed(error) => return Err(error),
         }
     }

@@ -43,6 +43,7 @@ use self::pool::{Pool, Purpose, within};
 use self::session::{About, Link};
 use self::together::Waiting;
 use self::work::{ChangesBehind, Commit, Get, Now, Prune, Scan, Sweep, Work};
+use super::following::is_following;
 use super::{Batch, Changes, Committed, Cursor, Row, SharedFrozen, Store, StoreError, StoreLoad, Table};
 
 pub use options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls, TimeSource};
@@ -132,7 +133,8 @@ impl PostgresStore {
     }
 
     async fn call<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
-        self.admitted(W::PURPOSE, |pool| async move { attempts(&pool, &work).await }).await
+        let purpose = if is_following() { Purpose::Follow } else { W::PURPOSE };
+        self.admitted(purpose, |pool| async move { attempts(&pool, &work, purpose).await }).await
     }
 
     /// Commits a batch of which the mirrors must hear, with others that wait.

@@ -173,7 +173,8 @@ impl About {
 }
 
 /// The newest place in the order of changes that this connection leads to, by the statement that reads them. Its epoch says
-/// which server it is: one start of one server has one; a database that only speaks like PostgreSQL, of whose many servers none takes over alone, has the same everywhere.
+/// which server it is: one start of one server has one; a database that only speaks like PostgreSQL, of whose many servers
+/// none takes over alone, has the same everywhere.
 pub(super) async fn newest(
     client: &Client,
     changes: &(impl ToStatement + ?Sized),

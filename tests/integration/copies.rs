@@ -255,7 +255,8 @@ async fn a_node_that_starts_while_its_store_is_restored_or_moved_sees_that() {
         app.app.state.services.nodes.leave().await.unwrap();
         // It is about to announce itself: nobody sees it yet.
         let (release, parts) = (store.hold_next_commit(), app.parts());
-        let (joined, done) = futures_util::future::join(app.app.join(), async {
+        let announcing = async { if moves { app.app.announce().await } else { app.app.join().await } };
+        let (announced, done) = futures_util::future::join(announcing, async {
             while store.holds_next_commit() {
                 tokio::task::yield_now().await;
             }
@@ -266,14 +267,16 @@ async fn a_node_that_starts_while_its_store_is_restored_or_moved_sees_that() {
         .await;
         done.unwrap();
         if moves {
-            let message = joined.unwrap_err().to_string();
+            let message = announced.unwrap_err().to_string();
             assert!(message.contains("was moved elsewhere"), "{message}");
             app.token(app.demo(), "").await.refused(503, "temporarily_unavailable");
-            // It has taken leave: nobody has to wait for it.
+            // Nor does it serve at all, and takes leave: nobody has to wait for it.
+            assert!(backup::refuse_running_nodes(store.as_ref()).await.is_err());
+            app.app.join().await.unwrap_err();
             backup::refuse_running_nodes(store.as_ref()).await.unwrap();
         } else {
             // It is over already, and the node knows what came of it.
-            joined.unwrap();
+            announced.unwrap();
             assert!(!app.is_active(&old).await);
             assert!(app.is_active(&app.demo_token().await).await);
         }

@@ -6,6 +6,7 @@ mod ground;
 mod issuing;
 mod people;
 mod start_error;
+mod timed_store;
 mod witness;
 
 use std::sync::Arc;
@@ -27,17 +28,18 @@ use crate::keys::{
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
 use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
-use crate::store::{Cursor, Room};
+use crate::store::{Cursor, Room, following};
 use crate::telemetry::Metrics;
 
 pub use first_clients::{FirstClient, FirstClients};
 pub use ground::Ground;
 pub(crate) use ground::database;
 pub use start_error::StartError;
-pub use witness::{look, warning};
+pub use timed_store::TimedStore;
+pub use witness::{Witness, warning};
 
 use people::People;
-use witness::Seen;
+use witness::Noted;
 
 /// How many expired rows are removed in one pass.
 const SWEEP: usize = 10_000;
@@ -52,9 +54,11 @@ pub struct App {
     cursor: tokio::sync::Mutex<Cursor>,
     /// Whether it was told that the disk is getting full.
     told_low: AtomicBool,
-    seen: Seen,
+    node: String,
+    /// When it was last noted that this node uses the store.
+    noted: Noted,
     /// What shows that the store was put back to an earlier state without a cut-off.
-    pub evidence: Option<Evidence>,
+    pub evidence: Vec<Evidence>,
 }
 
 /// What happened to keys and does not stand in the audit log yet.
@@ -85,9 +89,13 @@ impl App {
         ground: Ground,
         audit: Arc<AuditLog>,
     ) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new(&http::PATHS, &config.node));
+        let store = TimedStore::new(ground.store, ground.clock.clone(), metrics.clone());
+        let ground = Ground { store, ..ground };
         let Ground { store, clock, entropy } = ground.clone();
         backup::refuse_unfinished(store.as_ref()).await?;
-        let evidence = look(store.as_ref(), &audit, clock.as_ref()).await?;
+        let witness = Witness { node: &config.node, audit: &audit, clock: clock.as_ref() };
+        let mut evidence = witness.look(store.as_ref()).await?;
         let cursor = follow::begin(store.as_ref()).await?.into();
         let parts = key_ring_parts(config, &ground)?;
         // Before anything is dated, or judged by its date.
@@ -111,12 +119,12 @@ impl App {
         let fitness = parts.fitness.clone();
         let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
-        let in_vault = witness::ask_vault(&kept, vault, &keys, (store.as_ref(), clock.as_ref())).await?;
-        let evidence = evidence.or(in_vault);
-        if let Some(evidence) = &evidence {
-            tracing::warn!("{}", warning(evidence));
+        let in_vault = witness::ask_vault((&kept, vault), &keys, (store.as_ref(), witness)).await?;
+        evidence.extend(in_vault.filter(|new| !evidence.contains(new)));
+        for each in &evidence {
+            tracing::warn!("{}", warning(each));
         }
-        let seen = Seen::now(store.as_ref(), clock.as_ref(), evidence.as_ref()).await?;
+        let noted = Noted::now(store.as_ref(), witness).await?;
         let resources = Resources::new(config)?;
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
@@ -164,7 +172,6 @@ impl App {
         };
         protocol::admin::keys::record(&services, &events).await?;
         protocol::admin::keys::record_sealing(&services, &sealing_events).await?;
-        let metrics = Arc::new(Metrics::new(&http::PATHS, &config.node));
         let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self {
@@ -173,7 +180,8 @@ impl App {
             unrecorded: tokio::sync::Mutex::default(),
             cursor,
             told_low: false.into(),
-            seen,
+            node: config.node.clone(),
+            noted,
             evidence,
         })
     }
@@ -192,16 +200,56 @@ impl App {
     /// # Errors
     /// When the store, the keys or the audit log fail, or this node's clock is off; the next round tries again.
     pub async fn rotate(&self) -> Result<(), StartError> {
+        let announced = self.announce().await;
+        if let Err(StartError::Backup(error)) = &announced
+            && error.is_unfinished()
+        {
+            // The keys are no longer this node's to change.
+            return announced;
+        }
         let rotated = self.rotate_keys().await;
-        self.announce().await?;
+        announced?;
         rotated
     }
 
-    /// Tells the other nodes that this one is there. That the store acknowledges it is what lets this node issue for P.
-    async fn announce(&self) -> Result<(), StartError> {
+    /// Takes part: announces this node, then takes in what was committed since it was opened. Whoever serves does this first; a node
+    /// that may not take part takes leave.
+    ///
+    /// # Errors
+    /// As [`Self::announce`] and [`Self::follow`].
+    pub async fn join(&self) -> Result<(), StartError> {
+        let joined = async {
+            self.announce().await?;
+            self.follow().await
+        };
+        let joined = joined.await.map(drop);
+        if joined.is_err() {
+            self.leave().await;
+        }
+        joined
+    }
+
+    /// Tells the other nodes that this one stops.
+    pub async fn leave(&self) {
+        if let Err(error) = self.state.services.nodes.leave().await {
+            tracing::info!(%error, "the other nodes will count this one for a minute");
+        }
+    }
+
+    /// Tells the other nodes, and whoever restores or moves the installation, that this one is there. That the store
+    /// acknowledges it is what lets this node issue for P. In this order: whoever restores writes that down, then looks for
+    /// nodes; so either this node is seen, or it sees what was written.
+    ///
+    /// # Errors
+    /// When the store fails, and where the installation is restored or moved.
+    pub async fn announce(&self) -> Result<(), StartError> {
         let services = &self.state.services;
         let began = services.clock.monotonic();
-        services.nodes.announce().await?;
+        following(async {
+            services.nodes.announce(services.fitness.node_clock()).await?;
+            self.refuse_unfinished().await
+        })
+        .await?;
         services.fitness.acknowledged(began);
         Ok(())
     }
@@ -289,7 +337,8 @@ impl App {
         self.resume_audit().await;
         self.refuse_unfinished().await?;
         services.status_indexes.replenish().await?;
-        self.seen.again(services.store.as_ref(), services.clock.as_ref()).await?;
+        let (audit, clock) = (&*services.audit, services.clock.as_ref());
+        self.noted.again(services.store.as_ref(), Witness { node: &self.node, audit, clock }).await?;
         if !services.fitness.is_clock_off() {
             services.status_lists.drop_ended();
             services.status.drop_ended();

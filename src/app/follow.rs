@@ -1,11 +1,11 @@
 //! What this node keeps in memory follows what all nodes commit: clients, revocations, status lists and keys.
 
 use super::{App, StartError};
-use crate::backup;
+use crate::backup::{self, BackupError};
 use crate::clients::ClientRegistry;
 use crate::keys::{KeyRing, KeyRingError};
 use crate::protocol::Services;
-use crate::store::{Changes, Cursor, Store, StoreError};
+use crate::store::{Changes, Cursor, Store, StoreError, following};
 use crate::tokens::{Revocations, StatusLists};
 
 /// Where the store's newest commit is now: from there on its changes are followed. Taken before anything is loaded, so
@@ -23,9 +23,17 @@ impl App {
     /// # Errors
     /// When the store fails, or something in it can't be understood; the next call goes on where this one stopped.
     pub async fn follow(&self) -> Result<usize, StartError> {
+        following(self.take_a_step()).await
+    }
+
+    async fn take_a_step(&self) -> Result<usize, StartError> {
         let services = &self.state.services;
         let mut cursor = self.cursor.lock().await;
         self.refuse_unfinished().await?;
+        if services.fitness.is_stopped() {
+            // What was unfinished is over.
+            self.announce().await?;
+        }
         let was_off = services.fitness.is_clock_off();
         services.fitness.compare_with(services.store.as_ref()).await?;
         if was_off && !services.fitness.is_clock_off() {
@@ -59,14 +67,18 @@ impl App {
         Ok(taken_in)
     }
 
-    /// Refuses to go on where the installation is restored or moved under this node's feet: a node that takes in nothing more
-    /// soon issues nothing more. A store that is not shared has nobody else to do that.
+    /// Refuses to go on where the installation is restored or moved under this node's feet: it issues nothing more. A store
+    /// that is not shared has nobody else to do that.
     pub(super) async fn refuse_unfinished(&self) -> Result<(), StartError> {
-        let store = self.state.services.store.as_ref();
-        if store.is_shared() {
-            backup::refuse_unfinished(store).await?;
+        let services = &self.state.services;
+        if !services.store.is_shared() {
+            return Ok(());
         }
-        Ok(())
+        let refused = backup::refuse_unfinished(services.store.as_ref()).await;
+        if refused.as_ref().is_err_and(BackupError::is_unfinished) {
+            services.fitness.stop();
+        }
+        Ok(refused?)
     }
 
     /// Returns when there may be something to take in.

@@ -75,9 +75,10 @@ fn at(place: String) -> impl FnOnce(StoreError) -> StartError {
 pub(crate) mod database {
     //! The database that the settings name.
 
+    use std::path::Path;
     use std::sync::Arc;
 
-    use crate::config::{PasswordSource, PostgresConfig};
+    use crate::config::{PasswordSource, PostgresConfig, exposed};
     use crate::entropy::SystemEntropy;
     use crate::store::postgres::{
         PostgresHost, PostgresOptions, PostgresPassword, PostgresReport, PostgresTls, TimeSource,
@@ -88,7 +89,7 @@ pub(crate) mod database {
     const CHANGES_KEPT: u64 = 100_000;
 
     pub(crate) async fn open(settings: &PostgresConfig) -> Result<Arc<dyn Store>, StoreError> {
-        Ok(PostgresStore::open(options(settings)).await?)
+        Ok(PostgresStore::open(options(settings)?).await?)
     }
 
     pub(crate) async fn exists(settings: &PostgresConfig) -> Result<bool, StoreError> {
@@ -96,16 +97,31 @@ pub(crate) mod database {
     }
 
     pub(crate) async fn report(settings: &PostgresConfig) -> Result<PostgresReport, StoreError> {
-        PostgresStore::report(&options(settings)).await
+        PostgresStore::report(&options(settings)?).await
     }
 
     pub(crate) async fn migrate(settings: &PostgresConfig) -> Result<i32, StoreError> {
-        PostgresStore::migrate(&options(settings)).await
+        PostgresStore::migrate(&options(settings)?).await
     }
 
-    fn options(settings: &PostgresConfig) -> PostgresOptions {
+    /// A password that others may read, or its file's group change, is refused, as a key-encryption key is. A file that is not
+    /// there is told of by whoever reads it, for every connection.
+    fn refuse_exposed(path: &Path) -> Result<(), StoreError> {
+        match path.metadata().ok().and_then(|file| exposed(&file)) {
+            Some(mode) => Err(StoreError::Unavailable(format!(
+                "postgres.password_file = {}: others may read it, or its group change it (mode {mode:04o}): `chmod 600` it",
+                path.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn options(settings: &PostgresConfig) -> Result<PostgresOptions, StoreError> {
+        if let Some(PasswordSource::File(path)) = &settings.password {
+            refuse_exposed(path)?;
+        }
         let host = |(host, port): &(String, u16)| PostgresHost { host: host.clone(), port: *port };
-        PostgresOptions {
+        Ok(PostgresOptions {
             hosts: settings.hosts.iter().map(host).collect(),
             user: settings.user.clone(),
             database: settings.database.clone(),
@@ -125,7 +141,7 @@ pub(crate) mod database {
             changes_kept: CHANGES_KEPT,
             time: TimeSource::Database,
             entropy: SystemEntropy::shared(),
-        }
+        })
     }
 }
 

@@ -1,14 +1,14 @@
 //! Notices that the store was put back from a copy, where something beside it was not: then what was revoked and
-//! spent since counts again, until somebody sets a cut-off.
+//! spent since counts again, until somebody sets a cut-off. And that the audit log is not the one that the store knows of.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::StartError;
-use crate::audit::{AuditLog, Entry, EventKind, Search};
-use crate::backup::{self, Evidence};
+use crate::audit::{Actor, AuditLog, Entry, Event, EventKind, Search};
+use crate::backup::{self, Evidence, Seen};
 use crate::clock::Clock;
 use crate::keys::{KeyRing, KeyVault, StoredState};
 use crate::oauth::KeyId;
@@ -17,73 +17,131 @@ use crate::store::{Store, StoreError};
 /// How often it is noted that the store is in use, in seconds.
 const INTERVAL: i64 = 60;
 
-const REMEDY: &str = "stop the service and run `signet restore --in-place`: until then what was revoked or spent meanwhile \
-                      counts again; if nothing was restored, run `signet restore --false-alarm` (docs/backup.md)";
+/// Who looks: a node, its audit log and its clock.
+#[derive(Clone, Copy)]
+pub struct Witness<'a> {
+    /// What the node is called.
+    pub node: &'a str,
+    /// Its audit log.
+    pub audit: &'a AuditLog,
+    /// Its clock.
+    pub clock: &'a dyn Clock,
+}
 
-/// When it was last noted that the store is in use.
-pub(super) struct Seen(AtomicI64);
+/// When it was last noted that the store is in use, in seconds since the epoch.
+pub(super) struct Noted(AtomicI64);
 
-impl Seen {
-    /// Notes it now, unless there is `evidence`, which stays.
-    pub(super) async fn now(
-        store: &dyn Store,
-        clock: &dyn Clock,
-        evidence: Option<&Evidence>,
-    ) -> Result<Self, StoreError> {
-        if evidence.is_none() {
-            backup::note_seen(store, clock.now()).await?;
-        }
-        Ok(Self(AtomicI64::new(clock.numeric_date())))
+impl Noted {
+    /// Notes it now.
+    pub(super) async fn now(store: &dyn Store, witness: Witness<'_>) -> Result<Self, StoreError> {
+        witness.note(store).await?;
+        Ok(Self(AtomicI64::new(witness.clock.numeric_date())))
     }
 
     /// Notes it again, once a minute.
-    pub(super) async fn again(&self, store: &dyn Store, clock: &dyn Clock) -> Result<(), StoreError> {
-        let now = clock.numeric_date();
+    pub(super) async fn again(&self, store: &dyn Store, witness: Witness<'_>) -> Result<(), StoreError> {
+        let now = witness.clock.numeric_date();
         if (now - self.0.load(Ordering::Relaxed)).abs() < INTERVAL {
             return Ok(());
         }
-        backup::note_seen(store, clock.now()).await?;
+        witness.note(store).await?;
         self.0.store(now, Ordering::Relaxed);
         Ok(())
     }
 }
 
 /// Entries that come into being while nothing is written to the store, when it is away or when the log itself was mended.
-const NO_EVIDENCE: [EventKind; 3] =
-    [EventKind::AuditTailCut, EventKind::AuditResumed, EventKind::KeyRotationFailed];
+const NO_EVIDENCE: [EventKind; 4] =
+    [EventKind::AuditTailCut, EventKind::AuditResumed, EventKind::AuditBegunAnew, EventKind::ServiceStopped];
 
-/// How many of the newest entries are looked at.
+/// How many entries are read at once.
 const ENTRIES: usize = 64;
 
-/// What shows that the store was put back: what was noticed before, or that the audit log knows of something that happened
-/// well after the store was last in use. If nothing does, it is noted that the store is in use, unless it is a fresh one:
-/// whoever is about to write to the audit log must do that first.
-///
-/// # Errors
-/// When store or audit log fail.
-pub async fn look(
-    store: &dyn Store,
-    audit: &AuditLog,
-    clock: &dyn Clock,
-) -> Result<Option<Evidence>, StartError> {
-    if let Some(evidence) = backup::read_evidence(store).await? {
-        return Ok(Some(evidence));
+impl Witness<'_> {
+    /// What shows that the store was put back: what any node noticed before, or that this node's audit log knows of something that
+    /// was done well after the store last knew of this node. It is kept, and noted that this node uses the store,
+    /// unless it never did: whoever is about to write to the audit log must do that first. Where the log is shorter than the
+    /// store knows it to have been, that is told, and recorded in it.
+    ///
+    /// # Errors
+    /// When store or audit log fail.
+    pub async fn look(self, store: &dyn Store) -> Result<Vec<Evidence>, StartError> {
+        if let Some(seen) = backup::last_seen(store, self.node).await? {
+            if let Some(last_known) = self.last_act(seen.at + backup::LAG).await? {
+                let at = seen.at;
+                let what =
+                    format!("it was last in use at {at}, the audit log beside it goes on until {last_known}");
+                backup::note_evidence(store, (self.node, what), self.clock.now()).await?;
+            }
+            self.compare_log(seen).await?;
+            self.note(store).await?;
+        }
+        Ok(backup::read_evidence(store).await?)
     }
-    let newest = audit.search(Search { limit: ENTRIES, ..Search::default() }).await?;
-    let kept = |entry: &&Entry| NO_EVIDENCE.iter().all(|kind| kind.as_str() != entry.event);
-    let time =
-        newest.entries.iter().find(kept).and_then(|entry| DateTime::parse_from_rfc3339(&entry.time).ok());
-    if let Some(last_known) = time.map(|time| time.with_timezone(&Utc))
-        && let Some(seen) = backup::went_back(store, last_known).await?
-    {
-        let what =
-            format!("it was last in use at {seen}, the audit log beside it goes on until {last_known}");
-        return Ok(Some(keep(store, clock, what).await?));
+
+    async fn note(self, store: &dyn Store) -> Result<(), StoreError> {
+        let entries = self.audit.head().map_or(0, |head| head.seq());
+        backup::note_seen(store, self.node, Seen { at: self.clock.now(), entries }).await
     }
-    if backup::last_seen(store).await?.is_some() {
-        backup::note_seen(store, clock.now()).await?;
+
+    /// When something was last done that went with a write to the store, if that was after `since`. What was refused or failed
+    /// wrote nothing, whatever became of the store.
+    async fn last_act(self, since: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StartError> {
+        let (mut before, mut failed) = (None, Vec::new());
+        loop {
+            let page = self.audit.search(Search { limit: ENTRIES, before, ..Search::default() }).await?;
+            for entry in page.entries {
+                let Ok(time) = DateTime::parse_from_rfc3339(&entry.time) else { continue };
+                if time <= since {
+                    return Ok(None);
+                }
+                if is_act(entry, &mut failed) {
+                    return Ok(Some(time.with_timezone(&Utc)));
+                }
+            }
+            before = page.before;
+            if before.is_none() {
+                return Ok(None);
+            }
+        }
     }
-    Ok(None)
+
+    /// Tells of an audit log that ends before the entry that the store knows of: it is another one, or its end was cut off.
+    async fn compare_log(self, Seen { at, entries }: Seen) -> Result<(), StartError> {
+        let found = self.audit.head().map_or(0, |head| head.seq());
+        if found >= entries {
+            return Ok(());
+        }
+        tracing::warn!(
+            "the audit log has {found} entries, at {at} it had {entries}: it was moved away or its end was cut off; keep the one that \
+             was there"
+        );
+        let event = Event::new(EventKind::AuditBegunAnew, Actor::Service);
+        Ok(self.audit.record(event.detail("entries_before", entries).detail("entries", found)).await?)
+    }
+}
+
+/// Whether it was done, and went with a write. An act of administration is recorded before it is done, and again if that
+/// `failed`: those that came later than `entry` are there already.
+fn is_act(entry: Entry, failed: &mut Vec<Entry>) -> bool {
+    if NO_EVIDENCE.iter().any(|kind| kind.as_str() == entry.event) {
+        return false;
+    }
+    match entry.outcome.as_str() {
+        "success" => {
+            let same = |other: &Entry| {
+                (&entry.event, &entry.actor) == (&other.event, &other.actor)
+                    && entry.targets().eq(other.targets())
+            };
+            let undone = failed.iter().position(same);
+            undone.map(|at| failed.swap_remove(at)).is_none()
+        }
+        "failed" => {
+            failed.push(entry);
+            false
+        }
+        _ => false,
+    }
 }
 
 /// The private keys that some ring named.
@@ -94,13 +152,12 @@ pub(super) async fn kept_keys(vault: Arc<dyn KeyVault>) -> Vec<KeyId> {
     kept.map(|key| key.kid).collect()
 }
 
-/// The same, if there are private keys that the ring does not know: it is older than they are. `kept` were there before the
-/// ring was read.
+/// Evidence of another kind: there are private keys that the ring does not know, so it is older than they are. `kept` were there
+/// before the ring was read.
 pub(super) async fn ask_vault(
-    kept: &[KeyId],
-    vault: Arc<dyn KeyVault>,
+    (kept, vault): (&[KeyId], Arc<dyn KeyVault>),
     keys: &KeyRing,
-    (store, clock): (&dyn Store, &dyn Clock),
+    (store, witness): (&dyn Store, Witness<'_>),
 ) -> Result<Option<Evidence>, StoreError> {
     let known: Vec<_> = keys.list().keys.into_iter().map(|key| key.kid).collect();
     if kept.iter().all(|kid| known.contains(kid)) {
@@ -113,20 +170,17 @@ pub(super) async fn ask_vault(
         return Ok(None);
     }
     let what = format!("{unknown} private keys are not in its key ring: the ring may be an old one");
-    Ok(Some(keep(store, clock, what).await?))
-}
-
-async fn keep(store: &dyn Store, clock: &dyn Clock, what: String) -> Result<Evidence, StoreError> {
-    let evidence = Evidence { noticed_at: clock.now(), what };
-    backup::note_evidence(store, &evidence).await?;
-    Ok(evidence)
+    Ok(Some(backup::note_evidence(store, (witness.node, what), witness.clock.now()).await?))
 }
 
 /// Tells people what it means.
 #[must_use]
 pub fn warning(evidence: &Evidence) -> String {
-    let Evidence { noticed_at, what } = evidence;
+    let Evidence { node, noticed_at, what } = evidence;
+    let noticed_at = noticed_at.to_rfc3339_opts(SecondsFormat::Millis, true);
     format!(
-        "the store seems to have been put back to an earlier state (noticed at {noticed_at}: {what}); {REMEDY}"
+        "the store seems to have been put back to an earlier state (node {node} noticed at {noticed_at}: {what}); stop the service \
+         and run `signet restore --in-place`: until then what was revoked or spent meanwhile counts again; if nothing was \
+         restored, run `signet restore --false-alarm {noticed_at}` (docs/backup.md)"
     )
 }

@@ -52,6 +52,8 @@ kinds! {
     InstallationFalseAlarm = "installation.false_alarm",
     /// The log ended in the middle of a line, which was cut off.
     AuditTailCut = "audit.tail_cut",
+    /// The log before this entry ends before an entry that the store knows of: it was moved away, or its end was cut off.
+    AuditBegunAnew = "audit.begun_anew",
     /// After events that could not be recorded, the log can be written again.
     AuditResumed = "audit.resumed",
     /// A key was made, and is published or will be.

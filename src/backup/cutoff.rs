@@ -37,6 +37,8 @@ pub struct Assurances {
     pub keep_api_keys: bool,
     /// The private keys of the ring are lost: that none is there does not mean that those that are belong to others.
     pub keys_lost: bool,
+    /// No node runs, although the store has heard of one within the last minute.
+    pub nodes_stopped: bool,
 }
 
 /// Refuses what [`restore_in_place`] would refuse; changes nothing.
@@ -68,12 +70,13 @@ pub async fn check_in_place(parts: &KeyRingParts, assurances: Assurances) -> Res
 /// again.
 ///
 /// # Errors
-/// As [`check_in_place`], and when store or vault fail.
+/// As [`check_in_place`], where nodes use the store, and when store or vault fail.
 pub async fn restore_in_place(parts: &KeyRingParts, assurances: Assurances) -> Result<Restored, BackupError> {
     // Before anything is removed: whether the keys can be replaced.
     check_in_place(parts, assurances).await?;
     let store = parts.store.as_ref();
-    applied(store, Unfinished::CutOff.begin(Batch::new(), Condition::Always)).await?;
+    let found = Unfinished::find(store).await?;
+    Unfinished::CutOff.begin_alone(store, found, assurances).await?;
     let restored = cut_off(parts, assurances.keep_api_keys).await?;
     destroy_strangers(parts).await?;
     Unfinished::end(store).await?;

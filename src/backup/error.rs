@@ -110,3 +110,11 @@ pub enum BackupError {
     #[error(transparent)]
     Ring(#[from] RingUnreadable),
 }
+
+impl BackupError {
+    /// Whether the installation is restored, filled or moved just now: nothing may be served from it.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self, Self::Unfinished(_) | Self::Moved)
+    }
+}

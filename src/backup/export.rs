@@ -3,14 +3,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::frames::{Contents, Frame, Header, Purpose, Tally, Trailer};
-use super::unfinished::{self, Unfinished, applied};
-use super::{BackupError, INSTALLATION, refuse_unfinished, seen, tables};
+use super::unfinished::Unfinished;
+use super::{Assurances, BackupError, INSTALLATION, refuse_unfinished, seen, tables};
 use crate::entropy::Entropy;
 use crate::keys::{
     ArchiveWriter, KeyRingError, KeyRingParts, KeyVault, SealedKey, VaultError, keys_needed, ring_row,
     was_published,
 };
-use crate::store::{Batch, Condition, SharedFrozen, Table};
+use crate::store::{SharedFrozen, Table};
 
 /// How many rows are read at once.
 const PAGE: usize = 500;
@@ -39,12 +39,12 @@ pub trait Sink: Send {
 /// copied again.
 ///
 /// # Errors
-/// When there is no whole installation, when its first keys are not published yet, when store or vault fail, and with the error of `sink`.
+/// When there is no whole installation, when it is to be moved and nodes use the store, unless they are said to be stopped; when its first keys are not published yet, when store or vault fail, and with the error of `sink`.
 pub async fn export(
     parts: &KeyRingParts,
     entropy: &dyn Entropy,
     issuer: &str,
-    purpose: Purpose,
+    (purpose, assurances): (Purpose, Assurances),
     sink: &mut dyn Sink,
 ) -> Result<Contents, BackupError> {
     // Before anything is marked: a module that keeps the key-encryption key may fail.
@@ -52,7 +52,7 @@ pub async fn export(
     let archive = tokio::task::spawn_blocking(move || ArchiveWriter::new(&kek, random)).await;
     let archive = archive.map_err(|_| KeyRingError::Stopping)??;
     if purpose == Purpose::Move {
-        mark_as_moved(parts).await?;
+        mark_as_moved(parts, assurances).await?;
     } else {
         refuse_unfinished(parts.store.as_ref()).await?;
     }
@@ -76,7 +76,7 @@ pub async fn export(
             after = page.last().map(|(key, _)| key.clone());
             for (key, row) in page {
                 // It is of this store, not of the installation.
-                if table == INSTALLATION && [seen::ROW, unfinished::ROW].contains(&key.as_slice()) {
+                if table == INSTALLATION && seen::is_of_store(&key) {
                     continue;
                 }
                 copy.add(&Frame::row(key, row))?;
@@ -101,16 +101,16 @@ fn next_limit(limit: usize, bytes: usize) -> usize {
 }
 
 /// From now on nothing is served from it.
-async fn mark_as_moved(parts: &KeyRingParts) -> Result<(), BackupError> {
+async fn mark_as_moved(parts: &KeyRingParts, assurances: Assurances) -> Result<(), BackupError> {
     let store = parts.store.as_ref();
-    match Unfinished::find(store).await? {
-        Some(Unfinished::Moved) => return Ok(()),
+    let found = Unfinished::find(store).await?;
+    match found {
+        Some(Unfinished::Moved) => {}
         Some(_) => return refuse_unfinished(store).await,
-        None => {}
+        // What can't be copied should not be stopped for good.
+        None => _ = sealed_keys(parts, &parts.store.freeze().await?).await?,
     }
-    // What can't be copied should not be stopped for good.
-    sealed_keys(parts, &parts.store.freeze().await?).await?;
-    applied(store, Unfinished::Moved.begin(Batch::new(), Condition::Absent)).await
+    Unfinished::Moved.begin_alone(store, found, assurances).await
 }
 
 struct Copy<'a> {

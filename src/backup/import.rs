@@ -4,7 +4,7 @@ use super::cutoff::{Restored, cut_off, empty};
 use super::export::in_vault;
 use super::frames::{Contents, Frame, Frames, Next, Purpose, contents};
 use super::unfinished::{self, Unfinished, applied};
-use super::{BackupError, INSTALLATION, note_seen, tables};
+use super::{Assurances, BackupError, INSTALLATION, tables};
 use crate::keys::{self, ArchiveReader, Kek, KeyRingParts, KeyVault, StoredState, keys_needed, ring_row};
 use crate::oauth::KeyId;
 use crate::store::{Batch, Condition, Put, Store, Table};
@@ -39,15 +39,15 @@ fn read_through(file: &mut (impl Read + Seek), kek: &Kek) -> Result<(Contents, V
 /// until the last row is in, the store is not served from; calling again begins anew.
 ///
 /// # Errors
-/// When the copy can't be used, is a backup or is of another issuer, when the store or the vault is not empty, and when one of
-/// them fails.
+/// When the copy can't be used, is a backup or is of another issuer, when the store or the vault is not empty, where nodes use
+/// the store, and when one of them fails.
 pub async fn import(
     parts: &KeyRingParts,
     issuer: &str,
     mut file: impl Read + Seek,
+    assurances: Assurances,
 ) -> Result<Contents, BackupError> {
-    let contents = load(parts, issuer, &mut file, Purpose::Move).await?;
-    note_seen(parts.store.as_ref(), parts.clock.now()).await?;
+    let contents = load(parts, issuer, &mut file, (Purpose::Move, assurances)).await?;
     Unfinished::end(parts.store.as_ref()).await?;
     Ok(contents)
 }
@@ -56,15 +56,15 @@ pub async fn import(
 /// see [`super::restore_in_place`].
 ///
 /// # Errors
-/// As [`import`], but any copy will do. API keys end unless `keep_api_keys`.
+/// As [`import`], but any copy will do. API keys end unless they are to be kept.
 pub async fn restore(
     parts: &KeyRingParts,
     issuer: &str,
     mut file: impl Read + Seek,
-    keep_api_keys: bool,
+    assurances: Assurances,
 ) -> Result<(Contents, Restored), BackupError> {
-    let contents = load(parts, issuer, &mut file, Purpose::Backup).await?;
-    let restored = cut_off(parts, keep_api_keys).await?;
+    let contents = load(parts, issuer, &mut file, (Purpose::Backup, assurances)).await?;
+    let restored = cut_off(parts, assurances.keep_api_keys).await?;
     Unfinished::end(parts.store.as_ref()).await?;
     Ok((contents, restored))
 }
@@ -73,7 +73,7 @@ async fn load(
     parts: &KeyRingParts,
     issuer: &str,
     file: &mut (impl Read + Seek),
-    purpose: Purpose,
+    (purpose, assurances): (Purpose, Assurances),
 ) -> Result<Contents, BackupError> {
     let store = parts.store.as_ref();
     let (checked, copied) = read_through(file, &parts.kek)?;
@@ -86,7 +86,7 @@ async fn load(
     if let Some(unknown) = checked.rows.keys().find(|name| table(name).is_none()) {
         return Err(contents(&format!("it has rows of {unknown}, which this release does not know")));
     }
-    make_room(parts, copied, purpose).await?;
+    make_room(parts, copied, (purpose, assurances)).await?;
     let mut loading = Loading { store, table: None, batch: Batch::new(), bytes: 0 };
     let mut frames = rewound(file, &parts.kek)?;
     loop {
@@ -109,11 +109,17 @@ async fn load(
 
 /// Notes that an import begins, in a store that has no rows or only those of one that was cut off. The note stays until the
 /// end: of an import that is begun anew, too.
-async fn make_room(parts: &KeyRingParts, copied: Vec<KeyId>, purpose: Purpose) -> Result<(), BackupError> {
+async fn make_room(
+    parts: &KeyRingParts,
+    copied: Vec<KeyId>,
+    (purpose, assurances): (Purpose, Assurances),
+) -> Result<(), BackupError> {
     let store = parts.store.as_ref();
-    match Unfinished::find(store).await? {
+    let found = Unfinished::find(store).await?;
+    match found {
         Some(Unfinished::CutOff | Unfinished::Moved) => super::refuse_unfinished(store).await,
         Some(Unfinished::Import) => {
+            Unfinished::Import.begin_alone(store, found, assurances).await?;
             empty(store, keys::VAULT_TABLE, None).await?;
             take_back_keys(parts, copied, purpose).await?;
             for table in to_be_filled() {
@@ -136,7 +142,7 @@ async fn make_room(parts: &KeyRingParts, copied: Vec<KeyId>, purpose: Purpose) -
             if keys > 0 {
                 return Err(BackupError::VaultNotEmpty { keys });
             }
-            applied(store, Unfinished::Import.begin(Batch::new(), Condition::Absent)).await
+            Unfinished::Import.begin_alone(store, found, assurances).await
         }
     }
 }

@@ -24,7 +24,10 @@ pub use export::{Sink, export};
 pub use file::NewFile;
 pub use frames::{Contents, Purpose};
 pub use import::{import, inspect, restore};
-pub use seen::{Evidence, forget_evidence, last_seen, note_evidence, note_seen, read_evidence, went_back};
+pub use seen::{
+    Evidence, LAG, Seen, dismiss_evidence, forget_evidence, last_seen, note_evidence, note_seen,
+    read_evidence,
+};
 pub use unfinished::{refuse_running_nodes, refuse_unfinished};
 
 /// What an installation remembers of itself.

@@ -1,95 +1,157 @@
 //! Whether the store has gone back in time. A store that was put back from a copy can't know it; but what lies beside
 //! it may.
+//!
+//! Every node has an audit log of its own, and notes for itself up to when the store knows of it: held against a note of all
+//! of them, the log of a node that did nothing for long would say that all is well, and wipe out what others could tell.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::INSTALLATION;
+use super::{INSTALLATION, unfinished};
 use crate::store::typed::TypedTable;
-use crate::store::{Batch, Condition, Store, StoreError};
+use crate::store::{Batch, Condition, Store, StoreError, scan_each};
 
 const SEEN: TypedTable<Seen> = TypedTable::new(INSTALLATION);
-pub(super) const ROW: &[u8] = b"seen";
+const SEEN_ROWS: &str = "seen/";
 
 /// By how much the store may lag behind what lies beside it: it notes the time once a minute.
-const LAG: TimeDelta = TimeDelta::minutes(5);
+pub const LAG: TimeDelta = TimeDelta::minutes(5);
 
 const EVIDENCE: TypedTable<Evidence> = TypedTable::new(INSTALLATION);
-const EVIDENCE_ROW: &[u8] = b"went_back";
+const EVIDENCE_ROWS: &str = "went_back/";
 
 /// What shows that the store was put back from a copy without a cut-off: kept until there is one, for what is noticed at
 /// one start is overwritten by the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// When it was noticed.
+    /// Which node noticed it.
+    pub node: String,
+    /// When it was noticed, in whole milliseconds.
     pub noticed_at: DateTime<Utc>,
     /// What was noticed.
     pub what: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Seen {
-    at: DateTime<Utc>,
+impl Evidence {
+    /// Whether it was noticed then, to the millisecond.
+    #[must_use]
+    pub fn is_of(&self, noticed_at: DateTime<Utc>) -> bool {
+        self.noticed_at == noticed_at.trunc_subsecs(3)
+    }
 }
 
-/// Notes that the store is in use at `now`.
+/// Up to where the store knows of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// When the node last used it.
+    pub at: DateTime<Utc>,
+    /// The number of the last entry in the node's audit log; 0 if there was none.
+    pub entries: u64,
+}
+
+/// Whether a row of the installation's table is about this store and who uses it, not about the installation.
+pub(super) fn is_of_store(key: &[u8]) -> bool {
+    key.starts_with(SEEN_ROWS.as_bytes()) || key == unfinished::ROW
+}
+
+fn seen_row(node: &str) -> Vec<u8> {
+    format!("{SEEN_ROWS}{node}").into_bytes()
+}
+
+/// Notes that `node` uses the store, up to where `seen` says.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn note_seen(store: &dyn Store, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let batch = SEEN.put(Batch::new(), ROW, Condition::Always, &Seen { at: now })?;
+pub async fn note_seen(store: &dyn Store, node: &str, seen: Seen) -> Result<(), StoreError> {
+    let batch = SEEN.put(Batch::new(), seen_row(node), Condition::Always, &seen)?;
     let _applied = store.commit(batch).await?;
     Ok(())
 }
 
-/// When the store was last in use as far as it knows; nothing if nobody ever used it.
+/// Up to where the store knows of `node`; nothing if that never used it.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn last_seen(store: &dyn Store) -> Result<Option<DateTime<Utc>>, StoreError> {
-    Ok(SEEN.get(store, ROW).await?.map(|record| record.value.at))
+pub async fn last_seen(store: &dyn Store, node: &str) -> Result<Option<Seen>, StoreError> {
+    Ok(SEEN.get(store, &seen_row(node)).await?.map(|record| record.value))
 }
 
-/// When the store was last in use as far as it knows, if something beside it happened well after that: at
-/// `last_known`, such as the time of the last entry of the audit log. Then it was put back from a copy. Says
-/// nothing where the copy is of both.
+/// What shows that the store was put back without a cut-off, what was noticed first before the rest.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn went_back(
+pub async fn read_evidence(store: &dyn Store) -> Result<Vec<Evidence>, StoreError> {
+    Ok(evidence_rows(store).await?.into_iter().map(|(_, evidence)| evidence).collect())
+}
+
+async fn evidence_rows(store: &dyn Store) -> Result<Vec<(Vec<u8>, Evidence)>, StoreError> {
+    let mut rows = Vec::new();
+    scan_each(store, INSTALLATION, |key, row| {
+        if key.starts_with(EVIDENCE_ROWS.as_bytes()) {
+            rows.push((key, EVIDENCE.decode(&row)?.value));
+        }
+        Ok(())
+    })
+    .await?;
+    rows.sort_by(|(one, a), (other, b)| (a.noticed_at, one).cmp(&(b.noticed_at, other)));
+    Ok(rows)
+}
+
+/// Keeps that `node` has noticed `what` at `now`, unless it has noticed the very same before.
+///
+/// # Errors
+/// When the store fails.
+pub async fn note_evidence(
     store: &dyn Store,
-    last_known: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let seen = last_seen(store).await?;
-    Ok(seen.filter(|seen| last_known - *seen > LAG))
+    (node, what): (&str, String),
+    now: DateTime<Utc>,
+) -> Result<Evidence, StoreError> {
+    let evidence = Evidence { node: node.to_owned(), noticed_at: now.trunc_subsecs(3), what };
+    let known = read_evidence(store).await?;
+    let same = known.into_iter().find(|each| each.node == evidence.node && each.what == evidence.what);
+    if let Some(same) = same {
+        return Ok(same);
+    }
+    let row = format!("{EVIDENCE_ROWS}{node}/{}", evidence.noticed_at.timestamp_millis());
+    let batch = EVIDENCE.put(Batch::new(), row.as_bytes(), Condition::Always, &evidence)?;
+    let _applied = store.commit(batch).await?;
+    Ok(evidence)
 }
 
-/// What shows that the store was put back without a cut-off, if anything was ever noticed.
+/// Says that what was noticed at `noticed_at` counts no more, because nothing was put back. What was noticed at another time stays.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn read_evidence(store: &dyn Store) -> Result<Option<Evidence>, StoreError> {
-    Ok(EVIDENCE.get(store, EVIDENCE_ROW).await?.map(|record| record.value))
-}
-
-/// Keeps what was noticed, unless something was noticed before.
-///
-/// # Errors
-/// When the store fails.
-pub async fn note_evidence(store: &dyn Store, evidence: &Evidence) -> Result<(), StoreError> {
-    let batch = EVIDENCE.put(Batch::new(), EVIDENCE_ROW, Condition::Absent, evidence)?;
-    // What was noticed first says more.
-    let _first = store.commit(batch).await?;
+pub async fn dismiss_evidence(store: &dyn Store, noticed_at: DateTime<Utc>) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    for (key, _) in evidence_rows(store).await?.into_iter().filter(|(_, each)| each.is_of(noticed_at)) {
+        batch = batch.delete(INSTALLATION, key, Condition::Always);
+    }
+    let _applied = store.commit(batch).await?;
     Ok(())
 }
 
-/// Says that what was noticed counts no more, because a cut-off is set or because nothing was put back; the store is as it
-/// should be at `now`.
+/// Says that all that was noticed counts no more, because a cut-off is set; for every node the store is as it should be at
+/// `now`.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn forget_evidence(store: &dyn Store, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let batch = SEEN.put(Batch::new(), ROW, Condition::Always, &Seen { at: now })?;
-    let _applied = store.commit(batch.delete(INSTALLATION, EVIDENCE_ROW, Condition::Always)).await?;
+    let mut batch = Batch::new();
+    for (key, _) in evidence_rows(store).await? {
+        batch = batch.delete(INSTALLATION, key, Condition::Always);
+    }
+    let mut seen = Vec::new();
+    scan_each(store, INSTALLATION, |key, row| {
+        if key.starts_with(SEEN_ROWS.as_bytes()) {
+            seen.push((key, Seen { at: now, ..SEEN.decode(&row)?.value }));
+        }
+        Ok(())
+    })
+    .await?;
+    for (key, seen) in seen {
+        batch = SEEN.put(batch, key, Condition::Always, &seen)?;
+    }
+    let _applied = store.commit(batch).await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A row that stands in the store while only half of an installation does, or one that has gone elsewhere: nothing may be
 //! served from it.
 
-use super::{BackupError, INSTALLATION};
+use super::{Assurances, BackupError, INSTALLATION};
 use crate::store::{Batch, Committed, Condition, Nodes, Put, Store, StoreError};
 
 pub(super) const ROW: &[u8] = b"unfinished";
@@ -51,6 +51,32 @@ impl Unfinished {
         batch.put(INSTALLATION, ROW, condition, Put::lasting(self.word().into()))
     }
 
+    /// Writes down that this is going on from now on, in place of what is `found`, and refuses it where nodes use the store all
+    /// the same: then what was written is taken back, and nothing was done. Either such a node is seen here, or it sees what was
+    /// written and takes no part.
+    pub(super) async fn begin_alone(
+        self,
+        store: &dyn Store,
+        found: Option<Self>,
+        assurances: Assurances,
+    ) -> Result<(), BackupError> {
+        if found != Some(self) {
+            let condition = if found.is_none() { Condition::Absent } else { Condition::Always };
+            applied(store, self.begin(Batch::new(), condition)).await?;
+        }
+        if assurances.nodes_stopped {
+            return Ok(());
+        }
+        let refused = refuse_running_nodes(store).await;
+        if refused.is_err() && found != Some(self) {
+            match found {
+                Some(before) => applied(store, before.begin(Batch::new(), Condition::Always)).await?,
+                None => Self::end(store).await?,
+            }
+        }
+        refused
+    }
+
     /// Notes that it is over.
     pub(super) async fn end(store: &dyn Store) -> Result<(), BackupError> {
         applied(store, Batch::new().delete(INSTALLATION, ROW, Condition::Always)).await
@@ -77,15 +103,12 @@ pub async fn refuse_unfinished(store: &dyn Store) -> Result<(), BackupError> {
 }
 
 /// Refuses a store that nodes use: they would go on signing with keys that are condemned, and write what they hold in
-/// memory. Whoever imports or restores asks this first; a node that starts later finds that something is unfinished.
+/// memory. Whoever imports, restores or moves asks this first, and again when what is unfinished is written down: a node that
+/// announces itself later finds that, for it asks after it has announced itself.
 ///
 /// # Errors
 /// [`BackupError::NodesRun`], and when the store can't be read.
 pub async fn refuse_running_nodes(store: &dyn Store) -> Result<(), BackupError> {
-    let mut names = Nodes::running(store).await?;
-    if names.is_empty() {
-        return Ok(());
-    }
-    names.sort();
-    Err(BackupError::NodesRun(names.join(", ")))
+    let names: Vec<_> = Nodes::running(store).await?.into_iter().map(|node| node.name).collect();
+    if names.is_empty() { Ok(()) } else { Err(BackupError::NodesRun(names.join(", "))) }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::args::{NodesArgs, RestoreArgs};
@@ -12,7 +13,7 @@ use super::stopped::{audit_log, failed, operator_name, runtime};
 use super::{CliError, Remote, note};
 use crate::app::{self, Ground};
 use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
-use crate::backup::{self, Assurances, BackupError, Contents, NewFile, Purpose, Restored};
+use crate::backup::{self, Assurances, BackupError, Contents, Evidence, NewFile, Purpose, Restored};
 use crate::config::Config;
 use crate::keys::{Kek, KeyRingParts};
 
@@ -36,7 +37,10 @@ pub(super) fn export(
     moved: Option<NodesArgs>,
     printer: &Printer,
 ) -> Result<(), CliError> {
-    let purpose = if moved.is_some() { Purpose::Move } else { Purpose::Backup };
+    let purpose = match moved {
+        Some(nodes) => (Purpose::Move, assured(nodes)),
+        None => (Purpose::Backup, Assurances::default()),
+    };
     runtime()?.block_on(async {
         let ground = Ground::of_installation(config).await.map_err(failed)?;
         if let Some(nodes) = moved {
@@ -95,7 +99,7 @@ pub(super) fn import(
     runtime()?.block_on(async {
         let (copy, parts, audit) = open_with_copy(config, file, (nodes, None)).await?;
         begin(&audit, "import", file).await?;
-        let imported = backup::import(&parts, &config.issuer, copy).await;
+        let imported = backup::import(&parts, &config.issuer, copy, assured(nodes)).await;
         let event = event(EventKind::InstallationImported, file);
         let contents = or_recorded(&audit, &event, imported).await?;
         let shown = printer.show(&shown(contents.clone(), printer)?, &[]);
@@ -108,10 +112,11 @@ pub(super) fn import(
 
 /// Puts an earlier state back: that of a file, or the one that lies in the data directory.
 pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) -> Result<(), CliError> {
-    if args.false_alarm {
-        return false_alarm(config);
+    if let Some(noticed_at) = args.false_alarm {
+        return false_alarm(config, noticed_at);
     }
     let RestoreArgs { keep_api_keys, keys_lost, .. } = *args;
+    let assurances = Assurances { keep_api_keys, keys_lost, ..assured(args.nodes) };
     runtime()?.block_on(async {
         let place = args.file.as_deref().unwrap_or(&config.data_dir);
         let event = event(EventKind::InstallationRestored, place);
@@ -120,7 +125,7 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) ->
             let (copy, parts, audit) =
                 open_with_copy(config, file, (args.nodes, args.sha256.as_deref())).await?;
             begin(&audit, "restore", place).await?;
-            let restored = backup::restore(&parts, &config.issuer, copy, keep_api_keys).await;
+            let restored = backup::restore(&parts, &config.issuer, copy, assurances).await;
             let (contents, restored) = or_recorded(&audit, &event, restored).await?;
             (shown(contents.clone(), printer)?, of_copy(event, &contents), restored, audit)
         } else {
@@ -128,7 +133,6 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) ->
             refuse_running_nodes(&ground, args.nodes).await?;
             let (parts, audit) = open(config, &ground).await?;
             begin(&audit, "restore --in-place", place).await?;
-            let assurances = Assurances { keep_api_keys, keys_lost };
             let restored = backup::restore_in_place(&parts, assurances).await;
             let restored = or_recorded(&audit, &event, restored).await?;
             (json!({}), event, restored, audit)
@@ -152,19 +156,26 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, printer: &Printer) ->
     Ok(())
 }
 
-/// Takes back what the service noticed of a store that was never put back.
-fn false_alarm(config: &Config) -> Result<(), CliError> {
+/// Takes back what a node noticed, at this time, of a store that was never put back. What was noticed at another stays: it is not
+/// what the operator has looked into.
+fn false_alarm(config: &Config, noticed_at: DateTime<Utc>) -> Result<(), CliError> {
     runtime()?.block_on(async {
         let ground = Ground::of_installation(config).await.map_err(failed)?;
         let (_, audit) = open(config, &ground).await?;
         let store = ground.store.as_ref();
-        let Some(evidence) = backup::read_evidence(store).await.map_err(failed)? else {
-            note("nothing was noticed");
-            return Ok(());
-        };
-        let event = Event::new(EventKind::InstallationFalseAlarm, Actor::Operator(operator_name()));
-        audit.record(event.detail("noticed", evidence.what)).await.map_err(failed)?;
-        backup::forget_evidence(store, ground.clock.now()).await.map_err(failed)
+        let mut noticed = backup::read_evidence(store).await.map_err(failed)?;
+        noticed.retain(|evidence| evidence.is_of(noticed_at));
+        if noticed.is_empty() {
+            return Err(CliError::Failed(
+                "nothing was noticed at that time: name the one that the warning names".into(),
+            ));
+        }
+        for Evidence { node, what, .. } in noticed {
+            let event = Event::new(EventKind::InstallationFalseAlarm, Actor::Operator(operator_name()));
+            let event = event.detail("noticed_at", noticed_at.to_rfc3339());
+            audit.record(event.detail("noticed", what).detail("noticed_by", node)).await.map_err(failed)?;
+        }
+        backup::dismiss_evidence(store, noticed_at).await.map_err(failed)
     })
 }
 
@@ -252,6 +263,12 @@ async fn open_with_copy(
     Ok((file, parts, audit))
 }
 
+/// What the operator says of the nodes.
+fn assured(nodes: NodesArgs) -> Assurances {
+    Assurances { nodes_stopped: nodes.stopped, ..Assurances::default() }
+}
+
+/// Before anything is begun; what is done looks again.
 async fn refuse_running_nodes(ground: &Ground, nodes: NodesArgs) -> Result<(), CliError> {
     if nodes.stopped {
         return Ok(());

@@ -69,6 +69,8 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     let tls =
         config.tls.as_ref().map(|files| Tls::open(files, ground.clock.now())).transpose()?.map(Arc::new);
     let app = App::open(config, ground).await?;
+    // Whoever restores or moves the installation meanwhile must see this node before it gives anything out.
+    app.join().await?;
     let first = app.first_clients().await?;
     // Whoever reads the banner may end the service in order.
     let end = terminated();
@@ -85,9 +87,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         () = send_logouts(&app) => Ok(()),
         () = renew(tls, &app) => Ok(()),
     };
-    if let Err(error) = app.state.services.nodes.leave().await {
-        tracing::info!(%error, "the other nodes will count this one for a minute");
-    }
+    app.leave().await;
     record(&app, config, EventKind::ServiceStopped).await?;
     Ok(served?)
 }

@@ -8,8 +8,9 @@ use super::act::{Act, Revocation, Target};
 use super::error::CliError;
 use super::note;
 use super::print::Printer;
-use crate::app::{self, App, Ground};
+use crate::app::{self, App, Ground, Witness};
 use crate::audit::{Actor, AuditLog, Event, EventKind};
+use crate::backup;
 use crate::config::{Config, KekSource, ModuleKeyConfig, PinSource, lies_in};
 use crate::keys::{self, Kek, KeyRing, Rekey};
 use crate::oauth::{ClientId, KeyId, unreadable};
@@ -34,7 +35,7 @@ impl Stopped {
         let runtime = runtime()?;
         let app = runtime.block_on(async { App::open(config, Ground::of_installation(config).await?).await });
         let app = app.map_err(failed)?;
-        if let Some(evidence) = &app.evidence {
+        for evidence in &app.evidence {
             note(&app::warning(evidence));
         }
         Ok(Self { runtime, app })
@@ -99,7 +100,7 @@ async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
 /// Condemns a key of a stopped service, whether its private half can be read or not.
 pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> Result<Value, CliError> {
     runtime()?.block_on(async {
-        let ground = Ground::of_installation(config).await.map_err(failed)?;
+        let ground = installation(config).await?;
         let audit = audit_log(config, &ground).await?;
         let parts = app::key_ring_parts(config, &ground).map_err(failed)?;
         parts.fitness.compare_with(ground.store.as_ref()).await.map_err(failed)?;
@@ -139,7 +140,7 @@ pub(super) fn rekey(config: &Config, new: &KekSource, printer: &Printer) -> Resu
         )));
     }
     let rekeyed = runtime()?.block_on(async {
-        let ground = Ground::of_installation(config).await.map_err(failed)?;
+        let ground = installation(config).await?;
         let audit = audit_log(config, &ground).await?;
         let entropy = ground.entropy.clone();
         let old = Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref()).map_err(failed)?;
@@ -165,13 +166,21 @@ pub(super) fn make_module_key(key: &ModuleKeyConfig, printer: &Printer) -> Resul
     printer.show(&json!({ "kek": kek, "token": key.token, "key": key.key, "next": next }), &[])
 }
 
+/// What the settings name, unless it is half of an installation or was moved: as a service would refuse it. What is done to the
+/// keys of such a one is lost, or reaches into the installation that was made of it.
+async fn installation(config: &Config) -> Result<Ground, CliError> {
+    let ground = Ground::of_installation(config).await.map_err(failed)?;
+    backup::refuse_unfinished(ground.store.as_ref()).await.map_err(failed)?;
+    Ok(ground)
+}
+
 /// The audit log, to be written to. What shows that the store was put back is told, and stays; if nothing does, the store is
 /// in use now, as the log will say.
 pub(super) async fn audit_log(config: &Config, ground: &Ground) -> Result<Arc<AuditLog>, CliError> {
     let audit = AuditLog::open_of_node(&config.audit_path(), ground.clock.clone(), &config.node);
     let audit = audit.map_err(failed)?;
-    let seen = app::look(ground.store.as_ref(), &audit, ground.clock.as_ref()).await;
-    if let Some(evidence) = seen.map_err(failed)? {
+    let witness = Witness { node: &config.node, audit: &audit, clock: ground.clock.as_ref() };
+    for evidence in witness.look(ground.store.as_ref()).await.map_err(failed)? {
         note(&app::warning(&evidence));
     }
     Ok(audit)

@@ -56,7 +56,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "postgres.password_file",
         default: None,
-        meaning: "A file that holds the database's password, read for every new connection.",
+        meaning: "A file that holds the database's password, closed to others, read for every new connection.",
     },
     Setting {
         key: "postgres.ca_bundle",

@@ -137,6 +137,7 @@ static TABLE: &[Served] = &[
     post("/admin/api-keys", API_KEYS, || web::post().to(admin::api_keys::create)),
     delete("/admin/api-keys/{id}", API_KEYS, || web::delete().to(admin::api_keys::revoke)),
     post("/admin/backup", KEYS, || web::post().to(admin::copies::begin)),
+    get("/admin/nodes", KEYS, || web::get().to(admin::nodes::list)),
     get("/admin/revocations", REVOCATIONS, || web::get().to(admin::revocations::list)),
     post("/admin/revocations", REVOCATIONS, || web::post().to(admin::revocations::revoke)),
 ];

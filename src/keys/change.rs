@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use super::draft::{Dates, new_record};
 use super::error::KeyRingError;
@@ -19,7 +20,7 @@ use super::snapshot::Snapshot;
 use super::software::SoftwareSigner;
 use super::vault::{KeyVault, StoredState, VaultError};
 use crate::oauth::{Algorithm, KeyId};
-use crate::store::{Batch, Committed, Condition, Put, Row};
+use crate::store::{Batch, Committed, Condition, Put, Row, carried};
 
 /// How often a change is tried anew when other nodes were faster.
 const ATTEMPTS: usize = 100;
@@ -260,7 +261,7 @@ impl KeyRing {
         }
         let start = |algorithm| {
             let vault = Arc::clone(&self.parts.vault);
-            tokio::task::spawn_blocking(move || vault.generate(algorithm))
+            spawn_blocking(carried(move || vault.generate(algorithm)))
         };
         let tasks: Vec<_> = wanted.into_iter().map(start).collect();
         let (mut made, mut failed) = (Vec::new(), None);
@@ -356,7 +357,7 @@ impl KeyRing {
         call: impl FnOnce(&dyn KeyVault) -> Result<R, VaultError> + Send + 'static,
     ) -> Result<R, KeyRingError> {
         let vault = Arc::clone(&self.parts.vault);
-        let outcome = tokio::task::spawn_blocking(move || call(vault.as_ref())).await;
+        let outcome = spawn_blocking(carried(move || call(vault.as_ref()))).await;
         Ok(outcome.map_err(|_| KeyRingError::Stopping)??)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::clock::SharedClock;
-use crate::store::{Store, StoreError};
+use crate::store::{NodeClock, Store, StoreError};
 
 /// A clock that is further off than this, in milliseconds, dates tokens wrongly.
 const LARGEST_OFFSET: i64 = 5_000;
@@ -83,6 +83,20 @@ impl Fitness {
         if let Some(acknowledged_at) = &self.acknowledged_at {
             acknowledged_at.fetch_max(millis(monotonic).saturating_add(1), Ordering::Relaxed);
         }
+    }
+
+    /// Nothing is issued until the store acknowledges something again: the installation goes on elsewhere, or is being restored.
+    pub fn stop(&self) {
+        if let Some(acknowledged_at) = &self.acknowledged_at {
+            acknowledged_at.store(NEVER, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the store has acknowledged nothing yet, or nothing since this node was stopped.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let never = |at: &AtomicU64| at.load(Ordering::Relaxed) == NEVER;
+        self.acknowledged_at.as_ref().is_some_and(never)
     }
 
     /// Every commit before `monotonic` is known.
@@ -165,6 +179,12 @@ impl Fitness {
             NOT_COMPARED => 0,
             millis => millis,
         }
+    }
+
+    /// What this node tells the others of its clock.
+    #[must_use]
+    pub fn node_clock(&self) -> NodeClock {
+        NodeClock { offset_millis: self.clock_offset(), is_off: self.is_clock_off() }
     }
 
     /// Whether this node's clock is more than 5 seconds off the store's, or that is not known yet.

@@ -4,6 +4,7 @@
 //! and deletes, all or nothing, and is durable when it returns. No rule of OAuth lives here.
 
 mod batch;
+mod following;
 mod frozen;
 pub mod memory;
 mod nodes;
@@ -17,9 +18,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 pub use batch::{LONGEST_KEY, LONGEST_VALUE};
+pub use following::{carried, following};
 pub use frozen::{Frozen, SharedFrozen};
 pub use memory::MemoryStore;
-pub use nodes::Nodes;
+pub use nodes::{Node, NodeClock, Nodes, Said};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use scan::scan_each;

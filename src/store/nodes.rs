@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
-use super::{Batch, Condition, Put, Store, StoreError, Table, scan_each};
+use super::{Batch, Condition, Put, Row, Store, StoreError, Table, scan_each};
 use crate::clock::SharedClock;
 
-/// One row a running node; the value is its name.
+/// One row a running node.
 const NODES: Table = Table::plain("nodes");
 
 /// A node that was not heard of for so long is gone.
@@ -22,31 +23,72 @@ pub struct Nodes {
     name: String,
     /// Two nodes may have been given one name.
     key: String,
+    started_at: DateTime<Utc>,
     live: AtomicUsize,
+}
+
+/// A node as it last announced itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What it is called in its settings.
+    pub name: String,
+    /// What it said; nothing of a node of an earlier release.
+    pub said: Option<Said>,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    name: String,
+    /// Which release it is of.
+    pub version: String,
+    /// When it was started, by its own clock.
+    pub started_at: DateTime<Utc>,
+    /// When it said so, by the store's clock.
+    pub seen_at: DateTime<Utc>,
+    /// How its clock stood.
+    pub clock: NodeClock,
+}
+
+/// How a node's clock stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeClock {
+    /// By how much it is ahead of the store's, in milliseconds; 0 where that is not known.
+    pub offset_millis: i64,
+    /// Whether it is too far off, or was not compared yet: such a node issues nothing.
+    pub is_off: bool,
 }
 
 impl Nodes {
     /// This node alone, until it has announced itself. `start` tells two starts of one name apart.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, (name, start): (&str, &str)) -> Self {
-        let key = format!("{name}/{start}");
-        Self { store, clock, name: name.to_owned(), key, live: AtomicUsize::new(1) }
+        let (key, started_at) = (format!("{name}/{start}"), clock.now());
+        Self { store, clock, name: name.to_owned(), key, started_at, live: AtomicUsize::new(1) }
     }
 
-    /// Announces this node for the next minute, and counts those that are there.
+    /// Announces this node for the next minute, by the store's clock, and counts those that are there.
     ///
     /// # Errors
     /// When the store fails; the last count stands.
-    pub async fn announce(&self) -> Result<(), StoreError> {
+    pub async fn announce(&self, clock: NodeClock) -> Result<(), StoreError> {
         if !self.store.is_shared() {
             return Ok(());
         }
-        let put = Put::until(self.clock.now() + LEASE, self.name.clone().into_bytes());
+        let said = self.said(clock, self.store.now().await?);
+        let value = serde_json::to_vec(&said).map_err(|error| damaged(&error))?;
+        let put = Put::until(said.seen_at + LEASE, value);
         let batch = Batch::new().put(NODES, self.key.as_str(), Condition::Always, put);
         let _unconditional = self.store.commit(batch).await?;
         let live = Self::running(self.store.as_ref()).await?.len();
         self.live.store(live, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn said(&self, clock: NodeClock, now: Option<DateTime<Utc>>) -> Said {
+        let (version, seen_at) =
+            (env!("CARGO_PKG_VERSION").to_owned(), now.unwrap_or_else(|| self.clock.now()));
+        Said { name: self.name.clone(), version, started_at: self.started_at, seen_at, clock }
     }
 
     /// Takes leave: this node stops, and must not be waited for.
@@ -61,24 +103,74 @@ impl Nodes {
         Ok(())
     }
 
-    /// The names of the nodes that use the store now: those that have announced themselves within the last minute, and have
-    /// not taken leave since. None for a store that is not shared.
+    /// The nodes that use the store now: those that have announced themselves within the last minute, and have not taken leave
+    /// since; in the order of their names. None for a store that is not shared.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn running(store: &dyn Store) -> Result<Vec<String>, StoreError> {
-        let mut names = Vec::new();
+    pub async fn running(store: &dyn Store) -> Result<Vec<Node>, StoreError> {
+        let mut nodes = Vec::new();
         scan_each(store, NODES, |_, row| {
-            names.push(String::from_utf8_lossy(&row.value).into_owned());
+            nodes.push(Node::read(&row));
             Ok(())
         })
         .await?;
-        Ok(names)
+        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(nodes)
+    }
+
+    /// The nodes of this installation: as [`Self::running`], or this one alone, whose clock is `clock`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, clock: NodeClock) -> Result<Vec<Node>, StoreError> {
+        if self.store.is_shared() {
+            return Self::running(self.store.as_ref()).await;
+        }
+        let said = self.said(clock, None);
+        Ok(vec![Node { name: said.name.clone(), said: Some(said) }])
+    }
+
+    /// Whether other nodes may be on the same store.
+    #[must_use]
+    pub fn may_be_many(&self) -> bool {
+        self.store.is_shared()
     }
 
     /// How many there are, this one included, as last counted.
     #[must_use]
     pub fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed).max(1)
+    }
+}
+
+impl Node {
+    fn read(row: &Row) -> Self {
+        match serde_json::from_slice::<Said>(&row.value) {
+            Ok(said) => Self { name: said.name.clone(), said: Some(said) },
+            // An earlier release wrote the name alone.
+            Err(_) => Self { name: String::from_utf8_lossy(&row.value).into_owned(), said: None },
+        }
+    }
+}
+
+fn damaged(error: &serde_json::Error) -> StoreError {
+    StoreError::Damaged { table: NODES.name.to_owned(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_of_an_earlier_release_has_its_name() {
+        let read = |value: &[u8]| Node::read(&Row { version: 1, expires_at: None, value: value.to_vec() });
+        assert_eq!(read(b"a").name, "a");
+        assert_eq!(read(b"a").said, None);
+        let said = read(
+            br#"{"name": "b", "version": "9.0.0", "started_at": "2026-01-01T00:00:00Z", "seen_at": "2026-01-01T00:01:00Z",
+                "clock": {"offset_millis": -7000, "is_off": true}}"#,
+        );
+        assert_eq!((said.name.as_str(), said.said.unwrap().clock.offset_millis), ("b", -7000));
     }
 }

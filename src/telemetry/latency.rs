@@ -6,7 +6,7 @@ use std::time::Duration;
 const BOUNDS: [u64; 13] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000];
 
-/// A histogram of durations for each route.
+/// A histogram of durations for each value of a label.
 ///
 /// The exporter's own histogram keeps every sample until it is scraped, so that memory would grow with
 /// the load while nobody scrapes; this one has a fixed size.
@@ -14,7 +14,8 @@ const BOUNDS: [u64; 13] =
 pub(super) struct Latency {
     name: &'static str,
     help: &'static str,
-    routes: &'static [&'static str],
+    label: &'static str,
+    values: &'static [&'static str],
     histograms: Vec<Histogram>,
 }
 
@@ -25,15 +26,19 @@ struct Histogram {
 }
 
 impl Latency {
-    pub(super) fn new(name: &'static str, help: &'static str, routes: &'static [&'static str]) -> Self {
+    pub(super) fn new(
+        (name, help): (&'static str, &'static str),
+        label: &'static str,
+        values: &'static [&'static str],
+    ) -> Self {
         let mut histograms = Vec::new();
-        histograms.resize_with(routes.len() + 1, Histogram::default);
-        Self { name, help, routes, histograms }
+        histograms.resize_with(values.len() + 1, Histogram::default);
+        Self { name, help, label, values, histograms }
     }
 
-    /// Adds a request to `route` that took `elapsed`; a route that is not in the list counts as `other`.
-    pub(super) fn record(&self, route: &str, elapsed: Duration) {
-        let place = self.routes.iter().position(|each| *each == route).unwrap_or(self.routes.len());
+    /// Adds something of `value` that took `elapsed`; a value that is not in the list counts as `other`.
+    pub(super) fn record(&self, value: &str, elapsed: Duration) {
+        let place = self.values.iter().position(|each| *each == value).unwrap_or(self.values.len());
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len());
         let histogram = &self.histograms[place];
@@ -41,12 +46,12 @@ impl Latency {
         histogram.sum_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// Appends the histograms in Prometheus' text format; routes without requests are left out.
+    /// Appends the histograms in Prometheus' text format; values of which there was nothing are left out.
     pub(super) fn render(&self, out: &mut String) {
-        let Self { name, help, .. } = self;
+        let Self { name, help, label, .. } = self;
         let mut text = format!("# HELP {name} {help}\n# TYPE {name} histogram\n");
         for (place, histogram) in self.histograms.iter().enumerate() {
-            let route = self.routes.get(place).unwrap_or(&"other");
+            let value = self.values.get(place).unwrap_or(&"other");
             let counts: Vec<u64> =
                 histogram.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
             let total: u64 = counts.iter().sum();
@@ -57,12 +62,12 @@ impl Latency {
             for (bound, count) in BOUNDS.iter().zip(&counts) {
                 cumulative += count;
                 let bound = seconds(*bound);
-                writeln!(text, "{name}_bucket{{route=\"{route}\",le=\"{bound}\"}} {cumulative}").ok();
+                writeln!(text, "{name}_bucket{{{label}=\"{value}\",le=\"{bound}\"}} {cumulative}").ok();
             }
-            writeln!(text, "{name}_bucket{{route=\"{route}\",le=\"+Inf\"}} {total}").ok();
+            writeln!(text, "{name}_bucket{{{label}=\"{value}\",le=\"+Inf\"}} {total}").ok();
             let sum = seconds(histogram.sum_micros.load(Ordering::Relaxed));
-            writeln!(text, "{name}_sum{{route=\"{route}\"}} {sum}").ok();
-            writeln!(text, "{name}_count{{route=\"{route}\"}} {total}").ok();
+            writeln!(text, "{name}_sum{{{label}=\"{value}\"}} {sum}").ok();
+            writeln!(text, "{name}_count{{{label}=\"{value}\"}} {total}").ok();
         }
         out.push_str(&text);
     }
@@ -83,7 +88,7 @@ mod tests {
 
     #[test]
     fn buckets_are_cumulative_and_sums_exact() {
-        let latency = Latency::new("x_seconds", "Help.", &["/a"]);
+        let latency = Latency::new(("x_seconds", "Help."), "route", &["/a"]);
         for micros in [100, 101, 3_000_000, 9_000_000] {
             latency.record("/a", Duration::from_micros(micros));
         }

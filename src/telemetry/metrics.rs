@@ -6,6 +6,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 use super::family::Family;
 use super::latency::Latency;
+use super::store_call::StoreCall;
 use crate::oauth::{Algorithm, ErrorCode};
 
 static METADATA: Metadata<'static> = Metadata::new("signet", Level::INFO, Some(module_path!()));
@@ -27,6 +28,7 @@ pub struct Metrics {
     handle: PrometheusHandle,
     requests: Family,
     latency: Latency,
+    store_calls: Latency,
     tokens: Family,
     token_errors: Family,
     keys: [Gauge; KeyPhase::ALL.len()],
@@ -172,6 +174,9 @@ const ERRORS: &[&str] = &[
 ];
 
 const REQUESTS: (&str, &str) = ("signet_http_requests_total", "Answered requests, by route and status.");
+const REQUEST_SECONDS: (&str, &str) = ("signet_http_request_seconds", "How long requests took, by route.");
+const STORE_SECONDS: (&str, &str) =
+    ("signet_store_seconds", "How long calls to the store took, by operation.");
 const TOKENS: (&str, &str) = ("signet_tokens_issued_total", "Issued access tokens, by grant and algorithm.");
 const TOKEN_ERRORS: (&str, &str) =
     ("signet_token_errors_total", "Refused token requests, by grant and error.");
@@ -195,7 +200,8 @@ impl Metrics {
         Self {
             handle: recorder.handle(),
             requests: Family::new(REQUESTS, ["route", "status"], routes, STATUS_NAMES),
-            latency: Latency::new("signet_http_request_seconds", "How long requests took, by route.", routes),
+            latency: Latency::new(REQUEST_SECONDS, "route", routes),
+            store_calls: Latency::new(STORE_SECONDS, "op", &StoreCall::NAMES),
             tokens: Family::new(TOKENS, ["grant", "alg"], GRANTS, ALGORITHMS),
             token_errors: Family::new(TOKEN_ERRORS, ["grant", "error"], GRANTS, ERRORS),
             keys: KeyPhase::ALL.map(|phase| {
@@ -284,6 +290,11 @@ impl Metrics {
         }
     }
 
+    /// A call to the store took so long.
+    pub fn store_call(&self, call: StoreCall, elapsed: Duration) {
+        self.store_calls.record(call.as_str(), elapsed);
+    }
+
     /// Says how many keys are in `phase` now.
     pub fn keys(&self, phase: KeyPhase, count: u32) {
         for (gauge, each) in self.keys.iter().zip(KeyPhase::ALL) {
@@ -301,6 +312,7 @@ impl Metrics {
             family.render(&mut text);
         }
         self.latency.render(&mut text);
+        self.store_calls.render(&mut text);
         text
     }
 }
@@ -369,6 +381,7 @@ mod tests {
         metrics.keys(KeyPhase::Signing, 2);
         metrics.key_next_ready.set(1);
         metrics.store_flushes.absolute(7);
+        metrics.store_call(StoreCall::Commit, Duration::from_millis(3));
         metrics.rate_limited("apikey", 5);
         metrics.logouts("given_up", 6);
         metrics.logouts_waiting.set(8);
@@ -389,6 +402,8 @@ mod tests {
             "signet_keys{phase=\"retired\"} 0",
             "signet_key_next_ready 1",
             "signet_store_flushes_total 7",
+            "signet_store_seconds_bucket{op=\"commit\",le=\"0.0025\"} 0",
+            "signet_store_seconds_bucket{op=\"commit\",le=\"0.005\"} 1",
             "signet_audit_failures_total 0",
             concat!("signet_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",node=\"n\"} 1"),
         ] {
@@ -431,6 +446,7 @@ mod tests {
         metrics.request("/jwks.json", 304, Duration::ZERO);
         metrics.token_issued("client_credentials", Algorithm::ES256);
         metrics.token_refused("client_credentials", ErrorCode::InvalidScope);
+        metrics.store_call(StoreCall::Get, Duration::ZERO);
         let text = metrics.render();
         for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
             let name = line.split(['{', ' ']).next().unwrap();

@@ -6,6 +6,8 @@ mod latency;
 mod logging;
 mod metrics;
 mod request_line;
+mod store_call;
 
 pub use logging::{LoggingError, logging};
 pub use metrics::{KeyPhase, Metrics};
+pub use store_call::StoreCall;

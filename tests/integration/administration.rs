@@ -23,7 +23,7 @@ async fn every_admin_route_is_denied_without_exactly_its_scope() {
     }
     let table = signet::http::served();
     let routes: Vec<_> = table.iter().filter(|route| route.path.starts_with("/admin")).collect();
-    assert_eq!(routes.len(), 23);
+    assert_eq!(routes.len(), 24);
     for route in routes {
         let needed = route.scope.expect("every admin route names its scope");
         let path =

@@ -67,7 +67,9 @@ pub(crate) async fn copy_for(
     purpose: Purpose,
 ) -> Result<(Vec<u8>, Contents), BackupError> {
     let mut buffer = Buffer::default();
-    let contents = backup::export(parts, &SeededEntropy::new(3), ISSUER, purpose, &mut buffer).await?;
+    let contents =
+        backup::export(parts, &SeededEntropy::new(3), ISSUER, (purpose, Assurances::default()), &mut buffer)
+            .await?;
     Ok((buffer.0, contents))
 }
 
@@ -219,10 +221,10 @@ async fn put_back(world: World, copy: &[u8], in_place: bool) -> (World, Restored
         .elsewhere(async |parts| {
             let done = if in_place {
                 // As if the directory had been copied.
-                backup::import(parts, ISSUER, Cursor::new(copy)).await.unwrap();
+                backup::import(parts, ISSUER, Cursor::new(copy), Assurances::default()).await.unwrap();
                 backup::restore_in_place(parts, Assurances::default()).await.unwrap()
             } else {
-                backup::restore(parts, ISSUER, Cursor::new(copy), false).await.unwrap().1
+                backup::restore(parts, ISSUER, Cursor::new(copy), Assurances::default()).await.unwrap().1
             };
             *restored.lock().unwrap() = Some(done);
         })
@@ -267,7 +269,9 @@ async fn without_a_cut_off_the_lost_hour_would_count() {
     assert!(!world.is_active(&held.access[0]).await);
     let World { app, client, account } = world;
     let app = app
-        .elsewhere(async |parts| _ = backup::import(parts, ISSUER, Cursor::new(&copy)).await.unwrap())
+        .elsewhere(async |parts| {
+            _ = backup::import(parts, ISSUER, Cursor::new(&copy), Assurances::default()).await.unwrap()
+        })
         .await;
     let world = World { app, client, account };
     assert_eq!(held.accepted(&world).await.len(), 5, "each of the five lives again");
@@ -282,7 +286,14 @@ async fn api_keys_are_kept_only_on_request() {
     let World { app, client, account } = world;
     let app = app
         .elsewhere(async |parts| {
-            _ = backup::restore(parts, ISSUER, Cursor::new(&copy), true).await.unwrap();
+            _ = backup::restore(
+                parts,
+                ISSUER,
+                Cursor::new(&copy),
+                Assurances { keep_api_keys: true, ..Assurances::default() },
+            )
+            .await
+            .unwrap();
         })
         .await;
     let world = World { app, client, account };
@@ -312,7 +323,10 @@ async fn a_move_keeps_everything() {
     let World { app, client, account } = world;
     let app = app
         .elsewhere(async |parts| {
-            assert_eq!(backup::import(parts, ISSUER, Cursor::new(&copy)).await.unwrap(), before);
+            assert_eq!(
+                backup::import(parts, ISSUER, Cursor::new(&copy), Assurances::default()).await.unwrap(),
+                before
+            );
         })
         .await;
     let world = World { app, client, account };
@@ -333,14 +347,17 @@ async fn a_copy_of_a_copy_is_the_same() {
     let parts = world.app.parts();
     let (first, contents) = copy(&parts).await;
     let (memory, _dir) = empty(&parts);
-    assert_eq!(backup::import(&memory, ISSUER, Cursor::new(&first)).await.unwrap(), contents);
+    assert_eq!(
+        backup::import(&memory, ISSUER, Cursor::new(&first), Assurances::default()).await.unwrap(),
+        contents
+    );
     let (second, of_memory) = copy(&memory).await;
     assert_eq!((&of_memory.sha256, &of_memory.rows), (&contents.sha256, &contents.rows));
     let dir = tempfile::tempdir().unwrap();
     let store = signet::store::SledStore::open(dir.path(), parts.clock.clone()).unwrap();
     let (other, _dir) = empty(&parts);
     let sled = KeyRingParts { store, ..other };
-    backup::import(&sled, ISSUER, Cursor::new(&second)).await.unwrap();
+    backup::import(&sled, ISSUER, Cursor::new(&second), Assurances::default()).await.unwrap();
     let (_, of_sled) = copy(&sled).await;
     assert_eq!((of_sled.sha256, of_sled.keys), (contents.sha256, contents.keys));
     assert!(contents.rows["api_keys"] >= 1_200 && contents.keys >= 2);
@@ -366,11 +383,14 @@ async fn keys_move_into_a_store_and_out_of_it_and_a_restore_destroys_them_there(
         let by = (clock.clone(), Arc::new(SeededEntropy::new(6)) as Arc<_>);
         let vault = Arc::new(StoreVault::new(store.clone(), parts.kek.clone(), by));
         let moved = KeyRingParts { store, vault, ..parts.clone() };
-        assert_eq!(backup::import(&moved, ISSUER, Cursor::new(&file)).await.unwrap(), contents);
+        assert_eq!(
+            backup::import(&moved, ISSUER, Cursor::new(&file), Assurances::default()).await.unwrap(),
+            contents
+        );
         let (again, of_store) = copy(&moved).await;
         assert_eq!((&of_store.sha256, &of_store.rows), (&contents.sha256, &contents.rows));
         let (memory, _dir) = empty(&parts);
-        backup::import(&memory, ISSUER, Cursor::new(&again)).await.unwrap();
+        backup::import(&memory, ISSUER, Cursor::new(&again), Assurances::default()).await.unwrap();
         let before = keys_of(&moved).await;
         assert_eq!(before, keys_of(&memory).await);
         backup::restore_in_place(&moved, Assurances::default()).await.unwrap();
@@ -383,7 +403,7 @@ async fn keys_move_into_a_store_and_out_of_it_and_a_restore_destroys_them_there(
                 assert_eq!(moved.store.commit(batch).await.unwrap(), Committed::Applied);
             }
         }
-        let refused = backup::import(&moved, ISSUER, Cursor::new(&file)).await;
+        let refused = backup::import(&moved, ISSUER, Cursor::new(&file), Assurances::default()).await;
         assert!(matches!(refused, Err(BackupError::NotEmpty(tables)) if tables == "sealed_keys"));
     }
 }
@@ -395,7 +415,8 @@ async fn a_copy_that_was_changed_cut_off_or_forged_is_refused_and_nothing_is_wri
     let (whole, _) = copy(&parts).await;
     let (target, _dir) = empty(&parts);
     let refused = async |file: &[u8]| {
-        let error = backup::import(&target, ISSUER, Cursor::new(file)).await.unwrap_err();
+        let error =
+            backup::import(&target, ISSUER, Cursor::new(file), Assurances::default()).await.unwrap_err();
         for table in backup::tables() {
             assert!(target.store.scan(table, None, 1).await.unwrap().is_empty(), "{}", table.name);
         }
@@ -421,7 +442,14 @@ async fn a_copy_that_was_changed_cut_off_or_forged_is_refused_and_nothing_is_wri
     let mut forged = Buffer::default();
     let (source, _dir) = empty(&parts);
     let source = KeyRingParts { kek: forger.clone(), ..source };
-    let none = backup::export(&source, &SeededEntropy::new(9), ISSUER, Purpose::Backup, &mut forged).await;
+    let none = backup::export(
+        &source,
+        &SeededEntropy::new(9),
+        ISSUER,
+        (Purpose::Backup, Assurances::default()),
+        &mut forged,
+    )
+    .await;
     assert!(matches!(none, Err(BackupError::NoInstallation)), "there is nothing to copy");
     let mut archive = signet::keys::ArchiveWriter::new(&forger, [9; 32]).unwrap();
     archive.write(b"h");
@@ -429,10 +457,11 @@ async fn a_copy_that_was_changed_cut_off_or_forged_is_refused_and_nothing_is_wri
     assert!(refused(&forged).await.contains("was sealed under the key-encryption key"));
     forged[16..32].copy_from_slice(&whole[16..32]);
     assert!(refused(&forged).await.contains("damaged, was changed, or was cut off"));
-    let other = backup::import(&target, "https://other.example", Cursor::new(&whole)).await;
+    let other =
+        backup::import(&target, "https://other.example", Cursor::new(&whole), Assurances::default()).await;
     assert!(matches!(other, Err(BackupError::Issuer { .. })));
     // And the file itself is good.
-    backup::import(&target, ISSUER, Cursor::new(&whole)).await.unwrap();
+    backup::import(&target, ISSUER, Cursor::new(&whole), Assurances::default()).await.unwrap();
 }
 
 #[actix_web::test]
@@ -441,8 +470,14 @@ async fn only_an_empty_store_is_filled() {
     let parts = world.app.parts();
     let (whole, _) = copy(&parts).await;
     for error in [
-        backup::import(&parts, ISSUER, Cursor::new(&whole)).await.map(drop).unwrap_err(),
-        backup::restore(&parts, ISSUER, Cursor::new(&whole), false).await.map(drop).unwrap_err(),
+        backup::import(&parts, ISSUER, Cursor::new(&whole), Assurances::default())
+            .await
+            .map(drop)
+            .unwrap_err(),
+        backup::restore(&parts, ISSUER, Cursor::new(&whole), Assurances::default())
+            .await
+            .map(drop)
+            .unwrap_err(),
     ] {
         assert!(matches!(&error, BackupError::NotEmpty(tables) if tables.contains("clients")), "{error}");
     }
@@ -471,7 +506,10 @@ async fn half_an_import_is_neither_served_nor_copied_and_can_be_begun_anew() {
         backup::restore_in_place(&target, Assurances::default()).await,
         Err(BackupError::Unfinished(_))
     ));
-    assert_eq!(backup::import(&target, ISSUER, Cursor::new(&whole)).await.unwrap(), contents);
+    assert_eq!(
+        backup::import(&target, ISSUER, Cursor::new(&whole), Assurances::default()).await.unwrap(),
+        contents
+    );
     backup::refuse_unfinished(target.store.as_ref()).await.unwrap();
     assert_eq!(copy(&target).await.1.sha256, contents.sha256);
 }
@@ -522,7 +560,7 @@ async fn a_copy_of_a_running_service_is_that_of_one_moment() {
     assert!(writer.await.unwrap() > 10, "it did write");
     for copy in copies {
         let (target, _dir) = empty(&parts);
-        backup::import(&target, ISSUER, Cursor::new(&copy)).await.unwrap();
+        backup::import(&target, ISSUER, Cursor::new(&copy), Assurances::default()).await.unwrap();
         let rows = target.store.scan(table, None, usize::MAX).await.unwrap();
         let values: Vec<_> =
             rows.into_iter().filter(|(key, _)| key.len() == 4).map(|(_, row)| row.value).collect();
@@ -657,16 +695,18 @@ async fn a_resource_server_learns_of_it_by_the_next_status_list_and_accepts_new_
 }
 
 #[actix_web::test]
-async fn a_store_that_went_back_is_noticed_by_the_audit_log() {
+async fn a_store_knows_up_to_when_it_was_in_use_and_a_restore_destroys_the_keys_since() {
     let world = world().await;
     let store = world.services().store.clone();
     let now = world.app.clock.now();
-    let minutes = |minutes| now + chrono::Duration::minutes(minutes);
-    assert_eq!(backup::went_back(store.as_ref(), minutes(5)).await.unwrap(), None);
-    assert_eq!(backup::went_back(store.as_ref(), minutes(6)).await.unwrap(), Some(now));
+    let node = Config::for_tests(world.app.dir()).node;
+    let seen = async || backup::last_seen(store.as_ref(), &node).await.unwrap().unwrap();
+    assert_eq!(seen().await.at, now);
     // A service that runs keeps up with its log.
     world.app.pass(Duration::from_mins(10)).await;
-    assert_eq!(backup::went_back(store.as_ref(), minutes(10)).await.unwrap(), None);
+    assert_eq!(seen().await.at, world.app.clock.now());
+    let entries = world.app.audit_log().lines().count() as u64;
+    assert_eq!(seen().await.entries, entries);
     // A key of the time that is lost, which the ring does not know.
     let parts = world.app.parts();
     let stray = parts.vault.generate(Algorithm::ES256).unwrap().kid().clone();
@@ -674,7 +714,6 @@ async fn a_store_that_went_back_is_noticed_by_the_audit_log() {
     backup::restore_in_place(&parts, Assurances::default()).await.unwrap();
     let left = parts.vault.list().unwrap();
     assert!(left.len() >= 2 && left.iter().all(|key| key.kid != stray), "{left:?}");
-    assert_eq!(backup::went_back(store.as_ref(), minutes(15)).await.unwrap(), None);
 }
 
 #[actix_web::test]
@@ -700,7 +739,7 @@ async fn a_store_whose_private_keys_are_gone_can_be_restored_in_place() {
     let World { app, client, account } = world;
     let app = app
         .elsewhere(async |parts| {
-            backup::import(parts, ISSUER, Cursor::new(&copy)).await.unwrap();
+            backup::import(parts, ISSUER, Cursor::new(&copy), Assurances::default()).await.unwrap();
             for key in parts.vault.list().unwrap() {
                 parts.vault.destroy(&key.kid).unwrap();
             }
@@ -735,9 +774,10 @@ async fn an_administrator_takes_a_copy_of_the_running_service() {
     let (_, contents) = copy(&world.app.parts()).await;
     let parts = world.app.parts();
     let (target, _dir) = empty(&parts);
-    let moved = backup::import(&target, ISSUER, Cursor::new(&answer.body)).await;
+    let moved = backup::import(&target, ISSUER, Cursor::new(&answer.body), Assurances::default()).await;
     assert!(matches!(moved, Err(BackupError::NotForMove)), "what was copied goes on");
-    let (taken, _) = backup::restore(&target, ISSUER, Cursor::new(&answer.body), false).await.unwrap();
+    let (taken, _) =
+        backup::restore(&target, ISSUER, Cursor::new(&answer.body), Assurances::default()).await.unwrap();
     assert_eq!((&taken.sha256, &taken.rows), (&contents.sha256, &contents.rows));
     let log = world.app.audit_log();
     let entries: Vec<&str> = log.lines().filter(|line| line.contains("installation.")).collect();

@@ -5,15 +5,15 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
-use signet::app::{self, App, Ground};
-use signet::audit::{Actor, Event, EventKind};
-use signet::backup::{self, Assurances, BackupError, Contents, Purpose};
+use signet::app::{self, App, Ground, Witness};
+use signet::audit::{Actor, AuditLog, Event, EventKind, Outcome};
+use signet::backup::{self, Assurances, BackupError, Contents, Evidence, Purpose, Seen};
 use signet::clock::{Clock as _, ManualClock};
 use signet::config::Config;
 use signet::entropy::SeededEntropy;
 use signet::keys::{KeyRingParts, StoredKey, StoredState};
 use signet::oauth::Algorithm;
-use signet::store::{Batch, Committed, Condition, MemoryStore, Put};
+use signet::store::{Batch, Committed, Condition, MemoryStore, Put, Store as _, Table};
 use signet::users::Factor;
 
 use crate::backup::{copy, copy_for, empty, world};
@@ -42,18 +42,18 @@ async fn the_keys_of_another_installation_are_neither_destroyed_nor_shared() {
     let (target, _dir) = empty(&parts);
     let target = KeyRingParts { vault: parts.vault.clone(), ..target };
     for refused in [
-        backup::import(&target, ISSUER, Cursor::new(&file)).await.map(drop),
-        backup::restore(&target, ISSUER, Cursor::new(&file), false).await.map(drop),
+        backup::import(&target, ISSUER, Cursor::new(&file), Assurances::default()).await.map(drop),
+        backup::restore(&target, ISSUER, Cursor::new(&file), Assurances::default()).await.map(drop),
     ] {
         assert!(matches!(refused, Err(BackupError::VaultNotEmpty { keys: 2 })), "{refused:?}");
     }
     assert_eq!(listed(&parts), before);
     // Nor are they when an import that was cut off elsewhere is begun anew over them.
     let (elsewhere, _dir) = empty(&parts);
-    backup::restore(&elsewhere, ISSUER, Cursor::new(&file), false).await.unwrap();
+    backup::restore(&elsewhere, ISSUER, Cursor::new(&file), Assurances::default()).await.unwrap();
     mark(&elsewhere, "import").await;
     let there = KeyRingParts { vault: parts.vault.clone(), ..elsewhere };
-    let refused = backup::restore(&there, ISSUER, Cursor::new(&file), false).await.map(drop);
+    let refused = backup::restore(&there, ISSUER, Cursor::new(&file), Assurances::default()).await.map(drop);
     assert!(matches!(refused, Err(BackupError::VaultNotEmpty { .. })), "{refused:?}");
     assert_eq!(listed(&parts), before);
     assert!(world.app.is_active(&world.app.demo_token().await).await);
@@ -65,7 +65,7 @@ async fn a_restore_in_place_destroys_no_key_of_a_wrong_directory_unless_told_so(
     let parts = world.app.parts();
     let (file, _) = copy(&parts).await;
     let (target, dir) = empty(&parts);
-    backup::import(&target, ISSUER, Cursor::new(&file)).await.unwrap();
+    backup::import(&target, ISSUER, Cursor::new(&file), Assurances::default()).await.unwrap();
     let (other, _other_dir) = empty(&parts);
     let theirs = other.vault.generate(Algorithm::ES256).unwrap().kid().clone();
     other.vault.keep(&theirs).unwrap();
@@ -125,7 +125,7 @@ async fn an_import_that_is_cut_off_again_is_never_served_and_can_be_finished() {
     let (file, contents) = copy(&parts).await;
     for fault in [Fault::Refused, Fault::AnswerLost] {
         cut_off_anywhere(&parts, fault, async |target: &KeyRingParts| {
-            let imported = backup::import(target, ISSUER, Cursor::new(&file)).await?;
+            let imported = backup::import(target, ISSUER, Cursor::new(&file), Assurances::default()).await?;
             assert_eq!(imported.sha256, contents.sha256);
             Ok(imported)
         })
@@ -140,7 +140,7 @@ async fn a_restore_that_is_cut_off_again_is_never_served_and_can_be_finished() {
     let (file, _) = copy_for(&parts, Purpose::Backup).await.unwrap();
     for fault in [Fault::Refused, Fault::AnswerLost] {
         cut_off_anywhere(&parts, fault, async |target: &KeyRingParts| {
-            Ok(backup::restore(target, ISSUER, Cursor::new(&file), false).await?.0)
+            Ok(backup::restore(target, ISSUER, Cursor::new(&file), Assurances::default()).await?.0)
         })
         .await;
     }
@@ -152,7 +152,7 @@ async fn an_installation_that_was_moved_runs_no_more_and_a_backup_moves_nothing(
     let parts = world.app.parts();
     let (backup_file, of_backup) = copy_for(&parts, Purpose::Backup).await.unwrap();
     let (target, _dir) = empty(&parts);
-    let refused = backup::import(&target, ISSUER, Cursor::new(&backup_file)).await;
+    let refused = backup::import(&target, ISSUER, Cursor::new(&backup_file), Assurances::default()).await;
     assert!(matches!(refused, Err(BackupError::NotForMove)), "{refused:?}");
     for table in backup::tables() {
         assert!(target.store.scan(table, None, 1).await.unwrap().is_empty(), "{}", table.name);
@@ -166,7 +166,7 @@ async fn an_installation_that_was_moved_runs_no_more_and_a_backup_moves_nothing(
     assert!(matches!(again, Err(BackupError::Moved)), "{again:?}");
     // The file was lost.
     let (file, _) = copy_for(&parts, Purpose::Move).await.unwrap();
-    backup::import(&target, ISSUER, Cursor::new(&file)).await.unwrap();
+    backup::import(&target, ISSUER, Cursor::new(&file), Assurances::default()).await.unwrap();
     backup::refuse_unfinished(target.store.as_ref()).await.unwrap();
     // It is wanted again: with other keys.
     backup::restore_in_place(&parts, Assurances::default()).await.unwrap();
@@ -186,7 +186,7 @@ async fn what_can_not_be_copied_is_not_stopped_for_good() {
 }
 
 #[actix_web::test]
-async fn a_node_that_runs_while_its_store_is_restored_or_moved_soon_issues_nothing() {
+async fn a_node_that_runs_while_its_store_is_restored_or_moved_issues_nothing() {
     for word in ["cut-off", "import", "moved"] {
         let clock = Arc::new(ManualClock::at(START));
         let store = SharedStore::new(clock.clone());
@@ -194,45 +194,273 @@ async fn a_node_that_runs_while_its_store_is_restored_or_moved_soon_issues_nothi
         app.demo_token().await;
         mark(&app.parts(), word).await;
         assert!(app.app.follow().await.is_err() && app.app.tidy().await.is_err(), "{word}");
-        clock.advance(Config::for_tests(app.dir()).keys.propagation + Duration::from_secs(1));
-        assert!(app.app.follow().await.is_err());
         app.token(app.demo(), "").await.refused(503, "temporarily_unavailable");
+        // Nor does it touch the keys, or come back while that lasts.
+        let ring = store.get(Table::mirrored("keys"), b"ring").await.unwrap();
+        clock.advance(Duration::from_hours(24 * 365));
+        app.app.rotate().await.unwrap_err();
+        app.token(app.demo(), "").await.refused(503, "temporarily_unavailable");
+        assert_eq!(store.get(Table::mirrored("keys"), b"ring").await.unwrap(), ring, "{word}");
     }
+}
+
+/// What whoever moves or restores an installation does, less the copy.
+async fn leave_or_restore(parts: &KeyRingParts, moves: bool) -> Result<(), BackupError> {
+    parts.fitness.compare_with(parts.store.as_ref()).await.unwrap();
+    if moves {
+        copy_for(parts, Purpose::Move).await.map(drop)
+    } else {
+        backup::restore_in_place(parts, Assurances::default()).await.map(drop)
+    }
+}
+
+#[actix_web::test]
+async fn a_node_that_starts_while_its_store_is_restored_or_moved_is_seen() {
+    for moves in [true, false] {
+        let clock = Arc::new(ManualClock::at(START));
+        let store = SharedStore::new(clock.clone());
+        let app = TestApp::start_on(store.clone(), clock.clone(), |_| {}).await;
+        // As if it had not announced itself yet: whoever restores or moves looks, and sees nobody.
+        app.app.state.services.nodes.leave().await.unwrap();
+        backup::refuse_running_nodes(store.as_ref()).await.unwrap();
+        let ring = store.get(Table::mirrored("keys"), b"ring").await.unwrap();
+        let (release, parts) = (store.hold_next_commit(), app.parts());
+        let meanwhile = async {
+            while store.holds_next_commit() {
+                tokio::task::yield_now().await;
+            }
+            app.app.announce().await.unwrap();
+            drop(release);
+        };
+        let (done, ()) = futures_util::future::join(leave_or_restore(&parts, moves), meanwhile).await;
+        assert!(matches!(done, Err(BackupError::NodesRun(_))), "{done:?}");
+        // Nothing was done, and the node goes on.
+        backup::refuse_unfinished(store.as_ref()).await.unwrap();
+        assert_eq!(store.get(Table::mirrored("keys"), b"ring").await.unwrap(), ring);
+        app.app.follow().await.unwrap();
+        app.demo_token().await;
+        // The operator may know better.
+        let assurances = Assurances { nodes_stopped: true, ..Assurances::default() };
+        backup::restore_in_place(&parts, assurances).await.unwrap();
+    }
+}
+
+#[actix_web::test]
+async fn a_node_that_starts_while_its_store_is_restored_or_moved_sees_that() {
+    for moves in [true, false] {
+        let clock = Arc::new(ManualClock::at(START));
+        let store = SharedStore::new(clock.clone());
+        let app = TestApp::start_on(store.clone(), clock.clone(), |_| {}).await;
+        let old = app.demo_token().await;
+        app.app.state.services.nodes.leave().await.unwrap();
+        // It is about to announce itself: nobody sees it yet.
+        let (release, parts) = (store.hold_next_commit(), app.parts());
+        let announcing = async { if moves { app.app.announce().await } else { app.app.join().await } };
+        let (announced, done) = futures_util::future::join(announcing, async {
+            while store.holds_next_commit() {
+                tokio::task::yield_now().await;
+            }
+            let done = leave_or_restore(&parts, moves).await;
+            drop(release);
+            done
+        })
+        .await;
+        done.unwrap();
+        if moves {
+            let message = announced.unwrap_err().to_string();
+            assert!(message.contains("was moved elsewhere"), "{message}");
+            app.token(app.demo(), "").await.refused(503, "temporarily_unavailable");
+            // Nor does it serve at all, and takes leave: nobody has to wait for it.
+            assert!(backup::refuse_running_nodes(store.as_ref()).await.is_err());
+            app.app.join().await.unwrap_err();
+            backup::refuse_running_nodes(store.as_ref()).await.unwrap();
+        } else {
+            // It is over already, and the node knows what came of it.
+            announced.unwrap();
+            assert!(!app.is_active(&old).await);
+            assert!(app.is_active(&app.demo_token().await).await);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_move_that_was_refused_before_stays_one() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = SharedStore::new(clock.clone());
+    let app = TestApp::start_on(store.clone(), clock.clone(), |_| {}).await;
+    let parts = app.parts();
+    mark(&parts, "moved").await;
+    // The node still runs: neither is a second copy taken, nor is what was written taken back.
+    for moves in [true, false] {
+        let refused = leave_or_restore(&parts, moves).await;
+        assert!(matches!(refused, Err(BackupError::NodesRun(_))), "{refused:?}");
+        let still = backup::refuse_unfinished(store.as_ref()).await;
+        assert!(matches!(still, Err(BackupError::Moved)), "{still:?}");
+    }
+}
+
+/// What the service is called.
+fn node(app: &TestApp) -> String {
+    Config::for_tests(app.dir()).node
 }
 
 /// The store was put back to what it was `ago`.
 async fn put_back(app: &TestApp, ago: i64) {
-    let then = app.clock.now() - chrono::Duration::minutes(ago);
-    backup::note_seen(app.app.state.services.store.as_ref(), then).await.unwrap();
+    let at = app.clock.now() - chrono::Duration::minutes(ago);
+    let store = app.app.state.services.store.as_ref();
+    backup::note_seen(store, &node(app), Seen { at, entries: 0 }).await.unwrap();
 }
 
 #[actix_web::test]
 async fn that_a_store_was_put_back_is_known_until_somebody_sets_a_cut_off() {
     let app = TestApp::start().await;
-    assert_eq!(app.app.evidence, None);
+    assert_eq!(app.app.evidence, []);
     put_back(&app, 10).await;
     let mut app = app.restart(|_| {}).await;
-    let evidence = app.app.evidence.clone().expect("it is noticed");
+    let [evidence] = <[Evidence; 1]>::try_from(app.app.evidence.clone()).expect("it is noticed");
     assert!(evidence.what.contains("the audit log beside it goes on"), "{evidence:?}");
     // What was noticed once is not forgotten by running on.
     for _ in 0..2 {
         app.pass(Duration::from_mins(10)).await;
         app = app.restart(|_| {}).await;
-        assert_eq!(app.app.evidence.as_ref(), Some(&evidence));
+        assert_eq!(app.app.evidence, [evidence.clone()]);
     }
     // A copy of it is one of a store that was put back.
     let parts = app.parts();
     let (file, _) = copy(&parts).await;
     let (moved, _dir) = empty(&parts);
-    backup::import(&moved, ISSUER, Cursor::new(&file)).await.unwrap();
-    assert_eq!(backup::read_evidence(moved.store.as_ref()).await.unwrap(), Some(evidence));
+    backup::import(&moved, ISSUER, Cursor::new(&file), Assurances::default()).await.unwrap();
+    assert_eq!(backup::read_evidence(moved.store.as_ref()).await.unwrap(), [evidence.clone()]);
     backup::restore_in_place(&moved, Assurances::default()).await.unwrap();
-    assert_eq!(backup::read_evidence(moved.store.as_ref()).await.unwrap(), None);
-    // Or it was a false alarm.
-    backup::forget_evidence(parts.store.as_ref(), app.clock.now()).await.unwrap();
+    assert_eq!(backup::read_evidence(moved.store.as_ref()).await.unwrap(), []);
+    // It is put back again: that is something else, and dismissing the one does not dismiss the other.
+    app.clock.advance(Duration::from_hours(1));
+    let done = Event::new(EventKind::ClientDeleted, Actor::Operator("ada".into()));
+    app.app.state.services.audit.record(done).await.unwrap();
+    put_back(&app, 30).await;
     drop(parts);
     let app = app.restart(|_| {}).await;
-    assert_eq!(app.app.evidence, None);
+    let [first, second] = <[Evidence; 2]>::try_from(app.app.evidence.clone()).unwrap();
+    assert_eq!(first, evidence);
+    let dismiss = async |at| {
+        let store = app.app.state.services.store.as_ref();
+        backup::dismiss_evidence(store, at).await.unwrap();
+        backup::read_evidence(store).await.unwrap()
+    };
+    let another = first.noticed_at + chrono::Duration::milliseconds(1);
+    assert_eq!(dismiss(another).await, [first.clone(), second.clone()]);
+    assert_eq!(dismiss(first.noticed_at).await, [second.clone()]);
+    assert_eq!(dismiss(second.noticed_at).await, []);
+    let app = app.restart(|_| {}).await;
+    assert_eq!(app.app.evidence, []);
+}
+
+/// The audit logs of nodes over one store.
+struct Logs {
+    clock: Arc<ManualClock>,
+    store: Arc<MemoryStore>,
+    dir: tempfile::TempDir,
+}
+
+impl Logs {
+    fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        Self { store: MemoryStore::new(clock.clone()), clock, dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn open(&self, node: &str) -> Arc<AuditLog> {
+        AuditLog::open_of_node(&self.dir.path().join(node), self.clock.clone(), node).unwrap()
+    }
+
+    async fn look(&self, node: &str, audit: &AuditLog) -> Vec<Evidence> {
+        let witness = Witness { node, audit, clock: self.clock.as_ref() };
+        witness.look(self.store.as_ref()).await.unwrap()
+    }
+
+    async fn note(&self, node: &str) {
+        let seen = Seen { at: self.clock.now(), entries: 0 };
+        backup::note_seen(self.store.as_ref(), node, seen).await.unwrap();
+    }
+}
+
+fn deleted(client: &str) -> Event {
+    let client = signet::oauth::ClientId::parse(client).unwrap();
+    Event::new(EventKind::ClientDeleted, Actor::Operator("ada".into())).client(&client)
+}
+
+#[tokio::test]
+async fn a_node_that_did_nothing_wipes_out_no_trace_that_another_has() {
+    let logs = Logs::new();
+    let (busy, idle) = (logs.open("busy"), logs.open("idle"));
+    idle.record(deleted("a")).await.unwrap();
+    // The store is what it was then.
+    logs.note("busy").await;
+    logs.note("idle").await;
+    logs.clock.advance(Duration::from_hours(1));
+    busy.record(deleted("b")).await.unwrap();
+    assert_eq!(logs.look("idle", &idle).await, []);
+    let noticed = logs.look("busy", &busy).await;
+    assert_eq!(noticed.iter().map(|each| each.node.as_str()).collect::<Vec<_>>(), ["busy"]);
+    assert_eq!(logs.look("idle", &idle).await, noticed, "every node says so");
+    // A cut-off counts for all nodes, also for those that have not looked yet.
+    logs.note("idle").await;
+    logs.clock.advance(Duration::from_hours(1));
+    idle.record(deleted("c")).await.unwrap();
+    backup::forget_evidence(logs.store.as_ref(), logs.clock.now()).await.unwrap();
+    assert_eq!(logs.look("idle", &idle).await, []);
+}
+
+#[tokio::test]
+async fn what_was_refused_or_failed_is_no_trace_and_hides_none() {
+    let logs = Logs::new();
+    let audit = logs.open("n");
+    let refused = async || {
+        for _ in 0..150 {
+            let event = Event::new(EventKind::SignInFailed, Actor::Anonymous);
+            audit.record(event.outcome(Outcome::Refused)).await.unwrap();
+        }
+    };
+    audit.record(deleted("a")).await.unwrap();
+    logs.note("n").await;
+    // An hour during which the store is away.
+    logs.clock.advance(Duration::from_hours(1));
+    refused().await;
+    for client in ["b", "c"] {
+        audit.record(deleted(client)).await.unwrap();
+        audit.record(deleted(client).outcome(Outcome::Failed)).await.unwrap();
+    }
+    audit.record(Event::new(EventKind::ServiceStopped, Actor::Service)).await.unwrap();
+    assert_eq!(logs.look("n", &audit).await, []);
+    // One that was done, below many that were not.
+    logs.note("n").await;
+    logs.clock.advance(Duration::from_hours(1));
+    audit.record(deleted("b")).await.unwrap();
+    audit.record(deleted("c").outcome(Outcome::Failed)).await.unwrap();
+    refused().await;
+    assert_eq!(logs.look("n", &audit).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_audit_log_that_was_moved_away_is_told_of_in_the_next() {
+    let logs = Logs::new();
+    let audit = logs.open("n");
+    logs.note("n").await;
+    for client in ["a", "b", "c"] {
+        audit.record(deleted(client)).await.unwrap();
+    }
+    // As the service does once a minute.
+    assert_eq!(logs.look("n", &audit).await, []);
+    drop(audit);
+    let path = logs.dir.path().join("n");
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("audit.begun_anew"));
+    std::fs::rename(&path, logs.dir.path().join("moved")).unwrap();
+    let audit = logs.open("n");
+    for _ in 0..2 {
+        assert_eq!(logs.look("n", &audit).await, []);
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(log.matches("audit.begun_anew").count(), 1, "{log}");
+        assert!(log.contains(r#""entries":0,"entries_before":3"#), "{log}");
+    }
 }
 
 #[actix_web::test]
@@ -242,10 +470,10 @@ async fn private_keys_that_the_ring_does_not_know_are_remembered_too() {
     let stray = vault.generate(Algorithm::ES256).unwrap().kid().clone();
     vault.keep(&stray).unwrap();
     let app = app.restart(|_| {}).await;
-    assert!(app.app.evidence.as_ref().is_some_and(|evidence| evidence.what.contains("private keys")));
+    assert!(app.app.evidence[0].what.contains("private keys"));
     vault.destroy(&stray).unwrap();
     let app = app.restart(|_| {}).await;
-    assert!(app.app.evidence.is_some());
+    assert_eq!(app.app.evidence.len(), 1);
 }
 
 #[actix_web::test]
@@ -255,11 +483,12 @@ async fn offline_commands_and_a_mended_audit_log_are_no_evidence() {
     let services = &app.app.state.services;
     let (store, audit, clock) = (services.store.clone(), services.audit.clone(), services.clock.clone());
     // As an offline command does, an hour after the service was stopped.
-    assert_eq!(app::look(store.as_ref(), &audit, clock.as_ref()).await.unwrap(), None);
+    let witness = Witness { node: &node(&app), audit: &audit, clock: clock.as_ref() };
+    assert_eq!(witness.look(store.as_ref()).await.unwrap(), []);
     audit.record(Event::new(EventKind::KeysRekeyed, Actor::Operator("ada".into()))).await.unwrap();
     drop((store, audit));
     let app = app.restart(|_| {}).await;
-    assert_eq!(app.app.evidence, None);
+    assert_eq!(app.app.evidence, []);
     // An hour after a crash in the middle of a line.
     app.clock.advance(Duration::from_hours(1));
     let path = app.dir().join("data/audit.jsonl");
@@ -267,7 +496,7 @@ async fn offline_commands_and_a_mended_audit_log_are_no_evidence() {
     std::fs::write(&path, format!("{log}{{\"seq\":")).unwrap();
     let app = app.restart(|_| {}).await;
     assert!(app.audit_log().contains("audit.tail_cut"));
-    assert_eq!(app.app.evidence, None);
+    assert_eq!(app.app.evidence, []);
 }
 
 #[actix_web::test]
@@ -291,7 +520,8 @@ async fn what_counts_once_counts_no_more_after_a_restore() {
     let World { app, client, account } = world;
     let app = app
         .elsewhere(async |parts| {
-            let (_, restored) = backup::restore(parts, ISSUER, Cursor::new(&file), false).await.unwrap();
+            let (_, restored) =
+                backup::restore(parts, ISSUER, Cursor::new(&file), Assurances::default()).await.unwrap();
             assert_eq!(restored.ended["recovery_codes"], 1);
             assert!(restored.ended.contains_key("login_devices"));
         })

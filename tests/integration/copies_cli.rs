@@ -5,6 +5,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use signet::backup;
+use signet::clock::SystemClock;
+use signet::store::SledStore;
 
 use crate::process::{Process, free_port};
 
@@ -47,6 +50,31 @@ fn entries(dir: &Path) -> Vec<(String, String)> {
     about.map(|entry| (text(&entry["event"]), text(&entry["outcome"]))).collect()
 }
 
+/// The operator must name what is dismissed, as the warning does.
+fn dismiss_a_false_alarm(dir: &Path, run: &dyn Fn(&Path, &[&str]) -> Output) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let times = ["2026-01-01T00:00:00.007Z", "2026-01-02T00:00:00.000Z"];
+    runtime.block_on(async {
+        let store = SledStore::open(dir.join("data/store"), SystemClock::shared()).unwrap();
+        for at in times {
+            let what = ("a-node", format!("a test noticed at {at}"));
+            backup::note_evidence(store.as_ref(), what, at.parse().unwrap()).await.unwrap();
+        }
+    });
+    let warned = || {
+        let told = String::from_utf8(run(dir, &["clients", "list", "--offline"]).stderr).unwrap();
+        times.map(|at| told.contains(&format!("signet restore --false-alarm {at}")))
+    };
+    assert_eq!(warned(), [true, true]);
+    assert_eq!(run(dir, &["restore", "--false-alarm"]).status.code(), Some(2));
+    refused(&run(dir, &["restore", "--false-alarm", "2026-01-01T00:00:00Z"]), "nothing was noticed at that");
+    assert_eq!(warned(), [true, true]);
+    assert!(run(dir, &["restore", "--false-alarm", times[0]]).status.success());
+    assert_eq!(warned(), [false, true]);
+    assert!(run(dir, &["restore", "--false-alarm", times[1]]).status.success());
+    assert_eq!(warned(), [false, false]);
+}
+
 #[test]
 fn an_installation_is_copied_moved_and_put_back_by_the_command_line() {
     let dir = tempfile::tempdir().unwrap();
@@ -83,7 +111,17 @@ fn an_installation_is_copied_moved_and_put_back_by_the_command_line() {
 
     let moved = done(&run(&old, &["export", "../moved", "--offline", "--move"]));
     assert_eq!((&moved["purpose"], &moved["sha256"]), (&"move".into(), &copied["sha256"]));
-    refused(&run(&old, &["clients", "list", "--offline"]), "was moved elsewhere");
+    std::fs::write(dir.path().join("new-kek"), "5f".repeat(32)).unwrap();
+    std::fs::set_permissions(dir.path().join("new-kek"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let before = [files(&old.join("keys")), files(&old.join("data"))];
+    for act in [
+        ["clients", "list", "--offline"].as_slice(),
+        &["keys", "compromise", "a-key", "--offline"],
+        &["keys", "rekey", "--new-kek-file", "../new-kek"],
+    ] {
+        refused(&run(&old, act), "was moved elsewhere");
+    }
+    assert_eq!([files(&old.join("keys")), files(&old.join("data"))], before, "nothing was touched");
     assert_eq!(done(&run(&new, &["import", "../moved", "--move"]))["sha256"], moved["sha256"]);
     std::fs::write(new.join("seen"), "").unwrap();
     let service = Process::start(&new, port, &KEK);
@@ -98,6 +136,7 @@ fn an_installation_is_copied_moved_and_put_back_by_the_command_line() {
     assert_eq!(service.get("/admin/clients", &token).unwrap().status, 401);
     assert!(service.token(admin).is_some());
     assert_eq!(service.terminate(), Some(0));
+    dismiss_a_false_alarm(&new, &run);
     let said = |event: &str, outcome: &str| (format!("installation.{event}"), outcome.to_owned());
     let begun = said("copy_begun", "success");
     assert_eq!(
@@ -107,6 +146,7 @@ fn an_installation_is_copied_moved_and_put_back_by_the_command_line() {
             (begun.clone(), said("imported", "success")),
             (begun.clone(), said("restored", "failed")),
             (begun, said("restored", "success")),
+            (said("false_alarm", "success"), said("false_alarm", "success")),
         ]
         .map(<[_; 2]>::from)
         .concat()

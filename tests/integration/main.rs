@@ -53,6 +53,7 @@ mod many_nodes_limits;
 mod markup;
 mod meanwhile;
 mod node_clocks;
+mod nodes;
 mod openapi;
 mod over_http;
 mod people_clients;

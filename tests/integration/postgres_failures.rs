@@ -14,6 +14,7 @@ use signet::store::{
 };
 
 use crate::postgres_fixture::at;
+use crate::postgres_proxy::Proxy;
 use crate::postgres_server::Server;
 
 const CODES: Table = Table::plain("codes");
@@ -122,6 +123,56 @@ async fn a_standby_that_takes_over_is_found_and_has_everything_that_was_acknowle
     assert_ne!(next.epoch, seen.epoch);
 }
 
+/// As after a failover behind one address: the old server still answers whoever talks to it. What it says is old.
+#[tokio::test]
+async fn no_connection_goes_on_with_the_old_server_once_one_leads_to_the_new() {
+    let (Some(old), Some(new)) = (Server::start("old"), Server::start("new")) else { return };
+    let proxy = Proxy::before("127.0.0.1".to_owned(), old.port).await;
+    let row = |which: &str| Put::lasting(which.as_bytes().to_vec());
+    for (server, which) in [(&old, "the old one"), (&new, "the new one")] {
+        let store = PostgresStore::open(server.options(&[])).await.unwrap();
+        let batch = Batch::new().put(CODES, "server", Condition::Absent, row(which));
+        _ = store.commit(batch.put(CLIENTS, "c", Condition::Absent, row(which))).await.unwrap();
+        if which == "the old one" {
+            _ = store.commit(client("d")).await.unwrap();
+        }
+    }
+    let mut options = old.options(&[]);
+    options.hosts[0].port = proxy.port;
+    let store = PostgresStore::open(options).await.unwrap();
+    let says = async || {
+        let row = store.get(CODES, b"server").await.unwrap().unwrap();
+        String::from_utf8(row.value).unwrap()
+    };
+    assert_eq!(says().await, "the old one");
+    // The listener hears of the old one's two changes.
+    store.changed(at(1)).await;
+    proxy.lead_to(new.port);
+    assert_eq!(says().await, "the old one", "nobody can know better yet");
+    // One is in use, and so another one is made.
+    let before = proxy.connections();
+    while proxy.connections() == before {
+        futures_util::future::join(says(), says()).await;
+    }
+    for _ in 0..20 {
+        let answers = futures_util::future::join_all((0..4).map(|_| says())).await;
+        assert_eq!(answers, ["the new one"; 4]);
+    }
+    // The one that listens comes along too: it hears of the new one's changes.
+    let all = store.changes(Cursor::AHEAD).await.unwrap();
+    let Changes::Reset { next } = all else { panic!("{all:?}") };
+    assert_eq!(next.place, 1);
+    let mut tries = 0;
+    while store.changed(at(1)).now_or_never().is_some() {
+        tries += 1;
+        assert!(tries < 100_000, "it goes on saying what the old one said");
+        says().await;
+    }
+    // And whoever copies it copies the new one.
+    let copied = store.freeze().await.unwrap().scan(CODES, None, 9).await.unwrap();
+    assert_eq!(copied[0].1.value, b"the new one");
+}
+
 /// As after a failover, or where an older state was put back: whoever waits for changes must not be told of those that
 /// are gone, or it asks without a pause.
 #[tokio::test]
@@ -138,7 +189,7 @@ async fn a_counter_that_has_fallen_is_believed_when_the_listener_comes_back() {
     let says_so = || store.changed(at(2)).now_or_never().is_some();
     assert!(says_so(), "it has not noticed yet");
     let ended = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
-                 WHERE application_name = 'signet' AND query LIKE '%signet_counter WHERE id = 1'";
+                 WHERE application_name = 'signet' AND query LIKE '%signet_counter WHERE id = 1 UNION ALL%'";
     assert!(operator.query_one(ended, &[]).await.unwrap().get::<_, i64>(0) > 0);
     let mut tries = 0;
     while says_so() {

@@ -13,8 +13,8 @@ use signet::clock::{Clock as _, ManualClock, SystemClock};
 use signet::config::{Config, KekSource, VaultPlace};
 use signet::entropy::SystemEntropy;
 use signet::oauth::Secret;
-use signet::store::postgres::TimeSource;
-use signet::store::{Nodes, PostgresStore, Store as _, Table};
+use signet::store::postgres::{PostgresOptions, TimeSource};
+use signet::store::{Batch, Committed, Condition, Nodes, PostgresStore, Put, Store as _, Table};
 
 use crate::api_keys::{users, users_key};
 use crate::postgres_fixture::Database;
@@ -113,6 +113,77 @@ fn signet(dir: &Path, store: &str, args: &[&str]) -> Output {
         .unwrap()
 }
 
+/// All connections are in use and wait; a node must still hear of the others, and be heard of, or it would stop issuing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_follows_and_announces_itself_while_all_its_connections_are_in_use() {
+    const CODES: Table = Table::plain("codes");
+    let Some(database) = Database::fresh().await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::for_tests(dir.path());
+    config.keys.vault = VaultPlace::Store;
+    config.keys.kek = KekSource::Value(Secret::new("ab".repeat(32)));
+    let options = PostgresOptions { connections: 2, ..database.options(TimeSource::Database) };
+    let store = PostgresStore::open(options).await.unwrap();
+    let (clock, entropy) = (SystemClock::shared(), SystemEntropy::shared());
+    let app = App::open(&config, Ground { store: store.clone(), clock, entropy }).await.unwrap();
+    app.join().await.unwrap();
+    while app.follow().await.unwrap() > 0 {}
+
+    let put = || Batch::new().put(CODES, "held", Condition::Always, Put::lasting(vec![]));
+    assert_eq!(store.commit(put()).await.unwrap(), Committed::Applied);
+    let mut operator = database.client().await;
+    let lock = operator.transaction().await.unwrap();
+    lock.query_one("SELECT 1 FROM signet_kv WHERE k = 'held'::bytea FOR UPDATE", &[]).await.unwrap();
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(put()).await })
+        })
+        .collect();
+    while store.load().connections < 2 {
+        tokio::task::yield_now().await;
+    }
+    // What another node has done, which takes a read to be taken in.
+    let other = database.store(TimeSource::Database).await;
+    let (keys, clients) = (Table::mirrored("keys"), Table::mirrored("clients"));
+    let ring = other.get(keys, b"ring").await.unwrap().unwrap();
+    let changed = Batch::new().delete(clients, "a-client", Condition::Always);
+    let changed = changed.put(keys, "ring", Condition::Always, Put::lasting(ring.value));
+    assert_eq!(other.commit(changed).await.unwrap(), Committed::Applied);
+    let working = pin!(store.get(CODES, b"held"));
+    let following = pin!(async {
+        assert_eq!(app.follow().await.unwrap(), 2);
+        app.announce().await.unwrap();
+    });
+    assert!(matches!(select(working, following).await, Either::Right(_)), "it was to wait");
+    assert!(waiting.iter().all(|commit| !commit.is_finished()));
+    lock.rollback().await.unwrap();
+    for commit in waiting {
+        assert_eq!(commit.await.unwrap().unwrap(), Committed::Applied);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_the_databases_password_must_be_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(database) = Database::fresh().await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "hunter2").unwrap();
+    for (mode, is_closed) in [(0o600, true), (0o440, true), (0o644, false), (0o620, false)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        for verb in ["migrate", "check"] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
+            command.args(["store", verb]).current_dir(dir.path()).env_clear();
+            command.envs([("SIGNET_STORE", database.url()), ("SIGNET_KEYS_KEK", KEK.to_owned())]);
+            let output = command.env("SIGNET_POSTGRES__PASSWORD_FILE", &file).output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.success(), is_closed, "{mode:04o}: {told}");
+            assert!(is_closed || told.contains(&format!("(mode {mode:04o}): `chmod 600` it")), "{told}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
     let Some(database) = Database::fresh().await else { return };
@@ -129,7 +200,11 @@ async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
     assert!(exported.status.success(), "{exported:?}");
     // Housekeeping announces it, at the latest a moment after the start.
     let store = database.store(TimeSource::Database).await;
-    while Nodes::running(store.as_ref()).await.unwrap() != ["the-node"] {}
+    let running = async || {
+        let nodes = Nodes::running(store.as_ref()).await.unwrap();
+        nodes.into_iter().map(|node| node.name).collect::<Vec<_>>()
+    };
+    while running().await != ["the-node"] {}
 
     let version = ring_version(&store).await;
     for args in [["restore", "--in-place"].as_slice(), &["restore", "copy"], &["import", "copy", "--move"]] {
@@ -143,13 +218,13 @@ async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
 
     // A node that stops in order takes leave, and nobody has to wait.
     assert_eq!(node.terminate(), Some(0));
-    assert_eq!(Nodes::running(store.as_ref()).await.unwrap(), [""; 0]);
+    assert_eq!(running().await, [""; 0]);
     assert!(run(&["restore", "--in-place"]).status.success());
     assert_ne!(ring_version(&store).await, version);
 
     // One that was killed is counted, until an operator knows better.
     let node = Process::start(dir.path(), free_port(), &settings);
-    while Nodes::running(store.as_ref()).await.unwrap().is_empty() {}
+    while running().await.is_empty() {}
     node.kill_now();
     drop(node);
     assert_eq!(run(&["restore", "--in-place"]).status.code(), Some(1));

@@ -1,7 +1,7 @@
 //! A proxy before PostgreSQL that does to one message what a network and a server do when they fail.
 #![expect(clippy::unwrap_used, reason = "a test's helper may panic")]
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,6 +32,8 @@ struct Shared {
     trap: Mutex<Option<(Vec<u8>, Fate)>>,
     sprung: Notify,
     connections: AtomicUsize,
+    /// To which server new connections lead.
+    server: AtomicU16,
 }
 
 impl Proxy {
@@ -39,11 +41,13 @@ impl Proxy {
     pub(crate) async fn before(host: String, port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self { port: listener.local_addr().unwrap().port(), shared: Arc::default() };
+        proxy.lead_to(port);
         let shared = proxy.shared.clone();
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 shared.connections.fetch_add(1, Ordering::SeqCst);
+                let port = shared.server.load(Ordering::SeqCst);
                 let server = TcpStream::connect((host.as_str(), port)).await.unwrap();
                 // A message must not wait for the next one.
                 client.set_nodelay(true).unwrap();
@@ -61,6 +65,11 @@ impl Proxy {
             }
         });
         proxy
+    }
+
+    /// From now on new connections lead to the server at this port; those that there are stay where they are.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.shared.server.store(port, Ordering::SeqCst);
     }
 
     /// The next message that holds `needle` meets this fate.

@@ -37,6 +37,14 @@ async fn memory() -> Option<Bench> {
     Some(Bench { store, clock, _dir: None })
 }
 
+/// As a service sees it: with its calls timed.
+async fn timed() -> Option<Bench> {
+    let bench = memory().await?;
+    let metrics = Arc::new(signet::telemetry::Metrics::new(&[], "n"));
+    let store = signet::app::TimedStore::new(bench.store, bench.clock.clone(), metrics);
+    Some(Bench { store, ..bench })
+}
+
 async fn sled() -> Option<Bench> {
     let clock = Arc::new(ManualClock::at(1_700_000_000));
     let dir = tempfile::tempdir().unwrap();
@@ -98,7 +106,7 @@ macro_rules! store_contract {
     };
 }
 
-store_contract!(memory, sled, postgres);
+store_contract!(memory, sled, postgres, timed);
 
 impl Bench {
     async fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Committed {

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 
 /// Which copy is put back.
 #[derive(Args, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(in crate::cli) struct RestoreArgs {
     /// The file that `export` wrote.
     #[arg(required_unless_present_any = ["in_place", "false_alarm"], conflicts_with_all = ["in_place", "false_alarm"])]
@@ -12,9 +12,9 @@ pub(in crate::cli) struct RestoreArgs {
     /// The data directory itself is the copy, put back by other means.
     #[arg(long)]
     pub(in crate::cli) in_place: bool,
-    /// Nothing was put back, although the start warns of it: nothing ends, and it warns no more.
-    #[arg(long, conflicts_with_all = ["in_place", "keep_api_keys", "keys_lost", "sha256"])]
-    pub(in crate::cli) false_alarm: bool,
+    /// Nothing was put back, although the start warns that it was, noticed at this time: nothing ends, and it warns no more.
+    #[arg(long, value_name = "NOTICED_AT", conflicts_with_all = ["in_place", "keep_api_keys", "keys_lost", "sha256"])]
+    pub(in crate::cli) false_alarm: Option<DateTime<Utc>>,
     /// Keep the API keys, because none was revoked since the copy was taken. They end otherwise.
     #[arg(long)]
     pub(in crate::cli) keep_api_keys: bool,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Finding;
-use crate::audit;
+use crate::audit::{self, EventKind, Search};
 use crate::clock::Clock;
 use crate::config::{Config, KekSource, ModuleKeyConfig, exposed};
 use crate::entropy::SystemEntropy;
@@ -175,7 +175,17 @@ pub(super) fn audit_log(config: &Config) -> Finding {
             "run this on the machine of the service, in its directory, as its user",
         ),
         Ok(report) => match report.damage.first() {
-            None => Finding::ok("audit log", format!("{} entries, linked", report.entries)),
+            None => match begun_anew(&path) {
+                Some(time) => Finding::warn(
+                    "audit log",
+                    format!(
+                        "{} entries, linked; those before are elsewhere, as was noticed at {time}",
+                        report.entries
+                    ),
+                    "keep what was moved away: it is a part of the record",
+                ),
+                None => Finding::ok("audit log", format!("{} entries, linked", report.entries)),
+            },
             Some(first) => Finding::fail(
                 "audit log",
                 format!("{first} ({} findings)", report.damage.len()),
@@ -183,6 +193,13 @@ pub(super) fn audit_log(config: &Config) -> Finding {
             ),
         },
     }
+}
+
+/// When it was last noticed that the log is not the one that the store knew of.
+fn begun_anew(path: &Path) -> Option<String> {
+    let event = EventKind::AuditBegunAnew.as_str().to_owned();
+    let found = audit::search(path, &Search { event, limit: 1, ..Search::default() }).ok()?;
+    found.entries.into_iter().next().map(|entry| entry.time)
 }
 
 /// A full disk stops revocation and administration.
@@ -338,12 +355,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_audit_log_must_be_there_and_linked() {
-        use crate::audit::{Actor, AuditLog, Event, EventKind};
+        use crate::audit::{Actor, AuditLog, Event};
         let Installation { _dir, config, .. } = installation();
         assert_eq!(audit_log(&config).level, Level::Fail, "not there");
         let log = AuditLog::open(&config.audit_path(), crate::clock::SystemClock::shared()).unwrap();
         log.record(Event::new(EventKind::ServiceStarted, Actor::Service)).await.unwrap();
         assert_eq!(audit_log(&config).level, Level::Ok);
+        log.record(Event::new(EventKind::AuditBegunAnew, Actor::Service)).await.unwrap();
+        assert_eq!(audit_log(&config).level, Level::Warn);
         let altered = fs::read_to_string(config.audit_path()).unwrap().replace("started", "stopped");
         fs::write(config.audit_path(), altered).unwrap();
         assert_eq!(audit_log(&config).level, Level::Fail);

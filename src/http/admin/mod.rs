@@ -6,6 +6,7 @@ pub(super) mod clients;
 pub(super) mod copies;
 mod guard;
 pub(super) mod keys;
+pub(super) mod nodes;
 pub(super) mod revocations;
 pub(super) mod users;
 

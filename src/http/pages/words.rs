@@ -17,6 +17,21 @@ pub(super) fn date(date: DateTime<Utc>) -> String {
     date.format("%-d %b %Y %H:%M").to_string()
 }
 
+/// A date to the second.
+pub(super) fn second(date: DateTime<Utc>) -> String {
+    date.format("%-d %b %Y %H:%M:%S").to_string()
+}
+
+/// By how much a clock is ahead, in milliseconds; nothing to say of less than a tenth of a second.
+pub(super) fn ahead(millis: i64) -> String {
+    let tenths = millis.unsigned_abs() / 100;
+    match (tenths, millis > 0) {
+        (0, _) => String::new(),
+        (tenths, true) => format!("{}.{} s ahead", tenths / 10, tenths % 10),
+        (tenths, false) => format!("{}.{} s behind", tenths / 10, tenths % 10),
+    }
+}
+
 /// A stretch of time ahead, in its largest unit.
 pub(super) fn wait(seconds: i64) -> String {
     let (number, unit) = match seconds {

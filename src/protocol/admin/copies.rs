@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::Administrator;
 use crate::audit::{Event, EventKind, Outcome};
-use crate::backup::{self, BackupError, Contents, Purpose, Sink};
+use crate::backup::{self, Assurances, BackupError, Contents, Purpose, Sink};
 use crate::clock::SharedClock;
 use crate::oauth::ErrorCode;
 use crate::protocol::{ProtocolError, Services};
@@ -58,7 +58,8 @@ pub async fn begin(
         let clock = services.clock.clone();
         let mut sink = Taken { sender: sender.clone(), until: clock.monotonic() + LONGEST, clock };
         let (parts, entropy) = (services.keys.parts(), services.entropy.as_ref());
-        let copied = backup::export(parts, entropy, &services.issuer, Purpose::Backup, &mut sink).await;
+        let purpose = (Purpose::Backup, Assurances::default());
+        let copied = backup::export(parts, entropy, &services.issuer, purpose, &mut sink).await;
         if let Err(error) = services.audit.record(ended(event, &copied)).await {
             tracing::error!(%error, "how the copy of an installation ended is not in the audit log");
         }

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod copies;
 pub(in crate::protocol) mod difference;
 pub mod keys;
+pub mod nodes;
 pub mod revocations;
 pub mod users;
 

@@ -6,21 +6,25 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use super::fault::{Fault, describe};
-use super::pool::{Pool, late};
+use super::pool::{Pool, Purpose, late};
 use super::work::Work;
 use crate::store::StoreError;
 
 /// How often a call is made again that the database has undone, or whose connection was of no use.
 const TRIES: u32 = 8;
 
-/// Does `work`, and does it again where nothing was done. Ends within the pool's time limit.
-pub(super) async fn attempts<W: Work>(pool: &Pool, work: &W) -> Result<W::Answer, StoreError> {
+/// Does `work` on a connection for `purpose`, and does it again where nothing was done. Ends within the pool's time limit.
+pub(super) async fn attempts<W: Work>(
+    pool: &Pool,
+    work: &W,
+    purpose: Purpose,
+) -> Result<W::Answer, StoreError> {
     let limit = pool.options.timeout;
     let mut end = pin!(tokio::time::sleep(limit));
     let mut tries = 0;
     loop {
         tries += 1;
-        let Some(lease) = until(end.as_mut(), pool.session(W::PURPOSE)).await else {
+        let Some(lease) = until(end.as_mut(), pool.session(purpose)).await else {
             return Err(late(limit));
         };
         let lease = lease?;
@@ -45,7 +49,7 @@ pub(super) async fn attempts<W: Work>(pool: &Pool, work: &W) -> Result<W::Answer
                 let pause = tokio::time::sleep(Duration::from_millis(1 << tries));
                 until(end.as_mut(), pause).await.ok_or_else(|| late(limit))?;
             }
-            Fault::Disconnected(_) => pool.discard_all(),
+            Fault::Disconnected(_) => _ = pool.discard_all(),
             Fault::Failed(error) => return Err(error),
         }
     }

@@ -9,10 +9,10 @@ use tokio::runtime::Handle;
 use tokio_postgres::Statement;
 
 use super::fault::describe;
-use super::options::PostgresOptions;
-use super::pool::within;
-use super::session::Link;
-use super::statements::{NOW, SCAN};
+use super::pool::{Pool, within};
+use super::reach;
+use super::session::{self, About, Link};
+use super::statements::{NOW, SCAN, changes};
 use super::work::{column, read_rows};
 use crate::store::{Frozen, Row, SharedFrozen, StoreError, Table};
 
@@ -32,8 +32,16 @@ struct View {
     runtime: Handle,
 }
 
-/// Opens a view over `link`, which nobody else uses. Must be called in the runtime that reads from it.
-pub(super) async fn open(link: Link, options: &PostgresOptions) -> Result<SharedFrozen, StoreError> {
+/// Opens a view on a connection that nobody else uses, of the server that the others talk to: a copy of another would be one of
+/// an older state. Must be called in the runtime that reads from it.
+pub(super) async fn open(pool: &Pool) -> Result<SharedFrozen, StoreError> {
+    let (options, generation) = (&pool.options, pool.generation());
+    let link = reach(options, pool.preferred()).await?;
+    let server = async {
+        let announces = About::ask(&link.client).await?.announces();
+        session::newest(&link.client, changes(announces)).await
+    };
+    pool.met(within(options.timeout, server).await?.epoch, generation);
     let (idle, timeout) = (IDLE.as_millis(), options.timeout);
     let begin = format!(
         "SET idle_in_transaction_session_timeout = {idle}; SET statement_timeout = {}; \

@@ -7,9 +7,10 @@ use tokio::sync::watch;
 
 use super::fault::describe;
 use super::pool::{Pool, within};
-use super::session::{About, Link};
+use super::session::{self, About, Link};
+use super::statements::changes;
 use crate::entropy::Entropy;
-use crate::store::StoreError;
+use crate::store::{Cursor, StoreError};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -17,24 +18,35 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// Listens for as long as the pool is there, on a connection of its own, and tells the newest number it heard of.
 pub(super) async fn listen(pool: Weak<Pool>, newest: watch::Sender<u64>) {
     let mut backoff = Backoff::default();
-    for turn in 0_usize.. {
+    // How many hosts behind the one that writes, as far as is known.
+    let mut turn = 0_usize;
+    loop {
         let Some(alive) = pool.upgrade() else { return };
         let entropy = alive.options.entropy.clone();
+        let mut server = alive.server();
         match within(alive.options.timeout, connect(&alive, turn)).await {
             Ok(None) => {
                 tracing::info!("this database announces no changes: they are asked for from time to time");
                 return;
             }
-            Ok(Some((link, number))) => {
+            Ok(Some((link, Cursor { epoch, place }))) => {
                 drop(alive);
+                turn = 0;
                 // Whatever was announced while nobody listened.
-                tell(&newest, number);
-                if hear(link, &newest).await {
+                tell(&newest, place);
+                let (heard, ended) = tokio::select! {
+                    heard = hear(link, &newest) => (heard, "broke"),
+                    _ = server.wait_for(|server| is_another(*server, epoch)) => (true, "leads to a server that is not the one any more"),
+                };
+                if heard {
                     backoff = Backoff::default();
                 }
-                tracing::info!("the connection that listens for changes broke; it is made anew");
+                tracing::info!("the connection that listens for changes {ended}; it is made anew");
             }
-            Err(error) => tracing::debug!(%error, "changes can't be listened for; it is tried again"),
+            Err(error) => {
+                turn = turn.wrapping_add(1);
+                tracing::debug!(%error, "changes can't be listened for; it is tried again");
+            }
         }
         tokio::time::sleep(backoff.next(entropy.as_ref())).await;
     }
@@ -68,16 +80,23 @@ impl Backoff {
     }
 }
 
-async fn connect(pool: &Pool, turn: usize) -> Result<Option<(Link, u64)>, StoreError> {
+async fn connect(pool: &Pool, turn: usize) -> Result<Option<(Link, Cursor)>, StoreError> {
     let hosts = &pool.options.hosts;
     let link = Link::open(&pool.options, &hosts[(pool.preferred() + turn) % hosts.len()]).await?;
     if !About::ask(&link.client).await?.announces() {
         return Ok(None);
     }
     link.client.batch_execute("LISTEN signet_changes").await.map_err(|error| describe(&error))?;
-    let row = link.client.query_opt("SELECT n FROM signet_counter WHERE id = 1", &[]).await;
-    let number = row.map_err(|error| describe(&error))?.map_or(0, |row| row.get::<_, i64>(0));
-    Ok(Some((link, number.cast_unsigned())))
+    let newest = session::newest(&link.client, changes(true)).await?;
+    if is_another(*pool.server().borrow(), newest.epoch) {
+        return Err(StoreError::Unavailable("this server is not the one that the others talk to".to_owned()));
+    }
+    Ok(Some((link, newest)))
+}
+
+/// Whether the other connections lead to another server than this one.
+fn is_another(server: Option<u64>, this: u64) -> bool {
+    server.is_some_and(|server| server != this)
 }
 
 /// The number falls where another server took over, or an older state was put back: then it is the lower one that counts.

@@ -10,6 +10,7 @@
 //! - **Changes** are numbered in the transaction that makes them, by a counter whose row stays locked until it ends: so
 //!   commits to mirrored tables take turns, and no number becomes visible before a smaller one. Those of one node that
 //!   wait share a turn (`together`).
+//! - **One server at a time**: a new connection that leads to another server than the others makes those worthless (`pool`).
 //! - **Every call ends in time**: waiting, connecting and all round trips share one limit, and so many may wait, no more.
 //!   To follow what others commit there is a connection apart, which writers can't take.
 //! - **A thread of its own** reads from the connections and finishes what was begun, also when whoever asked has gone:
@@ -42,6 +43,7 @@ use self::pool::{Pool, Purpose, within};
 use self::session::{About, Link};
 use self::together::Waiting;
 use self::work::{ChangesBehind, Commit, Get, Now, Prune, Scan, Sweep, Work};
+use super::following::is_following;
 use super::{Batch, Changes, Committed, Cursor, Row, SharedFrozen, Store, StoreError, StoreLoad, Table};
 
 pub use options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls, TimeSource};
@@ -91,7 +93,7 @@ impl PostgresStore {
         let store = Arc::new(Self { pool, runtime, newest, together, _stop: stop });
         let pool = store.pool.clone();
         let prepared = store.runtime.spawn(async move {
-            let link = reach(&pool.options).await?;
+            let link = reach(&pool.options, 0).await?;
             let about = within(pool.options.timeout, About::ask(&link.client)).await?;
             for warning in about.warnings {
                 tracing::warn!("PostgreSQL: {warning}");
@@ -114,7 +116,7 @@ impl PostgresStore {
     /// # Errors
     /// As [`PostgresStore::open`].
     pub async fn migrate(options: &PostgresOptions) -> Result<i32, StoreError> {
-        let link = reach(options).await?;
+        let link = reach(options, 0).await?;
         within(MIGRATION, schema::migrate(&link.client)).await
     }
 
@@ -123,7 +125,7 @@ impl PostgresStore {
     /// # Errors
     /// When no server that takes writes can be reached.
     pub async fn report(options: &PostgresOptions) -> Result<PostgresReport, StoreError> {
-        let link = reach(options).await?;
+        let link = reach(options, 0).await?;
         let about = within(options.timeout, About::ask(&link.client)).await?;
         let schema = within(options.timeout, schema::version(&link.client)).await?;
         let (server, warnings) = (about.version, about.warnings);
@@ -131,7 +133,8 @@ impl PostgresStore {
     }
 
     async fn call<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
-        self.admitted(W::PURPOSE, |pool| async move { attempts(&pool, &work).await }).await
+        let purpose = if is_following() { Purpose::Follow } else { W::PURPOSE };
+        self.admitted(purpose, |pool| async move { attempts(&pool, &work, purpose).await }).await
     }
 
     /// Commits a batch of which the mirrors must hear, with others that wait.
@@ -181,10 +184,10 @@ fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".to_owned())
 }
 
-/// A connection to the first host that takes writes.
-async fn reach(options: &PostgresOptions) -> Result<Link, StoreError> {
-    let mut reasons = Vec::new();
-    for host in &options.hosts {
+/// A connection to the first host that takes writes, beginning with the one at `first`.
+async fn reach(options: &PostgresOptions, first: usize) -> Result<Link, StoreError> {
+    let (hosts, mut reasons) = (&options.hosts, Vec::new());
+    for host in (0..hosts.len()).map(|turn| &hosts[(first + turn) % hosts.len()]) {
         match within(options.timeout, Link::open(options, host)).await {
             Ok(link) => return Ok(link),
             Err(StoreError::Unavailable(reason)) => reasons.push(reason),
@@ -250,10 +253,7 @@ impl Store for PostgresStore {
 
     async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
         let pool = self.pool.clone();
-        let opened = self.runtime.spawn(async move {
-            let link = reach(&pool.options).await?;
-            frozen::open(link, &pool.options).await
-        });
+        let opened = self.runtime.spawn(async move { frozen::open(&pool).await });
         opened.await.map_err(|_| closed())?
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::options::PostgresOptions;
 use super::session::Session;
@@ -19,6 +19,8 @@ pub(super) struct Pool {
     working: Lane,
     following: Lane,
     idle: Mutex<Vec<Session>>,
+    /// Which server the newest connection leads to, as [`Session::server`] says; nothing before the first.
+    server: watch::Sender<Option<u64>>,
     /// How many leases were taken.
     leases: AtomicU64,
     /// Which of the hosts was the one that writes when it was last looked.
@@ -76,6 +78,7 @@ impl Pool {
             working: Lane::new(options.connections),
             following: Lane::new(1),
             idle: Mutex::default(),
+            server: watch::Sender::default(),
             leases: AtomicU64::new(0),
             preferred: AtomicUsize::new(0),
             generation: AtomicU64::new(0),
@@ -133,7 +136,7 @@ impl Pool {
     }
 
     fn reuse(&self) -> Option<Session> {
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.generation();
         let mut idle = self.idle();
         while let Some(session) = idle.pop() {
             if session.generation == generation && !session.is_closed() {
@@ -146,7 +149,7 @@ impl Pool {
     /// Tries the hosts in turn, the last known primary first. One that stands still costs its share of the time, not
     /// all of it.
     async fn connect(&self) -> Result<Session, StoreError> {
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.generation();
         let hosts = &self.options.hosts;
         let preferred = self.preferred.load(Ordering::Relaxed);
         let share = self.options.timeout / u32::try_from(hosts.len() + 1).unwrap_or(u32::MAX);
@@ -154,8 +157,9 @@ impl Pool {
         for at in (0..hosts.len()).map(|turn| (preferred + turn) % hosts.len()) {
             let host = &hosts[at];
             match within(share, Session::open(&self.options, host, generation)).await {
-                Ok(session) => {
+                Ok(mut session) => {
                     self.preferred.store(at, Ordering::Relaxed);
+                    session.generation = self.met(session.server, generation);
                     return Ok(session);
                 }
                 Err(StoreError::Unavailable(reason)) => reasons.push(reason),
@@ -165,15 +169,42 @@ impl Pool {
         Err(StoreError::Unavailable(reasons.join("; ")))
     }
 
+    /// Of which generation a connection is that is begun now.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// A connection that was begun in `generation` leads to this server; says of which generation it is. If it is another server
+    /// than that of the others, those are not used again: after a failover some may still lead to the old one, which
+    /// answers, and what it answers is old.
+    pub(super) fn met(&self, server: u64, generation: u64) -> u64 {
+        let mut current = generation;
+        self.server.send_if_modified(|known| {
+            let before = known.replace(server);
+            if before.is_some_and(|before| before != server) {
+                // While nobody else can say which server it is.
+                current = self.discard_all();
+            }
+            before != Some(server)
+        });
+        current
+    }
+
+    /// Which server the newest connection leads to, and when that changes.
+    pub(super) fn server(&self) -> watch::Receiver<Option<u64>> {
+        self.server.subscribe()
+    }
+
     /// Which hosts there are, the last known primary first.
     pub(super) fn preferred(&self) -> usize {
         self.preferred.load(Ordering::Relaxed)
     }
 
-    /// No connection made before now is used again.
-    pub(super) fn discard_all(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+    /// No connection made before now is used again; says of which generation those are that are made from now on.
+    pub(super) fn discard_all(&self) -> u64 {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         self.idle().clear();
+        generation
     }
 
     /// Nothing came on this connection until the call's time was up: its server may stand still, or the way to it be cut.
@@ -196,7 +227,7 @@ impl Lease<'_> {
     pub(super) fn give_back(self) {
         let Self { pool, mut session, number: _, _permit } = self;
         session.answered = pool.leases.load(Ordering::Acquire);
-        if session.generation == pool.generation.load(Ordering::Acquire) && !session.is_closed() {
+        if session.generation == pool.generation() && !session.is_closed() {
             pool.idle().push(session);
         }
     }

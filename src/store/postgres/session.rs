@@ -9,13 +9,13 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::{DbError, Severity};
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket, ToStatement};
 
 use super::fault::describe;
 use super::options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls};
 use super::statements::Statements;
 use super::tls;
-use crate::store::StoreError;
+use crate::store::{Cursor, StoreError};
 
 /// What the server is asked about itself; a server that does not know a setting answers nothing.
 const ABOUT: &str = "SELECT current_setting('synchronous_commit', true), current_setting('fsync', true), \
@@ -36,6 +36,8 @@ pub(super) struct Session {
     pub(super) statements: Statements,
     /// Of which generation it is: those before a failover are of no use after it.
     pub(super) generation: u64,
+    /// Which server it talks to: the epoch of its changes.
+    pub(super) server: u64,
     /// When it was last given back, in the pool's count of leases.
     pub(super) answered: u64,
 }
@@ -93,7 +95,7 @@ impl Link {
 }
 
 impl Session {
-    /// Sets the connection up.
+    /// Sets the connection up, and asks which server it leads to.
     pub(super) async fn open(
         options: &PostgresOptions,
         host: &PostgresHost,
@@ -110,7 +112,8 @@ impl Session {
             link.client.batch_execute("SET synchronous_commit = on").await.map_err(failed)?;
         }
         let statements = Statements::prepare(&link.client, about.announces()).await.map_err(failed)?;
-        Ok(Self { link, statements, generation, answered: 0 })
+        let server = newest(&link.client, &statements.changes).await?.epoch;
+        Ok(Self { link, statements, generation, server, answered: 0 })
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -167,6 +170,21 @@ impl About {
     pub(super) fn announces(&self) -> bool {
         self.version.starts_with("PostgreSQL") && !self.version.contains("-YB-")
     }
+}
+
+/// The newest place in the order of changes that this connection leads to, by the statement that reads them. Its epoch says
+/// which server it is: one start of one server has one; a database that only speaks like PostgreSQL, of whose many servers
+/// none takes over alone, has the same everywhere.
+pub(super) async fn newest(
+    client: &Client,
+    changes: &(impl ToStatement + ?Sized),
+) -> Result<Cursor, StoreError> {
+    // No change is behind the last place: the answer is the counter's row.
+    let answer = client.query_opt(changes, &[&i64::MAX, &0_i64]).await;
+    let missing = || StoreError::Unavailable("PostgreSQL: the counter of changes is missing".to_owned());
+    let row = answer.map_err(|error| describe(&error))?.ok_or_else(missing)?;
+    let number = |at: usize| row.get::<_, i64>(at).cast_unsigned();
+    Ok(Cursor { epoch: number(3), place: number(0) })
 }
 
 /// What a session is told first. A transaction whose node stands still holds its locks no longer than this.

@@ -151,6 +151,11 @@ const PRUNE: &str =
 
 pub(super) const NOW: &str = "SELECT floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
+/// What reads the changes of a database that announces them, or does not.
+pub(super) fn changes(announces: bool) -> &'static str {
+    if announces { CHANGES } else { CHANGES_ELSEWHERE }
+}
+
 /// The statements of one connection, prepared.
 pub(super) struct Statements {
     pub(super) get: Statement,
@@ -177,9 +182,8 @@ impl Statements {
         let notify = " SELECT pg_notify('signet_changes', n::text) FROM taken";
         let log = format!("{LOG}{}", if announces { notify } else { " SELECT n FROM taken" });
         let prepare = |text| client.prepare(text);
-        let changes = if announces { CHANGES } else { CHANGES_ELSEWHERE };
         let (get, scan, changes, now) =
-            tokio::try_join!(prepare(GET), prepare(SCAN), prepare(changes), prepare(NOW))?;
+            tokio::try_join!(prepare(GET), prepare(SCAN), prepare(changes(announces)), prepare(NOW))?;
         let (put, put_absent, put_version) =
             tokio::try_join!(prepare(PUT), prepare(PUT_ABSENT), prepare(PUT_VERSION))?;
         let (delete, delete_version, check_version) =

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::attempts::attempts;
-use super::pool::Pool;
+use super::pool::{Pool, Purpose};
 use super::work::CommitTogether;
 use crate::store::{Action, Batch, Committed, StoreError};
 
@@ -42,7 +42,7 @@ pub(super) async fn commit_together(pool: Arc<Pool>, mut incoming: UnboundedRece
         }
         let (batches, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.batch, waiting.answer)).unzip();
-        let outcomes = attempts(&pool, &CommitTogether(batches)).await;
+        let outcomes = attempts(&pool, &CommitTogether(batches), Purpose::Work).await;
         for (at, answer) in answers.into_iter().enumerate() {
             // Whoever no longer waits does not get to know.
             _ = answer.send(outcomes.as_ref().map(|outcomes| outcomes[at]).map_err(Clone::clone));

@@ -17,7 +17,7 @@ pub(super) trait Work: Send + Sync + 'static {
     /// What it gives.
     type Answer: Send + 'static;
 
-    /// Which connections it may take.
+    /// Which connections it may take, whoever asks.
     const PURPOSE: Purpose = Purpose::Work;
 
     /// Does it; `now` is the time if the database's own is not to be used.

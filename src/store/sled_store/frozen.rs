@@ -106,11 +106,7 @@ impl View {
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
         let prefix = layout::row_key(table, b"");
-        let mut start = layout::row_key(table, after.unwrap_or_default());
-        if after.is_some() {
-            // The least key behind it.
-            start.push(0);
-        }
+        let mut start = layout::scan_start(table, after);
         let mut live = Vec::new();
         while live.len() < limit {
             let (page, end) = self.page(table, &start, limit)?;

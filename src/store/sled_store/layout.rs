@@ -96,6 +96,16 @@ pub(super) fn row_key(table: Table, key: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// From where on the rows of `table` behind `after` lie, or all of them.
+pub(super) fn scan_start(table: Table, after: Option<&[u8]>) -> Vec<u8> {
+    let mut start = row_key(table, after.unwrap_or_default());
+    if after.is_some() {
+        // The least key behind it.
+        start.push(0);
+    }
+    start
+}
+
 /// Where the piece `number` of the value with `version` lies.
 pub(super) fn piece_key(version: u64, number: u32) -> Vec<u8> {
     let mut bytes = vec![b'v'];

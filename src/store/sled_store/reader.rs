@@ -61,13 +61,8 @@ impl Reader {
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
         let prefix = layout::row_key(table, b"");
-        let mut start = layout::row_key(table, after.unwrap_or_default());
-        if after.is_some() {
-            // The least key behind it.
-            start.push(0);
-        }
         let mut rows = Vec::new();
-        for entry in self.tree.range(start..) {
+        for entry in self.tree.range(layout::scan_start(table, after)..) {
             let (row_key, bytes) = entry.map_err(unavailable)?;
             let Some(key) = row_key.strip_prefix(prefix.as_slice()) else { break };
             if rows.len() == limit {

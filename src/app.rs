@@ -5,6 +5,7 @@ mod follow;
 mod ground;
 mod issuing;
 mod people;
+mod rotation;
 mod start_error;
 mod witness;
 
@@ -15,14 +16,13 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
+use crate::audit::{Actor, AuditLog, Event, EventKind};
 use crate::backup::{self, Evidence};
 use crate::clients::{ClientRegistry, Resources};
 use crate::config::Config;
 use crate::http::{self, State};
 use crate::keys::{
-    DataKey, Fitness, Health, Kek, KeyEvent, KeyRing, KeyRingParts, KeyVault, Policy, SealingEvent,
-    SealingKeys, SealingParts,
+    DataKey, Fitness, Kek, KeyRing, KeyRingParts, KeyVault, Policy, SealingKeys, SealingParts,
 };
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
@@ -37,6 +37,7 @@ pub use start_error::StartError;
 pub use witness::{look, warning};
 
 use people::People;
+use rotation::Rotation;
 use witness::Seen;
 
 /// How many expired rows are removed in one pass.
@@ -47,7 +48,7 @@ pub struct App {
     /// What the handlers work with.
     pub state: Arc<State>,
     first_resource: Option<(Resource, Scope)>,
-    unrecorded: tokio::sync::Mutex<Unrecorded>,
+    rotation: Rotation,
     /// Up to where the changes of the store are taken in.
     cursor: tokio::sync::Mutex<Cursor>,
     /// Whether it was told that the disk is getting full.
@@ -55,13 +56,6 @@ pub struct App {
     seen: Seen,
     /// What shows that the store was put back to an earlier state without a cut-off.
     pub evidence: Option<Evidence>,
-}
-
-/// What happened to keys and does not stand in the audit log yet.
-#[derive(Default)]
-struct Unrecorded {
-    signing: Vec<KeyEvent>,
-    sealing: Vec<SealingEvent>,
 }
 
 impl App {
@@ -170,7 +164,7 @@ impl App {
         Ok(Self {
             state: Arc::new(state),
             first_resource,
-            unrecorded: tokio::sync::Mutex::default(),
+            rotation: Rotation::default(),
             cursor,
             told_low: false.into(),
             seen,
@@ -185,56 +179,6 @@ impl App {
         if let Ok(Err(error)) = built {
             tracing::warn!(%error, "status lists could not be signed in advance");
         }
-    }
-
-    /// Reads the key ring anew and does what is due, and tells the other nodes that this one is there.
-    ///
-    /// # Errors
-    /// When the store, the keys or the audit log fail, or this node's clock is off; the next round tries again.
-    pub async fn rotate(&self) -> Result<(), StartError> {
-        let rotated = self.rotate_keys().await;
-        self.announce().await?;
-        rotated
-    }
-
-    /// Tells the other nodes that this one is there. That the store acknowledges it is what lets this node issue for P.
-    async fn announce(&self) -> Result<(), StartError> {
-        let services = &self.state.services;
-        let began = services.clock.monotonic();
-        services.nodes.announce().await?;
-        services.fitness.acknowledged(began);
-        Ok(())
-    }
-
-    async fn rotate_keys(&self) -> Result<(), StartError> {
-        let services = &self.state.services;
-        // What could not be recorded is owed until it is.
-        let mut owed = self.unrecorded.lock().await;
-        match services.keys.tick().await {
-            Ok(events) => owed.signing.extend(events),
-            // The first in a row is told; the log and the metrics count the rest.
-            Err(error)
-                if !matches!(
-                    services.keys.health(),
-                    Health::Amber { failures: 1 } | Health::Red { failures: 1 }
-                ) =>
-            {
-                return Err(error.into());
-            }
-            Err(error) => {
-                let failed = Event::new(EventKind::KeyRotationFailed, Actor::Service)
-                    .outcome(Outcome::Failed)
-                    .detail("error", error.to_string());
-                services.audit.record(failed).await?;
-                return Err(error.into());
-            }
-        }
-        owed.sealing.extend(services.sealing_keys.tick().await?);
-        protocol::admin::keys::record(services, &owed.signing).await?;
-        owed.signing.clear();
-        protocol::admin::keys::record_sealing(services, &owed.sealing).await?;
-        owed.sealing.clear();
-        Ok(())
     }
 
     /// Tells clients that sessions have ended, as far as that is due; see [`protocol::send_logouts`].

@@ -95,6 +95,7 @@ mod test_app;
 mod tls;
 mod tls_files;
 mod token;
+mod unfit_nodes;
 mod userinfo;
 mod users_cli;
 mod vault_contract;

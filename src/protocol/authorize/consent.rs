@@ -121,7 +121,7 @@ pub async fn decide(
 ) -> Result<Reply, Interrupted> {
     let present = Present::find(services, browser.session.as_ref()).await?;
     let holder = present.as_ref().map(|present| &present.cookie);
-    let shown: Shown = match form::open(services, Purpose::Consent, holder, params.one("state")) {
+    let shown: Shown = match form::open(services, Purpose::Consent, holder, params.one("state"))? {
         Opened::Good(shown) => shown,
         Opened::Stale(shown) => return Err(Interrupted::stale(shown.asked.location(services))),
         Opened::Forged => return Err(Interrupted::forged()),

@@ -67,7 +67,8 @@ fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Result<Aske
     Ok(theirs.map_or(Asked::NotTheirs, |opened| Asked::RefreshToken(Box::new(opened))))
 }
 
-/// Revokes a token at the wish of the client that holds it. A token of another client is left alone. A refresh token
+/// Revokes a token at the wish of the client that holds it, also one that this node knows to be revoked: the store may have lost
+/// that in a failover, and to revoke again is all that the client can do about it. A token of another client is left alone. A refresh token
 /// goes with its whole family, access tokens included (RFC 7009, section 2.1), be it the newest or an older one.
 ///
 /// # Errors
@@ -80,9 +81,6 @@ pub async fn revoke(services: &Services, asked: AskedToRevoke) -> Result<Revocat
         Asked::AccessToken(claims) => claims,
         Asked::RefreshToken(token) => return revoke_family(services, asked.client_id, &token).await,
     };
-    if services.revocations.is_recorded(&claims) {
-        return Ok(RevocationOutcome::Done);
-    }
     let event = Event::new(EventKind::TokenRevoked, Actor::Client(asked.client_id));
     services.audit.record(event.client(&claims.client_id).token(&claims.jti)).await?;
     services.revocations.revoke(&claims).await?;

@@ -47,6 +47,7 @@ mod key_ring_crashes;
 mod key_ring_fixture;
 mod kill;
 mod limits;
+mod lost_commits;
 mod many_nodes;
 mod many_nodes_limits;
 mod markup;

@@ -255,6 +255,43 @@ async fn a_token_dated_behind_one_cut_off_is_covered_by_the_next_of_another_whol
     assert!(date <= world.app.now() + 6, "{date}");
 }
 
+/// Somebody cuts off what they granted, again and again in one second; then all of the client is cut off.
+#[actix_web::test]
+async fn whoever_cuts_off_again_and_again_escapes_nothing_and_holds_up_nobody_else_for_long() {
+    let world = World::start().await;
+    let revocations = &world.services().revocations;
+    let client = ClientId::parse(world.client().0).expect("a client");
+    let [own, other] = ["somebody", "else"].map(|subject| Subject::parse(subject).expect("a subject"));
+    for times in [0, 1, 5, 12, 13, 14, 15, 40] {
+        world.app.pass(Duration::from_mins(1)).await;
+        let (now, subject) = (world.app.now(), Subject::from(&world.account.id));
+        let mut tokens = Vec::new();
+        for _ in 0..times {
+            let granted = Whole::Granted(client.clone(), subject.clone());
+            revocations.revoke_before_now(&granted).await.expect("a cut-off");
+            // Nothing at all is given out that is dated further ahead.
+            let Ok(granted_at) = revocations.date_of_new(&client, &subject) else { continue };
+            assert!(granted_at <= now + 14, "{times}");
+            let code = world.code_for(Grant { granted_at, ..world.grant() }).await;
+            tokens.push(pair(&world.redeem(&code).await).0);
+        }
+        assert!(tokens.len() >= times.min(14), "{times}");
+        let date = revocations.revoke_before_now(&Whole::Client(client.clone())).await.expect("a cut-off");
+        assert!(date <= now + 14, "{times}: {date}");
+        for token in &tokens {
+            assert!(!world.is_active(token).await, "{times}");
+        }
+        for subject in [&own, &other] {
+            assert!(
+                revocations.date_of_new(&client, subject).is_ok_and(|date| date <= now + 14)
+                    || date == now + 14
+            );
+        }
+        world.app.pass(Duration::from_secs(1)).await;
+        assert!(revocations.date_of_new(&client, &own).is_ok(), "{times}");
+    }
+}
+
 #[actix_web::test]
 async fn a_token_that_a_verifier_with_a_clock_behind_still_takes_can_be_revoked() {
     let app = TestApp::start().await;

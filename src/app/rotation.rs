@@ -36,12 +36,14 @@ impl App {
         rotated
     }
 
-    /// Tells the other nodes that this one is there. That the store acknowledges it is what lets this node issue for P.
+    /// Tells the other nodes that this one is there, and hears of them: the limits are divided among all. That the store
+    /// acknowledges it is what lets this node issue for P.
     async fn announce(&self) -> Result<(), StartError> {
         let services = &self.state.services;
         let began = services.clock.monotonic();
         services.nodes.announce().await?;
         services.fitness.acknowledged(began);
+        services.limits.share_among(services.nodes.names());
         Ok(())
     }
 

@@ -23,6 +23,7 @@ pub struct Nodes {
     /// Two nodes may have been given one name.
     key: String,
     live: AtomicUsize,
+    names: AtomicUsize,
 }
 
 impl Nodes {
@@ -30,7 +31,14 @@ impl Nodes {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, (name, start): (&str, &str)) -> Self {
         let key = format!("{name}/{start}");
-        Self { store, clock, name: name.to_owned(), key, live: AtomicUsize::new(1) }
+        Self {
+            store,
+            clock,
+            name: name.to_owned(),
+            key,
+            live: AtomicUsize::new(1),
+            names: AtomicUsize::new(1),
+        }
     }
 
     /// Announces this node for the next minute, and counts those that are there.
@@ -44,8 +52,11 @@ impl Nodes {
         let put = Put::until(self.clock.now() + LEASE, self.name.clone().into_bytes());
         let batch = Batch::new().put(NODES, self.key.as_str(), Condition::Always, put);
         let _unconditional = self.store.commit(batch).await?;
-        let live = Self::running(self.store.as_ref()).await?.len();
-        self.live.store(live, Ordering::Relaxed);
+        let mut running = Self::running(self.store.as_ref()).await?;
+        self.live.store(running.len(), Ordering::Relaxed);
+        running.sort_unstable();
+        running.dedup();
+        self.names.store(running.len(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -74,6 +85,12 @@ impl Nodes {
         })
         .await?;
         Ok(names)
+    }
+
+    /// How many names they have, as last counted: one that starts again and again counts once.
+    #[must_use]
+    pub fn names(&self) -> usize {
+        self.names.load(Ordering::Relaxed).max(1)
     }
 
     /// How many there are, this one included, as last counted.

@@ -4,7 +4,9 @@ mod first_clients;
 mod follow;
 mod ground;
 mod issuing;
+mod membership;
 mod people;
+mod rotation;
 mod start_error;
 mod timed_store;
 mod witness;
@@ -16,19 +18,18 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::audit::{Actor, AuditLog, Event, EventKind, Outcome};
+use crate::audit::{Actor, AuditLog, Event, EventKind};
 use crate::backup::{self, Evidence};
 use crate::clients::{ClientRegistry, Resources};
 use crate::config::Config;
 use crate::http::{self, State};
 use crate::keys::{
-    DataKey, Fitness, Health, Kek, KeyEvent, KeyRing, KeyRingParts, KeyVault, Policy, SealingEvent,
-    SealingKeys, SealingParts,
+    DataKey, Fitness, Kek, KeyRing, KeyRingParts, KeyVault, Policy, SealingKeys, SealingParts,
 };
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
 use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
-use crate::store::{Cursor, Room, following};
+use crate::store::{Cursor, Room};
 use crate::telemetry::Metrics;
 
 pub use first_clients::{FirstClient, FirstClients};
@@ -39,6 +40,7 @@ pub use timed_store::TimedStore;
 pub use witness::{Witness, warning};
 
 use people::People;
+use rotation::Rotation;
 use witness::Noted;
 
 /// How many expired rows are removed in one pass.
@@ -49,7 +51,7 @@ pub struct App {
     /// What the handlers work with.
     pub state: Arc<State>,
     first_resource: Option<(Resource, Scope)>,
-    unrecorded: tokio::sync::Mutex<Unrecorded>,
+    rotation: Rotation,
     /// Up to where the changes of the store are taken in.
     cursor: tokio::sync::Mutex<Cursor>,
     /// Whether it was told that the disk is getting full.
@@ -59,13 +61,6 @@ pub struct App {
     noted: Noted,
     /// What shows that the store was put back to an earlier state without a cut-off.
     pub evidence: Vec<Evidence>,
-}
-
-/// What happened to keys and does not stand in the audit log yet.
-#[derive(Default)]
-struct Unrecorded {
-    signing: Vec<KeyEvent>,
-    sealing: Vec<SealingEvent>,
 }
 
 impl App {
@@ -177,7 +172,7 @@ impl App {
         Ok(Self {
             state: Arc::new(state),
             first_resource,
-            unrecorded: tokio::sync::Mutex::default(),
+            rotation: Rotation::default(),
             cursor,
             told_low: false.into(),
             node: config.node.clone(),
@@ -193,96 +188,6 @@ impl App {
         if let Ok(Err(error)) = built {
             tracing::warn!(%error, "status lists could not be signed in advance");
         }
-    }
-
-    /// Reads the key ring anew and does what is due, and tells the other nodes that this one is there.
-    ///
-    /// # Errors
-    /// When the store, the keys or the audit log fail, or this node's clock is off; the next round tries again.
-    pub async fn rotate(&self) -> Result<(), StartError> {
-        let announced = self.announce().await;
-        if let Err(StartError::Backup(error)) = &announced
-            && error.is_unfinished()
-        {
-            // The keys are no longer this node's to change.
-            return announced;
-        }
-        let rotated = self.rotate_keys().await;
-        announced?;
-        rotated
-    }
-
-    /// Takes part: announces this node, then takes in what was committed since it was opened. Whoever serves does this first; a node
-    /// that may not take part takes leave.
-    ///
-    /// # Errors
-    /// As [`Self::announce`] and [`Self::follow`].
-    pub async fn join(&self) -> Result<(), StartError> {
-        let joined = async {
-            self.announce().await?;
-            self.follow().await
-        };
-        let joined = joined.await.map(drop);
-        if joined.is_err() {
-            self.leave().await;
-        }
-        joined
-    }
-
-    /// Tells the other nodes that this one stops.
-    pub async fn leave(&self) {
-        if let Err(error) = self.state.services.nodes.leave().await {
-            tracing::info!(%error, "the other nodes will count this one for a minute");
-        }
-    }
-
-    /// Tells the other nodes, and whoever restores or moves the installation, that this one is there. That the store
-    /// acknowledges it is what lets this node issue for P. In this order: whoever restores writes that down, then looks for
-    /// nodes; so either this node is seen, or it sees what was written.
-    ///
-    /// # Errors
-    /// When the store fails, and where the installation is restored or moved.
-    pub async fn announce(&self) -> Result<(), StartError> {
-        let services = &self.state.services;
-        let began = services.clock.monotonic();
-        following(async {
-            services.nodes.announce(services.fitness.node_clock()).await?;
-            self.refuse_unfinished().await
-        })
-        .await?;
-        services.fitness.acknowledged(began);
-        Ok(())
-    }
-
-    async fn rotate_keys(&self) -> Result<(), StartError> {
-        let services = &self.state.services;
-        // What could not be recorded is owed until it is.
-        let mut owed = self.unrecorded.lock().await;
-        match services.keys.tick().await {
-            Ok(events) => owed.signing.extend(events),
-            // The first in a row is told; the log and the metrics count the rest.
-            Err(error)
-                if !matches!(
-                    services.keys.health(),
-                    Health::Amber { failures: 1 } | Health::Red { failures: 1 }
-                ) =>
-            {
-                return Err(error.into());
-            }
-            Err(error) => {
-                let failed = Event::new(EventKind::KeyRotationFailed, Actor::Service)
-                    .outcome(Outcome::Failed)
-                    .detail("error", error.to_string());
-                services.audit.record(failed).await?;
-                return Err(error.into());
-            }
-        }
-        owed.sealing.extend(services.sealing_keys.tick().await?);
-        protocol::admin::keys::record(services, &owed.signing).await?;
-        owed.signing.clear();
-        protocol::admin::keys::record_sealing(services, &owed.sealing).await?;
-        owed.sealing.clear();
-        Ok(())
     }
 
     /// Tells clients that sessions have ended, as far as that is due; see [`protocol::send_logouts`].

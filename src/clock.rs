@@ -17,6 +17,11 @@ pub trait Clock: Send + Sync + 'static {
     /// Time elapsed since an arbitrary start; never goes backwards.
     fn monotonic(&self) -> Duration;
 
+    /// The time of day in milliseconds since the epoch.
+    fn millis(&self) -> i64 {
+        self.now().timestamp_millis()
+    }
+
     /// The time of day in whole seconds since the epoch: a `NumericDate` (RFC 7519, section 2).
     fn numeric_date(&self) -> i64 {
         self.now().timestamp()
@@ -65,12 +70,19 @@ impl Clock for SystemClock {
         self.started.elapsed()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may ask")]
-    fn numeric_date(&self) -> i64 {
-        // Asked for several times a token: without the calendar that `now` goes through.
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    fn millis(&self) -> i64 {
+        i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
     }
+
+    fn numeric_date(&self) -> i64 {
+        i64::try_from(since_epoch().as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Asked for several times a token: without the calendar that [`Clock::now`] goes through.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that may ask")]
+fn since_epoch() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A clock that stands still until it is told to move: for tests and simulations.

@@ -34,12 +34,8 @@ impl App {
             // What was unfinished is over.
             self.announce().await?;
         }
-        let was_off = services.fitness.is_clock_off();
-        services.fitness.compare_with(services.store.as_ref()).await?;
-        if was_off && !services.fitness.is_clock_off() {
-            // What was left undone meanwhile, and keys that were not opened.
-            self.rotate().await?;
-        }
+        let compared = services.fitness.compare_with(services.store.as_ref()).await?;
+        self.make_up().await?;
         let read_at = services.clock.monotonic();
         let newest = begin(services.store.as_ref()).await?;
         if !cursor.is_known_to(newest) {
@@ -63,7 +59,14 @@ impl App {
                 }
             }
         }
-        services.fitness.mirrored(read_at);
+        // Where the store takes too long to tell its time, this node does not know its own: it stops after P.
+        if compared {
+            services.fitness.mirrored(read_at);
+        }
+        if compared && services.fitness.is_stale() {
+            // The store is there again, and has acknowledged nothing yet: not to wait for the next round.
+            self.announce().await?;
+        }
         Ok(taken_in)
     }
 

@@ -1,20 +1,24 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 use crate::clock::SharedClock;
 use crate::store::{NodeClock, Store, StoreError};
 
 /// A clock that is further off than this, in milliseconds, dates tokens wrongly.
 const LARGEST_OFFSET: i64 = 5_000;
 
+/// The store showed its time at some moment while it answered. If it answered for longer than this, that says too little.
+const LONGEST_ANSWER: Duration = Duration::from_secs(2);
+
 /// How many seconds ahead of the store's clock a node that may issue dates anything at most: what its clock may be off by,
-/// and what may stay unnoticed of that while the store answers.
+/// and what the comparison may be mistaken by, rounded up. It is mistaken by half of [`LONGEST_ANSWER`] at most.
 pub const DATED_AHEAD: i64 = 7;
 
-/// The offset of a clock that was not compared yet.
+/// Nothing was compared yet.
 const NOT_COMPARED: i64 = i64::MIN;
+
+/// There is nothing to compare with: the store goes by this node's clock.
+const NO_OTHER: i64 = i64::MAX;
 
 /// When the store has acknowledged nothing yet.
 const NEVER: u64 = 0;
@@ -34,11 +38,32 @@ pub enum ClockOff {
         millis: i64,
     },
     /// Nobody knows.
-    #[error("this node's clock was not compared with the store's yet")]
+    #[error(
+        "this node's clock was not compared with the store's yet: the store must answer within 2 s; try again"
+    )]
     NotCompared,
 }
 
-/// Whether this node may issue anything: it must know what the other nodes have committed, and what time it is.
+/// This node can tell nobody whether anything counts: another one can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Others may have revoked or deleted what it still takes to be good.
+    #[error("what other nodes have done is not known for too long to judge anything")]
+    Stale {
+        /// When to try again, in seconds.
+        retry_after: u64,
+    },
+    /// By its clock it would take for ended what counts, or the other way round.
+    #[error("{off}")]
+    ClockOff {
+        /// By how much.
+        off: ClockOff,
+        /// When to try again, in seconds.
+        retry_after: u64,
+    },
+}
+
+/// Whether this node may issue or judge anything: it must know what the other nodes have committed, and what time it is.
 ///
 /// Whoever follows the store says when it last knew all of it. Nobody needs to notice that nothing is heard any more: what
 /// was heard grows old by itself, and a node that is cut off or held up stops by itself. To have read is not enough where
@@ -51,8 +76,9 @@ pub struct Fitness {
     /// When the newest commit of this node was begun that the store has acknowledged: so, and one more. Nothing where no
     /// other node writes.
     acknowledged_at: Option<AtomicU64>,
-    /// By how much this node's clock is ahead of the store's, in milliseconds.
-    clock_offset: AtomicI64,
+    /// By how much the store's time of day is ahead of this node's *monotonic* time, in milliseconds. No step of this node's
+    /// clock changes that, so whoever compares the time of day with it sees a step at once, not at the next comparison.
+    store_time: AtomicI64,
     /// How many changed rows were taken in.
     rows: AtomicU64,
 }
@@ -62,8 +88,8 @@ impl Fitness {
     #[must_use]
     pub fn new(clock: SharedClock, propagation: Duration) -> Self {
         let mirrored_at = millis(clock.monotonic()).into();
-        let (clock_offset, rows) = (AtomicI64::new(0), AtomicU64::new(0));
-        Self { clock, propagation, mirrored_at, acknowledged_at: None, clock_offset, rows }
+        let (store_time, rows) = (AtomicI64::new(NO_OTHER), AtomicU64::new(0));
+        Self { clock, propagation, mirrored_at, acknowledged_at: None, store_time, rows }
     }
 
     /// The same for a node of `store`: if that is shared, the node may issue nothing before clocks were compared and the
@@ -74,8 +100,8 @@ impl Fitness {
         if !store.is_shared() {
             return alone;
         }
-        let (acknowledged_at, clock_offset) = (Some(NEVER.into()), NOT_COMPARED.into());
-        Self { acknowledged_at, clock_offset, ..alone }
+        let (acknowledged_at, store_time) = (Some(NEVER.into()), NOT_COMPARED.into());
+        Self { acknowledged_at, store_time, ..alone }
     }
 
     /// The store has acknowledged a commit that this node began at `monotonic`.
@@ -115,30 +141,28 @@ impl Fitness {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Compares this node's clock with the store's. A store without one says nothing: it goes by this node's.
+    /// Compares this node's clock with the store's. A store without one says nothing: it goes by this node's. Says whether
+    /// anything came of it: an answer that took more than 2 seconds counts as none, and what was known stands.
     ///
     /// # Errors
     /// When the store does not answer; what was known stands.
-    pub async fn compare_with(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let before = self.clock.now();
-        match store.now().await? {
-            Some(now) => self.compare_clocks(before, now, self.clock.now()),
-            None => self.clock_offset.store(0, Ordering::Relaxed),
-        }
-        Ok(())
+    pub async fn compare_with(&self, store: &dyn Store) -> Result<bool, StoreError> {
+        let before = self.clock.monotonic();
+        let Some(now) = store.now().await? else {
+            self.store_time.store(NO_OTHER, Ordering::Relaxed);
+            return Ok(true);
+        };
+        Ok(self.compare(before, now.timestamp_millis(), self.clock.monotonic()))
     }
 
-    /// The store's clock showed `store` at some time between these two readings of this node's.
-    fn compare_clocks(&self, before: DateTime<Utc>, store: DateTime<Utc>, after: DateTime<Utc>) {
-        // Within the two readings there is nothing to complain of; an answer that took long says little.
-        let offset = if store < before {
-            before - store
-        } else if store > after {
-            after - store
-        } else {
-            chrono::Duration::zero()
-        };
-        self.clock_offset.store(offset.num_milliseconds(), Ordering::Relaxed);
+    /// The store's clock showed `store`, in milliseconds since the epoch, at some time between these two of monotonic time.
+    fn compare(&self, before: Duration, store: i64, after: Duration) -> bool {
+        let took = after.saturating_sub(before);
+        if took > LONGEST_ANSWER {
+            return false;
+        }
+        self.store_time.store(store - signed_millis(before + took / 2), Ordering::Relaxed);
+        true
     }
 
     /// How long ago this node last knew all that was committed.
@@ -163,6 +187,19 @@ impl Fitness {
         self.age_at(monotonic) > self.propagation || self.is_unacknowledged_at(monotonic)
     }
 
+    /// Whether this node may say of a token that it counts, as far as that is not a matter of the token.
+    ///
+    /// # Errors
+    /// When it may not: what it has in memory is as old as P, or its clock is off.
+    pub fn check(&self) -> Result<(), Unfit> {
+        let (monotonic, retry_after) = (self.clock.monotonic(), self.propagation.as_secs().max(1));
+        if self.is_stale_at(monotonic) {
+            return Err(Unfit::Stale { retry_after });
+        }
+        let checked = self.check_clock_at(monotonic, self.clock.millis());
+        checked.map_err(|off| Unfit::ClockOff { off, retry_after })
+    }
+
     fn is_unacknowledged_at(&self, monotonic: Duration) -> bool {
         let Some(acknowledged_at) = &self.acknowledged_at else { return false };
         match acknowledged_at.load(Ordering::Relaxed) {
@@ -171,13 +208,19 @@ impl Fitness {
         }
     }
 
-    /// By how much this node's clock is ahead of the store's, in milliseconds; 0 where the store has none of its own, and
+    /// By how much this node's clock is ahead of the store's now, in milliseconds; 0 where the store has none of its own, and
     /// before they were compared.
     #[must_use]
     pub fn clock_offset(&self) -> i64 {
-        match self.clock_offset.load(Ordering::Relaxed) {
-            NOT_COMPARED => 0,
-            millis => millis,
+        self.offset_at(self.clock.monotonic(), self.clock.millis()).unwrap_or_default()
+    }
+
+    /// None before clocks were compared.
+    fn offset_at(&self, monotonic: Duration, now: i64) -> Option<i64> {
+        match self.store_time.load(Ordering::Relaxed) {
+            NOT_COMPARED => None,
+            NO_OTHER => Some(0),
+            store_time => Some(now - signed_millis(monotonic) - store_time),
         }
     }
 
@@ -187,7 +230,7 @@ impl Fitness {
         NodeClock { offset_millis: self.clock_offset(), is_off: self.is_clock_off() }
     }
 
-    /// Whether this node's clock is more than 5 seconds off the store's, or that is not known yet.
+    /// Whether this node's clock is more than 5 seconds off the store's now, or that is not known yet.
     #[must_use]
     pub fn is_clock_off(&self) -> bool {
         self.check_clock().is_err()
@@ -198,16 +241,25 @@ impl Fitness {
     /// # Errors
     /// When it is off; says by how much.
     pub fn check_clock(&self) -> Result<(), ClockOff> {
-        match self.clock_offset.load(Ordering::Relaxed) {
-            NOT_COMPARED => Err(ClockOff::NotCompared),
-            millis if millis.saturating_abs() > LARGEST_OFFSET => Err(ClockOff::By { millis }),
-            _ => Ok(()),
+        self.check_clock_at(self.clock.monotonic(), self.clock.millis())
+    }
+
+    /// The same for a clock that shows `now`, in milliseconds since the epoch, at `monotonic`.
+    pub(super) fn check_clock_at(&self, monotonic: Duration, now: i64) -> Result<(), ClockOff> {
+        match self.offset_at(monotonic, now) {
+            None => Err(ClockOff::NotCompared),
+            Some(millis) if millis.saturating_abs() > LARGEST_OFFSET => Err(ClockOff::By { millis }),
+            Some(_) => Ok(()),
         }
     }
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn signed_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -237,24 +289,51 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_is_off_only_if_no_reading_explains_the_difference() {
-        let at = |millis: i64| DateTime::from_timestamp_millis(1_800_000_000_000 + millis).unwrap();
-        let fitness = Fitness::new(Arc::new(ManualClock::at(0)), P);
-        for (before, store, after, offset) in [
-            (0, 5, 10, 0),
-            (0_i64, -5_000, 10, 5_000_i64),
-            (0, -5_001, 10, 5_001),
-            (0, 5_010, 10, -5_000),
-            (0, 5_011, 10, -5_001),
-            // The answer took two minutes.
-            (0, 100_000, 120_000, 0),
+    fn a_clock_is_compared_with_the_middle_of_the_time_that_the_answer_took() {
+        let clock = Arc::new(ManualClock::at(1_800_000_000));
+        let fitness = Fitness::new(clock.clone(), P);
+        let now = clock.millis();
+        let after = |millis: u64| Duration::from_millis(millis);
+        for (took, ahead, offset) in [
+            (0, 0, 0),
+            (0, -5_000, 5_000_i64),
+            (0, -5_001, 5_001),
+            (0, 5_000, -5_000),
+            (0, 5_001, -5_001),
+            (2_000, 0, 1_000),
+            (2_000, 6_000, -5_000),
         ] {
-            fitness.compare_clocks(at(before), at(store), at(after));
+            assert!(fitness.compare(Duration::ZERO, now + ahead, after(took)));
             assert_eq!(fitness.clock_offset(), offset);
             assert_eq!(fitness.is_clock_off(), offset.abs() > 5_000);
         }
-        fitness.compare_clocks(at(0), at(65_500), at(10));
+        assert!(fitness.compare(Duration::ZERO, now + 65_500, Duration::ZERO));
         let told = fitness.check_clock().unwrap_err().to_string();
         assert!(told.contains("65 s behind the store's, at most 5 s"), "{told}");
+        // Within such a time lies any offset: it neither clears a clock nor blames it.
+        assert!(!fitness.compare(Duration::ZERO, now + 1_000, after(2_001)));
+        assert_eq!(fitness.clock_offset(), -65_500);
+        assert!(fitness.compare(Duration::ZERO, now, Duration::ZERO));
+        assert!(!fitness.compare(Duration::ZERO, now + 60_000, after(120_000)));
+        assert!(!fitness.is_clock_off());
+    }
+
+    #[test]
+    fn a_step_of_the_clock_shows_before_the_next_comparison() {
+        let clock = Arc::new(ManualClock::at(1_800_000_000));
+        let fitness = Fitness::new(clock.clone(), P);
+        assert!(fitness.compare(clock.monotonic(), clock.millis(), clock.monotonic()));
+        // Time that passes is no step.
+        clock.advance(Duration::from_hours(24));
+        assert_eq!(fitness.clock_offset(), 0);
+        let now = clock.numeric_date();
+        for (step, off) in [(5, false), (6, true), (-6, true), (-5, false), (3_600, true), (0, false)] {
+            clock.jump_to(now + step);
+            assert_eq!((fitness.clock_offset(), fitness.is_clock_off()), (step * 1000, off));
+        }
+        // A store that goes by this very clock has nothing to say of it.
+        let alone = Fitness::new(clock.clone(), P);
+        clock.jump_to(now + 3_600);
+        assert!(!alone.is_clock_off());
     }
 }

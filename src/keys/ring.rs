@@ -139,10 +139,12 @@ impl KeyRing {
         if snapshot.age(monotonic) > self.propagation() || fitness.is_stale_at(monotonic) {
             return Err(NoKey::Stale { retry_after: self.propagation().as_secs() });
         }
-        if fitness.is_clock_off() {
+        // The one reading that is checked is the one that the key is chosen by.
+        let millis = self.parts.clock.millis();
+        if fitness.check_clock_at(monotonic, millis).is_err() {
             return Err(NoKey::ClockOff { retry_after: self.propagation().as_secs() });
         }
-        let now = self.parts.clock.numeric_date();
+        let now = millis.div_euclid(1000);
         if now > self.latest_use.load(Ordering::Relaxed) {
             self.latest_use.fetch_max(now, Ordering::Relaxed);
         }

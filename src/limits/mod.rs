@@ -6,6 +6,7 @@ mod address;
 mod forwarded;
 mod policies;
 mod quota;
+mod share;
 mod window;
 
 pub use address::{AddressPrefix, ClientAddress};

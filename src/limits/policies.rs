@@ -1,6 +1,7 @@
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::share::Share;
 use super::{AddressPrefix, Limit, Quota, SlidingWindow};
 use crate::clock::SharedClock;
 use crate::config::LimitsConfig;
@@ -88,8 +89,16 @@ impl Exceeded {
     }
 }
 
-/// All limits, as the settings have them.
+/// What limits count by.
+#[derive(Clone)]
+struct Basis {
+    clock: SharedClock,
+    share: Share,
+}
+
+/// All limits, as the settings have them. Each is kept by all nodes together: this one lets through its share.
 pub struct Limits {
+    share: Share,
     /// See [`Policy::TokenPerClient`].
     pub token_per_client: Limited<ClientId>,
     /// See [`Policy::TokenPerAddress`].
@@ -108,42 +117,50 @@ pub struct Limits {
     pub registration_per_address: Limited<AddressPrefix>,
     /// See [`Policy::ActsPerPerson`].
     pub acts_per_person: Limited<UserId>,
-    /// See [`Policy::ApiKey`].
+    /// See [`Policy::ApiKey`]. All of it, for whoever counts it for all nodes.
     pub api_key: Limited<ApiKeyId>,
 }
 
 impl Limits {
-    /// The limits of the settings; nobody has asked for anything yet.
+    /// The limits of the settings; nobody has asked for anything yet, and there is one node.
     #[must_use]
     pub fn new(config: &LimitsConfig, clock: &SharedClock) -> Self {
+        let whole = Basis { clock: clock.clone(), share: Share::whole() };
+        let of = Basis { share: Share::whole(), ..whole.clone() };
         Self {
-            token_per_client: Limited::new(Policy::TokenPerClient, config.token_per_client, clock),
-            token_per_address: Limited::by_address(Policy::TokenPerAddress, config.token_per_address, clock),
+            token_per_client: Limited::new(Policy::TokenPerClient, config.token_per_client, &of),
+            token_per_address: Limited::by_address(Policy::TokenPerAddress, config.token_per_address, &of),
             revocation_per_client: Limited::new(
                 Policy::RevocationPerClient,
                 config.revocation_per_client,
-                clock,
+                &of,
             ),
             refused_per_address: Limited::by_address(
                 Policy::RefusedPerAddress,
                 config.refused_per_address,
-                clock,
+                &of,
             ),
             authorize_per_address: Limited::by_address(
                 Policy::AuthorizePerAddress,
                 config.authorize_per_address,
-                clock,
+                &of,
             ),
-            login_per_address: Limited::by_address(Policy::LoginPerAddress, config.login_per_address, clock),
-            login_per_account: Limited::new(Policy::LoginPerAccount, config.login_per_account, clock),
+            login_per_address: Limited::by_address(Policy::LoginPerAddress, config.login_per_address, &of),
+            login_per_account: Limited::new(Policy::LoginPerAccount, config.login_per_account, &of),
             registration_per_address: Limited::by_address(
                 Policy::RegistrationPerAddress,
                 config.registration_per_address,
-                clock,
+                &of,
             ),
-            acts_per_person: Limited::new(Policy::ActsPerPerson, config.acts_per_person, clock),
-            api_key: Limited::new(Policy::ApiKey, config.api_key, clock),
+            acts_per_person: Limited::new(Policy::ActsPerPerson, config.acts_per_person, &of),
+            api_key: Limited::new(Policy::ApiKey, config.api_key, &whole),
+            share: of.share,
         }
+    }
+
+    /// There are so many nodes now, this one included: each lets through as large a part of every limit.
+    pub fn share_among(&self, nodes: usize) {
+        self.share.divide(nodes);
     }
 
     /// Forgets whoever has not asked for a while.
@@ -199,16 +216,26 @@ pub struct Limited<K> {
     window: Option<SlidingWindow<K>>,
     /// What the key is part of, and the window of that.
     wider: Option<Wider<K>>,
-    clock: SharedClock,
+    basis: Basis,
     refused: AtomicU64,
 }
 
 impl<K: Hash + Eq + Clone> Limited<K> {
     /// So many requests a minute; 0 switches the limit off.
-    fn new(policy: Policy, per_minute: u32, clock: &SharedClock) -> Self {
+    fn new(policy: Policy, per_minute: u32, basis: &Basis) -> Self {
         let limit = Limit::per_minute(per_minute);
-        let window = limit.map(|limit| SlidingWindow::new(limit, clock.clone()));
-        Self { policy, limit, window, wider: None, clock: clock.clone(), refused: AtomicU64::new(0) }
+        let window = limit.map(|limit| SlidingWindow::new(limit, basis.clock.clone()));
+        Self { policy, limit, window, wider: None, basis: basis.clone(), refused: AtomicU64::new(0) }
+    }
+
+    /// Takes a request's share of a window, as far as this node may.
+    fn take(&self, window: &SlidingWindow<K>, key: &K) -> Quota {
+        window.spend_within(key, self.basis.share.of(window.limit()))
+    }
+
+    /// What [`Self::take`] would say.
+    fn peek(&self, window: &SlidingWindow<K>, key: &K) -> Quota {
+        window.look_within(key, self.basis.share.of(window.limit()))
     }
 
     /// Takes a request's share of the key's quota. Says how it stands, unless the limit is switched off.
@@ -220,15 +247,15 @@ impl<K: Hash + Eq + Clone> Limited<K> {
         let wider = self.wider(key);
         // First, for what is refused there is not counted for the key.
         if let Some(quota) =
-            wider.as_ref().map(|(wider, whole)| wider.look(whole)).filter(|quota| !quota.admitted)
+            wider.as_ref().map(|(wider, whole)| self.peek(wider, whole)).filter(|quota| !quota.admitted)
         {
             return Err(self.exceeded(quota));
         }
-        let quota = window.spend(key);
+        let quota = self.take(window, key);
         if !quota.admitted {
             return Err(self.exceeded(quota));
         }
-        match wider.map(|(wider, whole)| wider.spend(&whole)).filter(|quota| !quota.admitted) {
+        match wider.map(|(wider, whole)| self.take(wider, &whole)).filter(|quota| !quota.admitted) {
             None => Ok(Some(quota)),
             Some(quota) => Err(self.exceeded(quota)),
         }
@@ -255,7 +282,7 @@ impl<K: Hash + Eq + Clone> Limited<K> {
     /// What [`Self::spend`] would say, without taking anything; nothing if the limit is switched off.
     #[must_use]
     pub fn look(&self, key: &K) -> Option<Quota> {
-        self.window.as_ref().map(|window| window.look(key))
+        self.window.as_ref().map(|window| self.peek(window, key))
     }
 
     /// The limit, unless it is switched off.
@@ -268,14 +295,14 @@ impl<K: Hash + Eq + Clone> Limited<K> {
     #[must_use]
     pub fn is_used_up(&self, key: &K) -> bool {
         self.look(key).is_some_and(|quota| !quota.admitted)
-            || self.wider(key).is_some_and(|(wider, whole)| !wider.look(&whole).admitted)
+            || self.wider(key).is_some_and(|(wider, whole)| !self.peek(wider, &whole).admitted)
     }
 
     /// How the limit stands with this quota.
     #[must_use]
     pub fn standing(&self, quota: Quota) -> Standing {
         let after = i64::try_from(quota.resets_after.as_millis()).unwrap_or(i64::MAX);
-        let millis = self.clock.now().timestamp_millis().saturating_add(after);
+        let millis = self.basis.clock.millis().saturating_add(after);
         Standing { policy: self.policy, quota, resets_at: millis.saturating_add(999).div_euclid(1000) }
     }
 
@@ -293,10 +320,11 @@ impl<K: Hash + Eq + Clone> Limited<K> {
 
 impl Limited<AddressPrefix> {
     /// The same by address: a whole IPv6 site has [`Policy::networks_a_site`] times as many.
-    fn by_address(policy: Policy, per_minute: u32, clock: &SharedClock) -> Self {
+    fn by_address(policy: Policy, per_minute: u32, basis: &Basis) -> Self {
+        let windows = |limit| SlidingWindow::new(limit, basis.clock.clone());
         let wider = Limit::per_minute(per_minute.saturating_mul(policy.networks_a_site()))
-            .map(|limit| (AddressPrefix::site as fn(&_) -> _, SlidingWindow::new(limit, clock.clone())));
-        Self { wider, ..Self::new(policy, per_minute, clock) }
+            .map(|limit| (AddressPrefix::site as fn(&_) -> _, windows(limit)));
+        Self { wider, ..Self::new(policy, per_minute, basis) }
     }
 }
 
@@ -317,8 +345,8 @@ mod tests {
     #[test]
     fn a_site_with_many_networks_has_no_more_than_sixteen_of_them() {
         let clock = Arc::new(ManualClock::at(0));
-        let shared: SharedClock = clock.clone();
-        let limited = Limited::by_address(Policy::LoginPerAddress, 2, &shared);
+        let basis = Basis { clock: clock.clone(), share: Share::whole() };
+        let limited = Limited::by_address(Policy::LoginPerAddress, 2, &basis);
         let mut admitted = 0;
         for network in 0..100 {
             let key = prefix(&format!("2001:db8:0:{network:x}::1"));
@@ -339,9 +367,9 @@ mod tests {
 
     #[test]
     fn a_university_behind_one_site_gets_its_tokens() {
-        let shared: SharedClock = Arc::new(ManualClock::at(0));
+        let basis = Basis { clock: Arc::new(ManualClock::at(0)), share: Share::whole() };
         for policy in [Policy::TokenPerAddress, Policy::AuthorizePerAddress] {
-            let limited = Limited::by_address(policy, 2, &shared);
+            let limited = Limited::by_address(policy, 2, &basis);
             let network = |network: u32| prefix(&format!("2001:db8:0:{network:x}::1"));
             let admitted =
                 (0..300).map(|each| (0..3).filter(|_| limited.spend(&network(each)).is_ok()).count());

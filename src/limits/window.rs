@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,8 +70,19 @@ impl<K: Hash + Eq + Clone> SlidingWindow<K> {
         Self { limit, clock, hasher, shards, room }
     }
 
+    /// The limit.
+    pub(super) fn limit(&self) -> Limit {
+        self.limit
+    }
+
     /// Takes a request's share of the key's quota, if any is left.
     pub fn spend(&self, key: &K) -> Quota {
+        self.spend_within(key, self.limit.requests)
+    }
+
+    /// The same where only `most` of the limit are to be let through here. That may change from call to call.
+    pub(super) fn spend_within(&self, key: &K, most: NonZeroU32) -> Quota {
+        let limit = (self.limit, most);
         let now = self.clock.monotonic();
         // The request counts from the end of its millisecond, and leaves at the beginning of one.
         let leaves = now.as_micros().div_ceil(1000) + self.limit.span.as_millis();
@@ -80,14 +92,19 @@ impl<K: Hash + Eq + Clone> SlidingWindow<K> {
         let mut shard = self.shard(hash);
         // Most keys are known: for them nothing else is looked up, and nothing is cloned.
         match shard.window_of_known(key, hash) {
-            Some(window) => window.spend(self.limit, now, leaves),
-            None => shard.window_of_unknown(key, hash, now, self.room).spend(self.limit, now, leaves),
+            Some(window) => window.spend(limit, now, leaves),
+            None => shard.window_of_unknown(key, hash, now, self.room).spend(limit, now, leaves),
         }
     }
 
     /// What [`Self::spend`] would say, without taking anything.
     #[must_use]
     pub fn look(&self, key: &K) -> Quota {
+        self.look_within(key, self.limit.requests)
+    }
+
+    /// What [`Self::spend_within`] would say, without taking anything.
+    pub(super) fn look_within(&self, key: &K, most: NonZeroU32) -> Quota {
         let now = millis(self.clock.monotonic());
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash);
@@ -96,8 +113,8 @@ impl<K: Hash + Eq + Clone> SlidingWindow<K> {
             None => &mut shard.shared[slot(hash)],
         };
         window.forget(now);
-        let admitted = window.count < self.limit.requests.get();
-        let mut quota = window.quota(self.limit, admitted, now);
+        let admitted = window.count < most.get();
+        let mut quota = window.quota((self.limit, most), admitted, now);
         if admitted {
             quota.remaining = quota.remaining.saturating_sub(1);
         }
@@ -178,9 +195,10 @@ impl Window {
         }
     }
 
-    fn spend(&mut self, limit: Limit, now: u64, leaves: u64) -> Quota {
+    /// By a limit, of which only so many are let through.
+    fn spend(&mut self, limit: (Limit, NonZeroU32), now: u64, leaves: u64) -> Quota {
         self.forget(now);
-        let admitted = self.count < limit.requests.get();
+        let admitted = self.count < limit.1.get();
         if admitted {
             self.push(leaves);
         }
@@ -195,20 +213,26 @@ impl Window {
         }
     }
 
-    fn quota(&self, limit: Limit, admitted: bool, now: u64) -> Quota {
-        let oldest = self.entries.front().map_or(0, |entry| entry.leaves.saturating_sub(now));
+    fn quota(&self, (limit, most): (Limit, NonZeroU32), admitted: bool, now: u64) -> Quota {
+        // One more is let through when the oldest has left; more of them must where more was let through before.
+        let mut over = self.count.saturating_sub(most.get()).saturating_add(1);
+        let last = self.entries.iter().find(|entry| {
+            let is_last = over <= entry.count;
+            over = over.saturating_sub(entry.count);
+            is_last
+        });
+        let resets_after = last.map_or(0, |entry| entry.leaves.saturating_sub(now));
         Quota {
             admitted,
             limit,
-            remaining: limit.requests.get().saturating_sub(self.count),
-            resets_after: Duration::from_millis(oldest),
+            remaining: most.get().saturating_sub(self.count),
+            resets_after: Duration::from_millis(resets_after),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
     use std::sync::Arc;
 
     use proptest::prelude::*;
@@ -292,6 +316,27 @@ mod tests {
         clock.advance(Duration::from_millis(1));
         assert_eq!((0..100).filter(|_| windows.spend(&1).admitted).count(), 50);
         assert!(windows.spend(&2).admitted, "another key is not touched");
+    }
+
+    #[test]
+    fn a_part_of_the_limit_may_shrink_and_who_waits_as_told_is_let_through() {
+        let (windows, clock) = windows(6, 1000, KEYS);
+        let within = |most: u32| NonZeroU32::new(most).unwrap();
+        for _ in 0..6 {
+            assert!(windows.spend_within(&1, within(6)).admitted);
+            clock.advance(Duration::from_millis(10));
+        }
+        // 940 ms after the first, 990 after the fifth.
+        let refused = windows.spend_within(&1, within(2));
+        assert_eq!((refused.admitted, refused.remaining), (false, 0));
+        assert_eq!(refused.resets_after, Duration::from_millis(980));
+        assert_eq!(windows.look_within(&1, within(2)), refused);
+        clock.advance(Duration::from_millis(979));
+        assert!(!windows.spend_within(&1, within(2)).admitted);
+        clock.advance(Duration::from_millis(1));
+        let admitted = windows.spend_within(&1, within(2));
+        assert_eq!((admitted.admitted, admitted.remaining, admitted.limit.requests.get()), (true, 0, 6));
+        assert!(windows.spend_within(&1, within(3)).admitted);
     }
 
     #[test]

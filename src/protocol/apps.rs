@@ -51,12 +51,9 @@ fn read(services: &Services, params: &Params<'_>) -> Result<Registration, Protoc
 /// The application that a token was issued to. The token may be one of the application itself or of a person.
 ///
 /// # Errors
-/// `invalid_token`.
+/// `invalid_token`, or `temporarily_unavailable` when this node can't know whether it counts.
 pub fn app_of_token(services: &Services, token: &str) -> Result<std::sync::Arc<Client>, ProtocolError> {
     let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "The access token is invalid");
-    let claims = services.verified_token(token).ok_or_else(invalid)?.claims;
-    if services.revocations.is_revoked(&claims) {
-        return Err(invalid());
-    }
+    let claims = services.live_token(token)?.ok_or_else(invalid)?;
     services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)
 }

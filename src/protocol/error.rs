@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use crate::audit::AuditError;
 use crate::clients::ClientError;
 use crate::keys::intervene::Refusal;
-use crate::keys::{KeyRingError, NoKey, SealError};
+use crate::keys::{KeyRingError, NoKey, SealError, Unfit};
 use crate::limits::Exceeded;
 use crate::oauth::ErrorCode;
 use crate::store::StoreError;
@@ -125,6 +125,13 @@ impl From<NoKey> for ProtocolError {
             Some(seconds) => Self::unavailable(seconds.max(1), error),
             None => Self::server_error(error),
         }
+    }
+}
+
+impl From<Unfit> for ProtocolError {
+    fn from(error: Unfit) -> Self {
+        let (Unfit::Stale { retry_after } | Unfit::ClockOff { retry_after, .. }) = error;
+        Self::unavailable(retry_after, error)
     }
 }
 

@@ -76,20 +76,19 @@ pub fn asked_to_introspect(
 /// audience; to everyone else every token is inactive, so that nobody can scan for tokens.
 ///
 /// # Errors
-/// The store's.
+/// `temporarily_unavailable` when this node can't know whether it counts; the store's.
 pub async fn introspect(
     services: &Services,
     asked: &AskedToIntrospect,
 ) -> Result<Introspection, ProtocolError> {
     let AskedToIntrospect { client, token } = asked;
-    if let Some(verified) = services.verified_token(token.expose()) {
-        let claims = verified.claims;
-        if !may_see(client, &claims) || services.revocations.is_revoked(&claims) {
+    if let Some(claims) = services.live_token(token.expose())? {
+        if !may_see(client, &claims) {
             return Ok(Introspection::INACTIVE);
         }
         return Ok(Introspection::Active { active: true, token_type: "Bearer", claims: Box::new(claims) });
     }
-    let opened = services.refresh_tokens.open(token.expose());
+    let opened = services.refresh_tokens.open(token.expose())?;
     match opened.filter(|token| token.grant.client_id == client.client_id) {
         Some(token) if is_live(services, &token).await? => Ok(refreshable(services, token)),
         _ => Ok(Introspection::INACTIVE),

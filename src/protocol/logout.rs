@@ -79,7 +79,7 @@ pub async fn sign_out(
 ) -> Result<SignOut, ProtocolError> {
     let present = Present::find(services, browser.session.as_ref()).await?;
     let holder = present.as_ref().map(|present| &present.cookie);
-    let shown: Shown = match form::open(services, Purpose::SignOut, holder, params.one("state")) {
+    let shown: Shown = match form::open(services, Purpose::SignOut, holder, params.one("state"))? {
         Opened::Good(shown) => shown,
         // Whoever signed out in another window meanwhile has what they wanted.
         Opened::Stale(Shown { location, .. }) if present.is_none() => return Ok(SignOut::Done { location }),

@@ -1,7 +1,9 @@
 use super::{Credentials, Params, ProtocolError, Services, authenticate};
 use crate::audit::{Actor, Event, EventKind};
+use crate::keys::SealError;
 use crate::oauth::{AccessTokenClaims, ClientId};
 use crate::tokens::RefreshToken;
+use crate::verify::Verified;
 
 /// How a revocation request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ enum Asked {
 /// Reads a request to revoke (RFC 7009, section 2.1). `token_type_hint` is only a hint and not needed here.
 ///
 /// # Errors
-/// `invalid_client` when the client does not authenticate.
+/// `invalid_client` when the client does not authenticate, `temporarily_unavailable` when it can't be told what the token is.
 pub fn asked_to_revoke(
     services: &Services,
     credentials: &Credentials,
@@ -46,23 +48,27 @@ pub fn asked_to_revoke(
     let client_id = client.client_id.clone();
     let token = match params.one("token") {
         None => Asked::Nothing,
-        Some(token) => theirs(services, &client_id, token).unwrap_or(Asked::NotTheirs),
+        Some(token) => theirs(services, &client_id, token)?,
     };
     Ok(AskedToRevoke { client_id, token })
 }
 
-fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Option<Asked> {
-    if let Some(issued) = services.issued_token(token) {
-        let ended = services.revocations.has_ended(&issued.claims);
-        return (issued.claims.client_id == *client_id)
-            .then(|| if ended { Asked::Ended } else { Asked::AccessToken(Box::new(issued.claims)) });
+fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Result<Asked, SealError> {
+    if let Some(Verified { claims, .. }) = services.issued_token(token) {
+        return Ok(match claims.client_id == *client_id {
+            false => Asked::NotTheirs,
+            true if services.revocations.has_ended(&claims) => Asked::Ended,
+            true => Asked::AccessToken(Box::new(claims)),
+        });
     }
     // One that has ended goes with its family too, of which a newer one may count.
     let opened = services.refresh_tokens.open_ended(token)?;
-    (opened.grant.client_id == *client_id).then(|| Asked::RefreshToken(Box::new(opened)))
+    let theirs = opened.filter(|opened| opened.grant.client_id == *client_id);
+    Ok(theirs.map_or(Asked::NotTheirs, |opened| Asked::RefreshToken(Box::new(opened))))
 }
 
-/// Revokes a token at the wish of the client that holds it. A token of another client is left alone. A refresh token
+/// Revokes a token at the wish of the client that holds it, also one that this node knows to be revoked: the store may have lost
+/// that in a failover, and to revoke again is all that the client can do about it. A token of another client is left alone. A refresh token
 /// goes with its whole family, access tokens included (RFC 7009, section 2.1), be it the newest or an older one.
 ///
 /// # Errors
@@ -75,9 +81,6 @@ pub async fn revoke(services: &Services, asked: AskedToRevoke) -> Result<Revocat
         Asked::AccessToken(claims) => claims,
         Asked::RefreshToken(token) => return revoke_family(services, asked.client_id, &token).await,
     };
-    if services.revocations.is_recorded(&claims) {
-        return Ok(RevocationOutcome::Done);
-    }
     let event = Event::new(EventKind::TokenRevoked, Actor::Client(asked.client_id));
     services.audit.record(event.client(&claims.client_id).token(&claims.jti)).await?;
     services.revocations.revoke(&claims).await?;

@@ -3,14 +3,15 @@
 use serde_json::{Map, Value};
 
 use super::{ProtocolError, Services, claims};
-use crate::oauth::{AccessTokenClaims, ErrorCode, Scope, UserId};
+use crate::oauth::{ErrorCode, Scope, UserId};
 use crate::users::Account;
 
 /// What an access token lets its holder know of a person: `sub`, and what its scope stands for.
 ///
 /// # Errors
 /// `invalid_token` when it is not a live token of a person whose account is there and not disabled,
-/// `insufficient_scope` without `openid` (RFC 6750, section 3.1); the store's.
+/// `insufficient_scope` without `openid` (RFC 6750, section 3.1); `temporarily_unavailable` when this node can't know whether
+/// the token counts; the store's.
 pub async fn userinfo(services: &Services, token: &str) -> Result<Map<String, Value>, ProtocolError> {
     let (account, scope) = person(services, token).await?;
     let mut answer = claims::of_scope(&account, &scope);
@@ -49,11 +50,7 @@ pub async fn plain_userinfo(services: &Services, token: &str) -> Result<PlainUse
 
 async fn person(services: &Services, token: &str) -> Result<(Account, Scope), ProtocolError> {
     let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "the access token is not valid");
-    let verified = services.verified_token(token).ok_or_else(invalid)?;
-    let claims: AccessTokenClaims = verified.claims;
-    if services.revocations.is_revoked(&claims) {
-        return Err(invalid());
-    }
+    let claims = services.live_token(token)?.ok_or_else(invalid)?;
     if !claims.scope.contains(Scope::OPENID) {
         let reason = "the access token has not the scope openid";
         return Err(ProtocolError::new(ErrorCode::InsufficientScope, reason));

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use super::Services;
 use crate::clients::ResourceServer;
+use crate::keys::Unfit;
+use crate::oauth::AccessTokenClaims;
 use crate::verify::{Expectations, ExpectedAudience, Verified, check};
 
 /// By how much the clocks of this issuer's own nodes may differ.
@@ -14,22 +16,32 @@ impl Services {
         self.checked(token, ExpectedAudience::Anyone, Duration::MAX)
     }
 
-    /// The token, if this issuer signed it, it has not ended and its key is still good. Checks neither
-    /// audience nor revocation nor scope.
-    #[must_use]
-    pub fn verified_token(&self, token: &str) -> Option<Verified> {
-        self.verified(token, ExpectedAudience::Anyone)
+    /// What the token says, if it counts: this issuer signed it, it has not ended, its key is still good, and it is not
+    /// revoked. Checks neither audience nor scope.
+    ///
+    /// # Errors
+    /// When this node can't know whether it counts.
+    pub fn live_token(&self, token: &str) -> Result<Option<AccessTokenClaims>, Unfit> {
+        self.live(token, ExpectedAudience::Anyone)
     }
 
     /// The same, and the token must be for `server`.
-    #[must_use]
-    pub fn verified_token_for(&self, token: &str, server: &ResourceServer) -> Option<Verified> {
-        self.verified(token, ExpectedAudience::AnyOf(std::slice::from_ref(&server.uri)))
+    ///
+    /// # Errors
+    /// As [`Self::live_token`].
+    pub fn live_token_for(
+        &self,
+        token: &str,
+        server: &ResourceServer,
+    ) -> Result<Option<AccessTokenClaims>, Unfit> {
+        self.live(token, ExpectedAudience::AnyOf(std::slice::from_ref(&server.uri)))
     }
 
-    fn verified(&self, token: &str, audience: ExpectedAudience<'_>) -> Option<Verified> {
+    fn live(&self, token: &str, audience: ExpectedAudience<'_>) -> Result<Option<AccessTokenClaims>, Unfit> {
+        self.fitness.check()?;
         // The leeway is for `iat` alone: here nobody's clock but our own says when a token ends.
-        self.checked(token, audience, LEEWAY).filter(|verified| !self.has_ended(verified))
+        let verified = self.checked(token, audience, LEEWAY).filter(|verified| !self.has_ended(verified));
+        Ok(verified.map(|verified| verified.claims).filter(|claims| !self.revocations.is_revoked(claims)))
     }
 
     /// Whether the token's time is over.

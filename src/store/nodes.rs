@@ -25,6 +25,7 @@ pub struct Nodes {
     key: String,
     started_at: DateTime<Utc>,
     live: AtomicUsize,
+    names: AtomicUsize,
 }
 
 /// A node as it last announced itself.
@@ -64,7 +65,15 @@ impl Nodes {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, (name, start): (&str, &str)) -> Self {
         let (key, started_at) = (format!("{name}/{start}"), clock.now());
-        Self { store, clock, name: name.to_owned(), key, started_at, live: AtomicUsize::new(1) }
+        Self {
+            store,
+            clock,
+            name: name.to_owned(),
+            key,
+            started_at,
+            live: AtomicUsize::new(1),
+            names: AtomicUsize::new(1),
+        }
     }
 
     /// Announces this node for the next minute, by the store's clock, and counts those that are there.
@@ -80,8 +89,11 @@ impl Nodes {
         let put = Put::until(said.seen_at + LEASE, value);
         let batch = Batch::new().put(NODES, self.key.as_str(), Condition::Always, put);
         let _unconditional = self.store.commit(batch).await?;
-        let live = Self::running(self.store.as_ref()).await?.len();
-        self.live.store(live, Ordering::Relaxed);
+        // In the order of their names.
+        let running = Self::running(self.store.as_ref()).await?;
+        self.live.store(running.len(), Ordering::Relaxed);
+        let names = running.chunk_by(|one, next| one.name == next.name).count();
+        self.names.store(names, Ordering::Relaxed);
         Ok(())
     }
 
@@ -135,6 +147,12 @@ impl Nodes {
     #[must_use]
     pub fn may_be_many(&self) -> bool {
         self.store.is_shared()
+    }
+
+    /// How many names they have, as last counted: one that starts again and again counts once.
+    #[must_use]
+    pub fn names(&self) -> usize {
+        self.names.load(Ordering::Relaxed).max(1)
     }
 
     /// How many there are, this one included, as last counted.

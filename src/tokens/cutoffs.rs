@@ -67,6 +67,7 @@ impl Cutoffs {
     }
 
     /// The latest cut-off below `bound` behind which a token that is part of `whole` may have been dated, `whole`'s own apart.
+    /// Behind one at `bound` or later nothing may have been.
     pub(super) fn latest_beside(&self, whole: &Whole, bound: i64) -> Option<i64> {
         let before = |cutoff: &Cutoff| cutoff.before;
         let granted = |part: fn(&(Arc<str>, Arc<str>)) -> &str, id: &str| {

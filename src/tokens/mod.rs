@@ -8,6 +8,7 @@ mod access;
 mod allocation;
 mod code;
 mod cutoffs;
+mod cutting_off;
 mod family;
 mod grant;
 mod id_token;

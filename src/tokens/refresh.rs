@@ -99,16 +99,21 @@ impl RefreshTokens {
     }
 
     /// The token, if this service issued it and it has not ended. Whether it was spent or revoked is not checked.
-    #[must_use]
-    pub fn open(&self, text: &str) -> Option<RefreshToken> {
-        self.open_ended(text).filter(|token| self.clock.numeric_date() < token.expires_at)
+    ///
+    /// # Errors
+    /// As [`Sealer::open`].
+    pub fn open(&self, text: &str) -> Result<Option<RefreshToken>, SealError> {
+        let opened = self.open_ended(text)?;
+        Ok(opened.filter(|token| self.clock.numeric_date() < token.expires_at))
     }
 
     /// The same for one that may have ended: it opens for as long as what it was sealed with is kept.
-    #[must_use]
-    pub fn open_ended(&self, text: &str) -> Option<RefreshToken> {
+    ///
+    /// # Errors
+    /// As [`Sealer::open`].
+    pub fn open_ended(&self, text: &str) -> Result<Option<RefreshToken>, SealError> {
         let plain = self.sealer.open(PURPOSE, text)?;
-        serde_json::from_slice(&plain).ok()
+        Ok(plain.and_then(|plain| serde_json::from_slice(&plain).ok()))
     }
 
     /// Whether `token` is the newest of a family that is not revoked. Dates and cut-offs are not checked.

@@ -5,7 +5,7 @@ use tokio::sync::Mutex;
 
 use super::StatusLists;
 use super::cutoffs::{Cutoff, Cutoffs};
-use super::revocation_rows::{CutoffRecord, cutoff_key, damaged, key, parse_key, whole};
+use super::revocation_rows::{CutoffRecord, damaged, key, parse_key, whole};
 use super::status_list::date;
 use crate::clock::SharedClock;
 use crate::keys::{ClockOff, DATED_AHEAD, Fitness};
@@ -17,28 +17,23 @@ pub(super) const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE);
 pub(super) const CUTOFFS_TABLE: Table = Table::mirrored(Revocations::CUTOFFS_TABLE);
 pub(super) const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(CUTOFFS_TABLE);
 
-/// How often a cut-off is tried anew when another node set one for the same whole, or for a part of it.
-const RETRIES: usize = 16;
-
-/// How many rows one revocation makes needless at most: further ones stay until they have ended.
-const MOST_AT_ONCE: usize = 1000;
-
-/// How far the date of a token may lie ahead, in seconds: what verifiers let clocks differ by.
-const LEEWAY: u32 = 60;
+/// How far ahead of this node's clock anything is dated at most, in seconds, to get behind a cut-off: room for one that a node
+/// with the slowest clock has to get behind, and for a few more of the same second. Verifiers let clocks differ by more.
+pub(super) const FURTHEST: i64 = 2 * DATED_AHEAD;
 
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.
 pub struct Revocations {
     pub(super) store: Arc<dyn Store>,
-    clock: SharedClock,
-    lists: Arc<StatusLists>,
+    pub(super) clock: SharedClock,
+    pub(super) lists: Arc<StatusLists>,
     /// A node whose clock is off knows no date for a cut-off.
-    fitness: Arc<Fitness>,
-    cutoffs: ArcSwap<Cutoffs>,
+    pub(super) fitness: Arc<Fitness>,
+    pub(super) cutoffs: ArcSwap<Cutoffs>,
     /// For how many seconds a grant can be refreshed: a cut-off ends the grants before it, too.
-    longest_grant: i64,
+    pub(super) longest_grant: i64,
     /// One change of the cut-offs at a time: each is built on the one before.
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
 }
 
 /// Whose tokens are revoked as a whole.
@@ -148,7 +143,7 @@ impl Revocations {
     }
 
     /// Adds to the cut-offs in use; called by one at a time.
-    fn take_in(&self, new: impl IntoIterator<Item = (Whole, Cutoff)>) {
+    pub(super) fn take_in(&self, new: impl IntoIterator<Item = (Whole, Cutoff)>) {
         let known = self.cutoffs.load();
         let mut cutoffs = Cutoffs::clone(&known);
         for (whole, cutoff) in new {
@@ -180,11 +175,17 @@ impl Revocations {
     /// # Errors
     /// When the store fails: then they may or may not be revoked.
     pub(super) async fn revoke_live(&self, tokens: &[LiveToken]) -> Result<(), StoreError> {
-        // What is known to be revoked is not written again: a replay can come as often as somebody likes.
-        let is_known = |token: &&LiveToken| {
-            self.lists.kept(token.list.as_str()).is_some_and(|list| list.is_revoked(token.idx))
-        };
-        let new: Vec<_> = tokens.iter().filter(|token| !is_known(token)).collect();
+        // What is on record is not written again: a replay can come as often as somebody likes. That this node knows of it is no
+        // record, for the store may have lost it in a failover.
+        let mut new = Vec::new();
+        for token in tokens {
+            let is_known =
+                self.lists.kept(token.list.as_str()).is_some_and(|list| list.is_revoked(token.idx));
+            let key = key(token.list.as_str(), token.idx);
+            if !is_known || self.store.get(REVOCATIONS, &key).await?.is_none() {
+                new.push(token);
+            }
+        }
         let batch = new.iter().fold(Batch::new(), |batch, token| self.revoking(batch, token, Vec::new()));
         if !batch.writes.is_empty() {
             self.store.commit(batch).await.and_then(applied)?;
@@ -218,114 +219,19 @@ impl Revocations {
         self.fitness.check_clock().is_ok() && self.kept_until(claims.exp) <= self.clock.numeric_date()
     }
 
-    /// Whether it is on record that the token is revoked. That its list is not known here is no record.
-    #[must_use]
-    pub fn is_recorded(&self, claims: &AccessTokenClaims) -> bool {
-        let listed = claims.status.as_ref().map(|status| &status.status_list);
-        let list = listed.and_then(|listed| Some((self.lists.find_by_uri(&listed.uri)?, listed.idx)));
-        self.is_cut_off(claims) || list.is_some_and(|(list, idx)| list.is_revoked(idx))
-    }
-
     /// The date that something which is issued now bears, in seconds since the epoch: now, but behind every cut-off that
-    /// would end it. `Err` says in how many seconds there is one: the clock was set back by more than the leeway that
-    /// verifiers have, and whatever is dated behind the cut-off would be of the future for them.
+    /// would end it. `Err` says in how many seconds there is one: the cut-off lies further ahead than anything is dated, for the
+    /// clock was set back, or somebody cuts off again and again.
     ///
     /// # Errors
     /// As said.
     pub fn date_of_new(&self, client_id: &ClientId, subject: &Subject) -> Result<i64, u64> {
         let behind = self.cutoff(client_id, subject).map_or(0, |before| before + 1);
         let now = self.clock.numeric_date();
-        match u64::try_from(behind - now) {
-            Ok(ahead) if ahead > LEEWAY.into() => Err(ahead - u64::from(LEEWAY)),
-            _ => Ok(now.max(behind)),
+        match u64::try_from(behind - now - FURTHEST) {
+            Ok(wait @ 1..) => Err(wait),
+            Ok(0) | Err(_) => Ok(now.max(behind)),
         }
-    }
-
-    /// Revokes everything that was issued to or for `whole` up to and including this second; says up to
-    /// which `iat`. Tokens issued afterwards are dated later. What was taken back before from the client, or by the subject, is
-    /// part of that: it needs no place in the status lists any more.
-    ///
-    /// Where other nodes issue too, it covers what they may have dated by clocks that are ahead, as far as they may be.
-    ///
-    /// # Errors
-    /// When this node's clock is off; when the store fails: then the tokens may or may not be revoked.
-    pub async fn revoke_before_now(&self, whole: &Whole) -> Result<i64, RevocationError> {
-        let _turn = self.changing.lock().await;
-        for _ in 0..RETRIES {
-            // From the store: another node, perhaps with a clock ahead of this one's, may have set one.
-            let stored = CUTOFFS.get(self.store.as_ref(), cutoff_key(whole).as_bytes()).await?;
-            let condition =
-                stored.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
-            let known = stored.map(|record| record.value.into());
-            self.take_in(known.map(|known| (whole.clone(), known)));
-            let record = self.cutoff_now(whole, self.latest_date().await?);
-            let put = CUTOFFS.encode(&record, Some(date(record.forget_at.max(record.grants_until))))?;
-            let batch = Batch::new().put(CUTOFFS.table(), cutoff_key(whole), condition, put);
-            if self.store.commit(batch).await? == Committed::Applied {
-                self.take_in([(whole.clone(), record.into())]);
-                // It counts already: rows that stay say nothing more, and end by their own dates.
-                if let Err(error) = self.remove_covered(whole, record.into()).await {
-                    tracing::warn!(%error, "cut-offs that another one covers stay until they have ended");
-                }
-                return Ok(record.before);
-            }
-        }
-        Err(StoreError::Unavailable("the cut-off is changed all the time".into()).into())
-    }
-
-    /// Removes the rows that say nothing which `new`, of `whole`, does not say.
-    async fn remove_covered(&self, whole: &Whole, new: Cutoff) -> Result<(), StoreError> {
-        let covered = self.cutoffs.load().covered(whole, new, MOST_AT_ONCE);
-        self.forget(&covered);
-        let mut batch = Batch::new();
-        for each in &covered {
-            let key = cutoff_key(each);
-            // From the store: another node may have set a later one.
-            let Some(row) = CUTOFFS.get(self.store.as_ref(), key.as_bytes()).await? else { continue };
-            if new.covers(&row.value.into()) {
-                batch = batch.delete(CUTOFFS.table(), key, Condition::VersionIs(row.version));
-            }
-        }
-        if !batch.writes.is_empty() {
-            // If another node has set one of them anew just now, all stay.
-            let _applied = self.store.commit(batch).await?;
-        }
-        Ok(())
-    }
-
-    /// Drops from the cut-offs in use what another one covers; called by one at a time.
-    fn forget(&self, covered: &[Whole]) {
-        if !covered.is_empty() {
-            let mut cutoffs = Cutoffs::clone(&self.cutoffs.load());
-            cutoffs.forget(covered);
-            self.cutoffs.store(Arc::new(cutoffs));
-        }
-    }
-
-    /// The latest date that any node may have given to anything until now, unless to get behind a cut-off.
-    async fn latest_date(&self) -> Result<i64, RevocationError> {
-        self.fitness.check_clock()?;
-        let shared = self.store.now().await?;
-        Ok(shared.map_or_else(|| self.clock.numeric_date(), |now| now.timestamp() + DATED_AHEAD))
-    }
-
-    /// The cut-off that revokes up to `latest`, behind the one that is known.
-    fn cutoff_now(&self, whole: &Whole, latest: i64) -> CutoffRecord {
-        let cutoffs = self.cutoffs.load();
-        let known = cutoffs.known(whole);
-        // Tokens are dated one second behind an earlier cut-off of theirs, be it of the client or of the subject, but not by
-        // more than the leeway.
-        let beside = cutoffs.latest_beside(whole, latest + i64::from(LEEWAY));
-        let behind = known.map(|known| known.before).into_iter().chain(beside).max();
-        let before = latest.max(behind.map_or(0, |before| before + 1));
-        let dates = self.lists.dates();
-        // Lists that were opened under longer lifetimes know how long their tokens last.
-        let forget_at = (before + dates.longest_lifetime + dates.clock_skew)
-            .max(self.lists.last_forget_at())
-            .max(known.map_or(0, |known| known.forget_at));
-        let grants_until =
-            (before + self.longest_grant + dates.clock_skew).max(known.map_or(0, |known| known.grants_until));
-        CutoffRecord { before, forget_at, grants_until }
     }
 
     /// Whether the token is revoked, by itself or as part of a whole. Does not check whether its key is

@@ -36,8 +36,10 @@ impl Sealer {
     }
 
     /// What was sealed for `purpose`, or nothing: another purpose, a changed text, a key that is gone.
-    #[must_use]
-    pub fn open(&self, purpose: &'static str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    ///
+    /// # Errors
+    /// When this node does not know for too long which keys are gone.
+    pub fn open(&self, purpose: &'static str, text: &str) -> Result<Option<Zeroizing<Vec<u8>>>, SealError> {
         self.keys.open_sealed(purpose, text)
     }
 }

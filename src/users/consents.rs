@@ -123,17 +123,10 @@ impl Consents {
         Ok(self.store.commit(batch).await? == Committed::Applied)
     }
 
-    /// Forgets what `user` let the client do; says whether there was anything. Tokens it holds are not revoked by
-    /// this.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn withdraw(&self, user: &UserId, client_id: &ClientId) -> Result<bool, StoreError> {
-        let key = index::key(user, client_id.as_str());
-        let known = CONSENTS.get(self.store.as_ref(), &key).await?.is_some();
-        let batch = Batch::new().delete(CONSENTS.table(), key, Condition::Always);
-        let _unconditional = self.store.commit(batch).await?;
-        Ok(known)
+    /// Adds to `batch` that what `user` let the client do is forgotten. Tokens it holds are not revoked by this.
+    #[must_use]
+    pub fn withdrawing(batch: Batch, user: &UserId, client_id: &ClientId) -> Batch {
+        batch.delete(CONSENTS.table(), index::key(user, client_id.as_str()), Condition::Always)
     }
 
     /// Forgets all that `user` let clients do.

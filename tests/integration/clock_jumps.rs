@@ -118,11 +118,13 @@ async fn what_is_allowed_anew_in_the_second_in_which_it_was_taken_back_counts() 
     ada(&app).await;
     let shop = register(&app, shop()).await;
     let mut browser = signed_in(&app, "ada@example.com", "/account").await;
-    for _ in 0..3 {
+    for round in 0..3 {
         let code = parameter(&browser.allow(&app, &request(&[])).await, "code").unwrap();
         let token = redeem(&app, &shop, &code).await["access_token"].as_str().unwrap().to_owned();
         let secret = shop.client_secret.as_ref().unwrap().expose();
         assert!(app.is_active_for(("shop", secret), &token).await);
+        // Each act pushes the date on by one second.
+        assert_eq!(part(&token, 1)["iat"], app.now() + round);
         let withdrawn = act(&mut browser, &app, "/account/consents", &[("client_id", "shop")]).await;
         assert_eq!(withdrawn.status, 303);
         assert!(!app.is_active_for(("shop", secret), &token).await);

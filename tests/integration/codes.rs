@@ -36,7 +36,7 @@ async fn a_code_is_exchanged_for_tokens_that_speak_for_the_person() {
     assert_eq!((&claims["iat"], &claims["exp"]), (&json!(world.app.now()), &json!(world.app.now() + 3600)));
     assert!(claims["at_hash"].is_string() && claims.get("azp").is_none() && claims.get("email").is_none());
     // An ID token is no access token.
-    assert!(world.services().verified_token(&id_token).is_none());
+    assert!(world.services().live_token(&id_token).expect("a node that is fit").is_none());
     assert!(!world.is_active(&id_token).await);
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use signet::oauth::Secret;
-use signet::users::{Email, NewAccount};
+use signet::store::Batch;
+use signet::users::{Consents, Email, NewAccount};
 
 use crate::browser::{Browser, CALLBACK, PASSWORD, location, parameter, request, state, text};
 use crate::hostile_pages::service;
@@ -118,7 +119,8 @@ async fn a_form_that_was_used_counts_for_its_session_only_and_gives_nothing_new(
     );
     let user = app.app.state.services.accounts.named("ada@example.com").await.unwrap().unwrap();
     let shop = signet::oauth::ClientId::parse("shop").unwrap();
-    assert!(app.app.state.services.consents.withdraw(&user, &shop).await.unwrap());
+    let withdrawn = Consents::withdrawing(Batch::new(), &user, &shop);
+    let _unconditional = app.app.state.services.store.commit(withdrawn).await.unwrap();
     assert_eq!(browser.decide(&app, &page, "allow").await.status, 400);
     assert!(app.app.state.services.consents.of_user(&user).await.unwrap().is_empty());
     // After the person has signed in anew, and after they have signed out, it is nobody's.

@@ -7,11 +7,68 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use signet::clock::ManualClock;
+use signet::store::{NodeClock, Nodes};
 use signet::users::{Attempt, ThrottleError, Tried};
 
 use crate::api_keys::{users, users_key};
 use crate::shared_store::SharedStore;
 use crate::test_app::{Answer, TestApp};
+
+/// So many requests of a client for tokens, to the nodes in turn; how many were let through.
+async fn tokens(nodes: &[&TestApp], times: usize) -> usize {
+    let demo = nodes[0].demo();
+    let answers = join_all((0..times).map(|number| nodes[number % nodes.len()].token(demo, ""))).await;
+    for refused in answers.iter().filter(|answer| answer.status != 200) {
+        refused.refused(429, "temporarily_unavailable");
+        assert_eq!(refused.header("retry-after"), Some("60"));
+        assert_eq!(refused.header("x-ratelimit-limit"), Some("12"), "the limit of all nodes");
+    }
+    answers.iter().filter(|answer| answer.status == 200).count()
+}
+
+#[actix_web::test]
+async fn every_limit_is_kept_by_all_nodes_together() {
+    let clock = Arc::new(ManualClock::at(1_800_000_000));
+    let store = SharedStore::new(clock.clone());
+    let a = TestApp::start_on(store.clone(), clock, |config| config.limits.token_per_client = 12).await;
+    assert_eq!(tokens(&[&a], 20).await, 12, "one node alone has all of it");
+    a.pass(Duration::from_mins(1)).await;
+    let b = a.another_node(store.clone(), 2).await;
+    for node in [&b, &a] {
+        node.pass(Duration::ZERO).await;
+    }
+    let commits = store.commits.load(Ordering::SeqCst);
+    assert_eq!(tokens(&[&a, &b], 40).await, 12);
+    assert_eq!(tokens(&[&b], 10).await, 0);
+    assert_eq!(store.commits.load(Ordering::SeqCst), commits, "no node asks another");
+    // Who joins has its own part at once; the others hear of it when they announce themselves.
+    let c = a.another_node(store.clone(), 3).await;
+    c.pass(Duration::ZERO).await;
+    assert_eq!(tokens(&[&c], 20).await, 4);
+    for _ in 0..3 {
+        a.clock.advance(Duration::from_secs(20));
+        for node in [&a, &b, &c] {
+            node.pass(Duration::ZERO).await;
+        }
+    }
+    assert_eq!(tokens(&[&a, &b, &c], 40).await, 12);
+    // One that starts again and again is one.
+    for start in ["2", "3", "4", "5"] {
+        let again = Nodes::new(store.clone(), a.clock.clone(), ("node-3", start));
+        again.announce(NodeClock::default()).await.expect("an announcement");
+    }
+    a.pass(Duration::ZERO).await;
+    assert_eq!((a.app.state.services.nodes.live(), a.app.state.services.nodes.names()), (7, 3));
+    // While nothing can be written, what was counted last stands.
+    store.make_read_only(true);
+    a.clock.advance(Duration::from_mins(2));
+    assert!(a.app.rotate().await.is_err());
+    assert_eq!(a.app.state.services.nodes.names(), 3);
+    store.make_read_only(false);
+    a.pass(Duration::ZERO).await;
+    assert_eq!(a.app.state.services.nodes.names(), 1, "who is gone is counted no more");
+    assert_eq!(tokens(&[&a], 20).await, 12);
+}
 
 async fn two_nodes() -> (Arc<SharedStore>, [TestApp; 2]) {
     let clock = Arc::new(ManualClock::at(1_800_000_000));

@@ -12,7 +12,7 @@ use signet::clock::ManualClock;
 use signet::keys::{ClockOff, Fitness, KeyRing, KeyRingError, KeyRingParts};
 use signet::oauth::{ClientId, Subject};
 use signet::protocol::users::sign_out_everywhere;
-use signet::tokens::Whole;
+use signet::tokens::{Grant, RevocationError, Whole};
 
 use crate::browser::{Browser, ada, parameter, redeem, register, request, shop};
 use crate::grants_fixture::{World, pair};
@@ -102,7 +102,7 @@ async fn a_node_whose_clock_is_off_changes_no_key_and_takes_over_what_the_others
     let admin = b.admin_token().await;
     let signs = part(&b.demo_token().await, 0)["kid"].as_str().expect("a kid").to_owned();
     // By B's clock everything is long due.
-    nodes.clocks[1].advance(Duration::from_hours(300 * 24));
+    nodes.clocks[1].jump_to(START + 300 * 24 * 3600);
     b.app.follow().await.expect("the store's changes");
     let (before, commits) = (ring_version(a), nodes.store.commits.load(SeqCst));
     assert!(matches!(b.app.rotate().await, Err(StartError::Keys(_))));
@@ -135,7 +135,7 @@ async fn a_node_whose_clock_is_off_drops_nothing() {
     assert_eq!(revoke(b, b.demo(), &token).await.status, 200);
     revoke_all(b, json!({ "sub": "somebody" })).await;
     let now = b.now();
-    nodes.clocks[1].advance(Duration::from_hours(300 * 24));
+    nodes.clocks[1].jump_to(START + 300 * 24 * 3600);
     b.app.follow().await.expect("the store's changes");
     // It can't sign a new list, nor does it drop one.
     b.app.tidy().await.expect("housekeeping");
@@ -153,7 +153,7 @@ async fn what_is_revoked_while_a_nodes_clock_is_ahead_counts_when_it_is_right_ag
     let [by_another, by_itself] = [a.demo_token().await, a.demo_token().await];
     nodes.follow().await;
     let now = b.now();
-    nodes.clocks[1].advance(Duration::from_hours(300 * 24));
+    nodes.clocks[1].jump_to(START + 300 * 24 * 3600);
     b.app.follow().await.expect("the store's changes");
     assert_eq!(revoke(a, a.demo(), &by_another).await.status, 200);
     // For B it has ended long ago; but B's clock says nothing.
@@ -199,6 +199,9 @@ async fn a_node_whose_clock_is_off_sets_no_cut_off() {
     let refused = b.send(ask.set_json(everything)).await;
     refused.refused(503, "temporarily_unavailable");
     assert!(refused.header("retry-after").is_some());
+    let whole = Whole::Client(ClientId::parse(b.demo().0).expect("a client"));
+    let refused = b.app.state.services.revocations.revoke_before_now(&whole).await.unwrap_err();
+    assert!(matches!(refused, RevocationError::ClockOff(_)), "{refused}");
 }
 
 #[actix_web::test]
@@ -239,7 +242,7 @@ async fn a_token_dated_behind_one_cut_off_is_covered_by_the_next_of_another_whol
     // All in one second.
     for whole in wholes {
         let granted_at = revocations.date_of_new(&client, &subject).expect("a date");
-        let code = world.code_for(signet::tokens::Grant { granted_at, ..world.grant() }).await;
+        let code = world.code_for(Grant { granted_at, ..world.grant() }).await;
         let (token, refresh) = pair(&world.redeem(&code).await);
         assert!(world.is_active(&token).await);
         revocations.revoke_before_now(&whole).await.expect("a cut-off");
@@ -250,6 +253,43 @@ async fn a_token_dated_behind_one_cut_off_is_covered_by_the_next_of_another_whol
     let other = Subject::parse("somebody").expect("a subject");
     let date = revocations.revoke_before_now(&Whole::Granted(client, other)).await.expect("a cut-off");
     assert!(date <= world.app.now() + 6, "{date}");
+}
+
+/// Somebody cuts off what they granted, again and again in one second; then all of the client is cut off.
+#[actix_web::test]
+async fn whoever_cuts_off_again_and_again_escapes_nothing_and_holds_up_nobody_else_for_long() {
+    let world = World::start().await;
+    let revocations = &world.services().revocations;
+    let client = ClientId::parse(world.client().0).expect("a client");
+    let [own, other] = ["somebody", "else"].map(|subject| Subject::parse(subject).expect("a subject"));
+    for times in [0, 1, 5, 12, 13, 14, 15, 40] {
+        world.app.pass(Duration::from_mins(1)).await;
+        let (now, subject) = (world.app.now(), Subject::from(&world.account.id));
+        let mut tokens = Vec::new();
+        for _ in 0..times {
+            let granted = Whole::Granted(client.clone(), subject.clone());
+            revocations.revoke_before_now(&granted).await.expect("a cut-off");
+            // Nothing at all is given out that is dated further ahead.
+            let Ok(granted_at) = revocations.date_of_new(&client, &subject) else { continue };
+            assert!(granted_at <= now + 14, "{times}");
+            let code = world.code_for(Grant { granted_at, ..world.grant() }).await;
+            tokens.push(pair(&world.redeem(&code).await).0);
+        }
+        assert!(tokens.len() >= times.min(14), "{times}");
+        let date = revocations.revoke_before_now(&Whole::Client(client.clone())).await.expect("a cut-off");
+        assert!(date <= now + 14, "{times}: {date}");
+        for token in &tokens {
+            assert!(!world.is_active(token).await, "{times}");
+        }
+        for subject in [&own, &other] {
+            assert!(
+                revocations.date_of_new(&client, subject).is_ok_and(|date| date <= now + 14)
+                    || date == now + 14
+            );
+        }
+        world.app.pass(Duration::from_secs(1)).await;
+        assert!(revocations.date_of_new(&client, &own).is_ok(), "{times}");
+    }
 }
 
 #[actix_web::test]

@@ -105,7 +105,7 @@ fn an_installation_moves_into_the_module_and_out_again() {
                 assert_eq!(moved(&mut world, &new).await.unwrap(), (2, true));
                 let whole = opened(world).await;
                 assert_eq!(published(&whole.ring), keys);
-                assert_eq!(whole.sealing.open_sealed("form", &form).unwrap().as_slice(), b"hello");
+                assert_eq!(whole.sealing.open_sealed("form", &form).unwrap().unwrap().as_slice(), b"hello");
                 assert_eq!(whole.data.unseal("factor", &secret).unwrap().as_slice(), b"hush");
                 // Nothing is left under the old one, and it is told which one is wanted.
                 world = World { kek: old.clone(), ..whole.world };

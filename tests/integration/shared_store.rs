@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -18,6 +19,8 @@ pub(crate) struct SharedStore {
     read_only: AtomicBool,
     /// In seconds ahead of the nodes' clock.
     pub(crate) ahead: AtomicI64,
+    /// How many milliseconds it takes to tell the time, which it reads in the middle of them.
+    pub(crate) tells_time_in: AtomicU64,
     pub(crate) commits: AtomicU64,
     /// How often the requests of API keys were looked at.
     pub(crate) counts_read: AtomicU64,
@@ -41,6 +44,7 @@ impl SharedStore {
             out_of_reach: AtomicBool::default(),
             read_only: AtomicBool::default(),
             ahead: AtomicI64::default(),
+            tells_time_in: AtomicU64::default(),
             commits: AtomicU64::default(),
             counts_read: AtomicU64::default(),
             epoch: 7.into(),
@@ -152,7 +156,11 @@ impl Store for SharedStore {
 
     async fn now(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         self.reach().await?;
-        Ok(Some(self.clock.now() + chrono::Duration::seconds(self.ahead.load(Ordering::SeqCst))))
+        let half = Duration::from_millis(self.tells_time_in.load(Ordering::SeqCst) / 2);
+        self.clock.advance(half);
+        let now = self.clock.now() + chrono::Duration::seconds(self.ahead.load(Ordering::SeqCst));
+        self.clock.advance(half);
+        Ok(Some(now))
     }
 
     fn is_shared(&self) -> bool {

@@ -17,7 +17,7 @@ use crate::protocol::admin::Administrator;
 pub(in crate::http) struct Admitted(pub(super) Administrator);
 
 /// Lets a request through to an admin handler only with an access token of this issuer, made for the admin
-/// API, not revoked, whose scope holds what the URL table asks of the route.
+/// API, not revoked, whose scope holds what the URL table asks of the route; and only while this node can know that.
 pub(in crate::http) async fn guard(
     request: ServiceRequest,
     next: Next<BoxBody>,
@@ -43,10 +43,7 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     let token = bearer::token(request.headers())?;
     let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "the access token is not valid here");
     let admin_api = services.resources.admin();
-    let claims = services.verified_token_for(token, admin_api).ok_or_else(invalid)?.claims;
-    if services.revocations.is_revoked(&claims) {
-        return Err(invalid().into());
-    }
+    let claims = services.live_token_for(token, admin_api)?.ok_or_else(invalid)?;
     // What a client may no longer ask for, it may no longer use: a token does not outlive a demotion here.
     let client = services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)?;
     let still_may =

@@ -13,11 +13,11 @@ const VERSION: u8 = 1;
 
 const HEADER: usize = 1 + ID_BYTES + NONCE_LEN;
 
-/// Nothing can be sealed now.
+/// Nothing can be sealed or opened now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// The keys were not read for P: another node may have condemned the one that seals.
-    #[error("the sealing keys were last read too long ago to seal by them")]
+    /// The keys were not read for P: another node may have condemned the one that seals, or sealed.
+    #[error("the sealing keys were last read too long ago to seal or open by them")]
     Stale {
         /// When to try again, in seconds.
         retry_after: u64,

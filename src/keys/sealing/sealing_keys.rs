@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
@@ -17,7 +17,7 @@ use crate::entropy::SharedEntropy;
 use crate::keys::sealed_ring::TABLE;
 use crate::keys::{Fitness, Kek, KeyRingError, Policy};
 use crate::oauth::KeyId;
-use crate::store::{Batch, Committed, Condition, Put, Store};
+use crate::store::{Batch, Committed, Condition, Put, Row, Store};
 
 /// How often a change is tried anew when other nodes were faster.
 const ATTEMPTS: usize = 100;
@@ -101,7 +101,8 @@ impl SealingKeys {
     /// Reads the keys anew, does what is due and takes the result into use. Gives what was done.
     ///
     /// # Errors
-    /// As [`SealingKeys::open`]; the keys in use stay in use.
+    /// As [`SealingKeys::open`]; the keys in use stay in use. While this node's clock is off, what the other nodes have made
+    /// of them is taken into use all the same: what they dropped opens nothing here either.
     pub async fn tick(&self) -> Result<Vec<SealingEvent>, KeyRingError> {
         let (_, events) = self.change(|_| None).await?;
         Ok(events)
@@ -156,21 +157,29 @@ impl SealingKeys {
     }
 
     /// Opens what was sealed for `purpose`; none for anything else, and for what was changed.
-    #[must_use]
-    pub fn open_sealed(&self, purpose: &str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    ///
+    /// # Errors
+    /// When the keys were not read for P: another node may have condemned the one that sealed it.
+    pub fn open_sealed(&self, purpose: &str, text: &str) -> Result<Option<Zeroizing<Vec<u8>>>, SealError> {
+        let snapshot = self.fresh()?;
+        Ok(sealer::open(purpose, text, |id| snapshot.open.get(id)))
+    }
+
+    /// The keys in use, if they were read within P.
+    fn fresh(&self) -> Result<Guard<Arc<Snapshot>>, SealError> {
         let snapshot = self.snapshot.load();
-        sealer::open(purpose, text, |id| snapshot.open.get(id))
+        let propagation = Duration::from_secs(u64::try_from(self.policy.propagation).unwrap_or_default());
+        if self.parts.clock.monotonic().saturating_sub(snapshot.read_at) > propagation {
+            return Err(SealError::Stale { retry_after: propagation.as_secs().max(1) });
+        }
+        Ok(snapshot)
     }
 
     fn with_current(
         &self,
         seal: impl FnOnce(&OpenKey) -> Result<String, SealError>,
     ) -> Result<String, SealError> {
-        let snapshot = self.snapshot.load();
-        let propagation = Duration::from_secs(u64::try_from(self.policy.propagation).unwrap_or_default());
-        if self.parts.clock.monotonic().saturating_sub(snapshot.read_at) > propagation {
-            return Err(SealError::Stale { retry_after: propagation.as_secs().max(1) });
-        }
+        let snapshot = self.fresh()?;
         let record = &snapshot.record;
         // A clock that was set back: the first key goes on.
         let current = record.current(self.parts.clock.numeric_date()).or(record.keys.first());
@@ -178,21 +187,24 @@ impl SealingKeys {
         seal(key)
     }
 
-    /// Does what is due, and drops the key that `condemned` names.
+    /// Does what is due, and drops the key that `condemned` names. While this node's clock is off nothing is due, or dropped:
+    /// the keys are taken over as the other nodes have left them.
     async fn change(
         &self,
         condemned: impl Fn(&SealingRecord) -> Option<SealingKeyId>,
     ) -> Result<(bool, Vec<SealingEvent>), KeyRingError> {
         let _one_at_a_time = self.changing.lock().await;
         let Self { parts, policy, .. } = self;
-        parts.fitness.check_clock()?;
+        if let Err(off) = parts.fitness.check_clock() {
+            let read_at = parts.clock.monotonic();
+            let (stored, record) = self.read().await?;
+            let row = stored.map(|stored| stored.value).unwrap_or_default();
+            self.snapshot.store(Arc::new(Snapshot::new(record, row, read_at)));
+            return Err(off.into());
+        }
         for _ in 0..ATTEMPTS {
             let read_at = parts.clock.monotonic();
-            let stored = parts.store.get(TABLE, TABLE_KEY).await?;
-            let mut record = match &stored {
-                Some(stored) => self.opened(&stored.value).await?,
-                None => SealingRecord::default(),
-            };
+            let (stored, mut record) = self.read().await?;
             let now = parts.clock.numeric_date();
             let dropped = condemned(&record);
             let mut steps: Vec<SealingStep> =
@@ -228,13 +240,17 @@ impl SealingKeys {
         Err(KeyRingError::Contended)
     }
 
-    /// The keys in a row; those in use, if they came from this very row.
-    async fn opened(&self, row: &[u8]) -> Result<SealingRecord, KeyRingError> {
+    /// The keys, and the row that they stand in; those in use, if they came from this very row.
+    async fn read(&self) -> Result<(Option<Row>, SealingRecord), KeyRingError> {
+        let stored = self.parts.store.get(TABLE, TABLE_KEY).await?;
         let snapshot = self.snapshot.load_full();
-        if snapshot.row == row {
-            return Ok(snapshot.record.clone());
-        }
-        Ok(row::decode(row, &self.parts.kek).await?)
+        let record = match &stored {
+            Some(stored) if stored.value == snapshot.row => snapshot.record.clone(),
+            Some(stored) => row::decode(&stored.value, &self.parts.kek).await?,
+            // Whoever puts an installation back drops them all.
+            None => SealingRecord::default(),
+        };
+        Ok((stored, record))
     }
 
     fn make(&self, now: i64, seal_from: i64) -> SealingKey {

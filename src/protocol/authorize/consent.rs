@@ -56,9 +56,11 @@ pub(super) async fn next(
     present: &Present,
 ) -> Result<Step, ProtocolError> {
     let user = &present.account.id;
+    // Before it is looked what was allowed: whoever withdraws that meanwhile revokes what bears this date.
+    let granted_at = date_of_grant(services, &request, user);
     let earlier = earlier(services, &request, user).await?;
     if needs_no_question(&request, earlier.as_ref()) {
-        return Ok(Step::Reply(Box::new(issue(services, &request, present).await?)));
+        return Ok(Step::Reply(Box::new(issue(services, (&request, present), granted_at?).await?)));
     }
     if request.prompt == Prompt::None {
         return Err(ProtocolError::new(ErrorCode::ConsentRequired, "the person has to be asked"));
@@ -121,7 +123,7 @@ pub async fn decide(
 ) -> Result<Reply, Interrupted> {
     let present = Present::find(services, browser.session.as_ref()).await?;
     let holder = present.as_ref().map(|present| &present.cookie);
-    let shown: Shown = match form::open(services, Purpose::Consent, holder, params.one("state")) {
+    let shown: Shown = match form::open(services, Purpose::Consent, holder, params.one("state"))? {
         Opened::Good(shown) => shown,
         Opened::Stale(shown) => return Err(Interrupted::stale(shown.asked.location(services))),
         Opened::Forged => return Err(Interrupted::forged()),
@@ -163,18 +165,18 @@ async fn decided(
         return Err(ProtocolError::new(ErrorCode::AccessDenied, "the person did not allow it"));
     }
     services.audit.record(event(EventKind::ConsentGiven)).await?;
+    let granted_at = date_of_grant(services, request, user)?;
     let allowed = (request.resources.as_slice(), &request.scope);
     services.consents.allow(user, (&client.client_id, client.created_at), allowed).await?;
-    issue(services, request, present).await
+    issue(services, (request, present), granted_at).await
 }
 
 /// Gives the client its code (RFC 6749, section 4.1.2).
 async fn issue(
     services: &Services,
-    request: &AuthorizationRequest,
-    present: &Present,
+    (request, present): (&AuthorizationRequest, &Present),
+    granted_at: i64,
 ) -> Result<Reply, ProtocolError> {
-    let granted_at = date_of_grant(services, request, &present.session.user)?;
     let code = services.codes.issue(code_for(request, &present.session, granted_at)).await?;
     Ok(request.reply_to.code(&code))
 }

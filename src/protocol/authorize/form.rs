@@ -62,17 +62,21 @@ pub(in crate::protocol) fn seal<T: Serialize>(
 }
 
 /// Opens the state of a form that came from the browser whose cookie is `holder`.
+///
+/// # Errors
+/// When it can't be told now whether it is one of ours.
 pub(in crate::protocol) fn open<T: DeserializeOwned>(
     services: &Services,
     purpose: Purpose,
     holder: Option<&Secret>,
     text: Option<&str>,
-) -> Opened<T> {
-    let opened = text.and_then(|text| services.sealer.open(purpose.as_str(), text));
+) -> Result<Opened<T>, ProtocolError> {
+    let Some(text) = text else { return Ok(Opened::Forged) };
+    let opened = services.sealer.open(purpose.as_str(), text)?;
     let Some(state) = opened.and_then(|plain| serde_json::from_slice::<State<T>>(&plain).ok()) else {
-        return Opened::Forged;
+        return Ok(Opened::Forged);
     };
     let in_time = services.clock.numeric_date() < state.ends_at;
     let same_browser = holder.is_some_and(|cookie| state.holder.matches(cookie.expose()));
-    if in_time && same_browser { Opened::Good(state.content) } else { Opened::Stale(state.content) }
+    Ok(if in_time && same_browser { Opened::Good(state.content) } else { Opened::Stale(state.content) })
 }

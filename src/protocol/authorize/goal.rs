@@ -54,21 +54,23 @@ impl Goal {
     }
 
     /// The request of a client that may be answered as soon as the person of `account` has signed in like this, for there is nothing left
-    /// to ask, to refuse or to show: what answers a password must not be a page, which could be loaded anew with it.
+    /// to ask, to refuse or to show, and the date of what is granted by that: what answers a password must not be a page, which could be loaded anew with it.
     pub(super) async fn answerable(
         &self,
         services: &Services,
         (account, authentication): (&Account, &Authentication),
-    ) -> Result<Option<AuthorizationRequest>, ProtocolError> {
+    ) -> Result<Option<(AuthorizationRequest, i64)>, ProtocolError> {
         let Self::Request(asked) = self else { return Ok(None) };
         let Ok(request) = asked.read(services) else { return Ok(None) };
+        // Before it is looked what was allowed: whoever withdraws that meanwhile revokes what bears this date.
+        let granted_at = consent::date_of_grant(services, &request, &account.id);
         let is_meant = request.subject.as_ref().is_none_or(|meant| *meant == Subject::from(&account.id));
         let is_answerable = is_meant
             && request.acr.admits(authentication)
             && request.reply_to.response_mode == ResponseMode::Query
             && request.is_welcome(services).await.is_ok()
             && consent::is_known(services, &request, &account.id).await?;
-        Ok(is_answerable.then_some(request))
+        if is_answerable { Ok(Some((request, granted_at?))) } else { Ok(None) }
     }
 
     /// Where it can be begun anew.

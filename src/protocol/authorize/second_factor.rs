@@ -54,7 +54,7 @@ pub async fn second_factor(
     browser: &Browser,
 ) -> Result<SignedIn, Interrupted> {
     let opened = form::open(services, Purpose::SecondFactor, Some(&browser.holder), params.one("state"));
-    let halfway: Halfway = match opened {
+    let halfway: Halfway = match opened? {
         Opened::Good(halfway) => halfway,
         Opened::Stale(halfway) => return Err(Interrupted::stale(halfway.goal.location(services))),
         Opened::Forged => return Err(Interrupted::forged()),

@@ -32,15 +32,11 @@ pub(super) async fn start(
     let (user_agent, address) = (browser.user_agent.clone(), Some(browser.address.ip()));
     let new = NewSession { user: account.id.clone(), authentication, user_agent, address };
     let device = browser.device_id();
-    let request = goal.answerable(services, (account, &new.authentication)).await?;
-    let answerable = match &request {
-        Some(request) => Some((request, consent::date_of_grant(services, request, &account.id)?)),
-        None => None,
-    };
-    let code = |session: &Session, batch| match answerable {
+    let answerable = goal.answerable(services, (account, &new.authentication)).await?;
+    let code = |session: &Session, batch| match &answerable {
         Some((request, granted_at)) => {
             let (code, batch) =
-                services.codes.issuing(batch, consent::code_for(request, session, granted_at))?;
+                services.codes.issuing(batch, consent::code_for(request, session, *granted_at))?;
             Ok((Some(request.reply_to.code(&code).location()), batch))
         }
         None => Ok((None, batch)),

@@ -96,7 +96,8 @@ pub async fn sign_in(
     params: &Params<'_>,
     browser: &Browser,
 ) -> Result<SignedIn, Interrupted> {
-    let goal: Goal = match form::open(services, Purpose::SignIn, Some(&browser.holder), params.one("state")) {
+    let goal: Goal = match form::open(services, Purpose::SignIn, Some(&browser.holder), params.one("state"))?
+    {
         Opened::Good(goal) => goal,
         Opened::Stale(goal) => return Err(Interrupted::stale(goal.location(services))),
         Opened::Forged => return Err(Interrupted::forged()),

@@ -32,7 +32,7 @@ impl RefreshRequest {
 pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Result<Granted, ProtocolError> {
     let client = &request.client;
     welcome(services, client).await?;
-    let opened = services.refresh_tokens.open(request.refresh_token.expose());
+    let opened = services.refresh_tokens.open(request.refresh_token.expose())?;
     // Another client's is left alone: to present it proves nothing about who has it.
     let token = opened.filter(|token| token.grant.client_id == client.client_id).ok_or_else(bad_token)?;
     let account = refreshable(services, &token.grant, bad_token).await?;

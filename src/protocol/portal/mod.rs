@@ -23,8 +23,9 @@ use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::ResourceServer;
 use crate::oauth::{ClientId, ErrorCode, Resource, Scope, SessionId, Subject};
+use crate::store::Batch;
 use crate::tokens::Whole;
-use crate::users::AccountChange;
+use crate::users::{AccountChange, Consents};
 
 /// Ends one of the person's sessions. Refresh tokens without `offline_access` end with it.
 ///
@@ -73,10 +74,8 @@ pub async fn withdraw_consent(
     let event = event(EventKind::ConsentWithdrawn, present).client(&client_id);
     audited(services, event, async {
         let granted = Whole::Granted(client_id.clone(), Subject::from(&present.account.id));
-        // Before, so that a crash in between leaves nothing valid behind; after, for what was granted meanwhile.
-        services.revocations.revoke_before_now(&granted).await?;
-        services.consents.withdraw(&present.account.id, &client_id).await?;
-        services.revocations.revoke_before_now(&granted).await?;
+        let withdrawn = Consents::withdrawing(Batch::new(), &present.account.id, &client_id);
+        services.revocations.revoke_and(&granted, &withdrawn).await?;
         Ok(())
     })
     .await

@@ -9,7 +9,8 @@ use crate::protocol::{ProtocolError, Services};
 /// if `record` says so.
 ///
 /// # Errors
-/// `invalid_token`, `insufficient_scope`, or what the store or the audit log fail with.
+/// `invalid_token`, `insufficient_scope`, `temporarily_unavailable` when this node can't know whether the token counts, or what
+/// the store or the audit log fail with.
 pub async fn admit(
     services: &Services,
     token: &str,
@@ -18,10 +19,7 @@ pub async fn admit(
 ) -> Result<Keeper, ProtocolError> {
     let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "the access token is not valid here");
     let users_api = services.resources.users();
-    let claims = services.verified_token_for(token, users_api).ok_or_else(invalid)?.claims;
-    if services.revocations.is_revoked(&claims) {
-        return Err(invalid());
-    }
+    let claims = services.live_token_for(token, users_api)?.ok_or_else(invalid)?;
     // What a client may no longer ask for, it may no longer use: a token does not outlive a demotion here.
     let client = services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)?;
     let still_may = services.clients.may_have(&client, scope) && client.resources.contains(&users_api.uri);

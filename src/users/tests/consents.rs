@@ -1,5 +1,6 @@
 use super::*;
 use crate::oauth::{ClientId, Resource, Scope};
+use crate::store::{Batch, Committed};
 
 fn at(uri: &str) -> [Resource; 1] {
     [Resource::parse(uri).unwrap()]
@@ -27,8 +28,10 @@ async fn consents_add_up_until_they_are_withdrawn() {
     let clients: Vec<_> =
         consents.of_user(&alice).await.unwrap().into_iter().map(|each| each.client_id).collect();
     assert_eq!(clients, [other.clone(), shop.clone()]);
-    assert!(consents.withdraw(&alice, &shop).await.unwrap());
-    assert!(!consents.withdraw(&alice, &shop).await.unwrap());
+    for _ in 0..2 {
+        let withdrawn = Consents::withdrawing(Batch::new(), &alice, &shop);
+        assert_eq!(ground.store.commit(withdrawn).await.unwrap(), Committed::Applied);
+    }
     assert_eq!(consents.granted(&alice, &shop, registered).await.unwrap(), None);
     consents.withdraw_all(&alice).await.unwrap();
     assert_eq!(consents.of_user(&alice).await.unwrap(), []);

@@ -67,7 +67,7 @@ pub(in crate::http) async fn act(state: web::Data<State>, visitor: Visitor, form
                 let notice = Notice::done("Your authenticator app is in use from now on.");
                 return after(&state, &visitor, (PLACE, notice.with_secrets(ONLY_NOW, codes)));
             }
-            let again = carried(&state, &visitor, form.one("enrollment"));
+            let again = carried(&state, &visitor, form.one("enrollment"))?;
             let again = again.map(|carried| shown(&state, carried)).transpose()?;
             let problem = "That code is not right. Please wait for the next one and try again.";
             page(&state, &visitor, again, Some(problem)).await
@@ -94,10 +94,11 @@ fn shown(state: &State, carried: Carried) -> Result<ShownEnrollment, ProtocolErr
     Ok(ShownEnrollment { secret: carried.secret, uri: carried.uri, qr, sealed })
 }
 
-fn carried(state: &State, visitor: &Visitor, sealed: Option<&str>) -> Option<Carried> {
-    let plain = state.services.sealer.open(PURPOSE, sealed?)?;
-    let carried: Carried = serde_json::from_slice(&plain).ok()?;
-    (carried.sid == visitor.present.session.sid).then_some(carried)
+fn carried(state: &State, visitor: &Visitor, sealed: Option<&str>) -> Result<Option<Carried>, ProtocolError> {
+    let Some(sealed) = sealed else { return Ok(None) };
+    let plain = state.services.sealer.open(PURPOSE, sealed)?;
+    let carried: Option<Carried> = plain.and_then(|plain| serde_json::from_slice(&plain).ok());
+    Ok(carried.filter(|carried| carried.sid == visitor.present.session.sid))
 }
 
 async fn page(

@@ -155,7 +155,7 @@ async fn seen(state: &State, request: &HttpRequest) -> Result<Result<Seen, Brows
         return Ok(Err(browser));
     };
     let notice = match *request.method() {
-        Method::GET => notice::waiting(state, request, &present.session.sid),
+        Method::GET => notice::waiting(state, request, &present.session.sid)?,
         _ => None,
     };
     let form_token = anti_forgery::token(&present.cookie);

@@ -68,12 +68,20 @@ pub(in crate::http::pages) fn after(
 }
 
 /// What the session `sid` is to be shown now.
-pub(super) fn waiting(state: &State, request: &HttpRequest, sid: &SessionId) -> Option<Notice> {
-    let cookie = state.cookies.read(request, Cookie::Notice)?;
+///
+/// # Errors
+/// When it can't be opened now: it may be a secret that is shown only once, so nothing is shown in its place.
+pub(super) fn waiting(
+    state: &State,
+    request: &HttpRequest,
+    sid: &SessionId,
+) -> Result<Option<Notice>, ProtocolError> {
+    let Some(cookie) = state.cookies.read(request, Cookie::Notice) else { return Ok(None) };
     let plain = state.services.sealer.open(PURPOSE, cookie.expose())?;
-    let sealed: Sealed = serde_json::from_slice(&plain).ok()?;
-    let in_time = state.services.clock.numeric_date() < sealed.ends_at;
-    (in_time && sealed.sid == *sid).then_some(sealed.notice)
+    let sealed: Option<Sealed> = plain.and_then(|plain| serde_json::from_slice(&plain).ok());
+    let now = state.services.clock.numeric_date();
+    let theirs = sealed.filter(|sealed| now < sealed.ends_at && sealed.sid == *sid);
+    Ok(theirs.map(|sealed| sealed.notice))
 }
 
 /// The header by which it is shown only once.

@@ -1,0 +1,49 @@
+//! This node as one of those that share a store.
+
+use super::{App, StartError};
+use crate::store::following;
+
+impl App {
+    /// Takes part: announces this node, then takes in what was committed since it was opened. Whoever serves does this first; a node
+    /// that may not take part takes leave.
+    ///
+    /// # Errors
+    /// As [`Self::announce`] and [`Self::follow`].
+    pub async fn join(&self) -> Result<(), StartError> {
+        let joined = async {
+            self.announce().await?;
+            self.follow().await
+        };
+        let joined = joined.await.map(drop);
+        if joined.is_err() {
+            self.leave().await;
+        }
+        joined
+    }
+
+    /// Tells the other nodes that this one stops.
+    pub async fn leave(&self) {
+        if let Err(error) = self.state.services.nodes.leave().await {
+            tracing::info!(%error, "the other nodes will count this one for a minute");
+        }
+    }
+
+    /// Tells the other nodes, and whoever restores or moves the installation, that this one is there, and hears of them: the limits are
+    /// divided among all. That the store acknowledges it is what lets this node issue for P. In this order: whoever restores
+    /// writes that down, then looks for nodes; so either this node is seen, or it sees what was written.
+    ///
+    /// # Errors
+    /// When the store fails, and where the installation is restored or moved.
+    pub async fn announce(&self) -> Result<(), StartError> {
+        let services = &self.state.services;
+        let began = services.clock.monotonic();
+        following(async {
+            services.nodes.announce(services.fitness.node_clock()).await?;
+            self.refuse_unfinished().await
+        })
+        .await?;
+        services.fitness.acknowledged(began);
+        services.limits.share_among(services.nodes.names());
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! Revoking everything of a client, of a subject, or of what one granted to the other, by a date.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cutoffs::{Cutoff, Cutoffs};
+use super::revocation::{CUTOFFS, FURTHEST, RevocationError, Revocations, Whole};
+use super::revocation_rows::{CutoffRecord, cutoff_key};
+use super::status_list::date;
+use crate::keys::DATED_AHEAD;
+use crate::store::{Batch, Committed, Condition, StoreError};
+
+/// A cut-off lies so much further ahead than any node dates: what was issued while it was committed lies behind it only if that
+/// took longer.
+const UNNOTICED: Duration = Duration::from_secs(1);
+
+/// How often a cut-off is tried anew when another node set one for the same whole, or for a part of it.
+const RETRIES: usize = 16;
+
+/// How many rows one revocation makes needless at most: further ones stay until they have ended.
+const MOST_AT_ONCE: usize = 1000;
+
+impl Revocations {
+    /// Revokes everything that was issued to or for `whole` up to and including this second; says up to
+    /// which `iat`. Tokens issued afterwards are dated later. What was taken back before from the client, or by the subject, is
+    /// part of that: it needs no place in the status lists any more.
+    ///
+    /// Where other nodes issue too, it covers what they may have dated by clocks that are ahead, as far as they may be.
+    ///
+    /// # Errors
+    /// When this node's clock is off; when the store fails: then the tokens may or may not be revoked.
+    pub async fn revoke_before_now(&self, whole: &Whole) -> Result<i64, RevocationError> {
+        self.revoke_with(whole, &Batch::new()).await
+    }
+
+    /// The same, in one commit with `also`, by which nothing more is granted that `whole` is. What was being granted meanwhile
+    /// is revoked too, if it was dated before it was looked whether it may be granted.
+    ///
+    /// # Errors
+    /// As [`Self::revoke_before_now`]; also when a condition of `also` does not hold.
+    pub async fn revoke_and(&self, whole: &Whole, also: &Batch) -> Result<i64, RevocationError> {
+        let began = self.clock.monotonic();
+        let before = self.revoke_with(whole, also).await?;
+        // The date was chosen before the commit, which took its time.
+        let passed = if self.store.is_shared() {
+            self.clock.monotonic().saturating_sub(began) > UNNOTICED
+        } else {
+            self.clock.numeric_date() > before
+        };
+        if passed { self.revoke_before_now(whole).await } else { Ok(before) }
+    }
+
+    async fn revoke_with(&self, whole: &Whole, also: &Batch) -> Result<i64, RevocationError> {
+        let _turn = self.changing.lock().await;
+        for _ in 0..RETRIES {
+            // From the store: another node, perhaps with a clock ahead of this one's, may have set one.
+            let stored = CUTOFFS.get(self.store.as_ref(), cutoff_key(whole).as_bytes()).await?;
+            let condition =
+                stored.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
+            let known = stored.map(|record| record.value.into());
+            self.take_in(known.map(|known| (whole.clone(), known)));
+            let record = self.cutoff_now(whole, self.latest_date().await?);
+            let put = CUTOFFS.encode(&record, Some(date(record.forget_at.max(record.grants_until))))?;
+            let batch = also.clone().put(CUTOFFS.table(), cutoff_key(whole), condition, put);
+            if self.store.commit(batch).await? == Committed::Applied {
+                self.take_in([(whole.clone(), record.into())]);
+                // It counts already: rows that stay say nothing more, and end by their own dates.
+                if let Err(error) = self.remove_covered(whole, record.into()).await {
+                    tracing::warn!(%error, "cut-offs that another one covers stay until they have ended");
+                }
+                return Ok(record.before);
+            }
+        }
+        Err(StoreError::Unavailable("the cut-off is changed all the time".into()).into())
+    }
+
+    /// Removes the rows that say nothing which `new`, of `whole`, does not say.
+    async fn remove_covered(&self, whole: &Whole, new: Cutoff) -> Result<(), StoreError> {
+        let covered = self.cutoffs.load().covered(whole, new, MOST_AT_ONCE);
+        self.forget(&covered);
+        let mut batch = Batch::new();
+        for each in &covered {
+            let key = cutoff_key(each);
+            // From the store: another node may have set a later one.
+            let Some(row) = CUTOFFS.get(self.store.as_ref(), key.as_bytes()).await? else { continue };
+            if new.covers(&row.value.into()) {
+                batch = batch.delete(CUTOFFS.table(), key, Condition::VersionIs(row.version));
+            }
+        }
+        if !batch.writes.is_empty() {
+            // If another node has set one of them anew just now, all stay.
+            let _applied = self.store.commit(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops from the cut-offs in use what another one covers; called by one at a time.
+    fn forget(&self, covered: &[Whole]) {
+        if !covered.is_empty() {
+            let mut cutoffs = Cutoffs::clone(&self.cutoffs.load());
+            cutoffs.forget(covered);
+            self.cutoffs.store(Arc::new(cutoffs));
+        }
+    }
+
+    /// The latest date that any node may have given to anything until now, unless to get behind a cut-off.
+    async fn latest_date(&self) -> Result<i64, RevocationError> {
+        self.fitness.check_clock()?;
+        let shared = self.store.now().await?;
+        Ok(shared.map_or_else(|| self.clock.numeric_date(), |now| now.timestamp() + DATED_AHEAD))
+    }
+
+    /// The cut-off that revokes up to `latest`, behind the one that is known.
+    fn cutoff_now(&self, whole: &Whole, latest: i64) -> CutoffRecord {
+        let cutoffs = self.cutoffs.load();
+        let known = cutoffs.known(whole);
+        // Tokens are dated one second behind an earlier cut-off of theirs, be it of the client or of the subject. Behind one that
+        // is further ahead nothing is dated by now, on any node: it needs not be got behind.
+        let bound = latest + FURTHEST;
+        let own = known.map(|known| known.before);
+        let behind = own.filter(|own| *own < bound).max(cutoffs.latest_beside(whole, bound));
+        let before = latest.max(behind.map_or(0, |before| before + 1)).max(own.unwrap_or(0));
+        let dates = self.lists.dates();
+        // Lists that were opened under longer lifetimes know how long their tokens last.
+        let forget_at = (before + dates.longest_lifetime + dates.clock_skew)
+            .max(self.lists.last_forget_at())
+            .max(known.map_or(0, |known| known.forget_at));
+        let grants_until =
+            (before + self.longest_grant + dates.clock_skew).max(known.map_or(0, |known| known.grants_until));
+        CutoffRecord { before, forget_at, grants_until }
+    }
+}

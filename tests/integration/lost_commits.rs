@@ -1,0 +1,89 @@
+//! A failover that lost what was acknowledged: whoever revokes again has revoked.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use serde_json::json;
+use signet::clock::ManualClock;
+use signet::store::{Batch, Condition, Store as _, Table};
+
+use crate::grants_fixture::{World, pair};
+use crate::revocation::{revoke, status};
+use crate::shared_store::SharedStore;
+use crate::test_app::{START, TestApp};
+
+struct Installation {
+    store: Arc<SharedStore>,
+    /// A node that knew what the store has lost.
+    knows: World,
+}
+
+impl Installation {
+    async fn start() -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let store = SharedStore::new(clock.clone());
+        let knows = World::on(TestApp::start_on(store.clone(), clock, |_| {}).await, json!({})).await;
+        Self { store, knows }
+    }
+
+    /// A standby takes over that has none of the single revocations; and a node that is started after that.
+    async fn fail_over(&self, seed: u64) -> TestApp {
+        let revocations = Table::mirrored("revocations");
+        let rows = self.store.scan(revocations, None, 100).await.expect("rows");
+        assert!(!rows.is_empty());
+        let lost = rows
+            .into_iter()
+            .fold(Batch::new(), |batch, (key, _)| batch.delete(revocations, key, Condition::Always));
+        let _unconditional = self.store.commit(lost).await.expect("a commit");
+        self.store.fail_over();
+        self.knows.app.app.follow().await.expect("the store's changes");
+        self.knows.app.another_node(self.store.clone(), seed).await
+    }
+}
+
+#[actix_web::test]
+async fn a_token_can_be_revoked_again_when_its_revocation_was_lost() {
+    let installation = Installation::start().await;
+    let app = &installation.knows.app;
+    let token = app.demo_token().await;
+    assert_eq!(revoke(app, app.demo(), &token).await.status, 200);
+    let later = installation.fail_over(2).await;
+    assert!(!app.is_active(&token).await, "who knows of it does not forget it");
+    assert!(later.is_active(&token).await, "and it is lost all the same");
+    assert_eq!(revoke(app, app.demo(), &token).await.status, 200);
+    later.app.follow().await.expect("the store's changes");
+    assert!(!later.is_active(&token).await && status(&later, &token).await.1);
+    // Also where everything of the client is cut off besides: that may be lost as well.
+    let (token, commits) = (app.demo_token().await, &installation.store.commits);
+    let whole =
+        signet::tokens::Whole::Client(signet::oauth::ClientId::parse(app.demo().0).expect("a client"));
+    app.app.state.services.revocations.revoke_before_now(&whole).await.expect("a cut-off");
+    let before = commits.load(SeqCst);
+    assert_eq!(revoke(app, app.demo(), &token).await.status, 200);
+    assert_eq!(commits.load(SeqCst), before + 1);
+}
+
+#[actix_web::test]
+async fn a_family_can_be_revoked_again_when_the_revocations_of_its_tokens_were_lost() {
+    let installation = Installation::start().await;
+    let (world, commits) = (&installation.knows, &installation.store.commits);
+    let code = world.code().await;
+    let (access, refresh) = pair(&world.redeem(&code).await);
+    world.redeem(&code).await.refused(400, "invalid_grant");
+    assert!(!world.is_active(&access).await);
+    // A replay can come as often as somebody likes, and writes nothing more.
+    let before = commits.load(SeqCst);
+    world.redeem(&code).await.refused(400, "invalid_grant");
+    assert_eq!(commits.load(SeqCst), before);
+    for (seed, replayed) in [(2, true), (3, false)] {
+        let later = installation.fail_over(seed).await;
+        assert!(later.is_active_for(world.client(), &access).await, "it is lost");
+        if replayed {
+            world.redeem(&code).await.refused(400, "invalid_grant");
+        } else {
+            assert_eq!(revoke(&world.app, world.client(), &refresh).await.status, 200);
+        }
+        later.app.follow().await.expect("the store's changes");
+        assert!(!later.is_active_for(world.client(), &access).await);
+    }
+}

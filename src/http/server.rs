@@ -4,6 +4,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header::STRICT_TRANSPORT_SECURITY;
+use actix_web::middleware::DefaultHeaders;
 use actix_web::{App, HttpServer, web};
 
 use super::{State, Tls, configure, configure_management};
@@ -60,16 +62,24 @@ pub async fn run(
     guard(&listeners.public)?;
     guard(&listeners.management)?;
     let public_state = state.clone();
-    let public =
-        HttpServer::new(move || App::new().configure(configure(web::Data::from(public_state.clone()))))
-            .workers(workers)
-            .client_request_timeout(HEAD_TIMEOUT)
-            .keep_alive(KEEP_ALIVE)
-            .shutdown_timeout(GRACE_SECONDS)
-            .max_connections(MOST_CONNECTIONS)
-            .max_connection_rate(MOST_CONNECTIONS)
-            .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-            .disable_signals();
+    // Only where it is TLS that the header comes by: over plain http browsers must ignore it (RFC 6797, section 8.1).
+    let https_only = listeners.tls.as_ref().and_then(|tls| tls.strict_transport_security());
+    let public = HttpServer::new(move || {
+        let told = DefaultHeaders::new();
+        let told = match &https_only {
+            Some(policy) => told.add((STRICT_TRANSPORT_SECURITY, policy.clone())),
+            None => told,
+        };
+        App::new().wrap(told).configure(configure(web::Data::from(public_state.clone())))
+    })
+    .workers(workers)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .keep_alive(KEEP_ALIVE)
+    .shutdown_timeout(GRACE_SECONDS)
+    .max_connections(MOST_CONNECTIONS)
+    .max_connection_rate(MOST_CONNECTIONS)
+    .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+    .disable_signals();
     let public = match &listeners.tls {
         Some(tls) => {
             let config = tls.server_config().map_err(io::Error::other)?;

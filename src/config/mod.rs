@@ -38,7 +38,7 @@ pub use layers::{FlagOverrides, Sources};
 pub use load::{load, load_with};
 pub use setting::{SETTINGS, Setting};
 pub use store::{PasswordSource, PostgresConfig, StoreConfig};
-pub use tls::TlsConfig;
+pub use tls::{TlsConfig, TransportPolicy};
 
 /// All settings of a running service, checked.
 #[derive(Clone, Debug)]

@@ -33,6 +33,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "A file that holds that certificate's private key in PEM.",
     },
     Setting {
+        key: "tls.strict_transport_security",
+        default: Some("max-age=31536000"),
+        meaning: "What browsers are told by `Strict-Transport-Security` where the public listener speaks TLS; `off` is nothing.",
+    },
+    Setting {
         key: "management_listen",
         default: Some("127.0.0.1:8081"),
         meaning: "Where metrics and health are served, without authentication.",

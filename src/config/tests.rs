@@ -451,8 +451,9 @@ fn every_field_is_a_setting() {
     count!(password tls ca_bundle);
     // timeout, connections and waiting.
     fields += 3;
-    let TlsConfig { certificate_file, private_key_file } = given(TLS, &[]).unwrap().tls.unwrap();
-    count!(certificate_file private_key_file);
+    let TlsConfig { certificate_file, private_key_file, strict_transport_security } =
+        given(TLS, &[]).unwrap().tls.unwrap();
+    count!(certificate_file private_key_file strict_transport_security);
     let KekSource::Module(key) = given(MODULE, &[PIN]).unwrap().keys.kek else { panic!("it is in a module") };
     let ModuleKeyConfig { module, token, key, pin } = *key;
     count!(module token key pin);
@@ -595,6 +596,33 @@ fn half_a_pair_is_no_listener_without_tls() {
         without_certificate.contains("tls.certificate_file: must be given with"),
         "{without_certificate}"
     );
+}
+
+#[test]
+fn what_browsers_are_told_about_later_visits() {
+    let told = |value: &str| {
+        let toml = format!("{TLS}\nstrict_transport_security = \"{value}\"");
+        given(&toml, &[]).map(|config| config.tls.unwrap().strict_transport_security)
+    };
+    let usual = given(TLS, &[]).unwrap().tls.unwrap().strict_transport_security.unwrap();
+    assert_eq!(usual.as_str(), "max-age=31536000");
+    assert_eq!(told("off").unwrap(), None);
+    for value in ["max-age=0", "max-age=63072000; includeSubDomains; preload"] {
+        assert_eq!(told(value).unwrap().unwrap().as_str(), value);
+    }
+    for wrong in [
+        "",
+        "on",
+        "preload",
+        "max-age",
+        "max-age=",
+        "max-age=1d",
+        "max-age=1;max-age=2",
+        "max-age=1;",
+        "max-age=1, x",
+    ] {
+        assert!(told(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, apply_fn_fa
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_tls::accept::{TlsError, max_concurrent_tls_connect};
 use actix_web::dev::{AppConfig, Server, Service, ServiceFactory, fn_service};
+use actix_web::http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -113,6 +114,7 @@ fn public(
     let builder = match tls {
         Some(tls) => {
             let config = tls.server_config().map_err(io::Error::other)?;
+            let https_only = tls.strict_transport_security();
             builder.listen("public", listener, move || {
                 let mut acceptor = Acceptor::new(config.clone());
                 acceptor.set_handshake_timeout(HANDSHAKE_TIMEOUT);
@@ -123,7 +125,9 @@ fn public(
                         let peer = stream.get_ref().0.peer_addr().ok();
                         (Connection::new(stream), peer)
                     })
-                    .and_then(protocol(state.clone(), stopping.clone()).map_err(TlsError::Service))
+                    .and_then(
+                        protocol(state.clone(), stopping.clone(), https_only.clone()).map_err(TlsError::Service),
+                    )
             })?
         }
         None => builder.listen("public", listener, move || {
@@ -131,7 +135,8 @@ fn public(
                 let peer = stream.peer_addr().ok();
                 ready(Ok((Connection::new(stream), peer)))
             })
-            .and_then(protocol(state.clone(), stopping.clone()))
+            // Over plain http browsers must ignore that they are to stay with https (RFC 6797, section 8.1).
+            .and_then(protocol(state.clone(), stopping.clone(), None))
         })?,
     };
     Ok(builder.run())
@@ -141,6 +146,7 @@ fn public(
 fn protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     state: Arc<State>,
     stopping: GracefulShutdownSignal,
+    https_only: Option<HeaderValue>,
 ) -> impl ServiceFactory<
     (Connection<S>, Option<SocketAddr>),
     Config = (),
@@ -150,12 +156,17 @@ fn protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
 > {
     let app = App::new().configure(configure(web::Data::from(state))).into_factory();
     let app = map_config(app.map_err(|error| error.error_response()), |()| AppConfig::default());
-    let counted = apply_fn_factory(app, |request: Request, app: &_| {
+    let counted = apply_fn_factory(app, move |request: Request, app: &_| {
         let begun = request.conn_data::<Rc<Requests>>().map(Requests::begin);
+        let https_only = https_only.clone();
         let answer = Service::call(app, request);
         async move {
             let _under_way = begun;
-            answer.await
+            let mut answered = answer.await;
+            if let (Ok(response), Some(policy)) = (&mut answered, https_only) {
+                response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, policy);
+            }
+            answered
         }
     });
     HttpService::build()

@@ -83,7 +83,11 @@ fn params() -> CertificateParams {
 
 /// Where [`Pair::write`] writes.
 pub(crate) fn files(dir: &Path) -> TlsConfig {
-    TlsConfig { certificate_file: dir.join("tls.crt"), private_key_file: dir.join("tls.key") }
+    TlsConfig {
+        certificate_file: dir.join("tls.crt"),
+        private_key_file: dir.join("tls.key"),
+        strict_transport_security: "max-age=31536000".parse().ok(),
+    }
 }
 
 pub(crate) fn write_key(files: &TlsConfig, pem: &str, mode: u32) {

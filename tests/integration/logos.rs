@@ -41,7 +41,7 @@ async fn stands_on_every_page_and_its_host_learns_neither_who_nor_where() {
         let tag = text.split("<img").nth(1).and_then(|rest| rest.split('>').next()).unwrap();
         assert!(tag.contains(&format!(" src=\"{LOGO}\"")), "{tag}");
         assert!(tag.contains(" referrerpolicy=\"no-referrer\""), "{tag}");
-        assert!(tag.contains(" alt=\"\"") && tag.contains(" data-initial=\"S\""), "{tag}");
+        assert!(tag.contains(" alt=\"\"") && tag.contains(" data-initial=\"T\""), "{tag}");
         assert_eq!(images(&page), "'self' https://cdn.example:8443", "the origin, and no more");
         assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
         assert_eq!(page.header("cross-origin-embedder-policy"), Some("credentialless"));

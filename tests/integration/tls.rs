@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use signet::config::TlsConfig;
 use signet::http::{Listeners, Reloaded, Tls};
 use tokio::sync::oneshot;
 
@@ -24,8 +25,14 @@ struct Site {
 
 impl Site {
     async fn start(pair: &Pair) -> Self {
+        Self::start_with(pair, |_| {}).await
+    }
+
+    async fn start_with(pair: &Pair, change: impl FnOnce(&mut TlsConfig)) -> Self {
         let app = TestApp::start().await;
-        let tls = Arc::new(Tls::open(&pair.write(app.dir()), year(2026)).unwrap());
+        let mut files = pair.write(app.dir());
+        change(&mut files);
+        let tls = Arc::new(Tls::open(&files, year(2026)).unwrap());
         let [public, management] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let address = public.local_addr().unwrap();
         let listeners = Listeners { public, tls: Some(tls.clone()), management };
@@ -74,7 +81,14 @@ fn connect(
 
 /// Asks for the keys; the connection stays open. Gives the status line.
 fn ask(connection: &mut Connection) -> String {
-    connection.write_all(b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let (head, body) = exchange(connection, "GET /.well-known/jwks.json");
+    assert!(body.starts_with(b"{\"keys\":["), "{head}");
+    head.lines().next().unwrap().to_owned()
+}
+
+/// Head and body of the answer to a request without a body; the connection stays open.
+fn exchange(connection: &mut Connection, line: &str) -> (String, Vec<u8>) {
+    connection.write_all(format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
     let mut read = Vec::new();
     let head = loop {
         let mut byte = [0];
@@ -87,8 +101,7 @@ fn ask(connection: &mut Connection) -> String {
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
     let mut body = vec![0; length.parse().unwrap()];
     connection.read_exact(&mut body).unwrap();
-    assert!(body.starts_with(b"{\"keys\":["), "{head}");
-    head.lines().next().unwrap().to_owned()
+    (head, body)
 }
 
 /// Sends `bytes` and reads to the end of the connection.
@@ -152,6 +165,55 @@ async fn versions_1_2_and_1_3_are_spoken_and_none_before() {
         let [kind, _, _, _, 2, FATAL, description] = refused[..] else { panic!("{minor}: {refused:?}") };
         assert_eq!((kind, description), (ALERT, PROTOCOL_VERSION), "3.{minor}");
     }
+}
+
+/// What each of these answers tells browsers about later visits.
+async fn told(site: &Site, pair: &Pair) -> Vec<Option<String>> {
+    let trusted = pair.certificate.clone();
+    site.client(move |address| {
+        let mut connection = connect(address, &trusted, &TLS13).unwrap();
+        let requests = [
+            ("GET /.well-known/jwks.json", "200"),
+            ("GET /account", "200"),
+            ("GET /nothing/here", "404"),
+            ("DELETE /oauth2/token", "405"),
+            ("GET /admin/keys", "401"),
+        ];
+        let mut told = Vec::new();
+        for (line, status) in requests {
+            let (head, _) = exchange(&mut connection, line);
+            assert_eq!(head.split(' ').nth(1), Some(status), "{line}");
+            let value = head.lines().find_map(|line| line.strip_prefix("strict-transport-security: "));
+            told.push(value.map(str::to_owned));
+        }
+        told
+    })
+    .await
+}
+
+#[actix_web::test]
+async fn browsers_are_told_to_stay_with_https_unless_it_is_off() {
+    let pair = Pair::new();
+    let told_usually = told(&Site::start(&pair).await, &pair).await;
+    assert_eq!(told_usually, vec![Some("max-age=31536000".to_owned()); 5]);
+    let site = Site::start_with(&pair, |files| files.strict_transport_security = None).await;
+    assert_eq!(told(&site, &pair).await, vec![None; 5]);
+}
+
+/// Over plain http they would have to ignore it (RFC 6797, section 7.2), and a proxy may be in front.
+#[actix_web::test]
+async fn over_plain_http_browsers_are_told_nothing() {
+    let app = TestApp::start().await;
+    let [public, management] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = public.local_addr().unwrap();
+    let listeners = Listeners { public, tls: None, management };
+    let (_until, end) = oneshot::channel::<()>();
+    let end = async { drop(end.await) };
+    actix_web::rt::spawn(signet::http::run(app.app.state.clone(), listeners, 1, end));
+    let request = b"GET /account HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = tokio::task::spawn_blocking(move || rest_after(address, request)).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 200") && !answer.contains("strict-transport-security"), "{answer}");
 }
 
 #[actix_web::test]

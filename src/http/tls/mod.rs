@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use actix_web::http::header::HeaderValue;
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use rustls::ServerConfig;
@@ -66,6 +67,12 @@ impl Tls {
             seen: Mutex::new(Seen { taken, told: None }),
             failures: AtomicU64::new(0),
         })
+    }
+
+    /// What every answer tells browsers about later visits (RFC 6797, section 7.1).
+    pub(super) fn strict_transport_security(&self) -> Option<HeaderValue> {
+        let policy = self.files.strict_transport_security.as_ref()?;
+        HeaderValue::from_str(policy.as_str()).ok()
     }
 
     /// Takes the files in again if they have changed. Connections that are open go on with what they began with. Reads files.

@@ -36,6 +36,8 @@ JUDGES = 3
 SEGMENT = 512 * 1024
 # For what it is known not to start: what it says, and what docs/faults.md says about it.
 KNOWN = {r"audit\.jsonl: its last line": "the end of the audit log was torn"}
+# The same, as long as nobody was told anything.
+KNOWN_NEWBORN = {r"from keys/kek must be 32 bytes": "keys/kek was being made"}
 DIRECTORIES = {"data", "keys"}
 WITHOUT_NAMES = "data_dir or keys.dir itself had no name on the disk"
 
@@ -61,15 +63,20 @@ class Recording:
             sys.exit(f"FAILED: {differences} was written by ways that were not recorded")
         self.counts = after.counts
 
-    def reused(self):
-        """How many segments of sled's log were begun where there had been others."""
-        end, count = len(self.before.names["data/store/db"].sure) if "data/store/db" in self.before.names else 0, 0
+    def log(self):
+        """How many segments of sled's log were begun where there had been others, and how many bytes at most waited for a sync."""
+        end = len(self.before.names["data/store/db"].sure)
+        reused = waiting = largest = 0
         for _, ended, call in self.steps:
             if call[3] == "pwrite64" and not ended:
                 at = int(call[4][3])
-                count += at % SEGMENT == 0 and at < end
+                reused += at % SEGMENT == 0 and at < end
                 end = max(end, at + 1)
-        return count
+                waiting += int(call[4][2])
+                largest = max(largest, waiting)
+            elif call[3] == "fdatasync" and ended and self.before.file_of(call[4][0])[1] == "data/store/db":
+                waiting = 0
+        return reused, largest
 
     def places(self, count, chance):
         """Where the power goes: half of them beside a sync or an acknowledgement, where it matters most."""
@@ -159,13 +166,14 @@ class Report:
             service.kill()
             shutil.rmtree(directory)
             self.ports.put(port)
-        return name, files, service.reason, verdict
+        return name, files, newborn, service.reason, verdict
 
-    def note(self, name, files, reason, verdict):
+    def note(self, name, files, newborn, reason, verdict):
         self.asked.update(verdict.asked)
         if reason is None and not verdict.lost:
             return
-        excuse = next((why for pattern, why in KNOWN.items() if reason and re.search(pattern, reason)), None)
+        known = {**KNOWN, **(KNOWN_NEWBORN if newborn else {})}
+        excuse = next((why for pattern, why in known.items() if reason and re.search(pattern, reason)), None)
         # Both were made before anybody was told anything; what the store syncs is what is in them.
         excuse = WITHOUT_NAMES if not self.recording.first and not DIRECTORIES <= files.keys() else excuse
         if excuse and not self.deaf:
@@ -199,9 +207,10 @@ def main():
         sys.exit(f"FAILED: what was left is kept in {first.kept}")
     if not deaf.lost:
         sys.exit("FAILED: without a single sync nothing was lost: this proves nothing")
+    reused, largest = recording.log()
     counts, excused = recording.counts, first.excused + load.excused
-    say(f"power: {first.cuts + load.cuts} power cuts in {counts['writes']} writes and {counts['syncs']} syncs, {recording.reused()} "
-        "segments of the log used again: nothing acknowledged was lost, but "
+    say(f"power: {first.cuts + load.cuts} power cuts in {counts['writes']} writes and {counts['syncs']} syncs, {reused} segments "
+        f"of the log used again, {largest // 1024} KiB waiting for a sync at most: nothing acknowledged was lost, but "
         + "".join(f"{n} did not come up because {why}; " for why, n in excused.items())
         + f"if the data file were not synced, {len(deaf.lost) + len(deaf.not_started)} of {deaf.cuts} would be lost; "
         f"{time.monotonic() - begun:.0f} s")

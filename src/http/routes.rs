@@ -248,9 +248,8 @@ fn register_rest(config: &mut web::ServiceConfig, state: &web::Data<State>) {
 
 /// How what is refused at a path is shaped: as the document has it that describes what is there.
 fn refusal_at(path: &str) -> fn(&ProtocolError) -> HttpResponse {
-    let is_below = |root: &str| {
-        path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let is_below =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if is_below("/users") || is_below("/v1/users") {
         users::refusal_of_path
     } else if is_below("/auth/token") {

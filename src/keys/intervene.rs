@@ -159,7 +159,10 @@ pub fn condemn_all(ring: &KeyRingRecord, policy: &Policy, now: i64) -> (Vec<Step
     let breakage = |what: &str, until| Breakage { what: what.to_owned(), until };
     let breaks = vec![
         breakage("every token that was issued until now is refused; its holder needs a new one", last_token),
-        breakage("verifiers that hold an older JWKS and read no status list, or not its claim revoked_before, still accept old tokens", caches),
+        breakage(
+            "verifiers that hold an older JWKS and read no status list, or not its claim revoked_before, still accept old tokens",
+            caches,
+        ),
         breakage(
             "verifiers that hold an older JWKS and don't fetch it for an unknown kid refuse new tokens",
             caches,

@@ -22,9 +22,8 @@ const GUARDED: [u16; 4] = [401, 403, 429, 503];
 
 fn below(path: &str) -> Option<&'static (&'static str, Option<&'static str>, &'static str)> {
     let path = path.split('?').next().unwrap_or_default();
-    let is_below = |root: &str| {
-        path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let is_below =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     BELOW.iter().find(|(root, ..)| is_below(root))
 }
 

@@ -292,11 +292,39 @@ async fn what_is_published_says_to_everybody_that_scripts_may_read_it() {
             assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{path}");
         }
         let readable = "access-control-expose-headers";
-        assert_eq!(asked.header(readable), by_script.header(readable), "{path}: a cache can't tell them apart");
+        assert_eq!(
+            asked.header(readable),
+            by_script.header(readable),
+            "{path}: a cache can't tell them apart"
+        );
         assert_eq!(asked.header(readable).is_some(), status == 404, "{path}");
         if let Some(etag) = asked.header("etag") {
             let known = app.send(get().insert_header(("If-None-Match", etag))).await;
-            assert_eq!((known.status, known.header("access-control-allow-origin")), (304, Some("*")), "{path}");
+            assert_eq!(
+                (known.status, known.header("access-control-allow-origin")),
+                (304, Some("*")),
+                "{path}"
+            );
         }
     }
+}
+
+/// The first keys count as published a lead ago, which is a statement about caches: they are not older for that.
+#[actix_web::test]
+async fn a_key_is_as_old_as_it_is() {
+    let app = TestApp::start().await;
+    let keys = async || app.administer(Method::GET, "/admin/keys", None).await.json()["keys"].clone();
+    let ages = |keys: &Value| {
+        let ages = keys.as_array().expect("keys").iter().map(|key| key["age"].as_i64().expect("seconds"));
+        ages.collect::<Vec<_>>()
+    };
+    let first = keys().await;
+    assert_eq!(ages(&first), [0, 0]);
+    for key in first.as_array().expect("keys") {
+        let date = |name: &str| key[name].as_str().expect("a date").to_owned();
+        assert!(date("publish_at") < date("created_at"), "{key}");
+    }
+    app.pass(Duration::from_secs(85)).await;
+    assert_eq!(ages(&keys().await), [85, 85]);
+    assert_eq!(keys().await[0]["created_at"], first[0]["created_at"]);
 }

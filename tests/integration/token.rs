@@ -223,6 +223,7 @@ async fn a_client_assertion_is_refused_alone_and_beside_a_secret() {
         }
     }
     // Nor where no client need authenticate.
-    let exchange = format!("grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=x&{assertion}");
+    let exchange =
+        format!("grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=x&{assertion}");
     app.send(form("/oauth2/token", &exchange)).await.refused(401, "invalid_client");
 }

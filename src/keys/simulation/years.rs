@@ -54,9 +54,8 @@ fn scenario() -> impl Strategy<Value = (Scenario, Vec<i64>)> {
         let acts = proptest::collection::vec(act(propagation, skew), 10..60);
         let of_it = 0..=i64::try_from(skew).expect("small");
         let jitter = proptest::collection::vec(-3..70_i64, 7);
-        (any::<u64>(), of_it, times(propagation, skew), acts, jitter).prop_map(
-            |(seed, skew, times, acts, jitter)| (Scenario { seed, skew, times, acts }, jitter),
-        )
+        (any::<u64>(), of_it, times(propagation, skew), acts, jitter)
+            .prop_map(|(seed, skew, times, acts, jitter)| (Scenario { seed, skew, times, acts }, jitter))
     })
 }
 

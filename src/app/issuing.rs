@@ -15,9 +15,6 @@ use crate::tokens::{
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
 
-/// The longest that a published status list may be used without a fresh one.
-const LONGEST_STATUS_LIFETIME: Duration = Duration::from_hours(1);
-
 /// The parts, for the services.
 pub(super) struct Issuing {
     pub(super) access_tokens: AccessTokens,
@@ -58,7 +55,7 @@ pub(super) async fn open(
         issuer: issuer.clone(),
         ttl: config.tokens.status_list_ttl.as_secs(),
         algorithm: config.keys.algorithms.first().copied().unwrap_or(Algorithm::ES256),
-        lifetime: seconds(LONGEST_STATUS_LIFETIME.min(config.tokens.longest_lifetime)),
+        lifetime: seconds(config.tokens.longest_lifetime),
     };
     let status = StatusPublisher::new(
         publication,

@@ -165,6 +165,7 @@ impl Act {
                 "phase",
                 "signs",
                 "seals",
+                "created_at",
                 "publish_at",
                 "sign_from",
                 "seal_from",

@@ -1,3 +1,9 @@
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, KekSource, PinSource, Problem, Refusal, Sources};
 use crate::http::Tls;
@@ -39,7 +45,13 @@ pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Conf
         }
         refusals
     });
-    let Some((variable, error)) = of_variable else { return loaded };
+    let Some((variable, error)) = of_variable else {
+        // Last, and only where nothing else is wrong: this makes the directory.
+        return match data_directory(&loaded?.data_dir) {
+            Ok(()) => load(sources),
+            Err(refusal) => config::load_with(sources, |_| vec![refusal]),
+        };
+    };
     let mut problems = loaded.map_or_else(|error| error.problems, |_| Vec::new());
     let origin = format!("environment variable {variable}");
     // An empty one was told of.
@@ -62,6 +74,16 @@ fn variable(source: &KekSource, error: &KekError) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Whether the data directory is there and can be written to; makes it, for this user alone, where there is none.
+fn data_directory(directory: &Path) -> Result<(), Refusal> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let writable = made.and_then(|()| Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?));
+    writable.map_err(|error| {
+        let reason = format!("can't be made or written to: {error}");
+        Refusal::new("data_dir", reason, "name a directory that this user may make, or write to")
+    })
 }
 
 fn wrong_kek(error: &KekError) -> Refusal {
@@ -104,4 +126,44 @@ fn refusal(unsafe_: &UnsafePolicy) -> Refusal {
         "tokens.lifetime",
         "tokens.longest_lifetime",
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn of(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        load_to_serve(&Sources { env, ..Sources::default() }, &ManualClock::at(0))
+    }
+
+    #[test]
+    fn a_data_directory_that_can_not_be_is_a_wrong_setting() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = dir.path().join("keys").display().to_string();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for place in ["/proc/x", &file.display().to_string(), &file.join("data").display().to_string()] {
+            let error = of(&[("SIGNET_DATA_DIR", place), ("SIGNET_KEYS_DIR", &keys)]).unwrap_err();
+            let [problem] = error.problems.as_slice() else { panic!("{error}") };
+            assert_eq!(problem.origin, "environment variable SIGNET_DATA_DIR");
+            assert_eq!(problem.key.as_deref(), Some("data_dir"));
+            assert!(problem.value.as_deref().unwrap_or_default().contains(place), "{error}");
+            assert!(problem.remedy.contains("may make"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_data_directory_is_made_when_nothing_else_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("a/data");
+        let (place, keys) = (data.display().to_string(), dir.path().join("keys").display().to_string());
+        let given = [("SIGNET_DATA_DIR", place.as_str()), ("SIGNET_KEYS_DIR", keys.as_str())];
+        of(&[given[0], given[1], ("SIGNET_WORKERS", "none")]).unwrap_err();
+        assert!(!data.exists());
+        assert_eq!(of(&given).unwrap().data_dir, data);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&data.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o700);
+    }
 }

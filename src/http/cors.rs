@@ -9,11 +9,11 @@ use std::task::{Context, Poll};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::http::Method;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use pin_project_lite::pin_project;
 
-use super::State;
+use super::{State, publish};
 
 /// Which origins a path is open to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +30,19 @@ impl Open {
     /// Which origins `path` is open to.
     pub(super) fn of(path: &str) -> Self {
         match path {
-            // The last two: as older documents' samples ask, from a page.
-            "/oauth2/token" | "/oauth2/userinfo" | "/oauth2/revoke" | "/auth/token" | "/api/userinfo.php" => {
+            "/oauth2/token" | "/oauth2/userinfo" | "/oauth2/revoke" => Self::ToClients,
+            // The older documents' doors to the same: some of their samples ask from a page.
+            "/oauth/token" | "/auth/token" | "/api/token.php" | "/oauth/revoke" | "/api/userinfo.php" => {
                 Self::ToClients
             }
-            "/.well-known/jwks.json" | "/.well-known/openid-configuration" => Self::ToAll,
-            path if path.starts_with("/.well-known/oauth-authorization-server") => Self::ToAll,
+            "/status" => Self::ToAll,
+            path if publish::is_published(path) => Self::ToAll,
             _ => Self::No,
         }
     }
 
-    /// What `Access-Control-Allow-Origin` says to a script from `origin`.
+    /// What `Access-Control-Allow-Origin` says to a script from `origin`. What is open to all says so to whoever asks: caches
+    /// keep the answer, and hand it to scripts.
     fn allowed(self, state: &State, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
         match self {
             Self::No => None,
@@ -112,15 +114,15 @@ where
     forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let asked = request.headers().get(header::ORIGIN);
-        let origin = asked.and_then(|origin| self.open.allowed(&self.state, Some(origin)));
-        Answering { origin, answer: self.inner.call(request) }
+        let origin = self.open.allowed(&self.state, request.headers().get(header::ORIGIN));
+        Answering { open: self.open, origin, answer: self.inner.call(request) }
     }
 }
 
 pin_project! {
     /// A request under way.
     pub(super) struct Answering<F> {
+        open: Open,
         origin: Option<HeaderValue>,
         #[pin]
         answer: F,
@@ -139,7 +141,12 @@ where
         if let Poll::Ready(Ok(response)) = &mut answered
             && let Some(origin) = this.origin.take()
         {
-            expose(response.headers_mut(), origin);
+            response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            // A published document has none of them, and is served too often to name them for nothing.
+            if *this.open == Open::ToClients || !is_document(response.status()) {
+                let readable = HeaderValue::from_static(READABLE);
+                response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, readable);
+            }
         }
         answered
     }
@@ -150,7 +157,6 @@ where
 const READABLE: &str = "Retry-After, WWW-Authenticate, RateLimit, RateLimit-Policy, X-RateLimit-Limit, \
                         X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id";
 
-fn expose(headers: &mut HeaderMap, origin: HeaderValue) {
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READABLE));
+fn is_document(status: StatusCode) -> bool {
+    status.is_success() || status == StatusCode::NOT_MODIFIED
 }

@@ -106,7 +106,9 @@ pub(super) async fn guard(
 pub(super) fn announce(response: &mut HttpResponse, standing: &Standing) {
     let Standing { policy, quota, resets_at } = standing;
     let (name, limit, remaining) = (policy.as_str(), quota.limit.requests, quota.remaining);
-    let (span, reset) = (quota.limit.span.as_secs(), quota.reset_seconds());
+    let span = quota.limit.span.as_secs();
+    // Rounded up it may be a second more than there is in the window.
+    let reset = quota.reset_seconds().min(span);
     let fields = [
         ("ratelimit-policy", format!("\"{name}\";q={limit};w={span}")),
         ("ratelimit", format!("\"{name}\";r={remaining};t={reset}")),

@@ -26,8 +26,9 @@ pub fn managed() -> impl Iterator<Item = &'static str> {
 /// Registers the management routes.
 pub fn configure(config: &mut web::ServiceConfig) {
     for (path, route) in &TABLE {
-        let others = web::to(async || method_not_allowed("GET, HEAD"));
-        config.service(web::resource(*path).route(route()).default_service(others));
+        let path = *path;
+        let others = web::to(move || async move { method_not_allowed(path, "GET, HEAD") });
+        config.service(web::resource(path).route(route()).default_service(others));
     }
     config.default_service(web::to(not_found));
 }

@@ -10,6 +10,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, Route, web};
 
 use super::cors::{self, Cors, Open};
+use super::dialects::AUTH_TOKEN;
 use super::observe::Observe;
 use super::pages::{console, portal};
 use super::{State, admin, apps, limits, pages, publish, reply, token, userinfo, users};
@@ -191,6 +192,7 @@ pub fn configure(state: web::Data<State>) -> impl FnOnce(&mut web::ServiceConfig
         for path in PATHS.iter() {
             register(config, path, &state);
         }
+        register_rest(config, &state);
         config.app_data(state);
         config.default_service(web::to(not_found));
     }
@@ -209,7 +211,7 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
     let mut resource = web::resource(path.replace("{path}", "{path:.*}")).default_service(web::to(
         move |state: web::Data<State>, request: HttpRequest| {
             let response =
-                cors::preflight(open, &state, &request).unwrap_or_else(|| method_not_allowed(&allow));
+                cors::preflight(open, &state, &request).unwrap_or_else(|| method_not_allowed(path, &allow));
             async { response }
         },
     ));
@@ -232,9 +234,36 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
     }
 }
 
+/// What is below the guarded paths and not in the table: guarded as they are, so that a stranger does not learn there which
+/// paths exist, and an API key's limit counts and is told there too.
+fn register_rest(config: &mut web::ServiceConfig, state: &web::Data<State>) {
+    let rest = |path: &str| web::resource(path).default_service(web::to(not_found));
+    let observe = || Observe { route: "other", named: true, state: state.clone() };
+    for path in ["/admin", "/admin/{rest:.*}"] {
+        config.service(rest(path).wrap(from_fn(admin::guard)).wrap(observe()));
+    }
+    for path in ["/users/{rest:.*}", "/v1/users/{rest:.*}"] {
+        config.service(rest(path).wrap(from_fn(users::guard)).wrap(observe()));
+    }
+}
+
+/// How what is refused at a path is shaped: as the document has it that describes what is there.
+fn refusal_at(path: &str) -> fn(&ProtocolError) -> HttpResponse {
+    let is_below =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if is_below("/users") || is_below("/v1/users") {
+        users::refusal_of_path
+    } else if is_below("/auth/token") {
+        AUTH_TOKEN.refusal
+    } else {
+        reply::refusal
+    }
+}
+
 /// RFC 9110, section 15.5.6.
-pub(super) fn method_not_allowed(allow: &str) -> HttpResponse {
-    let mut response = reply::refusal(&ProtocolError::invalid_request("the method is not allowed here"));
+pub(super) fn method_not_allowed(path: &str, allow: &str) -> HttpResponse {
+    let error = ProtocolError::invalid_request("the method is not allowed here");
+    let mut response = refusal_at(path)(&error);
     *response.status_mut() = actix_web::http::StatusCode::METHOD_NOT_ALLOWED;
     if let Ok(allow) = header::HeaderValue::from_str(allow) {
         response.headers_mut().insert(header::ALLOW, allow);
@@ -242,6 +271,6 @@ pub(super) fn method_not_allowed(allow: &str) -> HttpResponse {
     response
 }
 
-pub(super) async fn not_found() -> HttpResponse {
-    reply::refusal(&ProtocolError::new(ErrorCode::NotFound, "there is nothing here"))
+pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
+    refusal_at(request.path())(&ProtocolError::new(ErrorCode::NotFound, "there is nothing here"))
 }

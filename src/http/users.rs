@@ -154,13 +154,20 @@ struct ErrorBody<'a> {
 
 /// A refusal in the document's shape; for a user that is not there, in its very words.
 fn refusal(error: &ProtocolError) -> HttpResponse {
-    let body = match error.code {
-        ErrorCode::NotFound => {
-            ErrorBody { error: "User not found", message: "The specified user ID does not exist." }
-        }
-        code => ErrorBody { error: code.as_str(), message: &error.description },
-    };
-    let response = reply::with_retry(reply::json(reply::status(error.code), &body), error);
+    if error.code == ErrorCode::NotFound {
+        let body = ErrorBody { error: "User not found", message: "The specified user ID does not exist." };
+        return shaped(error, &body);
+    }
+    refusal_of_path(error)
+}
+
+/// A refusal in the document's shape, by the error's own words.
+pub(super) fn refusal_of_path(error: &ProtocolError) -> HttpResponse {
+    shaped(error, &ErrorBody { error: error.code.as_str(), message: &error.description })
+}
+
+fn shaped(error: &ProtocolError, body: &ErrorBody<'_>) -> HttpResponse {
+    let response = reply::with_retry(reply::json(reply::status(error.code), body), error);
     bearer::challenged(response, error)
 }
 

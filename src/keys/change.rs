@@ -227,6 +227,7 @@ impl KeyRing {
                 let lifetime = self.parts.policy.longest_lifetime();
                 let public = signer.public_jwk().key.clone();
                 let mut record = new_record(public, wanted, Dates { publish_at, sign_from, lifetime });
+                record.created_at = work.now;
                 record.origin = if import.is_some() { Origin::Imported } else { Origin::Generated };
                 (kid, algorithm) = (Some(record.kid.clone()), Some(wanted));
                 work.ring.add(record);

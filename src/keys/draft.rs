@@ -216,13 +216,14 @@ pub(super) struct Dates {
     pub(super) lifetime: i64,
 }
 
-/// The record of a key that is made.
+/// The record of a key that is made. Whoever makes it says when.
 pub(super) fn new_record(public: PublicKey, algorithm: Algorithm, dates: Dates) -> KeyRecord {
     KeyRecord {
         kid: public.thumbprint(),
         algorithm,
         public,
         origin: Origin::Generated,
+        created_at: dates.publish_at,
         publish_at: dates.publish_at,
         sign_from: dates.sign_from,
         begun: false,

@@ -159,7 +159,10 @@ pub fn condemn_all(ring: &KeyRingRecord, policy: &Policy, now: i64) -> (Vec<Step
     let breakage = |what: &str, until| Breakage { what: what.to_owned(), until };
     let breaks = vec![
         breakage("every token that was issued until now is refused; its holder needs a new one", last_token),
-        breakage("verifiers that hold an older JWKS and read no status list still accept old tokens", caches),
+        breakage(
+            "verifiers that hold an older JWKS and read no status list, or not its claim revoked_before, still accept old tokens",
+            caches,
+        ),
         breakage(
             "verifiers that hold an older JWKS and don't fetch it for an unknown kid refuse new tokens",
             caches,
@@ -261,8 +264,8 @@ fn what_compromise_breaks(
     if record.is_published(now) {
         breaks.push(Breakage {
             what: format!(
-                "verifiers that hold an older JWKS and read no status list still accept tokens signed with {kid}, \
-                 forged ones included"
+                "verifiers that hold an older JWKS and read no status list, or not its claim revoked_before, still accept \
+                 tokens signed with {kid}, forged ones included"
             ),
             until: now + policy.propagation() + ring.max_age.seconds,
         });

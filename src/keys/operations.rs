@@ -56,12 +56,13 @@ impl KeyRing {
             signs: signer(&ring.records, record.algorithm, now)
                 .is_some_and(|signer| signer.kid == record.kid),
             origin: record.origin,
+            created_at: record.created_at,
             publish_at: record.publish_at,
             sign_from: record.sign_from,
             retire_at: record.retire_at(),
             forget_at: record.forget_at(),
             compromised_at: record.compromised_at(),
-            age: (now - record.publish_at).max(0),
+            age: (now - record.created_at).max(0),
             longest_lifetime: record.longest_lifetime,
             fetchers: self.fetchers.since(record.publish_at),
         }

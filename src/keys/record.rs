@@ -18,7 +18,10 @@ pub struct KeyRecord {
     pub public: PublicKey,
     /// Where it came from.
     pub origin: Origin,
-    /// From when it stands in the JWKS: its lead counts from then.
+    /// When it was made or brought in.
+    pub created_at: i64,
+    /// From when it stands in the JWKS: its lead counts from then. Before `created_at` where no verifier could hold a copy of
+    /// the JWKS without it.
     pub publish_at: i64,
     /// From when it signs.
     pub sign_from: i64,
@@ -295,6 +298,7 @@ mod tests {
             algorithm: Algorithm::EdDSA,
             public,
             origin: Origin::Generated,
+            created_at: 10,
             publish_at: 10,
             sign_from: 20,
             begun: false,

@@ -41,7 +41,10 @@ pub struct KeyView {
     pub signs: bool,
     /// Where it came from.
     pub origin: Origin,
-    /// Since when it has been in the JWKS.
+    /// When it was made or brought in.
+    #[serde(serialize_with = "rfc3339::date")]
+    pub created_at: i64,
+    /// Since when it counts as published: its lead runs from then. Before `created_at` for the first keys.
     #[serde(serialize_with = "rfc3339::date")]
     pub publish_at: i64,
     /// From when it signs.
@@ -56,7 +59,7 @@ pub struct KeyView {
     /// Since when it has been compromised.
     #[serde(serialize_with = "rfc3339::optional")]
     pub compromised_at: Option<i64>,
-    /// For how long it has been published, in seconds.
+    /// How long ago it was made or brought in, in seconds.
     pub age: i64,
     /// The longest lifetime of a token signed with it, in seconds.
     pub longest_lifetime: i64,

@@ -2,6 +2,8 @@
 //! bring in keys, settings that change, outages and clocks set back, against verifiers that fetch the
 //! JWKS only when their copy's `max-age` has ended. No valid token may be refused.
 
+mod years;
+
 use std::time::Duration;
 
 use proptest::prelude::*;

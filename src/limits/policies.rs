@@ -1,5 +1,6 @@
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::share::Share;
 use super::{AddressPrefix, Limit, Quota, SlidingWindow};
@@ -72,7 +73,7 @@ pub struct Standing {
     pub policy: Policy,
     /// What is left of it.
     pub quota: Quota,
-    /// When one more request is let through, in seconds since the epoch, never too early.
+    /// When one more request is let through, in seconds since the epoch; for who was refused never too early.
     pub resets_at: i64,
 }
 
@@ -301,9 +302,16 @@ impl<K: Hash + Eq + Clone> Limited<K> {
     /// How the limit stands with this quota.
     #[must_use]
     pub fn standing(&self, quota: Quota) -> Standing {
-        let after = i64::try_from(quota.resets_after.as_millis()).unwrap_or(i64::MAX);
-        let millis = self.basis.clock.millis().saturating_add(after);
-        Standing { policy: self.policy, quota, resets_at: millis.saturating_add(999).div_euclid(1000) }
+        let span = quota.limit.span;
+        let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let now = self.basis.clock.millis();
+        // A request counts from the end of its millisecond, which is up to one more than the span away.
+        let resets_at = now.saturating_add(millis(quota.resets_after.min(span)));
+        let resets_at = resets_at.saturating_add(999).div_euclid(1000);
+        let span_from_now = now.div_euclid(1000).saturating_add(millis(span) / 1000);
+        // Whoever was let through has nothing to wait for; who was refused is never told too early a date.
+        let resets_at = if quota.admitted { resets_at.min(span_from_now) } else { resets_at };
+        Standing { policy: self.policy, quota, resets_at }
     }
 
     fn sweep(&self) {
@@ -332,7 +340,6 @@ impl Limited<AddressPrefix> {
 mod tests {
     use std::net::IpAddr;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::clock::ManualClock;

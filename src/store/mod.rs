@@ -10,6 +10,7 @@ pub mod memory;
 mod nodes;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod room;
 mod scan;
 pub mod sled_store;
 pub mod typed;
@@ -24,6 +25,7 @@ pub use memory::MemoryStore;
 pub use nodes::{Node, NodeClock, Nodes, Said};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
+pub use room::Room;
 pub use scan::scan_each;
 pub use sled_store::SledStore;
 
@@ -90,31 +92,6 @@ pub trait Store: Send + Sync + 'static {
     /// How much room there is for more, where this machine knows.
     fn room(&self) -> Option<Room> {
         None
-    }
-}
-
-/// The room on the file system that a store lies on, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// How much is free for this user.
-    pub free: u64,
-    /// How much there is, with what is taken.
-    pub size: u64,
-    /// With less than this free nothing is written.
-    pub kept_free: u64,
-}
-
-impl Room {
-    /// Whether nothing is written any more until somebody makes room.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.free < self.kept_free
-    }
-
-    /// Whether 85 % or more is taken, or little more is free than what is kept so.
-    #[must_use]
-    pub fn is_low(&self) -> bool {
-        self.free <= self.size / 100 * 15 || self.free < self.kept_free.saturating_mul(2)
     }
 }
 

@@ -14,8 +14,9 @@ use crate::keys::{KeyRing, NoKey, SignError};
 use crate::oauth::{Algorithm, KeyId, ListId, StatusList, StatusListClaims, TokenType};
 
 /// Publishes status lists as signed tokens (draft-ietf-oauth-status-list, section 5.1), from memory: a
-/// document is built again when a revocation, a cut-off or a key made the last one untrue, or when half of
-/// its own time is over. Every node publishes the lists of all.
+/// document is built again when a revocation, a cut-off or a key made the last one untrue, or when an eighth of
+/// its own time is over: whoever fetched one just before the issuer went away may use it for nearly as long as any token
+/// that was issued by then. Every node publishes the lists of all.
 pub struct StatusPublisher {
     issuer: String,
     ttl: u64,
@@ -37,7 +38,7 @@ pub struct Publication {
     pub ttl: u64,
     /// Signed how.
     pub algorithm: Algorithm,
-    /// After how many seconds a document must not be used any more, unless the list ends before.
+    /// After how many seconds a document must not be used any more; `ttl` says when to ask for a fresh one.
     pub lifetime: i64,
 }
 
@@ -178,6 +179,8 @@ impl StatusPublisher {
         let exp = (iat + self.lifetime).min(key.latest_exp(iat));
         // A copy that is fetched at the end of a document's use must not outlive the document.
         let ttl = self.ttl.min(u64::try_from((exp - iat) / 2).unwrap_or(0).max(1));
+        // Not for every request where documents end within seconds.
+        let fresh_for = ((exp - iat) / 8).max(i64::try_from(ttl).unwrap_or(i64::MAX));
         // Read before the bits: what is revoked meanwhile makes the document untrue, never the other way round.
         let bits = list.generation();
         let (cutoffs, mut revoked_before) = self.revocations.published();
@@ -187,7 +190,7 @@ impl StatusPublisher {
             cutoffs,
             compromised: revoked_before.keys.clone(),
             kid: key.kid().clone(),
-            fresh_until: iat + (exp - iat) / 2,
+            fresh_until: iat.saturating_add(fresh_for),
             exp,
         };
         let claims = StatusListClaims {

@@ -269,6 +269,12 @@ impl StatusLists {
         self.dates
     }
 
+    /// How long the longest token lives, in seconds.
+    #[must_use]
+    pub fn longest_lifetime(&self) -> i64 {
+        self.dates.longest_lifetime
+    }
+
     /// The list with this record. One that is known stays as it is, with what was revoked in it: a node hears of its own
     /// lists too, perhaps before it knows that it has made one.
     fn register(&self, id: &ListId, record: ListRecord) -> Arc<List> {

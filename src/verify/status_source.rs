@@ -27,10 +27,12 @@ use crate::oauth::StatusReference;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StatusPolicy {
-    /// Every token must refer to a status list, and a copy of it that has not expired must be at hand.
+    /// Every token must refer to a status list, and a copy of it that has not expired must be at hand. A list may be used
+    /// for as long as the issuer's longest token lives, so an issuer that is away makes few tokens fail that would be good.
     #[default]
     Required,
-    /// A token without a reference, and one whose list can't be had, is accepted.
+    /// A token without a reference is accepted, and one whose list can't be had or has expired. What a list at hand shows
+    /// as revoked is refused, however old that list is.
     BestEffort,
     /// No list is fetched: revoked tokens are accepted until they expire.
     Off,
@@ -101,13 +103,15 @@ impl StatusSource {
         entry.last_used.store(self.now_millis(), Relaxed);
         let copy = entry.list.read().await.ok_or(Refusal::StatusUnavailable)?;
         let leeway = i64::try_from(self.context.leeway.as_secs()).unwrap_or(i64::MAX);
-        if self.context.clock.numeric_date() >= copy.value.exp.saturating_add(leeway) {
-            return Err(Refusal::StatusUnavailable);
-        }
+        let has_expired = self.context.clock.numeric_date() >= copy.value.exp.saturating_add(leeway);
+        // The bit before the date: a token does not become good again because the list that shows it as revoked is old.
         match copy.value.statuses.at(reference.idx) {
+            Some(0) if has_expired => Err(Refusal::StatusUnavailable),
             Some(0) => Ok(()),
             // INVALID, SUSPENDED, or what the issuer alone knows: none of them is VALID (section 7.1).
             Some(_) => Err(Refusal::Revoked),
+            // The list may have grown since.
+            None if has_expired => Err(Refusal::StatusUnavailable),
             None => Err(Refusal::InvalidStatus),
         }
     }

@@ -344,3 +344,27 @@ async fn what_failed_is_audited_as_failed() {
     }
     assert_eq!(failed["detail"]["error"], "temporarily_unavailable");
 }
+
+/// A stranger learns nothing there, not even which paths there are.
+#[actix_web::test]
+async fn a_request_is_refused_for_its_token_before_its_path_or_method_is_looked_at() {
+    let app = TestApp::start().await;
+    for path in ["/admin", "/admin/", "/admin/nothing", "/admin/keys/", "/admin/keys/a/b/c", "/admin/keys"] {
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
+            let stranger = || TestRequest::with_uri(path).method(method.clone());
+            assert_eq!(app.send(stranger()).await.status, 401, "{method} {path}");
+            // A token for something else opens nothing either.
+            let other = stranger().insert_header(bearer(&app.demo_token().await));
+            assert_eq!(app.send(other).await.status, 401, "{method} {path}");
+            let known = app.send(stranger().insert_header(bearer(&app.admin_token().await))).await.status;
+            let expected = match (path, &method) {
+                ("/admin/keys", &Method::GET) => 200,
+                ("/admin/keys", _) => 405,
+                _ => 404,
+            };
+            assert_eq!(known, expected, "{method} {path}");
+        }
+    }
+    // Nobody else's path is guarded by its beginning.
+    app.send(TestRequest::get().uri("/administration")).await.refused(404, "not_found");
+}

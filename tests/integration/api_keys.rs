@@ -126,6 +126,41 @@ async fn refusals_say_how_the_limit_stands_too() {
 }
 
 #[actix_web::test]
+async fn so_do_answers_where_there_is_no_such_path_or_method() {
+    let app = TestApp::start().await;
+    let (_, key) = users_key(&app, "users:read users:write").await;
+    for (number, (method, path, status)) in (0..).zip([
+        (Method::GET, "/users/user_nobody/keys", 404),
+        (Method::GET, "/v1/users/", 404),
+        (Method::DELETE, "/users", 405),
+        (Method::POST, "/v1/users/user_nobody", 405),
+    ]) {
+        let request = TestRequest::with_uri(path).method(method).insert_header(("X-API-Key", key.clone()));
+        let answer = app.send(request).await;
+        assert_eq!((answer.status, remaining(&answer)), (status, 99 - number), "{path}");
+    }
+}
+
+/// A window of 60 seconds never takes 61 to have room again, wherever in a second or a millisecond the request comes.
+#[actix_web::test]
+async fn a_limit_never_resets_later_than_its_window_is_long() {
+    let app = TestApp::start().await;
+    let (_, key) = users_key(&app, "users:read").await;
+    app.pass(Duration::from_micros(123_456)).await;
+    let answer = users(&app, ("X-API-Key", key.clone())).await;
+    assert_eq!(answer.header("ratelimit"), Some("\"apikey\";r=99;t=60"));
+    assert_eq!(answer.header("x-ratelimit-reset"), Some((app.now() + 60).to_string().as_str()));
+    for _ in 0..99 {
+        assert_eq!(users(&app, ("X-API-Key", key.clone())).await.status, 200);
+    }
+    // Who is refused is never told to come back too early.
+    let refused = users(&app, ("X-API-Key", key)).await;
+    assert_eq!(refused.header("ratelimit"), Some("\"apikey\";r=0;t=60"));
+    assert_eq!(refused.header("x-ratelimit-reset"), Some((app.now() + 61).to_string().as_str()));
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("61")));
+}
+
+#[actix_web::test]
 async fn wrong_keys_use_up_the_address_and_no_key() {
     let app = TestApp::start_with(|config| config.limits.refused_per_address = 3).await;
     let (id, key) = users_key(&app, "users:read").await;

@@ -8,6 +8,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jsonschema::{Draft, Validator};
 use serde_json::{Value, json};
 
+/// Below these paths a guard comes before the path and its method: what it answers stands at another path, where there is a
+/// guard; and refusals have another shape, where the responses have names of their own that end so.
+const BELOW: [(&str, Option<&str>, &str); 4] = [
+    ("/admin", Some("/admin/keys"), ""),
+    ("/users", Some("/users"), "InMessage"),
+    ("/v1/users", Some("/v1/users"), "InMessage"),
+    ("/auth/token", None, "InMessage"),
+];
+
+/// How a guard may refuse.
+const GUARDED: [u16; 4] = [401, 403, 429, 503];
+
+fn below(path: &str) -> Option<&'static (&'static str, Option<&'static str>, &'static str)> {
+    let path = path.split('?').next().unwrap_or_default();
+    let is_below =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    BELOW.iter().find(|(root, ..)| is_below(root))
+}
+
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
 
 /// Headers that mean something to a client: they are documented, or not sent.
@@ -85,7 +104,7 @@ impl Contract {
     /// query; `headers` finds a header by its name, in whatever letter case.
     ///
     /// HEAD is answered wherever GET is public, as GET is. A path that the document does not have must be answered with `NothingHere`, a method that the path
-    /// does not have with `MethodNotAllowed`, or under `/admin` with a refusal of the access token.
+    /// does not have with `MethodNotAllowed`, or where there is a guard as it refuses; see [`BELOW`].
     #[expect(clippy::too_many_arguments, reason = "the parts of an exchange, which every test has at hand")]
     pub(crate) fn check(
         &self,
@@ -107,8 +126,16 @@ impl Contract {
     fn response(&self, method: &str, path: &str, answer: &Answer<'_>) -> Result<&Value, String> {
         let status = answer.status;
         let undocumented = || "the status is not documented".to_owned();
-        let Some((pattern, item)) = self.path_item(path) else {
-            return if status == 404 { Ok(self.component("NothingHere")) } else { Err(undocumented()) };
+        let shape = below(path).map_or("", |(.., shape)| shape);
+        let guard = || {
+            let guarded = below(path)?.1.filter(|_| GUARDED.contains(&status))?;
+            self.documented(&self.document["paths"][guarded]["get"], status)
+        };
+        let Some((_, item)) = self.path_item(path) else {
+            return match status {
+                404 => Ok(self.component(&format!("NothingHere{shape}"))),
+                _ => guard().ok_or_else(undocumented),
+            };
         };
         if method == "OPTIONS"
             && status == 204
@@ -122,16 +149,16 @@ impl Contract {
         }
         if status == 405 {
             check_allow(item, answer)?;
-            return Ok(self.component("MethodNotAllowed"));
+            return Ok(self.component(&format!("MethodNotAllowed{shape}")));
         }
-        let refused = pattern.starts_with("/admin") && [401, 403, 429, 503].contains(&status);
-        let sibling = METHODS.iter().find_map(|each| item.get(*each)).filter(|_| refused);
-        sibling.and_then(|each| self.documented(each, status)).ok_or_else(undocumented)
+        guard().ok_or_else(undocumented)
     }
 
     /// What any answer of the path may carry, if any does.
     fn common(&self, path: &str) -> &Value {
-        self.path_item(path).map_or(&Value::Null, |(_, item)| &item["x-headers"])
+        let guarded = || self.document["paths"].get(below(path)?.1?);
+        let item = self.path_item(path).map(|(_, item)| item).or_else(guarded);
+        item.map_or(&Value::Null, |item| &item["x-headers"])
     }
 
     fn documented<'a>(&'a self, operation: &'a Value, status: u16) -> Option<&'a Value> {

@@ -406,3 +406,32 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_every_change_is_audi
     }
     assert!(!log.contains("securepassword123") && !log.contains("another password"));
 }
+
+/// "with an error and message field", also where there is no such path or no such method.
+#[actix_web::test]
+async fn what_is_not_served_is_refused_in_the_documents_shape_too() {
+    let directory = Directory::open().await;
+    let has_shape = |answer: &Answer, status: u16, error: &str| {
+        answer.refused(status, error);
+        let Value::Object(members) = answer.json() else { panic!("{answer:?}") };
+        assert_eq!(members.keys().collect::<Vec<_>>(), ["error", "message"], "{answer:?}");
+    };
+    for path in PATHS {
+        for (method, path, status, error) in [
+            (Method::DELETE, path.to_owned(), 405, "invalid_request"),
+            (Method::PATCH, format!("{path}/user_abc123"), 405, "invalid_request"),
+            (Method::GET, format!("{path}/user_abc123/keys"), 404, "not_found"),
+            (Method::POST, format!("{path}/"), 404, "not_found"),
+        ] {
+            let anonymous = TestRequest::with_uri(&path).method(method.clone());
+            has_shape(&directory.app.send(anonymous).await, 401, "invalid_token");
+            has_shape(&directory.call(method, &path, None).await, status, error);
+        }
+    }
+    let app = &directory.app;
+    has_shape(&app.send(TestRequest::get().uri("/auth/token")).await, 405, "invalid_request");
+    has_shape(&app.send(form("/auth/token/", "")).await, 404, "not_found");
+    // Elsewhere refusals are as the RFC has them.
+    let elsewhere = app.send(TestRequest::get().uri("/usersandmore")).await;
+    assert!(elsewhere.json()["error_description"].is_string(), "{elsewhere:?}");
+}

@@ -267,3 +267,64 @@ async fn a_key_from_elsewhere_waits_like_any_other_and_never_comes_twice() {
     }
     assert!(!app.audit_log().contains("PRIVATE KEY"));
 }
+
+/// Caches keep them: a copy that was fetched by a server must serve a script too.
+#[actix_web::test]
+async fn what_is_published_says_to_everybody_that_scripts_may_read_it() {
+    let app = TestApp::start().await;
+    let list = part(&app.demo_token().await, 1)["status"]["status_list"]["uri"].clone();
+    let list = list.as_str().and_then(|uri| uri.strip_prefix(ISSUER)).expect("ours").to_owned();
+    let metadata = "/.well-known/openid-configuration";
+    for (path, status) in [
+        ("/.well-known/jwks.json", 200),
+        (metadata, 200),
+        ("/.well-known/oauth-authorization-server", 200),
+        ("/.well-known/oauth-authorization-server/nobody", 404),
+        ("/status", 200),
+        (&list, 200),
+        ("/status/unknown", 404),
+    ] {
+        let get = || TestRequest::get().uri(path);
+        let asked = app.send(get()).await;
+        let by_script = app.send(get().insert_header(("Origin", "https://spa.example"))).await;
+        for answer in [&asked, &by_script] {
+            assert_eq!(answer.status, status, "{path}");
+            assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{path}");
+        }
+        let readable = "access-control-expose-headers";
+        assert_eq!(
+            asked.header(readable),
+            by_script.header(readable),
+            "{path}: a cache can't tell them apart"
+        );
+        assert_eq!(asked.header(readable).is_some(), status == 404, "{path}");
+        if let Some(etag) = asked.header("etag") {
+            let known = app.send(get().insert_header(("If-None-Match", etag))).await;
+            assert_eq!(
+                (known.status, known.header("access-control-allow-origin")),
+                (304, Some("*")),
+                "{path}"
+            );
+        }
+    }
+}
+
+/// The first keys count as published a lead ago, which is a statement about caches: they are not older for that.
+#[actix_web::test]
+async fn a_key_is_as_old_as_it_is() {
+    let app = TestApp::start().await;
+    let keys = async || app.administer(Method::GET, "/admin/keys", None).await.json()["keys"].clone();
+    let ages = |keys: &Value| {
+        let ages = keys.as_array().expect("keys").iter().map(|key| key["age"].as_i64().expect("seconds"));
+        ages.collect::<Vec<_>>()
+    };
+    let first = keys().await;
+    assert_eq!(ages(&first), [0, 0]);
+    for key in first.as_array().expect("keys") {
+        let date = |name: &str| key[name].as_str().expect("a date").to_owned();
+        assert!(date("publish_at") < date("created_at"), "{key}");
+    }
+    app.pass(Duration::from_secs(85)).await;
+    assert_eq!(ages(&keys().await), [85, 85]);
+    assert_eq!(keys().await[0]["created_at"], first[0]["created_at"]);
+}

@@ -128,8 +128,13 @@ async fn everything_of_a_client_is_revoked_at_once_and_new_tokens_count() {
     let body = json!({ "client_id": client_id });
     let answer = app.administer(Method::POST, "/admin/revocations", Some(body)).await.json();
     assert_eq!((&answer["revoked"], &answer["issued_up_to"]), (&json!(true), &json!(app.now())));
+    // Who can't see it is told of, and until when: the token is of an hour.
+    let accepted = answer["still_accepted"][0].clone();
+    assert!(accepted["what"].as_str().expect("words").contains("revoked_before"), "{answer}");
+    assert_eq!(accepted["until"], "2027-01-15T09:00:00Z");
     assert!(!app.is_active(&before).await);
-    let (claims, _) = status(&app, &before).await;
+    let (claims, idx) = status(&app, &before).await;
+    assert!(!idx, "it has no bit of its own");
     let clients = claims["revoked_before"]["clients"].as_object().expect("cut-offs");
     assert_eq!(clients.values().collect::<Vec<_>>(), [&json!(app.now())]);
     assert!(!clients.contains_key(&client_id), "the public list does not name the client");
@@ -255,7 +260,8 @@ async fn an_administrator_revokes_any_token() {
     let app = TestApp::start().await;
     let token = app.demo_token().await;
     let body = json!({ "token": token });
-    assert_eq!(app.administer(Method::POST, "/admin/revocations", Some(body)).await.status, 200);
+    let answer = app.administer(Method::POST, "/admin/revocations", Some(body)).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({ "revoked": true, "effective_within": 10 })));
     assert!(!app.is_active(&token).await);
     for body in [
         json!({}),
@@ -412,17 +418,35 @@ async fn a_list_is_never_cacheable_beyond_its_own_end() {
 
 /// Nothing has changed, and still it must not be served until it ends: whoever keeps a copy would hold one that has.
 #[actix_web::test]
-async fn a_list_that_nobody_changes_is_signed_anew_at_half_its_life() {
+async fn a_list_that_nobody_changes_is_signed_anew_after_an_eighth_of_its_life() {
     let app = TestApp::start().await;
     let token = app.demo_token().await;
     let first = status(&app, &token).await.0;
     let dates = |list: &Value| (list["iat"].as_i64().expect("iat"), list["exp"].as_i64().expect("exp"));
     let (iat, exp) = dates(&first);
-    let half = u64::try_from((exp - iat) / 2).expect("later");
-    app.pass(Duration::from_secs(half - 1)).await;
+    let eighth = u64::try_from((exp - iat) / 8).expect("later");
+    app.pass(Duration::from_secs(eighth - 1)).await;
     assert_eq!(status(&app, &token).await.0, first);
     app.pass(Duration::from_secs(1)).await;
     let (iat, exp) = dates(&status(&app, &token).await.0);
     assert_eq!(iat, app.now());
     assert!(exp > first["exp"].as_i64().expect("exp"));
+}
+
+/// Whoever holds a list when the issuer goes away can go on with it for as long as with the keys, and nearly as long as with
+/// any token.
+#[actix_web::test]
+async fn a_list_may_be_used_for_as_long_as_the_longest_token_lives() {
+    let long =
+        |config: &mut signet::config::Config| config.tokens.longest_lifetime = Duration::from_hours(20);
+    let app = TestApp::start_with(long).await;
+    let token = app.demo_token().await;
+    let list = status(&app, &token).await.0;
+    let dates = |list: &Value| (list["iat"].as_i64().expect("iat"), list["exp"].as_i64().expect("exp"));
+    let (iat, exp) = dates(&list);
+    assert_eq!((exp - iat, &list["ttl"]), (20 * 3600, &json!(10)));
+    // However old the document is that is served, seven eighths are left of it.
+    app.pass(Duration::from_mins(149)).await;
+    let left = dates(&status(&app, &token).await.0).1 - app.now();
+    assert!(left >= 20 * 3600 * 7 / 8, "{left} s");
 }

@@ -199,3 +199,31 @@ async fn lifetimes_and_algorithms_follow_client_and_resource() {
     assert_eq!(part(&token, 0)["alg"], "EdDSA");
     assert_eq!(part(&token, 1)["exp"], app.now() + 600);
 }
+
+/// RFC 6749, section 2.3: at most one. What would be the other one, where it is not understood, is still one too many.
+#[actix_web::test]
+async fn a_client_assertion_is_refused_alone_and_beside_a_secret() {
+    let app = TestApp::start().await;
+    let (id, secret) = app.demo();
+    let assertion = "client_assertion=a.b.c&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+    let grant = "grant_type=client_credentials";
+    for part in [assertion, "client_assertion=a.b.c", "client_assertion_type=x"] {
+        for path in ["/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"] {
+            let ask = |more: &str| form(path, &format!("{grant}&token=x&{part}{more}"));
+            let header = app.send(ask("").insert_header(basic((id, secret)))).await;
+            header.refused(400, "invalid_request");
+            let body = app.send(ask(&format!("&client_id={id}&client_secret={secret}"))).await;
+            body.refused(400, "invalid_request");
+            for alone in ["", &format!("&client_id={id}")] {
+                let alone = app.send(ask(alone)).await;
+                alone.refused(401, "invalid_client");
+                let said = alone.json()["error_description"].as_str().unwrap_or_default().to_owned();
+                assert!(said.contains("assertions are not supported"), "{said}");
+            }
+        }
+    }
+    // Nor where no client need authenticate.
+    let exchange =
+        format!("grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=x&{assertion}");
+    app.send(form("/oauth2/token", &exchange)).await.refused(401, "invalid_client");
+}

@@ -107,7 +107,16 @@ async fn scripts_of_registered_origins_may_ask_and_no_others() {
             .insert_header(("Origin", origin.to_owned()))
             .insert_header(("Access-Control-Request-Method", "POST"))
     };
-    for path in ["/oauth2/token", "/oauth2/userinfo", "/oauth2/revoke", "/auth/token", "/api/userinfo.php"] {
+    for path in [
+        "/oauth2/token",
+        "/oauth2/userinfo",
+        "/oauth2/revoke",
+        "/auth/token",
+        "/oauth/token",
+        "/oauth/revoke",
+        "/api/token.php",
+        "/api/userinfo.php",
+    ] {
         let answer = app.send(preflight(path, SHOP)).await;
         assert_eq!(
             (answer.status, answer.header("access-control-allow-origin")),

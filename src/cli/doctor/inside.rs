@@ -11,9 +11,7 @@ use crate::config::{Config, KekSource, ModuleKeyConfig, exposed};
 use crate::entropy::SystemEntropy;
 use crate::http::certificate_end;
 use crate::keys::{DirectoryVault, Kek, SealedVault as _};
-
-/// Less free space is a failure, in percent.
-const LEAST_FREE: u64 = 15;
+use crate::store::Room;
 
 /// A certificate that ends sooner should have been renewed, in days.
 const FEWEST_DAYS: i64 = 14;
@@ -205,26 +203,26 @@ fn begun_anew(path: &Path) -> Option<String> {
 /// A full disk stops revocation and administration.
 pub(super) fn disk(config: &Config) -> Finding {
     let directory = &config.data_dir;
-    match free_percent(directory) {
+    match Room::at(directory) {
         Err(error) => {
             let what = format!("{}: {error}", directory.display());
             Finding::fail("disk", what, "run this on the machine of the service, in its directory")
         }
-        Ok(free) => free_space(free),
+        Ok(room) => free_space(&room),
     }
 }
 
-fn free_space(free: u64) -> Finding {
-    let what = format!("{free} % free");
-    if free < LEAST_FREE {
-        return Finding::fail("disk", what, "make room, or give the data directory a larger disk");
+fn free_space(room: &Room) -> Finding {
+    let percent = room.free.saturating_mul(100).checked_div(room.size).unwrap_or_default();
+    let what = format!("{percent} % free, {} MiB", room.free >> 20);
+    if room.is_almost_full() {
+        let remedy = "make room: with less than 32 MiB free nothing is written";
+        return Finding::fail("disk", what, remedy);
+    }
+    if room.is_low() {
+        return Finding::warn("disk", what, "make room, or give the data directory a larger disk");
     }
     Finding::ok("disk", what)
-}
-
-fn free_percent(directory: &Path) -> io::Result<u64> {
-    let space = rustix::fs::statvfs(directory)?;
-    Ok((space.f_bavail.saturating_mul(100)).checked_div(space.f_blocks).unwrap_or(100))
 }
 
 /// The directory itself and the files in it.
@@ -370,10 +368,16 @@ mod tests {
 
     #[test]
     fn a_disk_needs_room() {
-        assert_eq!(free_space(14).level, Level::Fail);
-        assert_eq!(free_space(15).level, Level::Ok);
-        let Installation { _dir, config, .. } = installation();
-        assert!(free_percent(&config.data_dir).unwrap() <= 100);
+        const MIB: u64 = 1024 * 1024;
+        let of = |free: u64, size: u64| {
+            let room = Room { free: free * MIB, size: size * MIB, kept_free: 32 * MIB };
+            let Finding { level, what, .. } = free_space(&room);
+            (level, what)
+        };
+        assert_eq!(of(63, 100), (Level::Fail, "63 % free, 63 MiB".into()));
+        assert_eq!(of(35_000, 250_000), (Level::Warn, "14 % free, 35000 MiB".into()), "nothing stops yet");
+        assert_eq!(of(40_000, 250_000), (Level::Ok, "16 % free, 40000 MiB".into()));
+        assert_eq!(of(0, 0).0, Level::Fail);
         assert_eq!(disk(&Config::for_tests(Path::new("/nonexistent"))).level, Level::Fail);
     }
 

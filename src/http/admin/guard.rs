@@ -52,7 +52,7 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     // What the table does not name is denied: there is no default scope.
     let Some(path) = request.match_pattern() else { return Err(not_served().into()) };
     let Some(needed) = routes::admin_scope(request.method(), &path) else {
-        // A path of the table with another method: the resource answers 405, and does nothing.
+        // Another method than the path has, or no path of the table: the answer is 405 or 404, and nothing is done.
         return Ok(Administrator { actor, scope: Scope::default() });
     };
     if claims.permits(needed) && still_may(needed) {

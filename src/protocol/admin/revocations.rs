@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Administrator, audited};
 use crate::audit::EventKind;
+use crate::keys::intervene::Breakage;
 use crate::oauth::{ClientId, Subject, UserId};
 use crate::protocol::users::rfc3339;
 use crate::protocol::{ProtocolError, Services};
@@ -56,8 +57,11 @@ pub struct RevocationAnswer {
     /// Whether a client or an account of that name is registered, where everything of somebody was revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     registered: Option<bool>,
-    /// Within how many seconds every verifier that honours status lists refuses them.
+    /// Within how many seconds verifiers that read the status lists refuse them; save those of `still_accepted`.
     effective_within: u64,
+    /// Who accepts them all the same, until when, where everything of somebody was revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    still_accepted: Option<[Breakage; 1]>,
 }
 
 /// Whose tokens and grants were revoked as a whole, of a client, a subject, or what a client holds for a subject.
@@ -149,7 +153,15 @@ pub async fn revoke(
         }
         _ => return Err(ProtocolError::invalid_request("name one of client_id, sub and token")),
     };
-    Ok(RevocationAnswer { revoked: true, issued_up_to, registered, effective_within: services.status.ttl() })
+    let still_accepted = issued_up_to.map(|before| [accepted_until(services, before)]);
+    let effective_within = services.status.ttl();
+    Ok(RevocationAnswer { revoked: true, issued_up_to, registered, effective_within, still_accepted })
+}
+
+/// What is issued is not known, so what is revoked as a whole has no bits of its own: see decision 0002.
+fn accepted_until(services: &Services, before: i64) -> Breakage {
+    let what = "verifiers that read the status lists but not their claim revoked_before accept these tokens until they end";
+    Breakage { what: what.to_owned(), until: before + services.status_lists.longest_lifetime() }
 }
 
 /// A subject is a person, or a client that acts for itself.

@@ -4,6 +4,7 @@ use crate::clients::ResourceServer;
 use crate::limits::Standing;
 use crate::oauth::{ClientId, ErrorCode, Resource, Scope};
 use crate::protocol::api_key::{self, PresentedKey, present_api_key};
+use crate::protocol::authenticate::is_attempted;
 use crate::protocol::{Credentials, Params, ProtocolError, Services, authenticate};
 use crate::tokens::{Authorized, Issued};
 use crate::users::ApiKey;
@@ -57,7 +58,7 @@ async fn present(
     credentials: &Credentials,
     params: &Params<'_>,
 ) -> Result<PresentedKey, ProtocolError> {
-    if !matches!(credentials, Credentials::Absent) || params.one("client_secret").is_some() {
+    if is_attempted(credentials, params) {
         authenticate(services, credentials, params)?;
     }
     let token = params.required("subject_token")?;

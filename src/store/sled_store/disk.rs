@@ -18,10 +18,6 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::store::{Room, StoreError};
 
-/// Writes are refused while the file system has less room than this, in bytes: sled does not get over a
-/// write that failed, but a refusal passes as soon as there is room again.
-const ROOM_KEPT_FREE: u64 = 32 * 1024 * 1024;
-
 /// How much the data file is reserved beyond its end, in bytes, so that whoever else fills the disk does not make a write
 /// of sled's fail; renewed when less than [`RESERVE_LEAST`] of it is left, which is more than a group of commits takes.
 const RESERVE: u64 = 8 * 1024 * 1024;
@@ -115,7 +111,7 @@ impl Disk for DataFiles {
         let file_system = rustix::fs::fstatvfs(&self.db)?;
         // Some have no fixed number of files, and say 0 of 0.
         let files_left = file_system.f_files == 0 || file_system.f_favail > 0;
-        Ok(files_left && !room(&file_system).is_full() && self.reserve()?)
+        Ok(files_left && !Room::of(&file_system).is_full() && self.reserve()?)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -138,19 +134,6 @@ impl Disk for DataFiles {
         }
         self.synced_blobs = blobs;
         Ok(())
-    }
-}
-
-/// How much room there is where `dir` lies.
-pub(super) fn room_of(dir: &Path) -> io::Result<Room> {
-    Ok(room(&rustix::fs::statvfs(dir)?))
-}
-
-fn room(file_system: &rustix::fs::StatVfs) -> Room {
-    Room {
-        free: file_system.f_bavail.saturating_mul(file_system.f_frsize),
-        size: file_system.f_blocks.saturating_mul(file_system.f_frsize),
-        kept_free: ROOM_KEPT_FREE,
     }
 }
 

@@ -249,7 +249,7 @@ impl Store for SledStore {
     }
 
     fn room(&self) -> Option<Room> {
-        disk::room_of(&self.dir).ok()
+        Room::at(&self.dir).ok()
     }
 }
 

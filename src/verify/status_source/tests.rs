@@ -148,6 +148,22 @@ async fn the_last_good_copy_serves_until_it_expires() {
 }
 
 #[tokio::test]
+async fn what_a_list_at_hand_shows_as_revoked_stays_so_when_the_list_has_expired() {
+    for (policy, others) in
+        [(StatusPolicy::Required, Err(Refusal::StatusUnavailable)), (StatusPolicy::BestEffort, Ok(()))]
+    {
+        let f = Fixture::new(policy);
+        f.publish(&[3], |_| {});
+        assert_eq!(f.check(URI, 3).await, Err(Refusal::Revoked));
+        f.network.go_down();
+        f.advance(3600 + 60);
+        assert_eq!(f.check(URI, 3).await, Err(Refusal::Revoked), "{policy:?}");
+        assert_eq!(f.check(URI, 2).await, others, "{policy:?}");
+        assert_eq!(f.check(URI, 512).await, others, "{policy:?}: the list may have grown since");
+    }
+}
+
+#[tokio::test]
 async fn what_each_policy_does_without_a_list() {
     let outcomes = [
         (StatusPolicy::Required, Err(Refusal::StatusUnavailable), Err(Refusal::InvalidStatus)),

@@ -261,6 +261,7 @@ mod tests {
             phase: Phase::Signing,
             signs: false,
             origin: Origin::Generated,
+            created_at: publish_at,
             publish_at,
             sign_from,
             retire_at: end.map(|(retire_at, _)| retire_at),

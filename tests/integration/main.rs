@@ -52,6 +52,7 @@ mod many_nodes_limits;
 mod markup;
 mod meanwhile;
 mod node_clocks;
+mod old_hints;
 mod openapi;
 mod over_http;
 mod people_clients;

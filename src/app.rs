@@ -268,7 +268,8 @@ pub fn key_ring_parts(config: &Config, ground: &Ground) -> Result<KeyRingParts, 
     let kek = Arc::new(Kek::load(&config.keys.kek, &config.keys.dir, ground.entropy.as_ref())?);
     let vault = ground.vault(config, kek.clone())?;
     let (store, clock) = (ground.store.clone(), ground.clock.clone());
-    let policy = Policy::new(&config.keys, config.tokens.longest_lifetime)?;
+    let policy =
+        Policy::new(&config.keys, config.tokens.longest_lifetime)?.remembering(config.sessions.absolute);
     let fitness = Arc::new(Fitness::of_node(store.as_ref(), clock.clone(), config.keys.propagation));
     Ok(KeyRingParts { store, vault, kek, policy, clock, fitness })
 }

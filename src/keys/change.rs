@@ -339,7 +339,7 @@ impl KeyRing {
         let alive = |kid: &KeyId| ring.find(kid).is_some_and(|record| record.is_alive(now));
         let signers = signers.iter().filter(|(kid, _)| alive(kid));
         let signers = signers.map(|(kid, signer)| (kid.clone(), Arc::clone(signer))).collect();
-        let snapshot = Snapshot::new(ring, version, &self.parts.policy, &signers).read_at(read_at);
+        let snapshot = Snapshot::new(ring, version, &self.parts.policy, &signers, now).read_at(read_at);
         self.snapshot.store(Arc::new(snapshot));
     }
 

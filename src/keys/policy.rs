@@ -21,6 +21,7 @@ pub struct Policy {
     lead: i64,
     hold: i64,
     period: i64,
+    remembered: i64,
     algorithms: Vec<Algorithm>,
 }
 
@@ -134,11 +135,20 @@ impl Policy {
             lead: seconds("keys.lead", settings.lead, 732 * DAY)?,
             hold: seconds("keys.hold", settings.hold, 732 * DAY)?,
             period: seconds("keys.rotation_period", settings.rotation_period, 732 * DAY)?,
+            remembered: 0,
             algorithms: settings.algorithms.clone(),
         };
         policy.check_algorithms()?;
         policy.check_times()?;
         Ok(policy)
+    }
+
+    /// The same, but a key is remembered for `remembered` after it has left the JWKS: what it signed may come back as the
+    /// hint whom a client means (OpenID Connect Core 1.0, section 3.1.2.1) as long as somebody who got it may be signed in.
+    #[must_use]
+    pub fn remembering(self, remembered: Duration) -> Self {
+        let longest = 732 * DAY;
+        Self { remembered: i64::try_from(remembered.as_secs()).map_or(longest, |it| it.min(longest)), ..self }
     }
 
     fn check_algorithms(&self) -> Result<(), UnsafePolicy> {
@@ -215,6 +225,12 @@ impl Policy {
     #[must_use]
     pub fn overlap(&self) -> i64 {
         self.propagation + self.skew
+    }
+
+    /// For how long a key is remembered that has left the JWKS, in seconds.
+    #[must_use]
+    pub fn remembered(&self) -> i64 {
+        self.remembered
     }
 
     /// The algorithms in use; the first is the default.

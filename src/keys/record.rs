@@ -90,7 +90,7 @@ pub enum Phase {
     Signing,
     /// In the JWKS for the tokens that it signed; signs no more.
     Retired,
-    /// Not in the JWKS; nothing valid was signed with it.
+    /// Not in the JWKS; nothing valid was signed with it. It is remembered for a while for what comes back as a hint.
     Forgotten,
     /// Not in the JWKS; nothing signed with it counts.
     Compromised,

@@ -96,8 +96,13 @@ impl KeyRing {
 
     /// A ring that has read nothing yet.
     pub(super) fn unopened(parts: KeyRingParts) -> Arc<Self> {
-        let snapshot =
-            Snapshot::new(KeyRingRecord::empty(), 0, &parts.policy, &std::collections::HashMap::new());
+        let snapshot = Snapshot::new(
+            KeyRingRecord::empty(),
+            0,
+            &parts.policy,
+            &std::collections::HashMap::new(),
+            i64::MIN,
+        );
         Arc::new(Self {
             parts,
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -160,6 +165,13 @@ impl KeyRing {
     #[must_use]
     pub fn key_set(&self) -> Arc<KeySet> {
         Arc::clone(&self.snapshot.load().key_set)
+    }
+
+    /// The keys that have left the JWKS for their age and are remembered, ready to verify with. **For hints only**: nothing
+    /// that they signed is still good for anything else.
+    #[must_use]
+    pub fn past_keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.snapshot.load().past_keys)
     }
 
     /// The version of the ring in use: nodes must agree on it.

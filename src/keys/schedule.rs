@@ -7,6 +7,9 @@ use super::policy::Policy;
 use super::record::{End, KeyRecord, KeyRingRecord, LoweredMaxAge, Phase, PrivateHalf, PromisedMaxAge};
 use crate::oauth::{Algorithm, KeyId};
 
+/// How many keys of an algorithm that have left the JWKS are remembered at once: the ring is one row.
+const MOST_REMEMBERED: usize = 64;
+
 /// One change to the ring. Dates are seconds since the epoch, lifetimes seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -129,6 +132,7 @@ pub fn plan(ring: &KeyRingRecord, policy: &Policy, now: i64) -> Vec<Step> {
     for record in &ring.records {
         clear(&mut draft, record);
     }
+    forget(&mut draft);
     // Whoever fetches the keys finds those that wait among them: from here on every later key has its lead.
     if draft.was_never_published()
         && policy.algorithms().iter().all(|algorithm| draft.has_waiting(*algorithm))
@@ -182,7 +186,7 @@ fn withdraw(draft: &mut Draft, algorithm: Algorithm) {
     draft.end_chain(algorithm);
 }
 
-/// What is due whatever the algorithm's use: a longer hold, the erasure, the removal.
+/// What is due whatever the algorithm's use: a longer hold, the erasure.
 fn clear(draft: &mut Draft, record: &KeyRecord) {
     let Some(record) = draft.find(&record.kid).cloned() else { return };
     let now = draft.now();
@@ -195,16 +199,36 @@ fn clear(draft: &mut Draft, record: &KeyRecord) {
             draft.push(Step::Retire { kid: kid(), retire_at, forget_at: least });
         }
     }
-    match (record.phase(now), record.private_half) {
-        (Phase::Retired | Phase::Forgotten, PrivateHalf::Sealed) => {
-            draft.push(Step::ErasePrivate { kid: kid() });
+    if matches!(record.phase(now), Phase::Retired | Phase::Forgotten)
+        && record.private_half == PrivateHalf::Sealed
+    {
+        draft.push(Step::ErasePrivate { kid: kid() });
+    }
+}
+
+/// Removes the records that nobody asks for any more: a compromised key's when it need not be named, another's when it was
+/// remembered for long enough, or when so many younger ones of its algorithm are.
+fn forget(draft: &mut Draft) {
+    let (now, remembered) = (draft.now(), draft.policy().remembered());
+    let was_erased = |record: &&KeyRecord| record.private_half == PrivateHalf::Erased;
+    let mut ended: Vec<(i64, KeyRecord)> = draft
+        .records()
+        .iter()
+        .filter(was_erased)
+        .filter_map(|record| {
+            Some((record.forget_at().filter(|forget_at| *forget_at <= now)?, record.clone()))
+        })
+        .collect();
+    ended.sort_by(|(a, left), (b, right)| (b, &right.kid).cmp(&(a, &left.kid)));
+    let mut kept = [0; Algorithm::ALL.len()];
+    for (forget_at, record) in ended {
+        let kept = &mut kept[record.algorithm as usize];
+        let is_remembered = record.compromised_at().is_none() && now < forget_at + remembered;
+        if is_remembered && *kept < MOST_REMEMBERED {
+            *kept += 1;
+        } else {
+            draft.push(Step::Forget { kid: record.kid });
         }
-        (Phase::Forgotten | Phase::Compromised, PrivateHalf::Erased)
-            if record.forget_at().is_some_and(|forget_at| forget_at <= now) =>
-        {
-            draft.push(Step::Forget { kid: kid() });
-        }
-        _ => {}
     }
 }
 
@@ -414,6 +438,43 @@ mod tests {
             assert!(record.sign_from >= NOW + 100 + policy.lead(), "{record:?}");
         }
         assert!(ring.records.iter().any(|record| record.is_waiting(NOW + 100)));
+    }
+
+    #[test]
+    fn a_key_that_has_left_is_remembered_but_not_for_ever_nor_with_too_many_others() {
+        let (forgetful, policy) = (policy(10), policy(10).remembering(Duration::from_secs(500)));
+        let mut ring = first_ring();
+        let (first, left_at) = (ring.records[0].kid.clone(), ring.records[0].forget_at().unwrap());
+        let turn = |ring: &mut KeyRingRecord, policy: &Policy, now: i64| {
+            for _ in 0..3 {
+                let steps = plan(ring, policy, now);
+                apply(ring, &steps);
+            }
+        };
+        for now in (NOW..left_at + 500).step_by(3) {
+            turn(&mut ring, &policy, now);
+            assert!(ring.find(&first).is_some(), "{}", now - left_at);
+        }
+        assert!(!ring.find(&first).unwrap().is_published(left_at));
+        turn(&mut ring, &policy, left_at + 500);
+        assert!(ring.find(&first).is_none());
+        // A compromised one is not remembered, and those that are go when nothing is remembered any more.
+        let (last, now) = (ring.records[0].clone(), left_at + 500);
+        assert_eq!(last.phase(now), Phase::Forgotten);
+        let (condemned, _) = condemn_all(&ring, &policy, now);
+        apply(&mut ring, &condemned);
+        let named_until = ring.find(&last.kid).unwrap().forget_at().unwrap();
+        turn(&mut ring, &policy, named_until);
+        assert!(ring.find(&last.kid).is_none());
+        // However long that is, the ring does not grow without end.
+        let endless = policy.remembering(Duration::MAX);
+        for now in (now..=now + 9 * 100).step_by(9) {
+            turn(&mut ring, &endless, now);
+        }
+        let forgotten = |record: &&KeyRecord| record.phase(now + 9 * 100) == Phase::Forgotten;
+        assert_eq!(ring.records.iter().filter(forgotten).count(), MOST_REMEMBERED);
+        turn(&mut ring, &forgetful, now + 9 * 100);
+        assert_eq!(ring.records.iter().filter(forgotten).count(), 0);
     }
 
     #[test]

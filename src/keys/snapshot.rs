@@ -10,7 +10,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::json;
 
 use super::policy::Policy;
-use super::record::{KeyRecord, KeyRingRecord};
+use super::record::{KeyRecord, KeyRingRecord, Phase};
 use super::schedule::{self, ExpBound};
 use super::signer::{SignError, Signer};
 use crate::oauth::{Algorithm, JwkSet, KeyId, TokenType};
@@ -156,9 +156,10 @@ pub(super) struct Snapshot {
     slots: [Vec<Slot>; Algorithm::ALL.len()],
     /// From when which document is served, the latest first.
     documents: Vec<(i64, Arc<JwksDocument>)>,
-    /// The published keys, ready to verify with. A forgotten one stays until its record goes: all that it signed
-    /// has ended.
+    /// The keys that were published when the ring was read, ready to verify with.
     pub(super) key_set: Arc<KeySet>,
+    /// Those that had left the JWKS by then, and were never compromised: all that they signed has ended.
+    pub(super) past_keys: Arc<KeySet>,
 }
 
 struct Slot {
@@ -173,6 +174,7 @@ impl Snapshot {
         version: u64,
         policy: &Policy,
         signers: &HashMap<KeyId, Arc<dyn Signer>>,
+        now: i64,
     ) -> Self {
         let slots = Algorithm::ALL.map(|algorithm| {
             let records = ring.records.iter().filter(|record| record.algorithm == algorithm);
@@ -187,10 +189,14 @@ impl Snapshot {
             };
             records.into_iter().map(slot).collect()
         });
-        let published = ring.records.iter().filter(|record| record.compromised_at().is_none());
-        let key_set = published.filter_map(|record| VerificationKey::from_jwk(&record.jwk()).ok()).collect();
-        let documents = documents(&ring);
-        Self { ring, version, loaded_at: 0.into(), slots, documents, key_set: Arc::new(key_set) }
+        let keys_where = |is_meant: fn(&KeyRecord, i64) -> bool| {
+            let records = ring.records.iter().filter(|record| is_meant(record, now));
+            Arc::new(records.filter_map(|record| VerificationKey::from_jwk(&record.jwk()).ok()).collect())
+        };
+        let key_set = keys_where(KeyRecord::is_published);
+        let past_keys = keys_where(|record, now| record.phase(now) == Phase::Forgotten);
+        let documents = documents(&ring, now);
+        Self { ring, version, loaded_at: 0.into(), slots, documents, key_set, past_keys }
     }
 
     pub(super) fn read_at(self, monotonic: Duration) -> Self {
@@ -236,12 +242,14 @@ impl std::fmt::Debug for Snapshot {
 }
 
 /// The JWKS from now on and from each date on at which a key leaves it.
-fn documents(ring: &KeyRingRecord) -> Vec<(i64, Arc<JwksDocument>)> {
-    let mut dates: Vec<i64> = ring.records.iter().filter_map(KeyRecord::forget_at).collect();
-    dates.push(i64::MIN);
+fn documents(ring: &KeyRingRecord, now: i64) -> Vec<(i64, Arc<JwksDocument>)> {
+    let dates = ring.records.iter().filter_map(KeyRecord::forget_at);
+    let mut dates: Vec<i64> = dates.filter(|date| *date > now).collect();
     dates.sort_unstable_by(|a, b| b.cmp(a));
     dates.dedup();
-    dates.into_iter().map(|from| (from, Arc::new(document(ring, from)))).collect()
+    let mut documents: Vec<_> = dates.iter().map(|from| (*from, Arc::new(document(ring, *from)))).collect();
+    documents.push((i64::MIN, Arc::new(document(ring, now))));
+    documents
 }
 
 #[expect(clippy::expect_used, reason = "plain data always becomes JSON")]

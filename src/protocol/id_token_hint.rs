@@ -64,8 +64,9 @@ impl IdTokenHint {
 }
 
 impl Services {
-    /// The hint, if it is an ID token that this issuer signed with a key it still knows. It may have ended: a hint is
-    /// most often given when it has (OpenID Connect Core 1.0, section 3.1.2.1).
+    /// The hint, if it is an ID token that this issuer signed with a key it remembers: one that is published, or was, for
+    /// as long as somebody may be signed in who was then. It may have ended: a hint is most often given when it has (OpenID
+    /// Connect Core 1.0, section 3.1.2.1). What a compromised key signed is none.
     #[must_use]
     pub fn id_token_hint(&self, token: &str) -> Option<IdTokenHint> {
         if token.len() > LONGEST {
@@ -74,8 +75,8 @@ impl Services {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
         let header: Header = decode(header)?;
-        let keys = self.keys.key_set();
-        let key = keys.find(&header.kid)?;
+        let (published, past) = (self.keys.key_set(), self.keys.past_keys());
+        let key = published.find(&header.kid).or_else(|| past.find(&header.kid))?;
         // The type tells it from the other tokens that these keys sign (RFC 8725, section 3.11).
         let fits = header.alg.parse::<Algorithm>().is_ok_and(|alg| alg == key.algorithm());
         if !fits || !header.typ.eq_ignore_ascii_case("JWT") {

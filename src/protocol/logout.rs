@@ -50,12 +50,12 @@ pub async fn logout(
     params: &Params<'_>,
     browser: &Browser,
 ) -> Result<SignOut, ProtocolError> {
-    let hint = params.one("id_token_hint").and_then(|hint| services.id_token_hint(hint));
-    let location = location(services, params, hint.as_ref())?;
+    let hint = params.one("id_token_hint").map(|hint| services.id_token_hint(hint));
+    let location = location(services, params, hint.as_ref().map(Option::as_ref))?;
     let Some(present) = Present::find(services, browser.session.as_ref()).await? else {
         return Ok(SignOut::Done { location });
     };
-    let is_meant = hint.is_some_and(|hint| {
+    let is_meant = hint.flatten().is_some_and(|hint| {
         let same_session = hint.sid.is_none_or(|sid| sid == present.session.sid);
         same_session && hint.sub == Subject::from(&present.account.id)
     });
@@ -104,21 +104,26 @@ async fn end(services: &Services, present: &Present) -> Result<(), ProtocolError
     Ok(())
 }
 
-/// Where the browser goes afterwards: a place that the client has registered, letter for letter.
+/// Where the browser goes afterwards: a place that the client has registered, letter for letter. Nowhere, if only a hint
+/// says whose place it is and can't be read, being older than what is remembered: that is no fault of the person's, who
+/// is asked, nor of the client's (section 4 has no error for it).
 fn location(
     services: &Services,
     params: &Params<'_>,
-    hint: Option<&IdTokenHint>,
+    hint: Option<Option<&IdTokenHint>>,
 ) -> Result<Option<String>, ProtocolError> {
     let refuse = |reason: &'static str| ProtocolError::invalid_request(reason);
-    let client_id = match (params.one("client_id"), hint.and_then(IdTokenHint::client).map(ClientId::as_str))
-    {
+    let hinted = hint.flatten().and_then(IdTokenHint::client).map(ClientId::as_str);
+    let client_id = match (params.one("client_id"), hinted) {
         (Some(named), Some(hinted)) if named != hinted => {
             return Err(refuse("client_id is not the client of id_token_hint"));
         }
         (named, hinted) => named.or(hinted),
     };
     let Some(uri) = params.one("post_logout_redirect_uri") else { return Ok(None) };
+    if client_id.is_none() && matches!(hint, Some(None)) {
+        return Ok(None);
+    }
     let client = client_id.and_then(|client_id| services.clients.find(client_id));
     let client =
         client.ok_or_else(|| refuse("client_id or id_token_hint has to say whose redirect URI it is"))?;

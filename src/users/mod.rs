@@ -23,6 +23,7 @@ mod recovery;
 mod registration;
 mod second_factor;
 mod sessions;
+mod simple_passwords;
 #[cfg(test)]
 mod tests;
 mod throttle;

@@ -351,7 +351,6 @@ async fn errors_go_to_the_client_once_its_redirect_uri_is_known() {
         ([("prompt", "create")], "invalid_request"),
         ([("max_age", "-1")], "invalid_request"),
         ([("max_age", "x")], "invalid_request"),
-        ([("id_token_hint", "x.y.z")], "invalid_request"),
         ([("nonce", &*"n".repeat(513))], "invalid_request"),
         ([("request", "x")], "request_not_supported"),
         ([("request_uri", "https://a.example/r")], "request_uri_not_supported"),

@@ -55,6 +55,7 @@ mod markup;
 mod meanwhile;
 mod node_clocks;
 mod nodes;
+mod old_hints;
 mod openapi;
 mod over_http;
 mod people_clients;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::Prompt;
 use crate::clients::Client;
 use crate::oauth::{Acr, ErrorCode, Subject};
 use crate::protocol::{Params, ProtocolError, Services};
@@ -26,16 +27,26 @@ pub(super) fn read(params: &Params<'_>) -> Result<Option<Value>, ProtocolError> 
 
 /// The person whom the answer has to be about: whom a hint names, an ID token of ours for this client which may have ended, and
 /// whom the claim `sub` asks for. Nobody else's ID token answers the request (section 3.1.2.2).
+///
+/// A hint that can't be read may be an honest one whose key is no longer remembered. Whom it means isn't known: nobody is the
+/// answer to that without being asked, and whoever is asked is asked as if there were no hint.
 pub(super) fn subject(
     services: &Services,
     client: &Client,
     params: &Params<'_>,
-    claims: Option<&Value>,
+    (prompt, claims): (Prompt, Option<&Value>),
 ) -> Result<Option<Subject>, ProtocolError> {
     let hinted = match params.one("id_token_hint").map(|hint| services.id_token_hint(hint)) {
         None => None,
-        Some(Some(claims)) if claims.is_for(&client.client_id) => Some(claims.sub),
-        Some(_) => return Err(ProtocolError::invalid_request("id_token_hint is no ID token of this client")),
+        Some(Some(hint)) if hint.is_for(&client.client_id) => Some(hint.sub),
+        Some(Some(_)) => {
+            return Err(ProtocolError::invalid_request("id_token_hint is no ID token of this client"));
+        }
+        Some(None) if prompt == Prompt::None => {
+            let reason = "whom id_token_hint means is not known any more";
+            return Err(ProtocolError::new(ErrorCode::LoginRequired, reason));
+        }
+        Some(None) => None,
     };
     let asked = match values(claims, "sub")?.as_deref() {
         None => None,

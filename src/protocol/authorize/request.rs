@@ -108,13 +108,14 @@ impl AuthorizationRequest {
         let claims = asked_claims::read(params)?;
         let (scope, resources) = target::asked(services, &client, params, door.default_scope())?;
         let scope = target::with_claims(&client, &scope, claims.as_ref())?;
+        let prompt = Prompt::read(params)?;
         Ok(Self {
             redirect_uri: params.one("redirect_uri").map(str::to_owned),
             code_challenge: code_challenge(&client, params)?,
-            prompt: Prompt::read(params)?,
+            prompt,
             max_age: max_age(params)?,
             login_hint: short(params, "login_hint")?,
-            subject: asked_claims::subject(services, &client, params, claims.as_ref())?,
+            subject: asked_claims::subject(services, &client, params, (prompt, claims.as_ref()))?,
             acr: AskedAcr::read(params, claims.as_ref())?,
             nonce: short(params, "nonce")?,
             claims,

@@ -78,3 +78,56 @@ fn an_account_or_hash_prints_no_password() {
     assert!(!format!("{change:?}").contains("hunter2"));
     assert!(PasswordHash::try_from("no hash".to_owned()).is_err());
 }
+
+/// Not from the list that is built in: the commonest of at least 8 characters as the yearly lists of the press have them (NordPass
+/// 2023 and 2024, SplashData 2013 to 2019), and what an audit tried.
+const COMMONEST: &str = "123456789 12345678 1234567890 password 123123123 987654321 password1 qwerty123 qwertyuiop iloveyou \
+    11111111 1q2w3e4r 1qaz2wsx 88888888 00000000 87654321 0123456789 12341234 aaaaaaaa abcdefgh 19841984 adminadmin \
+    administrator Password! Pass@123 Aa123456 Aa@123456 P@ssw0rd Password123 Admin123 Admin@123 asdfghjkl abcd1234 \
+    1q2w3e4r5t 123456789a princess sunshine football baseball superman trustno1 starwars michelle computer whatever \
+    jennifer passw0rd letmein1 welcome1 Welcome123 Qwerty123! zaq12wsx qazwsxedc password1! 1234qwer asdf1234 \
+    abc12345 11223344 147258369 123654789 123qweasd 66666666 12345678910 changeme1 test1234 hello123 monkey123";
+
+#[tokio::test]
+async fn what_is_guessed_first_is_refused_in_any_letter_case() {
+    let ground = Ground::new();
+    let accounts = ground.accounts();
+    let blank = [" ".repeat(8), "\u{a0}\t".repeat(6), "\u{3000}".repeat(8)];
+    let common =
+        COMMONEST.split_whitespace().flat_map(|it| [it.to_owned(), it.to_uppercase(), it.to_lowercase()]);
+    for (number, password) in common.chain(blank).enumerate() {
+        let new = new_account(&format!("p{number}"));
+        let refused = accounts.register(NewAccount { password: Some(secret(&password)), ..new }).await;
+        assert!(
+            matches!(refused, Err(AccountError::Password(PasswordRefusal::Common | PasswordRefusal::Simple))),
+            "{password:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_hard_to_guess_is_taken_whatever_it_is_made_of() {
+    let ground = Ground::new();
+    let accounts = ground.accounts();
+    let good = [
+        "correct horse battery staple",
+        "securepassword123",
+        "Tr0ub4dor&3",
+        "my cat eats 12345 mice",
+        "of-the-tests-alone",
+        "山川異域風月同天",
+        "x7#Qm!2vRt",
+        "gehe heim, 1984 nochmal",
+        "71940263858120",
+        "kvqzjxwm",
+        " correct horse ",
+        "a sentence nobody guesses, a sentence nobody guesses, ",
+        "Administrators prefer tea",
+        "qwerty is not how I type",
+    ];
+    for (number, password) in good.into_iter().enumerate() {
+        let new = new_account(&format!("g{number}"));
+        let taken = accounts.register(NewAccount { password: Some(secret(password)), ..new }).await;
+        assert!(taken.is_ok(), "{password:?} {:?}", taken.err());
+    }
+}

@@ -139,9 +139,14 @@ pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, body: 
     let outcome = revocation(&state, &request, &credentials, form_params(&request, &body)).await;
     match outcome.map_err(|error| limits::refused(&state, &request, error)) {
         Ok(RevocationOutcome::NoToken) => reply::refusal(&ProtocolError::invalid_request("token is missing")),
-        Ok(RevocationOutcome::Done | RevocationOutcome::NotYours) => {
+        // What is no token needs no revoking (RFC 7009, section 2.2); that a good one is still good must be told (section 2.1).
+        Ok(RevocationOutcome::Done | RevocationOutcome::Unknown) => {
             HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).finish()
         }
+        Ok(RevocationOutcome::NotYours) => reply::refusal(&ProtocolError::new(
+            ErrorCode::UnauthorizedClient,
+            "the token was issued to another client and is not revoked",
+        )),
         Err(error) => refused(reply::refusal(&error), &error, &body),
     }
 }
@@ -156,7 +161,7 @@ pub(super) async fn oauth_revoke(state: web::Data<State>, request: HttpRequest, 
         || ProtocolError::new(ErrorCode::UnauthorizedClient, "You are not authorized to revoke this token");
     match outcome {
         Ok(RevocationOutcome::Done) => reply::json(StatusCode::OK, &serde_json::json!({})),
-        Ok(RevocationOutcome::NotYours | RevocationOutcome::NoToken) => {
+        Ok(RevocationOutcome::NotYours | RevocationOutcome::Unknown | RevocationOutcome::NoToken) => {
             let mut response = reply::refusal(&not_yours());
             *response.status_mut() = StatusCode::FORBIDDEN;
             response

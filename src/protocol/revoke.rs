@@ -10,8 +10,10 @@ use crate::verify::Verified;
 pub enum RevocationOutcome {
     /// The token is revoked, or had ended anyway.
     Done,
-    /// It is no token of this client: nothing was changed. The standard answer does not tell.
+    /// It was issued to another client: nothing was changed.
     NotYours,
+    /// It is no token that this issuer can tell from others': nothing was changed.
+    Unknown,
     /// The request names no token.
     NoToken,
 }
@@ -27,6 +29,7 @@ pub struct AskedToRevoke {
 enum Asked {
     Nothing,
     NotTheirs,
+    Unknown,
     Ended,
     AccessToken(Box<AccessTokenClaims>),
     RefreshToken(Box<RefreshToken>),
@@ -62,9 +65,11 @@ fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Result<Aske
         });
     }
     // One that has ended goes with its family too, of which a newer one may count.
-    let opened = services.refresh_tokens.open_ended(token)?;
-    let theirs = opened.filter(|opened| opened.grant.client_id == *client_id);
-    Ok(theirs.map_or(Asked::NotTheirs, |opened| Asked::RefreshToken(Box::new(opened))))
+    Ok(match services.refresh_tokens.open_ended(token)? {
+        None => Asked::Unknown,
+        Some(opened) if opened.grant.client_id == *client_id => Asked::RefreshToken(Box::new(opened)),
+        Some(_) => Asked::NotTheirs,
+    })
 }
 
 /// Revokes a token at the wish of the client that holds it, also one that this node knows to be revoked: the store may have lost
@@ -77,6 +82,7 @@ pub async fn revoke(services: &Services, asked: AskedToRevoke) -> Result<Revocat
     let claims = match asked.token {
         Asked::Nothing => return Ok(RevocationOutcome::NoToken),
         Asked::NotTheirs => return Ok(RevocationOutcome::NotYours),
+        Asked::Unknown => return Ok(RevocationOutcome::Unknown),
         Asked::Ended => return Ok(RevocationOutcome::Done),
         Asked::AccessToken(claims) => claims,
         Asked::RefreshToken(token) => return revoke_family(services, asked.client_id, &token).await,

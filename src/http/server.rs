@@ -126,7 +126,8 @@ fn public(
                         (Connection::new(stream), peer)
                     })
                     .and_then(
-                        protocol(state.clone(), stopping.clone(), https_only.clone()).map_err(TlsError::Service),
+                        protocol(state.clone(), stopping.clone(), https_only.clone())
+                            .map_err(TlsError::Service),
                     )
             })?
         }

@@ -36,7 +36,7 @@ pub(super) async fn attempts<W: Work>(
             }
             Some(Err(fault)) => fault,
             None => {
-                pool.distrust(&lease);
+                lease.abandon();
                 return Err(late(limit));
             }
         };

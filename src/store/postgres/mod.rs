@@ -95,7 +95,7 @@ impl PostgresStore {
         let prepared = store.runtime.spawn(async move {
             let link = reach(&pool.options, 0).await?;
             let about = within(pool.options.timeout, About::ask(&link.client)).await?;
-            for warning in about.warnings {
+            for warning in about.warnings(pool.options.hosts.len()) {
                 tracing::warn!("PostgreSQL: {warning}");
             }
             within(MIGRATION, async {
@@ -128,7 +128,7 @@ impl PostgresStore {
         let link = reach(options, 0).await?;
         let about = within(options.timeout, About::ask(&link.client)).await?;
         let schema = within(options.timeout, schema::version(&link.client)).await?;
-        let (server, warnings) = (about.version, about.warnings);
+        let (server, warnings) = (about.version.clone(), about.warnings(options.hosts.len()));
         Ok(PostgresReport { server, schema, expected_schema: schema::VERSION, warnings })
     }
 

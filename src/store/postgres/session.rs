@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket, ToStatement};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::describe;
 use super::options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls};
@@ -19,7 +20,8 @@ use crate::store::{Cursor, StoreError};
 
 /// What the server is asked about itself; a server that does not know a setting answers nothing.
 const ABOUT: &str = "SELECT current_setting('synchronous_commit', true), current_setting('fsync', true), \
-                     current_setting('full_page_writes', true), version()";
+                     current_setting('full_page_writes', true), version(), \
+                     current_setting('synchronous_standby_names', true)";
 
 /// A connection that is nobody's. Dropping it cuts it off, whatever the server is doing: nobody waits for that.
 pub(super) struct Link {
@@ -28,6 +30,8 @@ pub(super) struct Link {
     pub(super) notifications: mpsc::Receiver<String>,
     warned: Arc<AtomicBool>,
     driver: AbortHandle,
+    /// With what it speaks TLS, if it does.
+    tls: Option<MakeRustlsConnect>,
 }
 
 /// A connection that is ready to work.
@@ -50,7 +54,9 @@ pub(super) struct About {
     /// How far a commit goes before it is answered, as the server or the role would have it.
     pub(super) synchronous_commit: Option<String>,
     /// What makes an acknowledged commit less than durable.
-    pub(super) warnings: Vec<String>,
+    warnings: Vec<String>,
+    /// Whether its commits wait for no other server.
+    is_alone: bool,
 }
 
 impl Drop for Link {
@@ -65,11 +71,11 @@ impl Link {
         let config = config(options, host)?;
         match &options.tls {
             // There is nothing between the two ends of a socket in the file system.
-            _ if host.is_socket() => Self::start(config.connect(NoTls).await, host),
-            PostgresTls::Plaintext => Self::start(config.connect(NoTls).await, host),
+            _ if host.is_socket() => Self::start(config.connect(NoTls).await, host, None),
+            PostgresTls::Plaintext => Self::start(config.connect(NoTls).await, host, None),
             PostgresTls::Verified { ca_bundle } => {
                 let tls = tls::verified(ca_bundle.as_deref())?;
-                Self::start(config.connect(tls).await, host)
+                Self::start(config.connect(tls.clone()).await, host, Some(tls))
             }
         }
     }
@@ -77,6 +83,7 @@ impl Link {
     fn start<S>(
         connected: Result<(Client, Connection<Socket, S>), tokio_postgres::Error>,
         host: &PostgresHost,
+        tls: Option<MakeRustlsConnect>,
     ) -> Result<Self, StoreError>
     where
         S: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
@@ -90,7 +97,19 @@ impl Link {
         let (tell, notifications) = mpsc::channel(64);
         let warned = Arc::new(AtomicBool::new(false));
         let driver = tokio::spawn(drive(connection, tell, warned.clone())).abort_handle();
-        Ok(Self { client, notifications, warned, driver })
+        Ok(Self { client, notifications, warned, driver, tls })
+    }
+
+    /// Asks the server to end what it is doing for this connection. Nothing is known of how that went.
+    async fn cancel(&self) {
+        let token = self.client.cancel_token();
+        let asked = match &self.tls {
+            None => token.cancel_query(NoTls).await,
+            Some(tls) => token.cancel_query(tls.clone()).await,
+        };
+        if let Err(error) = asked {
+            tracing::debug!(error = %describe(&error), "PostgreSQL could not be asked to end a call");
+        }
     }
 }
 
@@ -118,6 +137,11 @@ impl Session {
 
     pub(super) fn client(&self) -> &Client {
         &self.link.client
+    }
+
+    /// Asks the server to end what it is doing for this session.
+    pub(super) async fn cancel(&self) {
+        self.link.cancel().await;
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -149,7 +173,8 @@ impl About {
         if off(2) {
             warnings.push("full_page_writes is off: a power cut may damage its pages".to_owned());
         }
-        let mut about = Self { version: text(3).unwrap_or_default(), synchronous_commit, warnings };
+        let is_alone = text(4).is_some_and(|names| names.is_empty());
+        let mut about = Self { version: text(3).unwrap_or_default(), synchronous_commit, warnings, is_alone };
         if about.is_too_early() {
             let set = about.synchronous_commit.clone().unwrap_or_default();
             about.warnings.push(format!(
@@ -158,6 +183,19 @@ impl About {
             ));
         }
         Ok(about)
+    }
+
+    /// What is to be told of it where the settings name so many hosts.
+    pub(super) fn warnings(&self, hosts: usize) -> Vec<String> {
+        let mut warnings = self.warnings.clone();
+        if self.is_alone && hosts > 1 {
+            warnings.push(
+                "synchronous_standby_names is empty: a failover loses what was acknowledged last, spent codes and \
+                 revocations too"
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 
     /// Whether commits would be answered before they are durable, here and at the synchronous standby.

@@ -6,6 +6,7 @@
 mod batch;
 mod frozen;
 pub mod memory;
+mod names;
 mod nodes;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -19,6 +20,7 @@ use chrono::{DateTime, Utc};
 pub use batch::{LONGEST_KEY, LONGEST_VALUE};
 pub use frozen::{Frozen, SharedFrozen};
 pub use memory::MemoryStore;
+pub(crate) use names::sync_names_above;
 pub use nodes::Nodes;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fsync, open, unlink};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::store::{Room, StoreError};
+use crate::store::{Room, StoreError, sync_names_above};
 
 /// Writes are refused while the file system has less room than this, in bytes: sled does not get over a
 /// write that failed, but a refusal passes as soon as there is room again.
@@ -53,9 +53,7 @@ impl DataFiles {
         for path in [&dir.join("conf"), &dir.join("blobs"), dir] {
             File::open(path)?.sync_all()?;
         }
-        if let Some(parent) = dir.parent() {
-            File::open(parent)?.sync_all()?;
-        }
+        sync_names_above(dir)?;
         let db = File::options().read(true).write(true).open(dir.join("db"))?;
         let (blobs, probe) = (dir.join("blobs"), dir.join("probe"));
         Ok(Self { db, blobs, probe, synced_blobs: HashSet::new(), reserved: (0, 0) })

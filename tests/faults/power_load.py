@@ -9,20 +9,18 @@ has expired.
 
 import base64
 import hashlib
-import http.client
 import itertools
 import json
 import os
 import pathlib
 import re
 import secrets
-import signal
 import sys
 import threading
 import time
 import urllib.parse
 
-from service import RESOURCE, Service, ask, basic, fail, form, kid
+from service import RESOURCE, Service, ask, basic, fail, form
 
 REDIRECT_URI = "http://127.0.0.1:1/callback"
 NAME, PASSWORD = "ada@example.com", "correct horse battery staple"

@@ -29,13 +29,15 @@ from service import FULL, say
 PORT = int(os.environ.get("SIGNET_FAULTS_PORT", "18662"))
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 2
 # Seconds of load before the recording and in it, how often the service is killed and started in it, how many cuts are judged.
-WARM, SECONDS, STARTS, CUTS = (60, 8, 3, 3000) if FULL else (2, 1, 2, 90)
-FIRST_CUTS, DEAF_CUTS = (600, 150) if FULL else (30, 12)
+WARM, SECONDS, STARTS, CUTS = (60, 8, 3, 3000) if FULL else (2, 1, 2, 70)
+FIRST_CUTS, DEAF_CUTS = (600, 150) if FULL else (24, 10)
 HOWS = ["nothing", "nothing", "all", "sectors", "sectors", "sectors", "pages", "any names"]
 JUDGES = 3
 SEGMENT = 512 * 1024
 # For what it is known not to start: what it says, and what docs/faults.md says about it.
 KNOWN = {r"audit\.jsonl: its last line": "the end of the audit log was torn"}
+# The same, as long as nobody was told anything.
+KNOWN_NEWBORN = {r"from keys/kek must be 32 bytes": "keys/kek was being made"}
 DIRECTORIES = {"data", "keys"}
 WITHOUT_NAMES = "data_dir or keys.dir itself had no name on the disk"
 
@@ -61,22 +63,29 @@ class Recording:
             sys.exit(f"FAILED: {differences} was written by ways that were not recorded")
         self.counts = after.counts
 
-    def reused(self):
-        """How many segments of sled's log were begun where there had been others."""
-        end, count = len(self.before.names["data/store/db"].sure) if "data/store/db" in self.before.names else 0, 0
+    def log(self):
+        """How many segments of sled's log were begun where there had been others, and how many of its bytes waited for a sync at each
+        step."""
+        end = len(self.before.names["data/store/db"].sure) if "data/store/db" in self.before.names else 0
+        reused, waiting = 0, [0]
         for _, ended, call in self.steps:
+            more = 0
             if call[3] == "pwrite64" and not ended:
-                at = int(call[4][3])
-                count += at % SEGMENT == 0 and at < end
-                end = max(end, at + 1)
-        return count
+                at, more = int(call[4][3]), int(call[4][2])
+                reused += at % SEGMENT == 0 and at < end
+                end = max(end, at + more)
+            synced = call[3] in ("fsync", "fdatasync") and ended and self.before.file_of(call[4][0])[1] == "data/store/db"
+            waiting.append(0 if synced else waiting[-1] + more)
+        return reused, waiting
 
     def places(self, count, chance):
-        """Where the power goes: half of them beside a sync or an acknowledgement, where it matters most."""
+        """Where the power goes: half of them beside a sync or an acknowledgement, a quarter where much waits for a sync."""
         moments = [number for number, (_, _, call) in enumerate(self.steps) if call[3] in ("fsync", "fdatasync", "rename")
                    or call[3] == "write" and disk_model.text(call[4][1][:17]) == b"ack "]
+        everywhere = range(len(self.steps) + 1)
         near = [chance.choice(moments) + chance.choice([0, 1]) for _ in range(count // 2)]
-        return sorted(near + [chance.randrange(len(self.steps) + 1) for _ in range(count - len(near))])
+        full = chance.choices(everywhere, [each + 1 for each in self.log()[1]], k=count // 4)
+        return sorted(near + full + chance.choices(everywhere, k=count - len(near) - len(full)))
 
     def cuts(self, count, seed, deaf):
         """Directories as a disk may hold them, with what had been asked for and acknowledged by then."""
@@ -91,9 +100,9 @@ class Recording:
             yield f"{how}, {number}", disk.after_a_cut(how, chance), list(disk.marks), disk.unsure()
 
 
-def run_load(work, name, seconds, starts, tracer=()):
+def run_load(work, name, seconds, starts, tracer=(), codes="10m"):
     command = [*tracer, sys.executable, power_load.__file__, work / "data", str(PORT), str(seconds), str(starts),
-               work / f"{name}.marks", work / "history"]
+               work / f"{name}.marks", work / "history", codes]
     subprocess.run(command, check=True)
 
 
@@ -159,13 +168,14 @@ class Report:
             service.kill()
             shutil.rmtree(directory)
             self.ports.put(port)
-        return name, files, service.reason, verdict
+        return name, files, newborn, service.reason, verdict
 
-    def note(self, name, files, reason, verdict):
+    def note(self, name, files, newborn, reason, verdict):
         self.asked.update(verdict.asked)
         if reason is None and not verdict.lost:
             return
-        excuse = next((why for pattern, why in KNOWN.items() if reason and re.search(pattern, reason)), None)
+        known = {**KNOWN, **(KNOWN_NEWBORN if newborn else {})}
+        excuse = next((why for pattern, why in known.items() if reason and re.search(pattern, reason)), None)
         # Both were made before anybody was told anything; what the store syncs is what is in them.
         excuse = WITHOUT_NAMES if not self.recording.first and not DIRECTORIES <= files.keys() else excuse
         if excuse and not self.deaf:
@@ -188,7 +198,8 @@ def main():
     work = pathlib.Path(tempfile.mkdtemp(prefix="signet-power-"))
     try:
         first = Report("from the very first start", Recording(work, "first", 0.3, 1), FIRST_CUTS)
-        run_load(work, "warm", WARM, 1)
+        # So that the first start that is recorded has a great many rows to remove at once.
+        run_load(work, "warm", WARM, 1, codes="5s" if FULL else "10m")
         recording = Recording(work, "load", SECONDS, STARTS)
         load = Report("under load", recording, CUTS)
         # Would a loss be seen? If the syncs of the data file did nothing, this is what would be.
@@ -199,9 +210,10 @@ def main():
         sys.exit(f"FAILED: what was left is kept in {first.kept}")
     if not deaf.lost:
         sys.exit("FAILED: without a single sync nothing was lost: this proves nothing")
+    reused, waiting = recording.log()
     counts, excused = recording.counts, first.excused + load.excused
-    say(f"power: {first.cuts + load.cuts} power cuts in {counts['writes']} writes and {counts['syncs']} syncs, {recording.reused()} "
-        "segments of the log used again: nothing acknowledged was lost, but "
+    say(f"power: {first.cuts + load.cuts} power cuts in {counts['writes']} writes and {counts['syncs']} syncs, {reused} segments "
+        f"of the log used again, {max(waiting) // 1024} KiB waiting for a sync at most: nothing acknowledged was lost, but "
         + "".join(f"{n} did not come up because {why}; " for why, n in excused.items())
         + f"if the data file were not synced, {len(deaf.lost) + len(deaf.not_started)} of {deaf.cuts} would be lost; "
         f"{time.monotonic() - begun:.0f} s")

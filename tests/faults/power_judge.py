@@ -5,6 +5,7 @@ import http.client
 import json
 import pathlib
 import subprocess
+import time
 
 import power_load
 from service import RESOURCE, Service, basic, binary, form, kid
@@ -21,12 +22,19 @@ class Survivor(Service):
     """A service that may not start: then `reason` says why."""
 
     def __init__(self, port, directory, site):
-        self.site, self.reason = site, None
-        try:
-            super().__init__(port, directory, **power_load.SETTINGS)
-            self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        except DidNotStart as error:
-            self.reason = str(error)
+        self.site = site
+        for _ in range(5):
+            self.reason = None
+            try:
+                super().__init__(port, directory, **power_load.SETTINGS)
+                self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                return
+            except DidNotStart as error:
+                self.reason = str(error)
+            # Some connection has been given this port: nothing was opened, and it may be tried again.
+            if "Address already in use" not in self.reason:
+                return
+            time.sleep(1)
 
     def failed_to_start(self, reason):
         self.kill()

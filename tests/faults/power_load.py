@@ -1,27 +1,26 @@
 """What is written before the power goes: a service under load, and a note of every act before it is asked for and after its answer.
 
-power_load.py DIRECTORY PORT SECONDS STARTS MARKS HISTORY
+power_load.py DIRECTORY PORT SECONDS STARTS MARKS HISTORY CODES
 
 The notes are lines in the file MARKS, `ask N` and `ack N`, so that whoever records this process has them in their place among the
-service's own calls. HISTORY, if it is there, is gone on with.
+service's own calls. HISTORY, if it is there, is gone on with. CODES is how long a code lives: the next start removes in one go what
+has expired.
 """
 
 import base64
 import hashlib
-import http.client
 import itertools
 import json
 import os
 import pathlib
 import re
 import secrets
-import signal
 import sys
 import threading
 import time
 import urllib.parse
 
-from service import RESOURCE, Service, ask, basic, fail, form, kid
+from service import RESOURCE, Service, ask, basic, fail, form
 
 REDIRECT_URI = "http://127.0.0.1:1/callback"
 NAME, PASSWORD = "ada@example.com", "correct horse battery staple"
@@ -174,7 +173,7 @@ class Load:
         return threads
 
 
-def main(directory, port, seconds, starts, marks, history):
+def main(directory, port, seconds, starts, marks, history, codes):
     os.chdir(directory)
     history = History(history, marks)
     service = Service.__new__(Service)
@@ -184,7 +183,7 @@ def main(directory, port, seconds, starts, marks, history):
         Service.credentials = lambda self, role: known[role]
     # Nothing is told to anybody before the first start is over.
     first = None if known else history.ask("first start")
-    service.__init__(int(port), directory, **SETTINGS)
+    service.__init__(int(port), directory, **{**SETTINGS, "SIGNET_CODES__LIFETIME": codes})
     for start in range(int(starts)):
         if start:
             service.start()

@@ -58,8 +58,8 @@ pub struct AuditLog {
 
 impl AuditLog {
     /// Opens the log at `path`, or begins it, and looks whether its last two lines are linked; the rest is
-    /// for [`verify`]. A last line without an end, left by a crash in the middle of a write that nobody was
-    /// told of, is cut off and recorded as `audit.tail_cut`.
+    /// for [`verify`]. A last line without an end, or lines with holes (zeros), left by a crash or a power cut in the middle of
+    /// a write that nobody was told of, are cut off and recorded as `audit.tail_cut`.
     ///
     /// # Errors
     /// When the file can't be read or written, when another process has it open, and when its end is

@@ -10,30 +10,37 @@ pub(super) struct Tail {
     pub(super) torn: Option<Torn>,
 }
 
-/// A last line without an end, which was cut off.
+/// What the last write left when the power went in it, which was cut off: a last line without an end, or lines with holes.
 pub(super) struct Torn {
     pub(super) bytes: u64,
     pub(super) sha256: String,
 }
 
-/// The window that is read first; it doubles until two whole lines are in it.
-const WINDOW: u64 = 64 * 1024;
+/// The window that is read first; it doubles until two whole lines are in it. What one write appended is nearly always less.
+const WINDOW: u64 = 1024 * 1024;
 
-/// Reads the end of the log, cuts off a line without an end, and checks the last two lines.
+/// Reads the end of the log, cuts off what a power cut left of the last write, and checks the last two lines before it.
 pub(super) fn read(file: &mut LogFile) -> Result<Tail, AuditError> {
     let unavailable = |error: io::Error| AuditError::Unavailable(error.to_string());
     let length = file.len();
     let mut window = WINDOW.min(length);
     let mut bytes = file.read_from(length - window).map_err(unavailable)?;
-    while window < length && newlines(&bytes) < 3 {
+    while window < length && newlines(sound(&bytes)) < 3 {
         window = (window * 2).min(length);
         bytes = file.read_from(length - window).map_err(unavailable)?;
     }
-    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let end = sound(&bytes).iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let torn = cut_torn(file, &bytes[end..]).map_err(unavailable)?;
     let head = last_entry(&bytes[..end])
         .map_err(|reason| AuditError::Damaged { path: file.path.clone(), reason: reason.to_owned() })?;
     Ok(Tail { head, torn })
+}
+
+/// What stands before the first hole. A file that has become longer reads as zeros where the disk had not yet written what was
+/// appended, and what lies behind is of the same write or a later one: nobody was told that any of it is there. Entries are
+/// printable ASCII, so whoever changes one leaves no zero; who writes zeros could as well cut the end off, which would show less.
+fn sound(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
 }
 
 fn newlines(bytes: &[u8]) -> usize {

@@ -14,6 +14,7 @@ use super::software::{SoftwareSigner, UnusableKey};
 use super::vault::{KeyVault, SealedVault, StoredKey, StoredState, VaultError};
 use crate::entropy::SharedEntropy;
 use crate::oauth::{Algorithm, KeyId};
+use crate::store::sync_names_above;
 
 /// One sealed file a key: `<kid>.key`, or `<kid>.pending` while no ring is known to name it.
 ///
@@ -32,6 +33,8 @@ impl DirectoryVault {
     pub fn open(dir: &Path, kek: Arc<Kek>, entropy: SharedEntropy) -> Result<Self, VaultError> {
         let vault = Self { dir: dir.to_owned(), kek, entropy };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed(dir))?;
+        // No key is of use that a power cut takes away with its directory.
+        sync_names_above(dir).map_err(failed(dir))?;
         vault.list()?;
         Ok(vault)
     }

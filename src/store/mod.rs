@@ -7,6 +7,7 @@ mod batch;
 mod following;
 mod frozen;
 pub mod memory;
+mod names;
 mod nodes;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -22,6 +23,7 @@ pub use batch::{LONGEST_KEY, LONGEST_VALUE};
 pub use following::{carried, following};
 pub use frozen::{Frozen, SharedFrozen};
 pub use memory::MemoryStore;
+pub(crate) use names::sync_names_above;
 pub use nodes::{Node, NodeClock, Nodes, Said};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;

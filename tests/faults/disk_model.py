@@ -16,7 +16,7 @@ CALLS = ("open,openat,creat,openat2,lseek,write,writev,pwrite64,pwritev,pwritev2
          "copy_file_range,sendfile,splice,io_uring_setup,io_setup")
 STRACE = ["strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", "100000000", "-e", "signal=none", "-e", "trace=" + CALLS]
 # Calls that this model does not know. One of them on a file below the directory is an error, not a gap.
-UNKNOWN = {"writev", "pwritev", "pwritev2", "truncate", "link", "linkat", "symlink", "symlinkat", "copy_file_range", "sendfile",
+UNKNOWN = {"writev", "pwritev", "pwritev2", "truncate", "symlink", "symlinkat", "copy_file_range", "sendfile",
            "splice", "sync", "syncfs", "openat2", "creat"}
 
 HEX = re.compile(r"(?:\\x[0-9a-f]{2})+")
@@ -183,7 +183,8 @@ class Disk:
             self.wrote(call)
         elif name in ("fsync", "fdatasync") and end:
             self.synced(begun, self.file_of(arguments[0])[1])
-        elif name in ("rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat") and end:
+        elif name in ("rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "link",
+                      "linkat") and end:
             self.named(call)
         elif name == "fallocate" and not end:
             if self.file_of(arguments[0])[1] and arguments[1] != "FALLOC_FL_KEEP_SIZE":
@@ -267,6 +268,8 @@ class Disk:
         if name.startswith("rename"):
             second = self.name_of(text(arguments[-1]))
             self.name(Name(begun, ended, [first], second, self.live[first]))
+        elif name.startswith("link"):
+            self.name(Name(begun, ended, [], self.name_of(text(arguments[1 if name == "link" else 2])), self.live[first]))
         elif name.startswith("mkdir"):
             self.name(Name(begun, ended, [], first))
         else:

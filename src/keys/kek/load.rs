@@ -167,14 +167,14 @@ impl Kek {
         let mut bytes = Zeroizing::new([0; 32]);
         entropy.fill(bytes.as_mut_slice());
         let text = Zeroizing::new(format!("{}\n", STANDARD.encode(bytes.as_slice())));
-        let mut options = OpenOptions::new();
-        match options.write(true).create_new(true).mode(0o600).open(path) {
+        // It gets its name when all of it is on disk: half a key-encryption key, left by a power cut, would stop every later start.
+        let unnamed = path.with_extension(std::process::id().to_string());
+        let written = write_whole(&unnamed, text.as_bytes()).and_then(|()| fs::hard_link(&unnamed, path));
+        fs::remove_file(&unnamed).ok();
+        match written {
             // Another process was faster.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Self::read(path),
-            file => {
-                let mut file = file.map_err(failed)?;
-                file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-            }
+            written => written.map_err(failed)?,
         }
         fs::File::open(keys_dir).and_then(|directory| directory.sync_all()).map_err(failed)?;
         Ok(Self::new(bytes))
@@ -194,6 +194,13 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
             _ => None,
         })
         .collect()
+}
+
+/// Writes a file for the owner alone, durably but for its name.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -248,6 +255,7 @@ mod tests {
         assert!(first.is_same_as(&again));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&keys), mode(&keys.join("kek"))), (0o700, 0o600));
+        assert_eq!(fs::read_dir(&keys).unwrap().count(), 1, "what it was made from is gone");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fsync, open, unlink};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::store::{Room, StoreError};
+use crate::store::{Room, StoreError, sync_names_above};
 
 /// How much the data file is reserved beyond its end, in bytes, so that whoever else fills the disk does not make a write
 /// of sled's fail; renewed when less than [`RESERVE_LEAST`] of it is left, which is more than a group of commits takes.
@@ -49,9 +49,7 @@ impl DataFiles {
         for path in [&dir.join("conf"), &dir.join("blobs"), dir] {
             File::open(path)?.sync_all()?;
         }
-        if let Some(parent) = dir.parent() {
-            File::open(parent)?.sync_all()?;
-        }
+        sync_names_above(dir)?;
         let db = File::options().read(true).write(true).open(dir.join("db"))?;
         let (blobs, probe) = (dir.join("blobs"), dir.join("probe"));
         Ok(Self { db, blobs, probe, synced_blobs: HashSet::new(), reserved: (0, 0) })

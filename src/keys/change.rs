@@ -125,6 +125,8 @@ impl KeyRing {
             let read_at = self.parts.clock.monotonic();
             let (row, mut ring) = self.read().await?;
             self.open_signers(&ring, &mut signers, change.spare).await?;
+            // Reading and opening took their time: the clock may have been stepped since.
+            self.parts.fitness.check_clock()?;
             ring.as_of = ring.as_of.max(self.latest_use());
             let now = self.parts.clock.numeric_date();
             let mut work = Work::new(ring.clone(), now);

@@ -60,12 +60,14 @@ pub struct AskedToIntrospect {
 ///
 /// # Errors
 /// `invalid_client` when the client does not authenticate or has nothing to do so by, `invalid_request` without
-/// `token`.
+/// `token`; `temporarily_unavailable` when this node can't know what counts.
 pub fn asked_to_introspect(
     services: &Services,
     credentials: &Credentials,
     params: &Params<'_>,
 ) -> Result<AskedToIntrospect, ProtocolError> {
+    // Nor does it know who asks: a client that was registered elsewhere is unknown here.
+    services.fitness.check()?;
     let client = authenticate_confidential(services, credentials, params)?;
     Ok(AskedToIntrospect { client, token: Secret::new(params.required("token")?.to_owned()) })
 }

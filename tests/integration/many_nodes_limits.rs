@@ -53,12 +53,19 @@ async fn every_limit_is_kept_by_all_nodes_together() {
     }
     assert_eq!(tokens(&[&a, &b, &c], 40).await, 12);
     // One that starts again and again is one.
+    for _ in 0..3 {
+        a.clock.advance(Duration::from_secs(20));
+        for node in [&a, &b, &c] {
+            node.pass(Duration::ZERO).await;
+        }
+    }
     for start in ["2", "3", "4", "5"] {
         let again = Nodes::new(store.clone(), a.clock.clone(), ("node-3", start));
         again.announce(NodeClock::default()).await.expect("an announcement");
     }
     a.pass(Duration::ZERO).await;
     assert_eq!((a.app.state.services.nodes.live(), a.app.state.services.nodes.names()), (7, 3));
+    assert_eq!(tokens(&[&a], 20).await, 4);
     // While nothing can be written, what was counted last stands.
     store.make_read_only(true);
     a.clock.advance(Duration::from_mins(2));

@@ -22,6 +22,8 @@ pub(crate) struct SharedStore {
     /// How many milliseconds it takes to tell the time, which it reads in the middle of them.
     pub(crate) tells_time_in: AtomicU64,
     pub(crate) commits: AtomicU64,
+    /// A clock that is set to this many seconds since the epoch while the next row is read.
+    pub(crate) steps: Mutex<Option<(Arc<ManualClock>, i64)>>,
     /// How often the requests of API keys were looked at.
     pub(crate) counts_read: AtomicU64,
     /// Of which epoch its places are.
@@ -46,6 +48,7 @@ impl SharedStore {
             ahead: AtomicI64::default(),
             tells_time_in: AtomicU64::default(),
             commits: AtomicU64::default(),
+            steps: Mutex::default(),
             counts_read: AtomicU64::default(),
             epoch: 7.into(),
             to_be_lost: AtomicU64::default(),
@@ -104,6 +107,9 @@ impl SharedStore {
 impl Store for SharedStore {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
         self.reach().await?;
+        if let Some((clock, to)) = self.steps.lock().expect("no test panics with it").take() {
+            clock.jump_to(to);
+        }
         if table.name == "api_key_requests" {
             self.counts_read.fetch_add(1, Ordering::SeqCst);
         }

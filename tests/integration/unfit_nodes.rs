@@ -8,6 +8,7 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::json;
 use signet::clock::ManualClock;
+use signet::protocol::Services;
 
 use crate::browser::{Browser, PASSWORD, parameter, redeem, register, request, shop};
 use crate::grants_fixture::{World, pair};
@@ -117,6 +118,10 @@ impl Judged {
             assert_eq!((answer.status, answer.header("retry-after")), (503, Some("30")), "{name}");
             answer.refused(503, "temporarily_unavailable");
         }
+        // Nor does it know who may ask.
+        let stranger = basic(("a-client-of-late", "secret"));
+        let answer = nodes.b.send(form("/oauth2/introspect", "token=x").insert_header(stranger)).await;
+        answer.refused(503, "temporarily_unavailable");
         // What verifiers go by offline.
         let list = part(&self.demo, 1)["status"]["status_list"]["uri"].as_str().expect("a list").to_owned();
         let list = list.strip_prefix(ISSUER).expect("ours").to_owned();
@@ -197,10 +202,31 @@ async fn what_was_put_off_by_a_step_is_made_up_for_though_no_comparison_has_seen
     assert_eq!(a.administer(Method::POST, &path, None).await.status, 200);
     // It reads that its key is gone, and opens no other.
     b.app.rotate().await.expect_err("its clock is off");
+    b.app.follow().await.expect("the store's changes");
     nodes.clock_of_b.jump_to(START);
     b.app.follow().await.expect("the store's changes");
     let kid = |token: String| part(&token, 0)["kid"].clone();
     assert_eq!(kid(b.demo_token().await), kid(a.demo_token().await));
+}
+
+#[actix_web::test]
+async fn a_clock_that_is_stepped_while_the_keys_are_read_changes_none() {
+    let nodes = Nodes::start().await;
+    let Services { keys, sealing_keys, .. } = &*nodes.b.app.state.services;
+    let (commits, version) = (nodes.store.commits.load(SeqCst), keys.version());
+    let year = START + 365 * 24 * 3600;
+    for sealing in [false, true] {
+        *nodes.store.steps.lock().expect("no panic") = Some((nodes.clock_of_b.clone(), year));
+        // By then everything is due.
+        assert!(if sealing { sealing_keys.tick().await.is_err() } else { keys.tick().await.is_err() });
+        assert_eq!(nodes.b.now(), year);
+        nodes.clock_of_b.jump_to(START);
+    }
+    assert_eq!((nodes.store.commits.load(SeqCst), keys.version()), (commits, version));
+    // Nor is it remembered as the latest time that keys were used at.
+    keys.tick().await.expect("rotation");
+    nodes.b.demo_token().await;
+    assert_eq!(keys.version(), version);
 }
 
 #[actix_web::test]

@@ -195,16 +195,15 @@ impl SealingKeys {
     ) -> Result<(bool, Vec<SealingEvent>), KeyRingError> {
         let _one_at_a_time = self.changing.lock().await;
         let Self { parts, policy, .. } = self;
-        if let Err(off) = parts.fitness.check_clock() {
-            let read_at = parts.clock.monotonic();
-            let (stored, record) = self.read().await?;
-            let row = stored.map(|stored| stored.value).unwrap_or_default();
-            self.snapshot.store(Arc::new(Snapshot::new(record, row, read_at)));
-            return Err(off.into());
-        }
         for _ in 0..ATTEMPTS {
             let read_at = parts.clock.monotonic();
             let (stored, mut record) = self.read().await?;
+            // Behind the reading, which may take its time: the clock may have been stepped meanwhile.
+            if let Err(off) = parts.fitness.check_clock() {
+                let row = stored.map(|stored| stored.value).unwrap_or_default();
+                self.snapshot.store(Arc::new(Snapshot::new(record, row, read_at)));
+                return Err(off.into());
+            }
             let now = parts.clock.numeric_date();
             let dropped = condemned(&record);
             let mut steps: Vec<SealingStep> =

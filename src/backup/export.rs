@@ -39,7 +39,8 @@ pub trait Sink: Send {
 /// copied again.
 ///
 /// # Errors
-/// When there is no whole installation, when it is to be moved and nodes use the store, unless they are said to be stopped; when its first keys are not published yet, when store or vault fail, and with the error of `sink`.
+/// When there is no whole installation, when it is to be moved and nodes use the store, unless they are said to be stopped; when its
+/// first keys are not published yet, when store or vault fail, and with the error of `sink`.
 pub async fn export(
     parts: &KeyRingParts,
     entropy: &dyn Entropy,

@@ -270,7 +270,7 @@ async fn without_a_cut_off_the_lost_hour_would_count() {
     let World { app, client, account } = world;
     let app = app
         .elsewhere(async |parts| {
-            _ = backup::import(parts, ISSUER, Cursor::new(&copy), Assurances::default()).await.unwrap()
+            _ = backup::import(parts, ISSUER, Cursor::new(&copy), Assurances::default()).await.unwrap();
         })
         .await;
     let world = World { app, client, account };

@@ -2,6 +2,7 @@
 //! a store that was put back and nobody said so.
 
 use std::io::Cursor;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -323,14 +324,14 @@ async fn that_a_store_was_put_back_is_known_until_somebody_sets_a_cut_off() {
     for _ in 0..2 {
         app.pass(Duration::from_mins(10)).await;
         app = app.restart(|_| {}).await;
-        assert_eq!(app.app.evidence, [evidence.clone()]);
+        assert_eq!(app.app.evidence, from_ref(&evidence));
     }
     // A copy of it is one of a store that was put back.
     let parts = app.parts();
     let (file, _) = copy(&parts).await;
     let (moved, _dir) = empty(&parts);
     backup::import(&moved, ISSUER, Cursor::new(&file), Assurances::default()).await.unwrap();
-    assert_eq!(backup::read_evidence(moved.store.as_ref()).await.unwrap(), [evidence.clone()]);
+    assert_eq!(backup::read_evidence(moved.store.as_ref()).await.unwrap(), from_ref(&evidence));
     backup::restore_in_place(&moved, Assurances::default()).await.unwrap();
     assert_eq!(backup::read_evidence(moved.store.as_ref()).await.unwrap(), []);
     // It is put back again: that is something else, and dismissing the one does not dismiss the other.
@@ -349,7 +350,7 @@ async fn that_a_store_was_put_back_is_known_until_somebody_sets_a_cut_off() {
     };
     let another = first.noticed_at + chrono::Duration::milliseconds(1);
     assert_eq!(dismiss(another).await, [first.clone(), second.clone()]);
-    assert_eq!(dismiss(first.noticed_at).await, [second.clone()]);
+    assert_eq!(dismiss(first.noticed_at).await, from_ref(&second));
     assert_eq!(dismiss(second.noticed_at).await, []);
     let app = app.restart(|_| {}).await;
     assert_eq!(app.app.evidence, []);

@@ -51,7 +51,7 @@ async fn every_node_shows_all_of_them_and_whose_clock_is_off() {
     let a = TestApp::start_on(store.clone(), a_clock.clone(), |_| {}).await;
     let b = a.another_node_by((store.clone(), b_clock.clone()), 2).await;
     // One of an earlier release, which wrote its name and nothing else.
-    let put = Put::until(store_clock.now() + Duration::from_secs(60), b"z".to_vec());
+    let put = Put::until(store_clock.now() + Duration::from_mins(1), b"z".to_vec());
     let batch = Batch::new().put(Table::plain("nodes"), "z/1", Condition::Always, put);
     _ = store.commit(batch).await.unwrap();
     b_clock.advance(Duration::from_millis(8_300));

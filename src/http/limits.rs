@@ -122,3 +122,20 @@ pub(super) fn announce(response: &mut HttpResponse, standing: &Standing) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{Limit, Policy, Quota};
+
+    /// A request counts from the end of its millisecond, so that its window is over up to one later than it is long.
+    #[test]
+    fn a_window_is_not_said_to_be_over_later_than_it_is_long() {
+        let limit = Limit::per_minute(100).unwrap();
+        let resets_after = limit.span + std::time::Duration::from_millis(1);
+        let quota = Quota { admitted: true, limit, remaining: 99, resets_after };
+        let mut response = HttpResponse::Ok().finish();
+        announce(&mut response, &Standing { policy: Policy::ApiKey, quota, resets_at: 60 });
+        assert_eq!(response.headers().get("ratelimit").unwrap(), "\"apikey\";r=99;t=60");
+    }
+}

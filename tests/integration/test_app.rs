@@ -387,6 +387,10 @@ fn check(method: &Method, path: &str, answer: &Answer) {
             return hold(method, path, answer, route.path);
         }
         assert!(guarded || matches!(answer.status, 404 | 405), "{method} {path} is in no table: {answer:?}");
+        // There such an answer has a shape of its own.
+        if ["/users", "/v1/users", "/auth/token"].iter().any(|root| path.starts_with(root)) {
+            hold(method, path, answer, path);
+        }
         return;
     };
     hold(method, path, answer, route.path);
@@ -409,7 +413,8 @@ fn matches(pattern: &str, path: &str) -> bool {
         return path.len() > start.len() && path.starts_with(start);
     }
     let (pattern, path): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), path.split('/').collect());
-    let same = |(part, segment): (&&str, &&str)| part.starts_with('{') || part == segment;
+    let same =
+        |(part, segment): (&&str, &&str)| (part.starts_with('{') && !segment.is_empty()) || part == segment;
     pattern.len() == path.len() && pattern.iter().zip(&path).all(same)
 }
 

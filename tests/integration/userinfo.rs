@@ -146,7 +146,7 @@ async fn scripts_of_registered_origins_may_ask_and_no_others() {
         "/oauth2/sign-in",
         "/oauth2/consent",
         "/oauth2/introspect",
-        "/api/token.php",
+        "/api/authorize.php",
         "/admin/keys",
     ] {
         let answer = app.send(preflight(path, SHOP)).await;

@@ -96,6 +96,7 @@ mod test_app;
 mod tls;
 mod tls_files;
 mod token;
+mod unseen_names;
 mod userinfo;
 mod users_cli;
 mod vault_contract;

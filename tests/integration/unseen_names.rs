@@ -19,7 +19,11 @@ fn unseen() -> Vec<String> {
 }
 
 async fn app() -> TestApp {
-    let app = TestApp::start_with(|config| config.dialects.apps = true).await;
+    let app = TestApp::start_with(|config| {
+        config.dialects.apps = true;
+        config.limits.registration_per_address = 0;
+    })
+    .await;
     account(&app, ("Ada", ADA), true).await;
     account(&app, ("Bob", BOB), false).await;
     app

@@ -3,6 +3,7 @@ use std::io::Write as _;
 
 use crate::app::{FirstClient, FirstClients};
 use crate::config::Config;
+use crate::oauth::shell_word;
 
 /// Says where the service listens and, at the first start, shows the first clients' secrets and what to
 /// try with them.
@@ -23,7 +24,9 @@ pub(super) fn print(config: &Config, first: Option<&FirstClients>) {
 fn introduction(config: &Config, FirstClients { admin, demo }: &FirstClients) -> String {
     let issuer = &config.issuer;
     // As it was called: nothing says that it is on the path.
-    let program = std::env::args().next().unwrap_or_else(|| "signet".to_owned());
+    let program = shell_word(&std::env::args().next().unwrap_or_else(|| "signet".to_owned()));
+    let at = |path: &str| shell_word(&format!("{issuer}{path}"));
+    let (named, token, rotate) = (at(""), at("/oauth2/token"), at("/admin/keys/rotate"));
     let (admin_id, admin_secret) = shown(admin);
     let demo = demo.as_ref().zip(config.resources.first());
     let (made, secrets, sample) = match demo {
@@ -50,11 +53,11 @@ Try next, in another terminal:
 
 {sample}  # An account that administers; then sign in at {issuer}/console
   export SIGNET_ADMIN_CLIENT_ID={admin_id} SIGNET_ADMIN_CLIENT_SECRET={admin_secret}
-  echo 'a sentence that nobody guesses' | {program} users add --name 'Your Name' --email you@example.com --admin --password-file - --issuer {issuer}
+  echo 'a sentence that nobody guesses' | {program} users add --name 'Your Name' --email you@example.com --admin --password-file - --issuer {named}
 
   # Rotate the signing key
-  ADMIN=$(curl -s -u {admin_id}:{admin_secret} -d grant_type=client_credentials {issuer}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-  curl -sw '\n' -X POST -H "Authorization: Bearer $ADMIN" {issuer}/admin/keys/rotate
+  ADMIN=$(curl -s -u {admin_id}:{admin_secret} -d grant_type=client_credentials {token} | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  curl -sw '\n' -X POST -H "Authorization: Bearer $ADMIN" {rotate}
 
 "#
     )
@@ -62,18 +65,21 @@ Try next, in another terminal:
 
 /// What to try with a client that may ask tokens for `resource`.
 fn sample((id, secret): (&str, &str), issuer: &str, resource: &str) -> String {
+    let at = |path: &str| shell_word(&format!("{issuer}{path}"));
+    let [token, jwks, introspect, revoke] =
+        ["/oauth2/token", "/.well-known/jwks.json", "/oauth2/introspect", "/oauth2/revoke"].map(at);
     format!(
         r#"  # A signed token for {resource}
-  TOKEN=$(curl -s -u {id}:{secret} -d grant_type=client_credentials {issuer}/oauth2/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  TOKEN=$(curl -s -u {id}:{secret} -d grant_type=client_credentials {token} | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
   echo $TOKEN
 
   # The keys that verify it
-  curl -sw '\n' {issuer}/.well-known/jwks.json
+  curl -sw '\n' {jwks}
 
   # Is it good? Then revoke it, and ask again
-  curl -sw '\n' -u {id}:{secret} -d token=$TOKEN {issuer}/oauth2/introspect
-  curl -sw '\n' -u {id}:{secret} -d token=$TOKEN {issuer}/oauth2/revoke
-  curl -sw '\n' -u {id}:{secret} -d token=$TOKEN {issuer}/oauth2/introspect
+  curl -sw '\n' -u {id}:{secret} -d token=$TOKEN {introspect}
+  curl -sw '\n' -u {id}:{secret} -d token=$TOKEN {revoke}
+  curl -sw '\n' -u {id}:{secret} -d token=$TOKEN {introspect}
 
 "#
     )

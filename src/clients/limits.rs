@@ -1,14 +1,14 @@
 use url::Url;
 
 use super::{Client, GrantType, Registrant, Resources};
-use crate::oauth::{Algorithm, ApiKeyId, Resource, Scope, UserId, WebUri};
+use crate::oauth::{Algorithm, ApiKeyId, Resource, Scope, UserId, WebUri, is_name};
 use crate::outgoing::{Reach, Unreachable};
 
 /// The registration can't be honoured.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrationError {
     /// The name says nothing or too much.
-    #[error("client_name must be 1 to 120 characters without control characters")]
+    #[error("client_name must be 1 to 120 characters, all of which can be seen")]
     Name,
     /// Nothing could be asked for.
     #[error("grant_types must name at least one grant, each once")]
@@ -103,8 +103,7 @@ impl Limits {
         if NOT_CLIENTS.iter().any(|prefix| client.client_id.as_str().starts_with(prefix)) {
             return Err(RegistrationError::ClientId);
         }
-        let name = &client.client_name;
-        if name.trim().is_empty() || name.chars().count() > 120 || name.chars().any(char::is_control) {
+        if !is_name(&client.client_name, 120) {
             return Err(RegistrationError::Name);
         }
         if client.grant_types.is_empty() || repeats(&client.grant_types) {

@@ -167,7 +167,7 @@ pub struct ClientChange {
 impl ClientChange {
     /// Carries it out on `client`.
     pub(super) fn apply(self, client: &mut Client) {
-        replace(&mut client.client_name, self.client_name);
+        replace(&mut client.client_name, self.client_name.map(|name| name.trim().to_owned()));
         replace(&mut client.grant_types, self.grant_types);
         replace(&mut client.scope, self.scope);
         replace(&mut client.default_scope, self.default_scope);

@@ -227,7 +227,7 @@ impl ClientRegistry {
             |secret: &Secret| ClientSecret { hash: secret.hash(), created_at: now, expires_at: None };
         Client {
             client_id: registration.client_id.unwrap_or_else(|| self.new_id()),
-            client_name: registration.client_name,
+            client_name: registration.client_name.trim().to_owned(),
             secrets: client_secret.into_iter().map(at_rest).collect(),
             grant_types,
             default_scope: registration.default_scope.unwrap_or_else(|| registration.scope.clone()),

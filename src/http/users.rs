@@ -117,7 +117,9 @@ pub(super) async fn change(
     id: web::Path<String>,
     body: Body,
 ) -> HttpResponse {
-    let changed = match parse::<UserChange>(&body).and_then(TryInto::try_into) {
+    // Whether there is such a user is said before what is wrong with the change.
+    let found = users::show(&state.services, &id).await;
+    let changed = match found.and_then(|_| parse::<UserChange>(&body)?.try_into()) {
         Ok(change) => {
             let act = async move { users::change(&state.services, &keeper.into_inner(), &id, change).await };
             to_the_end(act).await

@@ -12,6 +12,8 @@ mod pkce;
 mod redirect_uri;
 mod scope;
 mod secret;
+mod shell_word;
+mod shown;
 mod status;
 mod unreadable;
 
@@ -29,5 +31,7 @@ pub use pkce::{CodeVerifier, InvalidVerifier};
 pub use redirect_uri::{InvalidRedirectUri, RedirectUri};
 pub use scope::{InvalidScope, Scope};
 pub use secret::{Secret, SecretHash, SignedToken};
+pub use shell_word::shell_word;
+pub use shown::{is_all_seen, is_name};
 pub use status::{RevokedBefore, StatusClaim, StatusList, StatusListClaims, StatusReference};
 pub use unreadable::unreadable;

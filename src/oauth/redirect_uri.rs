@@ -4,6 +4,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::Origin;
+
 /// Where a client lets people come back to, as it registered it (RFC 6749, section 3.1.2; RFC 9700, section 4.1).
 ///
 /// It is `https`, or `http` on a loopback host, or of a private scheme with a period in it (RFC 8252, sections 7
@@ -75,6 +77,13 @@ impl RedirectUri {
         &*self.0 == Self::OUT_OF_BAND
     }
 
+    /// Where a page at this URI comes from, as a browser puts it into `Origin`; none for an app's own scheme, which no page has.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        let url = Url::parse(&self.0).ok().filter(|url| matches!(url.scheme(), "https" | "http"))?;
+        Origin::parse(&url.origin().ascii_serialization()).ok()
+    }
+
     /// Whether a request may name `asked`: the same text, save the port of a loopback host, which a native app
     /// takes as it comes (RFC 8252, section 7.3).
     #[must_use]
@@ -82,7 +91,7 @@ impl RedirectUri {
         if &*self.0 == asked {
             return true;
         }
-        match (without_port(&self.0), without_port(asked)) {
+        match (without_port(&self.0), without_port(asked).filter(|_| names_a_port_plainly(asked))) {
             (Some(registered), Some(asked)) => registered == asked,
             _ => false,
         }
@@ -103,6 +112,14 @@ fn without_port(text: &str) -> Option<(&'static str, &str)> {
         };
         (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((host, rest))
     })
+}
+
+/// Whether the port, if there is one, is one that an app can listen on, written as browsers write it.
+fn names_a_port_plainly(asked: &str) -> bool {
+    let behind_host = LOOPBACK.into_iter().find_map(|host| asked.strip_prefix(host)).unwrap_or_default();
+    behind_host
+        .strip_prefix(':')
+        .is_none_or(|port| port.starts_with(|first: char| matches!(first, '1'..='9')))
 }
 
 /// An empty user name is dropped by the parser, and still looks like another host to whoever reads it.
@@ -183,11 +200,31 @@ mod tests {
     }
 
     #[test]
+    fn pages_have_an_origin_and_apps_have_none() {
+        for (uri, origin) in [
+            ("https://shop.example/callback?x", Some("https://shop.example")),
+            ("https://SHOP.example:443/", Some("https://shop.example")),
+            ("https://shop.example:8443/", Some("https://shop.example:8443")),
+            ("http://127.0.0.1:3000/cb", Some("http://127.0.0.1:3000")),
+            ("http://localhost/cb", Some("http://localhost")),
+            ("com.example.app:/callback", None),
+            (RedirectUri::OUT_OF_BAND, None),
+        ] {
+            let found = RedirectUri::parse(uri).unwrap().origin();
+            assert_eq!(found.as_ref().map(Origin::as_str), origin, "{uri}");
+        }
+    }
+
+    #[test]
     fn only_the_port_of_a_loopback_host_is_free() {
         let native = RedirectUri::parse("http://127.0.0.1:1/callback").unwrap();
         for asked in ["http://127.0.0.1/callback", "http://127.0.0.1:65535/callback"] {
             assert!(native.admits(asked), "{asked}");
         }
+        // What was registered is taken as it was written, and goes no further.
+        let odd = RedirectUri::parse("http://127.0.0.1:080/callback").unwrap();
+        assert!(odd.admits("http://127.0.0.1:080/callback") && odd.admits("http://127.0.0.1:80/callback"));
+        assert!(!odd.admits("http://127.0.0.1:0/callback") && !odd.admits("http://127.0.0.1:081/callback"));
         for asked in [
             "http://127.0.0.1:2/callback/",
             "http://127.0.0.1:2/Callback",
@@ -196,6 +233,43 @@ mod tests {
             "http://127.0.0.1:2@evil.example/callback",
             "http://127.0.0.1:x/callback",
             "https://127.0.0.1:2/callback",
+            "http://127.0.0.1:2/callback/../callback",
+            "http://127.0.0.1:080/callback",
+            "http://127.0.0.1:000000080/callback",
+            "http://127.0.0.1:0/callback",
+            "http://127.0.0.1:00/callback",
+            "http://127.0.0.1:01/callback",
+            "http://127.0.0.1:65536/callback",
+            "http://127.0.0.1:-1/callback",
+            "http://127.0.0.1:+2/callback",
+            "http://127.0.0.1:2:3/callback",
+            "http://127.0.0.1:/callback",
+            "http://127.0.0.1:%32/callback",
+            "http://127.0.0.1:2e3/callback",
+            "http://127.0.0.1:0x50/callback",
+            "http://127.0.0.1:٢/callback",
+            "http://127.0.0.1:2.evil.example/callback",
+            "http://127.0.0.1:2@evil.example/",
+            "http://127.0.0.1:2\\@evil.example/callback",
+            "http://127.0.0.1:2#/callback",
+            "http://127.0.0.1:2//callback",
+            "http://127.0.0.1:2;/callback",
+            "http://127.0.0.1: 2/callback",
+            "http://127.0.0.1:2 /callback",
+            "http://127.0.0.1.:2/callback",
+            "http://127.0.0.1.evil.example:2/callback",
+            "http://user@127.0.0.1:2/callback",
+            "http://127.1:2/callback",
+            "http://127.0.0.2:2/callback",
+            "http://2130706433:2/callback",
+            "http://0x7f000001:2/callback",
+            "http://0177.0.0.1:2/callback",
+            "http://[::ffff:127.0.0.1]:2/callback",
+            "http://[::1]:2/callback",
+            "http://LOCALHOST:2/callback",
+            "HTTP://127.0.0.1:2/callback",
+            "http:/127.0.0.1:2/callback",
+            "http:///127.0.0.1:2/callback",
         ] {
             assert!(!native.admits(asked), "{asked}");
         }

@@ -50,12 +50,12 @@ pub async fn logout(
     params: &Params<'_>,
     browser: &Browser,
 ) -> Result<SignOut, ProtocolError> {
-    let hint = params.one("id_token_hint").map(|hint| services.id_token_hint(hint));
-    let location = location(services, params, hint.as_ref().map(Option::as_ref))?;
+    let hint = params.one("id_token_hint").and_then(|hint| services.id_token_hint(hint));
+    let location = location(services, params, hint.as_ref())?;
     let Some(present) = Present::find(services, browser.session.as_ref()).await? else {
         return Ok(SignOut::Done { location });
     };
-    let is_meant = hint.flatten().is_some_and(|hint| {
+    let is_meant = hint.is_some_and(|hint| {
         let same_session = hint.sid.is_none_or(|sid| sid == present.session.sid);
         same_session && hint.sub == Subject::from(&present.account.id)
     });
@@ -110,10 +110,10 @@ async fn end(services: &Services, present: &Present) -> Result<(), ProtocolError
 fn location(
     services: &Services,
     params: &Params<'_>,
-    hint: Option<Option<&IdTokenHint>>,
+    hint: Option<&IdTokenHint>,
 ) -> Result<Option<String>, ProtocolError> {
     let refuse = |reason: &'static str| ProtocolError::invalid_request(reason);
-    let hinted = hint.flatten().and_then(IdTokenHint::client).map(ClientId::as_str);
+    let hinted = hint.and_then(IdTokenHint::client).map(ClientId::as_str);
     let client_id = match (params.one("client_id"), hinted) {
         (Some(named), Some(hinted)) if named != hinted => {
             return Err(refuse("client_id is not the client of id_token_hint"));
@@ -121,7 +121,8 @@ fn location(
         (named, hinted) => named.or(hinted),
     };
     let Some(uri) = params.one("post_logout_redirect_uri") else { return Ok(None) };
-    if client_id.is_none() && matches!(hint, Some(None)) {
+    let is_unreadable = hint.is_none() && params.one("id_token_hint").is_some();
+    if client_id.is_none() && is_unreadable {
         return Ok(None);
     }
     let client = client_id.and_then(|client_id| services.clients.find(client_id));

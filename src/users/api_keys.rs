@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 use super::{ApiKey, ApiKeyOwner, CreatedApiKey, NewApiKey};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
-use crate::oauth::{ApiKeyId, Secret};
+use crate::oauth::{ApiKeyId, Secret, is_name};
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
 
@@ -52,7 +52,7 @@ pub enum ApiKeyError {
     #[error("no such API key")]
     Unknown,
     /// The name says nothing or too much.
-    #[error("name must be 1 to 120 characters without control characters")]
+    #[error("name must be 1 to 120 characters, all of which can be seen")]
     Name,
     /// It would end before it begins.
     #[error("expires_at must be in the future")]
@@ -183,7 +183,7 @@ impl ApiKeys {
     pub async fn create(&self, new: NewApiKey) -> Result<CreatedApiKey, ApiKeyError> {
         let now = self.clock.now();
         let name = new.name.trim();
-        if name.is_empty() || name.chars().count() > 120 || name.chars().any(char::is_control) {
+        if !is_name(name, 120) {
             return Err(ApiKeyError::Name);
         }
         if new.expires_at.is_some_and(|end| end <= now) {

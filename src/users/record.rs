@@ -34,7 +34,7 @@ pub(super) fn changed(account: &Account, change: &AccountChange) -> Account {
         _ => account.email_self_asserted,
     };
     Account {
-        name: change.name.unwrap_or_else(|| account.name.clone()),
+        name: change.name.map_or_else(|| account.name.clone(), |name| name.trim().to_owned()),
         email: change.email.unwrap_or_else(|| account.email.clone()),
         email_verified: change.email_verified.unwrap_or(account.email_verified && !new_address),
         email_self_asserted: asserted && change.email_verified != Some(true),

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use url::Url;
 
 use super::{Account, Email, Profile, Username};
-use crate::oauth::{Secret, UserId};
+use crate::oauth::{Secret, UserId, is_all_seen, is_name};
 
 /// What an account is made of.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl NewAccount {
     pub(super) fn account(&self, id: UserId, now: DateTime<Utc>) -> Account {
         Account {
             id,
-            name: self.name.clone(),
+            name: self.name.trim().to_owned(),
             email: self.email.clone(),
             email_verified: self.email_verified,
             email_self_asserted: false,
@@ -104,10 +104,10 @@ impl AccountChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileRefusal {
     /// The name says nothing or too much.
-    #[error("name must be 1 to 120 characters without control characters")]
+    #[error("name must be 1 to 120 characters, all of which can be seen")]
     Name,
     /// A text says nothing or too much.
-    #[error("{0} must be 1 to 1000 characters without control characters")]
+    #[error("{0} must be 1 to 1000 characters, all of which can be seen")]
     Text(&'static str),
     /// A page or picture that a browser should not be sent to.
     #[error("{0} must be an http or https URL, 1000 characters at most")]
@@ -116,8 +116,7 @@ pub enum ProfileRefusal {
 
 /// Refuses a name that can't be shown.
 pub(super) fn check_name(name: &str) -> Result<(), ProfileRefusal> {
-    let (length, control) = (name.chars().count(), name.chars().any(char::is_control));
-    if name.trim().is_empty() || length > 120 || control { Err(ProfileRefusal::Name) } else { Ok(()) }
+    if is_name(name, 120) { Ok(()) } else { Err(ProfileRefusal::Name) }
 }
 
 impl Profile {
@@ -144,7 +143,7 @@ impl Profile {
             ("address.street_address", &address.street_address.map(|text| text.replace(lines, " "))),
         ];
         for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
-            if text.trim().is_empty() || text.chars().count() > 1000 || text.chars().any(char::is_control) {
+            if text.trim().is_empty() || text.chars().count() > 1000 || !is_all_seen(text) {
                 return Err(ProfileRefusal::Text(name));
             }
         }

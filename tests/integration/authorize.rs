@@ -6,9 +6,10 @@ use signet::clients::{AuthMethod, ConsentRule, Registration};
 use signet::oauth::{ClientId, RedirectUri, Resource};
 
 use crate::browser::{
-    Browser, CALLBACK, PASSWORD, ada, encoded, location, parameter, register, request, shop, state, text,
+    Browser, CALLBACK, PASSWORD, ada, encoded, location, parameter, redeem, register, request, shop, state,
+    text,
 };
-use crate::test_app::{ISSUER, RESOURCE, TestApp, form};
+use crate::test_app::{ISSUER, RESOURCE, TestApp, form, part};
 
 async fn service() -> TestApp {
     let app = TestApp::start().await;
@@ -391,8 +392,49 @@ async fn errors_stay_here_until_then() {
 #[actix_web::test]
 async fn the_one_redirect_uri_may_be_left_out() {
     let app = service().await;
-    let answer = Browser::default().allow(&app, &request(&[("redirect_uri", "")])).await;
+    let oauth = [("redirect_uri", ""), ("scope", "read")];
+    let answer = Browser::default().allow(&app, &request(&oauth)).await;
     assert!(location(&answer).starts_with(&format!("{CALLBACK}?code=")));
+    // OpenID Connect Core 1.0, section 3.1.2.1: "REQUIRED". There is no place to tell the client.
+    for scope in ["openid", "read openid", "openid unheard-of"] {
+        let answer = Browser::default().get(&app, &request(&[("redirect_uri", ""), ("scope", scope)])).await;
+        assert_eq!((answer.status, answer.header("location")), (400, None), "{scope}");
+        assert!(text(&answer).contains("redirect_uri is missing"), "{scope}");
+    }
+}
+
+#[actix_web::test]
+async fn an_openid_request_may_name_a_scope_that_means_nothing_here() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    let client = register(&app, shop()).await;
+    let mut browser = Browser::default();
+    for (asked, granted) in [
+        ("openid unheard-of", "openid"),
+        ("groups openid email read roles", "openid email read"),
+        ("signet:unheard-of openid", "openid"),
+    ] {
+        let asking = request(&[("scope", asked), ("prompt", "consent")]);
+        let page = browser.get(&app, &asking).await;
+        let page = if text(&page).contains("name=\"password\"") {
+            let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+            browser.go_on(&app, answer).await
+        } else {
+            page
+        };
+        assert!(!text(&page).contains("unheard-of") && !text(&page).contains("groups"), "{asked}");
+        let answer = browser.decide(&app, &page, "allow").await;
+        let tokens = redeem(&app, &client, &parameter(&answer, "code").expect("a code")).await;
+        assert_eq!(tokens["scope"], granted, "the answer tells what was granted");
+        assert_eq!(part(tokens["access_token"].as_str().unwrap(), 1)["scope"], granted);
+    }
+    // What is known here and not the client's stays refused, and so does anything unknown where nothing says that it may be ignored.
+    for asked in
+        ["openid address", "openid follow signet:keys", "openid users:read", "read unheard-of", "unheard-of"]
+    {
+        let answer = browser.get(&app, &request(&[("scope", asked)])).await;
+        assert_eq!(parameter(&answer, "error").as_deref(), Some("invalid_scope"), "{asked}");
+    }
 }
 
 #[actix_web::test]

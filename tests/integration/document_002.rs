@@ -207,6 +207,11 @@ async fn users_are_listed_in_the_order_in_which_they_were_made() {
     for (query, expected) in [
         ("", (0..20).collect::<Vec<_>>()),
         ("?limit=2", vec![0, 1]),
+        // "Maximum number of users to return" is all that the document says: none is a number too, and more than there can
+        // be on a page is as many as there can be.
+        ("?limit=0", vec![]),
+        ("?limit=200", (0..25).collect()),
+        ("?limit=99999999999999999999999", (0..25).collect()),
         ("?limit=3&offset=4", vec![4, 5, 6]),
         ("?offset=20", (20..25).collect()),
         ("?offset=24&limit=100", vec![24]),
@@ -220,10 +225,59 @@ async fn users_are_listed_in_the_order_in_which_they_were_made() {
             assert_eq!(numbers(&answer), expected, "{query}");
         }
     }
-    for query in ["limit=0", "limit=101", "limit=-1", "limit=x", "offset=-1", "offset=x", "limit=1&limit=2"] {
+    for query in
+        ["limit=%2B1", "limit=1.0", "limit=-1", "limit=x", "offset=-1", "offset=x", "limit=1&limit=2"]
+    {
         let answer = directory.call(Method::GET, &format!("/users?{query}"), None).await;
         answer.refused(400, "invalid_request");
         assert!(answer.json()["message"].is_string(), "{query}");
+    }
+}
+
+#[actix_web::test]
+async fn no_page_has_more_than_a_hundred_users() {
+    let directory = Directory::open().await;
+    for number in 0..101 {
+        directory.add(&format!("Person {number}"), &format!("p{number}@example.com")).await;
+    }
+    for (limit, count) in [("100", 100), ("101", 100), ("200", 100), ("99", 99)] {
+        let answer = directory.call(Method::GET, &format!("/users?limit={limit}"), None).await;
+        assert_eq!(answer.json().as_array().unwrap().len(), count, "{limit}");
+    }
+}
+
+#[actix_web::test]
+async fn what_was_shown_may_come_back_with_a_change_in_it() {
+    let directory = Directory::open().await;
+    let id = directory.add("Alice", "alice@example.com").await;
+    let path = format!("/users/{id}");
+    let mut shown = directory.call(Method::GET, &path, None).await.json();
+    shown["name"] = json!("Alice Wonderland");
+    let changed = directory.call(Method::PUT, &path, Some(shown.clone())).await;
+    assert_eq!((changed.status, &changed.json()["name"]), (200, &json!("Alice Wonderland")));
+    // The answer to a change has one member more.
+    let mut shown = changed.json();
+    assert!(shown["updated_at"].is_string());
+    shown["email"] = json!("wonderland@example.com");
+    // What nobody can change is not changed.
+    (shown["id"], shown["created_at"]) = (json!("user_abc123"), json!(7));
+    let changed = directory.call(Method::PUT, &path, Some(shown)).await.json();
+    assert_eq!((&changed["id"], &changed["email"]), (&json!(id), &json!("wonderland@example.com")));
+    assert_eq!(changed["created_at"], directory.call(Method::GET, &path, None).await.json()["created_at"]);
+    let only = directory.call(Method::PUT, &path, Some(json!({ "id": id }))).await;
+    only.refused(400, "invalid_request");
+    let unknown = directory.call(Method::PUT, &path, Some(json!({ "name": "A", "role": "x" }))).await;
+    assert!(unknown.json()["message"].as_str().unwrap().contains("unknown field `role`"));
+}
+
+#[actix_web::test]
+async fn whether_there_is_such_a_user_is_said_before_what_is_wrong_with_the_change() {
+    let directory = Directory::open().await;
+    for body in
+        [json!({}), json!({ "role": "x" }), json!([]), json!({ "email": "x" }), json!({ "name": "A" })]
+    {
+        let answer = directory.call(Method::PUT, "/users/user_0000000000000000000000000", Some(body)).await;
+        assert_eq!((answer.status, answer.json()["error"].as_str()), (404, Some("User not found")));
     }
 }
 

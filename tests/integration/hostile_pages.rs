@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::json;
+use signet::clients::{AuthMethod, Registration};
+use signet::oauth::{ClientId, RedirectUri};
 
 use crate::browser::{
     Browser, CALLBACK, PASSWORD, ada, location, parameter, register, request, shop, state, text,
@@ -126,6 +128,93 @@ async fn no_near_miss_of_a_redirect_uri_is_taken() {
         assert_eq!((answer.status, answer.header("location")), (400, None), "{uri:?}");
     }
     assert!(parameter(&browser.get(&app, &request(&[])).await, "code").is_some());
+}
+
+#[actix_web::test]
+async fn no_near_miss_of_a_loopback_redirect_uri_is_taken() {
+    let app = service().await;
+    let native = Registration {
+        client_id: Some(ClientId::parse("native").unwrap()),
+        token_endpoint_auth_method: AuthMethod::None,
+        redirect_uris: vec![RedirectUri::parse("http://127.0.0.1/callback").unwrap()],
+        ..shop()
+    };
+    register(&app, native).await;
+    let mut browser = Browser::default();
+    let asking = |uri: &str| request(&[("client_id", "native"), ("redirect_uri", uri)]);
+    for uri in ["http://127.0.0.1/callback", "http://127.0.0.1:1/callback", "http://127.0.0.1:65535/callback"]
+    {
+        assert!(text(&browser.get(&app, &asking(uri)).await).contains("name=\"password\""), "{uri}");
+    }
+    let ports = [
+        "0",
+        "00",
+        "080",
+        "000000080",
+        "065535",
+        "65536",
+        "99999",
+        "4294967376",
+        "18446744073709551617",
+        "-1",
+        "+80",
+        " 80",
+        "80 ",
+        "8_0",
+        "8.0",
+        "0x50",
+        "0b1",
+        "1e2",
+        "%38%30",
+        "\u{666}\u{660}",
+        "\u{ff18}\u{ff10}",
+        "",
+        ":80",
+        "80:80",
+        "80@evil.example",
+        "@evil.example",
+        "80.evil.example",
+        "80\\@evil.example",
+        "80#",
+        "80?",
+        "80;",
+        "80//",
+        "x",
+    ];
+    let hosts = [
+        "localhost",
+        "127.0.0.2",
+        "127.1",
+        "127.0.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "127.0.0.1.evil.example",
+        "evil.example",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[0:0:0:0:0:0:0:1]",
+        "user@127.0.0.1",
+        "127.0.0.1%00",
+        "\u{ff11}27.0.0.1",
+        "0",
+        "0.0.0.0",
+    ];
+    let misses = ports.iter().map(|port| format!("http://127.0.0.1:{port}/callback"));
+    let misses = misses.chain(hosts.iter().map(|host| format!("http://{host}:80/callback")));
+    let more = [
+        "https://127.0.0.1:80/callback",
+        "HTTP://127.0.0.1:80/callback",
+        "http:127.0.0.1:80/callback",
+        "http://127.0.0.1:80/callback/",
+        "http://127.0.0.1:80/callback?x=1",
+        "http://127.0.0.1:80/%63allback",
+    ];
+    for uri in misses.chain(more.map(str::to_owned)) {
+        let answer = browser.get(&app, &asking(&uri)).await;
+        assert_eq!((answer.status, answer.header("location")), (400, None), "{uri:?}");
+    }
 }
 
 #[actix_web::test]

@@ -104,6 +104,7 @@ mod tls;
 mod tls_files;
 mod token;
 mod unfit_nodes;
+mod unseen_names;
 mod userinfo;
 mod users_cli;
 mod vault_contract;

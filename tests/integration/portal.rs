@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use actix_web::http::Method;
+use actix_web::test::TestRequest;
 use signet::oauth::Scope;
 use signet::users::{AccountChange, Page};
 
@@ -496,7 +498,8 @@ async fn an_api_key_is_made_shown_once_and_revoked_by_its_owner_only() {
         let refused = act(&mut ada, &app, path, bad).await;
         assert_eq!(refused.status, 400, "{bad:?} {}", text(&refused));
     }
-    let exchange = "subject_token=API_KEY \\\n  -d resource=http://127.0.0.1:9000</code>";
+    let exchange =
+        "subject_token=API_KEY \\\n  --data-urlencode &#39;resource=http://127.0.0.1:9000&#39;</code>";
     assert!(page.contains("/oauth2/token") && page.contains(exchange), "{page}");
     let good = [("name", "<b>backup"), ("scope:read", "yes"), ("days", "90")];
     let answer = act(&mut ada, &app, path, &good).await;
@@ -514,4 +517,83 @@ async fn an_api_key_is_made_shown_once_and_revoked_by_its_owner_only() {
     assert!(text(&done(&mut ada, &app, &answer).await).contains("You have no API key."));
     assert!(keys.authenticate(&secret).await.unwrap().is_none());
     assert!(app.audit_log().contains("api_key.created") && app.audit_log().contains("api_key.revoked"));
+}
+
+#[actix_web::test]
+async fn what_is_copied_into_a_shell_does_there_what_it_says() {
+    let app = app_with_two().await;
+    let path = "/account/applications";
+    let mut ada = signed_in(&app, ADA, path).await;
+    let hostile = "https://notes.example/cb?a=$(id)';id;'`id`&b=1";
+    for public in ["yes", "no"] {
+        let members = [
+            ("client_name", "Notes"),
+            ("redirect_uris", hostile),
+            ("scope:openid", "yes"),
+            ("public", public),
+        ];
+        let own = location(&act(&mut ada, &app, path, &members).await);
+        let page = text(&ada.get(&app, own.strip_prefix(crate::test_app::ISSUER).unwrap()).await);
+        let (_, snippet) = page.split_once("<pre><code>curl ").expect("a snippet");
+        let snippet = snippet.split_once("</code>").unwrap().0;
+        let snippet = [("&#39;", "'"), ("&#34;", "\""), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")]
+            .into_iter()
+            .fold(snippet.to_owned(), |text, (from, to)| text.replace(from, to));
+        let script = format!("set -f; for word in {snippet}\ndo printf '[%s]' \"$word\"; done");
+        let read = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let read = String::from_utf8(read.stdout).unwrap();
+        assert!(read.contains(&format!("[redirect_uri={hostile}]")), "{read} {snippet}");
+        assert!(!read.contains("uid="), "{read}");
+        assert!(read.starts_with(&format!("[{}/oauth2/token]", crate::test_app::ISSUER)), "{read}");
+    }
+}
+
+#[actix_web::test]
+async fn a_script_in_a_page_may_ask_for_the_tokens_of_its_application() {
+    let app = app_with_two().await;
+    let path = "/account/applications";
+    let mut ada = signed_in(&app, ADA, path).await;
+    let uris = "https://notes.example/cb\nhttps://notes.example/other\nhttp://127.0.0.1:3000/cb\ncom.example.notes:/cb";
+    let register = async |ada: &mut Browser, public| {
+        let members =
+            [("client_name", "Notes"), ("redirect_uris", uris), ("scope:openid", "yes"), ("public", public)];
+        let own = location(&act(ada, &app, path, &members).await);
+        own.strip_prefix(crate::test_app::ISSUER).unwrap().to_owned()
+    };
+    let allowed = async |origin: &'static str| {
+        let preflight = TestRequest::with_uri("/oauth2/token")
+            .method(Method::OPTIONS)
+            .insert_header(("Origin", origin))
+            .insert_header(("Access-Control-Request-Method", "POST"));
+        let preflight = app.send(preflight).await;
+        let request =
+            form("/oauth2/token", "grant_type=authorization_code").insert_header(("Origin", origin));
+        let answer = app.send(request).await;
+        let header = "access-control-allow-origin";
+        assert_eq!(preflight.header(header), answer.header(header), "{origin}");
+        assert_eq!(preflight.status == 204, answer.header(header) == Some(origin), "{origin}");
+        preflight.status == 204
+    };
+    // A client with a secret is no script.
+    register(&mut ada, "no").await;
+    assert!(!allowed("https://notes.example").await);
+    let own = register(&mut ada, "yes").await;
+    assert!(allowed("https://notes.example").await && allowed("http://127.0.0.1:3000").await);
+    assert!(!allowed("http://127.0.0.1:3001").await && !allowed("https://evil.example").await);
+    assert!(!allowed("null").await);
+    // What an administrator allows besides stays when the person changes the URIs.
+    let client_id = own.rsplit('/').next().unwrap().to_owned();
+    let origins = || {
+        let client = app.app.state.services.clients.find(&client_id).unwrap();
+        client.allowed_origins.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(origins(), ["https://notes.example", "http://127.0.0.1:3000"]);
+    let more = [origins(), vec!["https://cdn.example".to_owned()]].concat();
+    let more = Some(serde_json::json!({ "allowed_origins": more }));
+    let changed = app.administer(Method::PATCH, &format!("/admin/clients/{client_id}"), more).await;
+    assert_eq!(changed.status, 200);
+    let change = [("act", "change"), ("client_name", "Notes"), ("redirect_uris", "https://new.example/cb")];
+    assert_eq!(act(&mut ada, &app, &own, &change).await.status, 303);
+    assert_eq!(origins(), ["https://new.example", "https://cdn.example"]);
+    assert!(allowed("https://new.example").await && !allowed("https://notes.example").await);
 }

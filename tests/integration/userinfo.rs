@@ -56,8 +56,18 @@ async fn whoever_has_no_token_of_a_person_learns_nothing() {
     ada(&app).await;
     let good = token(&app, "openid email").await;
     for path in ["/oauth2/userinfo", "/api/userinfo.php"] {
-        app.send(TestRequest::get().uri(path)).await.refused(401, "invalid_token");
-        app.send(get(path, "x")).await.refused(401, "invalid_token");
+        // Who sent none hears what is needed, and nothing of an error (RFC 6750, section 3.1).
+        for request in [
+            TestRequest::get().uri(path),
+            TestRequest::get().uri(path).insert_header(("Authorization", "Basic YTpi")),
+        ] {
+            let answer = app.send(request).await;
+            answer.refused(401, "invalid_token");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"signet\""), "{path}");
+        }
+        let answer = app.send(get(path, "x")).await;
+        answer.refused(401, "invalid_token");
+        assert!(answer.header("www-authenticate").unwrap().contains("error=\"invalid_token\""), "{path}");
         app.send(get(path, &format!("{good}x"))).await.refused(401, "invalid_token");
         app.send(TestRequest::get().uri(path).insert_header(("Authorization", "Basic YTpi")))
             .await

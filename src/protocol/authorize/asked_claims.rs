@@ -36,17 +36,15 @@ pub(super) fn subject(
     params: &Params<'_>,
     (prompt, claims): (Prompt, Option<&Value>),
 ) -> Result<Option<Subject>, ProtocolError> {
-    let hinted = match params.one("id_token_hint").map(|hint| services.id_token_hint(hint)) {
-        None => None,
-        Some(Some(hint)) if hint.is_for(&client.client_id) => Some(hint.sub),
-        Some(Some(_)) => {
-            return Err(ProtocolError::invalid_request("id_token_hint is no ID token of this client"));
-        }
-        Some(None) if prompt == Prompt::None => {
+    let given = params.one("id_token_hint");
+    let hinted = match given.and_then(|hint| services.id_token_hint(hint)) {
+        Some(hint) if hint.is_for(&client.client_id) => Some(hint.sub),
+        Some(_) => return Err(ProtocolError::invalid_request("id_token_hint is no ID token of this client")),
+        None if given.is_some() && prompt == Prompt::None => {
             let reason = "whom id_token_hint means is not known any more";
             return Err(ProtocolError::new(ErrorCode::LoginRequired, reason));
         }
-        Some(None) => None,
+        None => None,
     };
     let asked = match values(claims, "sub")?.as_deref() {
         None => None,

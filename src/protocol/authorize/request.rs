@@ -157,14 +157,15 @@ fn client(services: &Services, params: &Params<'_>) -> Result<Arc<Client>, Proto
 }
 
 /// The redirect URI: compared as text (RFC 9700, section 2.1). It may be left out where the client has only one
-/// (RFC 6749, section 3.1.2.3).
+/// (RFC 6749, section 3.1.2.3), but not of an OpenID Connect request (Core 1.0, section 3.1.2.1).
 fn redirect_uri(client: &Client, params: &Params<'_>) -> Result<String, ProtocolError> {
+    let is_openid = params.one("scope").is_some_and(|scope| scope.split(' ').any(|it| it == Scope::OPENID));
     match (params.one("redirect_uri"), client.redirect_uris.as_slice()) {
         (Some(asked), registered) if registered.iter().any(|each| each.admits(asked)) => Ok(asked.to_owned()),
         (Some(_), _) => {
             Err(ProtocolError::invalid_request("redirect_uri is not one that the application has registered"))
         }
-        (None, [only]) => Ok(only.as_str().to_owned()),
+        (None, [only]) if !is_openid => Ok(only.as_str().to_owned()),
         (None, _) => Err(ProtocolError::invalid_request("redirect_uri is missing")),
     }
 }

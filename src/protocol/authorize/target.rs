@@ -23,8 +23,8 @@ pub(super) fn with_claims(
     scope.union(&asked).map_err(|_| ProtocolError::invalid_scope("the scope is too long"))
 }
 
-/// What a request asks for: the scope, and the resources where it counts. Each token of a scope that is named must
-/// be the client's to ask for, and mean something to one of the resources or to this service itself; of a default
+/// What a request asks for: the scope, and the resources where it counts. Each token of a scope that is named, and
+/// [`understood`], must be the client's to ask for, and mean something to one of the resources or to this service itself; of a default
 /// it is left out otherwise. For a client that no administrator vouches for, what people may open is all there is, at
 /// every resource that knows the scope token; and no resource that lends it nothing is among the
 /// answer's.
@@ -46,6 +46,7 @@ pub(super) fn asked(
     if let Some(asked) = params.one("scope") {
         let asked =
             Scope::parse(asked).map_err(|_| ProtocolError::invalid_scope("the scope is malformed"))?;
+        let asked = understood(services, asked)?;
         if !asked.iter().all(grantable) {
             let reason = "the scope exceeds what the client may ask for at this resource";
             return Err(ProtocolError::invalid_scope(reason));
@@ -59,6 +60,21 @@ pub(super) fn asked(
         default
     };
     Ok(meant(Scope::parse(&scope.join(" ")).map_err(ProtocolError::server_error)?))
+}
+
+/// Of an OpenID Connect request, the scope tokens that mean anything here: others are ignored (OpenID Connect Core 1.0, section
+/// 3.1.2.1), and the answer tells what was granted. Of any other request all of them: what can't be granted is refused
+/// (RFC 6749, section 4.1.2.1).
+fn understood(services: &Services, asked: Scope) -> Result<Scope, ProtocolError> {
+    let known = |token: &&str| {
+        let servers = services.resources.all();
+        Scope::is_of_openid(token) || servers.iter().any(|server| server.scope.contains(token))
+    };
+    if !asked.contains(Scope::OPENID) || asked.iter().all(|token| known(&token)) {
+        return Ok(asked);
+    }
+    let known: Vec<&str> = asked.iter().filter(known).collect();
+    Scope::parse(&known.join(" ")).map_err(ProtocolError::server_error)
 }
 
 /// The resources asked for, or the client's first if it has one (RFC 8707, section 2.1).

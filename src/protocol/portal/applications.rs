@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{actor, offered_to_keys, own_resources};
 use crate::clients::{AuthMethod, Client, ClientChange, GrantType, Registrant, Registration, ResourceServer};
-use crate::oauth::{ErrorCode, RedirectUri, Resource, Scope};
+use crate::oauth::{ErrorCode, Origin, RedirectUri, Resource, Scope};
 use crate::protocol::admin::Administrator;
 use crate::protocol::admin::clients::{self, ClientWithSecret, SecretRotation};
 use crate::protocol::authorize::Present;
@@ -76,7 +76,9 @@ pub async fn register_application(
     if !new.scope.is_subset(&offered_scope(services)?) {
         return Err(ProtocolError::invalid_scope("scope names what an application may not have"));
     }
+    let allowed_origins = if new.public { origins(&new.redirect_uris) } else { Vec::new() };
     let registration = Registration {
+        allowed_origins,
         client_name: new.client_name,
         grant_types: Some(vec![GrantType::AuthorizationCode, GrantType::RefreshToken]),
         resources: resources(services, &new.scope),
@@ -104,13 +106,36 @@ pub async fn change_application(
     present: &Present,
     (client_id, change): (&str, ApplicationChange),
 ) -> Result<(), ProtocolError> {
-    find_application(services, present, client_id)?;
+    let client = find_application(services, present, client_id)?;
     let change = ClientChange {
         client_name: Some(change.client_name),
+        allowed_origins: client.is_public().then(|| origins_after(&client, &change.redirect_uris)),
         redirect_uris: Some(change.redirect_uris),
+        of_version: Some(client.updated_at),
         ..ClientChange::default()
     };
     clients::change(services, &owner(present), client_id, change).await.map(drop)
+}
+
+/// Whose scripts may ask for the application's tokens: those of the pages that people come back to, for one that has no secret may be
+/// a script in them. A secret is no script's to send.
+fn origins(redirect_uris: &[RedirectUri]) -> Vec<Origin> {
+    let mut origins: Vec<Origin> = Vec::new();
+    for origin in redirect_uris.iter().filter_map(RedirectUri::origin) {
+        if !origins.contains(&origin) {
+            origins.push(origin);
+        }
+    }
+    origins
+}
+
+/// The same when the URIs change; what an administrator allowed besides stays.
+fn origins_after(client: &Client, redirect_uris: &[RedirectUri]) -> Vec<Origin> {
+    let (before, mut after) = (origins(&client.redirect_uris), origins(redirect_uris));
+    let besides = client.allowed_origins.iter().filter(|origin| !before.contains(origin));
+    let besides: Vec<Origin> = besides.filter(|origin| !after.contains(origin)).cloned().collect();
+    after.extend(besides);
+    after
 }
 
 /// Makes a new secret for one of the person's applications; the old one counts no more.

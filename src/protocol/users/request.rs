@@ -1,3 +1,4 @@
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use crate::oauth::Secret;
@@ -21,6 +22,13 @@ pub struct NewUser {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserChange {
+    /// What an answer shows and nobody changes may come back with what was changed in it; it counts for nothing.
+    #[serde(default, rename = "id")]
+    _id: IgnoredAny,
+    #[serde(default, rename = "created_at")]
+    _created_at: IgnoredAny,
+    #[serde(default, rename = "updated_at")]
+    _updated_at: IgnoredAny,
     #[serde(default)]
     name: Option<String>,
     #[serde(default)]
@@ -32,7 +40,7 @@ pub struct UserChange {
 /// Which page is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PageRequest {
-    /// How many at most; 20 if absent.
+    /// How many at most; 20 if absent, and never more than 100.
     pub limit: Option<usize>,
     /// How many are skipped; none if absent.
     pub offset: Option<usize>,
@@ -44,21 +52,23 @@ impl PageRequest {
     /// # Errors
     /// `invalid_request` when one of them is no such number.
     pub fn parse(params: &Params<'_>) -> Result<Self, ProtocolError> {
-        let wrong = |text| move |_| ProtocolError::invalid_request(text);
-        let limit = params.one("limit").map(str::parse::<usize>).transpose();
-        let limit = limit.map_err(wrong("limit must be a number from 1 to 100"))?;
-        if limit.is_some_and(|limit| !(1..=LONGEST_PAGE).contains(&limit)) {
-            return Err(ProtocolError::invalid_request("limit must be a number from 1 to 100"));
-        }
-        let offset = params.one("offset").map(str::parse::<usize>).transpose();
-        Ok(Self { limit, offset: offset.map_err(wrong("offset must be a number, 0 or more"))? })
+        Ok(Self { limit: number(params, "limit")?, offset: number(params, "offset")? })
     }
 
     /// The page, with the defaults for what is absent.
     #[must_use]
     pub fn page(self) -> Page {
-        Page { limit: self.limit.unwrap_or(20).clamp(1, LONGEST_PAGE), offset: self.offset.unwrap_or(0) }
+        Page { limit: self.limit.unwrap_or(20).min(LONGEST_PAGE), offset: self.offset.unwrap_or(0) }
     }
+}
+
+/// A number of any length: what is more than there can be is as much as there can be.
+fn number(params: &Params<'_>, name: &'static str) -> Result<Option<usize>, ProtocolError> {
+    let Some(text) = params.one(name) else { return Ok(None) };
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(ProtocolError::invalid_request(format!("{name} must be a number, 0 or more")));
+    }
+    Ok(Some(text.parse().unwrap_or(usize::MAX)))
 }
 
 impl TryFrom<NewUser> for NewAccount {
@@ -73,7 +83,7 @@ impl TryFrom<UserChange> for AccountChange {
     type Error = ProtocolError;
 
     fn try_from(change: UserChange) -> Result<Self, ProtocolError> {
-        let UserChange { name, email: address, password } = change;
+        let UserChange { name, email: address, password, .. } = change;
         if name.is_none() && address.is_none() && password.is_none() {
             return Err(ProtocolError::invalid_request("name one of name, email and password"));
         }

@@ -79,8 +79,8 @@ fn an_account_or_hash_prints_no_password() {
     assert!(PasswordHash::try_from("no hash".to_owned()).is_err());
 }
 
-/// Not from the list that is built in: the commonest of at least 8 characters as the yearly lists of the press have them (NordPass
-/// 2023 and 2024, SplashData 2013 to 2019), and what an audit tried.
+/// Not from the list that is built in: the commonest of at least 8 characters as the yearly lists of the press have them, and what
+/// an audit tried.
 const COMMONEST: &str = "123456789 12345678 1234567890 password 123123123 987654321 password1 qwerty123 qwertyuiop iloveyou \
     11111111 1q2w3e4r 1qaz2wsx 88888888 00000000 87654321 0123456789 12341234 aaaaaaaa abcdefgh 19841984 adminadmin \
     administrator Password! Pass@123 Aa123456 Aa@123456 P@ssw0rd Password123 Admin123 Admin@123 asdfghjkl abcd1234 \

@@ -8,7 +8,7 @@ use crate::http::State;
 use crate::http::pages::fields::text;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::http::pages::views::ScopeView;
-use crate::oauth::{Resource, Scope};
+use crate::oauth::{Resource, Scope, shell_word};
 use crate::protocol::{Params, ProtocolError, portal};
 
 const PLACE: &str = "/account/api-keys";
@@ -21,13 +21,29 @@ const LONGEST: i64 = 3650;
 struct ApiKeysPage<'a> {
     shell: Shell<'a>,
     keys: Vec<KeyRow>,
-    issuer: &'a str,
-    /// For the snippets.
-    resource: Option<&'a Resource>,
+    snippet: Option<Snippet>,
     name: String,
     days: String,
     /// What may be chosen, and whether it is.
     scopes: Vec<(ScopeView<'a>, bool)>,
+}
+
+/// What there is to copy, as words of a shell.
+struct Snippet {
+    token_endpoint: String,
+    resource: String,
+    /// Something at the resource.
+    place: String,
+}
+
+impl Snippet {
+    fn new(issuer: &str, resource: &Resource) -> Self {
+        Self {
+            token_endpoint: shell_word(&format!("{issuer}/oauth2/token")),
+            resource: shell_word(&format!("resource={resource}")),
+            place: shell_word(&format!("{resource}/…")),
+        }
+    }
 }
 
 struct KeyRow {
@@ -97,8 +113,8 @@ async fn page(state: &State, visitor: &Visitor, form: &Params<'_>, problem: Opti
     let template = ApiKeysPage {
         shell: Shell::new(state, visitor, PLACE).with_problem(problem),
         keys: rows.collect(),
-        issuer: &state.services.issuer,
-        resource: portal::resource_for_keys(&state.services),
+        snippet: portal::resource_for_keys(&state.services)
+            .map(|resource| Snippet::new(&state.services.issuer, resource)),
         name: text(form, "name"),
         days: text(form, "days"),
         scopes: choices(state, &offered, form),

@@ -11,7 +11,7 @@ use crate::http::State;
 use crate::http::pages::fields::{joined, lines, text};
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::http::pages::views::ScopeView;
-use crate::oauth::RedirectUri;
+use crate::oauth::{RedirectUri, shell_word};
 use crate::protocol::admin::clients::ClientWithSecret;
 use crate::protocol::portal::{self, ApplicationChange, NewApplication};
 use crate::protocol::{Params, ProtocolError};
@@ -34,11 +34,12 @@ struct ApplicationsPage<'a> {
 #[template(path = "portal/application.html")]
 struct Application<'a> {
     shell: Shell<'a>,
-    issuer: &'a str,
     client_id: &'a str,
     name: String,
     redirect_uris: String,
-    /// For the snippets.
+    /// Words of a shell, for the snippet, as the next two.
+    token_endpoint: String,
+    client: String,
     redirect_uri: String,
     authorize: String,
     scope: String,
@@ -167,12 +168,17 @@ fn page(
     let issuer = &state.services.issuer;
     let template = Application {
         shell: Shell::new(state, visitor, PLACE).with_problem(problem),
-        issuer,
         client_id: client.client_id.as_str(),
         name,
         redirect_uris,
+        token_endpoint: shell_word(&format!("{issuer}/oauth2/token")),
+        client: shell_word(&if client.is_public() {
+            format!("client_id={}", client.client_id)
+        } else {
+            format!("{}:CLIENT_SECRET", client.client_id)
+        }),
         authorize: authorize(issuer, client, &redirect_uri),
-        redirect_uri,
+        redirect_uri: shell_word(&format!("redirect_uri={redirect_uri}")),
         scope: client.scope.to_string(),
         public: client.is_public(),
         created: words::date(client.created_at),

@@ -1,0 +1,59 @@
+use super::setting::{SETTINGS, Setting};
+
+/// The setting called `key`, the index of a resource left out.
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    let general = without_index(key);
+    SETTINGS.iter().find(|setting| setting.key == general)
+}
+
+/// The known name closest to `key`, if any is close.
+pub(super) fn closest(key: &str) -> Option<&'static str> {
+    let general = without_index(key);
+    SETTINGS
+        .iter()
+        .map(|setting| (distance(setting.key, &general), setting.key))
+        .chain(SETTINGS.iter().filter_map(|setting| {
+            // The right name in the wrong section.
+            let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
+            (last(setting.key) == last(&general)).then_some((2, setting.key))
+        }))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, key)| key)
+}
+
+fn without_index(key: &str) -> String {
+    match (key.find('['), key.find(']')) {
+        (Some(open), Some(close)) if open < close => format!("{}[]{}", &key[..open], &key[close + 1..]),
+        _ => key.to_owned(),
+    }
+}
+
+/// How many letters must be changed, added or taken away to turn `a` into `b` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_finds_its_setting() {
+        assert_eq!(closest("keys.leed"), Some("keys.lead"));
+        assert_eq!(closest("jwks_max_age"), Some("keys.jwks_max_age"));
+        assert_eq!(closest("resources[3].scopes"), Some("resources[].scope"));
+        assert_eq!(closest("unrelated.thing"), None);
+    }
+}

@@ -1,6 +1,8 @@
 //! Fills a stopped installation for the scale benchmark: `fill DATA_DIR CLIENTS REVOCATIONS`, by the service's own
 //! rooms, so that what is measured is what a service would have written.
 
+mod filler;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +12,7 @@ use signet::clients::{AuthMethod, Client, ClientSecret, ConsentRule, GrantType, 
 use signet::clock::SystemClock;
 use signet::entropy::SystemEntropy;
 use signet::keys::Fitness;
-use signet::oauth::{
-    AccessTokenClaims, Audience, ClientId, Resource, Scope, Secret, StatusClaim, StatusReference, Subject,
-    TokenId,
-};
+use signet::oauth::{ClientId, Resource, Scope, Secret, StatusReference};
 use signet::store::typed::TypedTable;
 use signet::store::{Batch, Condition, SledStore, Store, StoreError, Table};
 use signet::tokens::{ListDates, Revocations, StatusIndexes, StatusLists};
@@ -41,7 +40,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         for _ in 0..1000 {
             indexes.replenish().await?;
             let place = indexes.take(clock.numeric_date()).ok_or("no list is open")?;
-            let claims = claims(place.idx, place.uri(), clock.numeric_date())?;
+            let status = StatusReference { idx: place.idx, uri: place.uri().to_owned() };
+            let claims = filler::claims(place.idx, status, clock.numeric_date())?;
             let revoked = revoked.clone();
             under_way.spawn(async move { revoked.revoke(&claims).await.map_err(|error| error.to_string()) });
         }
@@ -94,24 +94,5 @@ fn client(number: usize, now: chrono::DateTime<Utc>) -> Result<Client, StoreErro
         registrant: Registrant::Administrator,
         created_at: now,
         updated_at: now,
-    })
-}
-
-fn claims(idx: u64, uri: &str, now: i64) -> Result<AccessTokenClaims, signet::oauth::InvalidId> {
-    Ok(AccessTokenClaims {
-        iss: "http://127.0.0.1:18080".into(),
-        sub: Subject::parse("filler")?,
-        aud: Audience::One(Resource::parse("http://127.0.0.1:9000")?),
-        client_id: ClientId::parse("filler")?,
-        scope: Scope::default(),
-        iat: now,
-        exp: now + 3600,
-        nbf: None,
-        auth_time: None,
-        acr: None,
-        amr: Vec::new(),
-        sid: None,
-        jti: TokenId::parse(&format!("filler-{idx}"))?,
-        status: Some(StatusClaim { status_list: StatusReference { idx, uri: uri.to_owned() } }),
     })
 }

@@ -2,6 +2,8 @@
 //! `status_lists LIVE_TOKENS REVOKED_PER_MILLE [CUT_OFFS]` takes that many places, revokes a random share of them, cuts
 //! that many subjects off, then builds every list, and prints sizes, times and memory.
 
+mod filler;
+
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,10 +12,7 @@ use signet::app::{App, Ground};
 use signet::clock::SystemClock;
 use signet::config::Config;
 use signet::entropy::{Entropy, SeededEntropy, SystemEntropy};
-use signet::oauth::{
-    AccessTokenClaims, Audience, ClientId, InvalidId, Resource, Scope, StatusClaim, StatusReference, Subject,
-    TokenId,
-};
+use signet::oauth::{StatusReference, Subject};
 use signet::protocol::Services;
 use signet::store::MemoryStore;
 use signet::tokens::Whole;
@@ -109,29 +108,11 @@ async fn hand_out(services: &Arc<Services>, live: u64, per_mille: u64) -> Outcom
             services.status_indexes.replenish().await?;
         }
         if u64::from(u16::from_le_bytes(chance.bytes())) * 1000 < per_mille * (1 << 16) {
-            services.revocations.revoke(&claims(number, place.idx, &last, now)?).await?;
+            let status = StatusReference { idx: place.idx, uri: last.clone() };
+            services.revocations.revoke(&filler::claims(number, status, now)?).await?;
         }
     }
     Ok(uris)
-}
-
-fn claims(number: u64, idx: u64, uri: &str, now: i64) -> Result<AccessTokenClaims, InvalidId> {
-    Ok(AccessTokenClaims {
-        iss: "http://127.0.0.1:8080".into(),
-        sub: Subject::parse("filler")?,
-        aud: Audience::One(Resource::parse("http://127.0.0.1:9000")?),
-        client_id: ClientId::parse("filler")?,
-        scope: Scope::default(),
-        iat: now,
-        exp: now + 3600,
-        nbf: None,
-        auth_time: None,
-        acr: None,
-        amr: Vec::new(),
-        sid: None,
-        jti: TokenId::parse(&format!("filler-{number}"))?,
-        status: Some(StatusClaim { status_list: StatusReference { idx, uri: uri.to_owned() } }),
-    })
 }
 
 fn spread(values: &mut [f64]) -> String {

@@ -1,6 +1,10 @@
-//! What a name that is no setting may have meant.
+use super::setting::{SETTINGS, Setting};
 
-use super::setting::{SETTINGS, without_index};
+/// The setting called `key`, the index of a resource left out.
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    let general = without_index(key);
+    SETTINGS.iter().find(|setting| setting.key == general)
+}
 
 /// The known name closest to `key`, if any is close.
 pub(super) fn closest(key: &str) -> Option<&'static str> {
@@ -16,6 +20,13 @@ pub(super) fn closest(key: &str) -> Option<&'static str> {
         .min()
         .filter(|(distance, _)| *distance <= 3)
         .map(|(_, key)| key)
+}
+
+fn without_index(key: &str) -> String {
+    match (key.find('['), key.find(']')) {
+        (Some(open), Some(close)) if open < close => format!("{}[]{}", &key[..open], &key[close + 1..]),
+        _ => key.to_owned(),
+    }
 }
 
 /// How many letters must be changed, added or taken away to turn `a` into `b` (Levenshtein).

@@ -3,13 +3,14 @@
 //! Layers, each over the one before: the defaults, the settings file, the environment, the flags.
 //! [`load`] reports everything that is wrong together, not only the first thing.
 //!
-//! The files: `setting` is the table of all settings, `layers` merges where they come from, `reader`
+//! The files: `setting` is the table of all settings, `closest` finds one by its name, `layers` merges where they come from, `reader`
 //! takes them out one by one, `leaf` turns each into its type, `store` and `tls` read what has rules of its own, `check` holds the rules between settings.
 
 mod check;
 mod closest;
 mod error;
 mod exposure;
+mod forwarded_header;
 mod kek;
 mod layers;
 mod leaf;
@@ -33,6 +34,7 @@ use crate::oauth::{Algorithm, Resource, Scope};
 pub use check::lies_in;
 pub use error::{ConfigError, Problem, Refusal};
 pub use exposure::exposed;
+pub use forwarded_header::ForwardedHeader;
 pub use kek::{KekSource, ModuleKeyConfig, PinSource};
 pub use layers::{FlagOverrides, Sources};
 pub use load::{load, load_with};
@@ -250,38 +252,6 @@ pub struct DialectsConfig {
     pub apps_scope: Scope,
     /// How many of them there may be.
     pub most_apps: usize,
-}
-
-/// The header in which the trusted proxies say for whom they speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ForwardedHeader {
-    /// `X-Forwarded-For`: addresses, separated by commas.
-    #[default]
-    XForwardedFor,
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
-}
-
-impl ForwardedHeader {
-    /// The header's name, in small letters.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::XForwardedFor => "x-forwarded-for",
-            Self::Forwarded => "forwarded",
-        }
-    }
-}
-
-impl std::str::FromStr for ForwardedHeader {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::XForwardedFor, Self::Forwarded]
-            .into_iter()
-            .find(|header| header.name().eq_ignore_ascii_case(text))
-            .ok_or("must be x-forwarded-for or forwarded")
-    }
 }
 
 /// How many requests are let through in any 60 seconds; 0 means that there is no such limit.

@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Value};
 use figment::{Figment, Profile, Provider as _};
 
-use super::closest::closest;
+use super::closest::{closest, find};
 use super::error::{Problem, Refusal};
 use super::leaf::{DEFAULTS, Leaf, Wrong, shown};
-use super::setting::{DEMO_RESOURCE, find};
+use super::setting::DEMO_RESOURCE;
 use super::store::redacted;
 
 /// Takes settings out of the merged layers one by one, each as its type; keeps what was wrong, and what

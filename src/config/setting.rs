@@ -362,20 +362,6 @@ pub const SETTINGS: &[Setting] = &[
 pub(super) const DEMO_RESOURCE: [(&str, &str); 3] =
     [("uri", "http://127.0.0.1:9000"), ("scope", "read write"), ("people_scope", "read write")];
 
-/// The setting called `key`, the index of a resource left out.
-pub(super) fn find(key: &str) -> Option<&'static Setting> {
-    let general = without_index(key);
-    SETTINGS.iter().find(|setting| setting.key == general)
-}
-
-/// The name without the index of a resource.
-pub(super) fn without_index(key: &str) -> String {
-    match (key.find('['), key.find(']')) {
-        (Some(open), Some(close)) if open < close => format!("{}[]{}", &key[..open], &key[close + 1..]),
-        _ => key.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,8 @@
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::{Act, Scenario, Times, World};
+use super::World;
+use super::scenario::{Act, Scenario, Times};
 use crate::oauth::Algorithm;
 
 const DAY: u64 = 86_400;

@@ -64,8 +64,11 @@ impl App {
             services.fitness.mirrored(read_at);
         }
         if compared && services.fitness.is_stale() {
-            // The store is there again, and has acknowledged nothing yet: not to wait for the next round.
-            self.announce().await?;
+            // The store can be read again; perhaps it acknowledges something too. Not to wait for the next round.
+            match self.announce().await {
+                Err(StartError::Store(_)) => {}
+                announced => announced?,
+            }
         }
         Ok(taken_in)
     }

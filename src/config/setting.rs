@@ -208,7 +208,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "sessions.absolute",
         default: Some("7d"),
-        meaning: "Whoever signed in so long ago is signed out.",
+        meaning: "Whoever signed in so long ago is signed out. So long an ID token counts as a hint after its key has left \
+                  the JWKS.",
     },
     Setting {
         key: "pages.service_name",

@@ -106,12 +106,11 @@ impl StatusSource {
         let has_expired = self.context.clock.numeric_date() >= copy.value.exp.saturating_add(leeway);
         // The bit before the date: a token does not become good again because the list that shows it as revoked is old.
         match copy.value.statuses.at(reference.idx) {
-            Some(0) if has_expired => Err(Refusal::StatusUnavailable),
+            // Where it shows nothing, it may have grown since.
+            Some(0) | None if has_expired => Err(Refusal::StatusUnavailable),
             Some(0) => Ok(()),
             // INVALID, SUSPENDED, or what the issuer alone knows: none of them is VALID (section 7.1).
             Some(_) => Err(Refusal::Revoked),
-            // The list may have grown since.
-            None if has_expired => Err(Refusal::StatusUnavailable),
             None => Err(Refusal::InvalidStatus),
         }
     }

@@ -56,6 +56,8 @@ pub struct App {
     cursor: tokio::sync::Mutex<Cursor>,
     /// Whether it was told that the disk is getting full.
     told_low: AtomicBool,
+    /// Whether the last step of following failed.
+    store_was_away: AtomicBool,
     node: String,
     /// When it was last noted that this node uses the store.
     noted: Noted,
@@ -175,6 +177,7 @@ impl App {
             rotation: Rotation::default(),
             cursor,
             told_low: false.into(),
+            store_was_away: false.into(),
             node: config.node.clone(),
             noted,
             evidence,

@@ -1,5 +1,7 @@
 //! What this node keeps in memory follows what all nodes commit: clients, revocations, status lists and keys.
 
+use std::sync::atomic::Ordering;
+
 use super::{App, StartError};
 use crate::backup::{self, BackupError};
 use crate::clients::ClientRegistry;
@@ -23,7 +25,16 @@ impl App {
     /// # Errors
     /// When the store fails, or something in it can't be understood; the next call goes on where this one stopped.
     pub async fn follow(&self) -> Result<usize, StartError> {
-        following(self.take_a_step()).await
+        let step = following(self.take_a_step()).await;
+        let was_away = self.store_was_away.swap(step.is_err(), Ordering::Relaxed);
+        if step.is_ok() && was_away && self.state.services.fitness.is_stale() {
+            // It is there again, and has acknowledged nothing for long: not to wait for the next round.
+            match self.announce().await {
+                Err(StartError::Store(_)) => {}
+                announced => announced?,
+            }
+        }
+        step
     }
 
     async fn take_a_step(&self) -> Result<usize, StartError> {
@@ -62,13 +73,6 @@ impl App {
         // Where the store takes too long to tell its time, this node does not know its own: it stops after P.
         if compared {
             services.fitness.mirrored(read_at);
-        }
-        if compared && services.fitness.is_stale() {
-            // The store can be read again; perhaps it acknowledges something too. Not to wait for the next round.
-            match self.announce().await {
-                Err(StartError::Store(_)) => {}
-                announced => announced?,
-            }
         }
         Ok(taken_in)
     }

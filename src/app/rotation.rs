@@ -77,7 +77,9 @@ impl App {
     pub(super) async fn make_up(&self) -> Result<(), StartError> {
         let is_right = !self.state.services.fitness.is_clock_off();
         if is_right && self.rotation.postponed.swap(false, Ordering::Relaxed) {
-            return self.rotate().await;
+            let made_up = self.rotate().await;
+            self.rotation.postponed.fetch_or(made_up.is_err(), Ordering::Relaxed);
+            return made_up;
         }
         Ok(())
     }

@@ -1,4 +1,7 @@
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use super::chain::{Head, read_line};
 use super::file::LogFile;
@@ -51,9 +54,19 @@ fn cut_torn(file: &mut LogFile, torn: &[u8]) -> io::Result<Option<Torn>> {
     if torn.is_empty() {
         return Ok(None);
     }
-    let bytes = torn.len() as u64;
+    let (bytes, sha256) = (torn.len() as u64, chain::digest(torn));
+    keep(&file.path, &sha256, torn)?;
     file.cut(file.len() - bytes)?;
-    Ok(Some(Torn { bytes, sha256: chain::digest(torn) }))
+    Ok(Some(Torn { bytes, sha256 }))
+}
+
+/// Keeps what is cut off in a file of its own beside the log: whoever put zeros there to have it forgotten has not got rid of it.
+fn keep(log: &Path, sha256: &str, torn: &[u8]) -> io::Result<()> {
+    let mut path = log.as_os_str().to_owned();
+    path.push(format!(".torn-{}", sha256.get(..16).unwrap_or(sha256)));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(torn)?;
+    file.sync_all()
 }
 
 /// The last entry of `bytes`, which ends with a whole line and begins anywhere.

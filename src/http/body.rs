@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +19,6 @@ use serde_json::Value;
 use tokio::time::Sleep;
 use url::form_urlencoded;
 
-use super::connection::Requests;
 use crate::oauth::Secret;
 use crate::protocol::{Credentials, Params, ProtocolError};
 
@@ -75,9 +73,8 @@ impl FromRequest for Body {
     type Error = Infallible;
     type Future = Reading;
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let connection = request.conn_data::<Rc<Requests>>().cloned();
-        Reading { payload: payload.take(), first: Bytes::new(), rest: Vec::new(), deadline: None, connection }
+    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        Reading { payload: payload.take(), first: Bytes::new(), rest: Vec::new(), deadline: None }
     }
 }
 
@@ -88,8 +85,6 @@ pub(super) struct Reading {
     first: Bytes,
     rest: Vec<u8>,
     deadline: Option<Pin<Box<Sleep>>>,
-    /// Which connection it comes by; none in tests without one.
-    connection: Option<Rc<Requests>>,
 }
 
 impl Reading {
@@ -124,9 +119,6 @@ impl Future for Reading {
                 Poll::Ready(Some(Err(_))) => Err(BodyError::Unreadable),
                 Poll::Ready(None) => Ok(self.whole()),
                 Poll::Pending => {
-                    if let Some(connection) = &self.connection {
-                        connection.ask_for_more();
-                    }
                     let deadline =
                         self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_TIMEOUT)));
                     std::task::ready!(deadline.as_mut().poll(context));

@@ -6,7 +6,6 @@ mod api_key;
 mod apps;
 mod bearer;
 mod body;
-mod connection;
 mod cors;
 mod dialects;
 mod exchange;

@@ -1,23 +1,13 @@
-use std::future::{Future, ready};
+use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::rc::Rc;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::error::DispatchError;
-use actix_http::{HttpService, Request};
-use actix_server::GracefulShutdownSignal;
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, apply_fn_factory, map_config};
-use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
-use actix_tls::accept::{TlsError, max_concurrent_tls_connect};
-use actix_web::dev::{AppConfig, Server, Service, ServiceFactory, fn_service};
-use actix_web::http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
-use actix_web::rt::net::TcpStream;
+use actix_web::http::header::STRICT_TRANSPORT_SECURITY;
+use actix_web::middleware::DefaultHeaders;
 use actix_web::{App, HttpServer, web};
-use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::{Connection, Requests};
 use super::{State, Tls, configure, configure_management};
 
 /// How long a client may take to send the head of a request, and how long an idle connection is kept.
@@ -26,9 +16,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How long a client may take for the TLS handshake, before the time for the head begins.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a client is waited for that is told that its connection ends.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many connections a worker has at most. Handshakes count as connections and have no smaller bound of their own: with
 /// actix-web's 256 so many silent clients would keep everybody else waiting.
@@ -74,7 +61,33 @@ pub async fn run(
 ) -> io::Result<()> {
     guard(&listeners.public)?;
     guard(&listeners.management)?;
-    let public = public(&state, listeners.public, listeners.tls.as_deref(), workers)?;
+    let public_state = state.clone();
+    // Only where it is TLS that the header comes by: over plain http browsers must ignore it (RFC 6797, section 8.1).
+    let https_only = listeners.tls.as_ref().and_then(|tls| tls.strict_transport_security());
+    let public = HttpServer::new(move || {
+        let told = DefaultHeaders::new();
+        let told = match &https_only {
+            Some(policy) => told.add((STRICT_TRANSPORT_SECURITY, policy.clone())),
+            None => told,
+        };
+        App::new().wrap(told).configure(configure(web::Data::from(public_state.clone())))
+    })
+    .workers(workers)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .keep_alive(KEEP_ALIVE)
+    .shutdown_timeout(GRACE_SECONDS)
+    .max_connections(MOST_CONNECTIONS)
+    .max_connection_rate(MOST_CONNECTIONS)
+    .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+    .disable_signals();
+    let public = match &listeners.tls {
+        Some(tls) => {
+            let config = tls.server_config().map_err(io::Error::other)?;
+            public.listen_rustls_0_23(listeners.public, config)?
+        }
+        None => public.listen(listeners.public)?,
+    };
+    let public = public.run();
     let management_state = state.clone();
     let management = HttpServer::new(move || {
         App::new().app_data(web::Data::from(management_state.clone())).configure(configure_management)
@@ -95,93 +108,6 @@ pub async fn run(
     };
     let (public, management, ()) = tokio::join!(public, management, stop);
     public.and(management)
-}
-
-/// Serves the public listener. Put together from what [`HttpServer`] is made of, for it has no place for a stream of our own.
-fn public(
-    state: &Arc<State>,
-    listener: TcpListener,
-    tls: Option<&Tls>,
-    workers: usize,
-) -> io::Result<Server> {
-    max_concurrent_tls_connect(MOST_CONNECTIONS);
-    let builder = Server::build()
-        .workers(workers)
-        .max_concurrent_connections(MOST_CONNECTIONS)
-        .shutdown_timeout(GRACE_SECONDS)
-        .disable_signals();
-    let (state, stopping) = (state.clone(), builder.graceful_shutdown_signal());
-    let builder = match tls {
-        Some(tls) => {
-            let config = tls.server_config().map_err(io::Error::other)?;
-            let https_only = tls.strict_transport_security();
-            builder.listen("public", listener, move || {
-                let mut acceptor = Acceptor::new(config.clone());
-                acceptor.set_handshake_timeout(HANDSHAKE_TIMEOUT);
-                acceptor
-                    .map_init_err(drop)
-                    .map_err(TlsError::into_service_error)
-                    .map(|stream: TlsStream<TcpStream>| {
-                        let peer = stream.get_ref().0.peer_addr().ok();
-                        (Connection::new(stream), peer)
-                    })
-                    .and_then(
-                        protocol(state.clone(), stopping.clone(), https_only.clone())
-                            .map_err(TlsError::Service),
-                    )
-            })?
-        }
-        None => builder.listen("public", listener, move || {
-            fn_service(|stream: TcpStream| {
-                let peer = stream.peer_addr().ok();
-                ready(Ok((Connection::new(stream), peer)))
-            })
-            // Over plain http browsers must ignore that they are to stay with https (RFC 6797, section 8.1).
-            .and_then(protocol(state.clone(), stopping.clone(), None))
-        })?,
-    };
-    Ok(builder.run())
-}
-
-/// HTTP/1.1 on connections of the public listener, and what it is served.
-fn protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
-    state: Arc<State>,
-    stopping: GracefulShutdownSignal,
-    https_only: Option<HeaderValue>,
-) -> impl ServiceFactory<
-    (Connection<S>, Option<SocketAddr>),
-    Config = (),
-    Response = (),
-    Error = DispatchError,
-    InitError = (),
-> {
-    let app = App::new().configure(configure(web::Data::from(state))).into_factory();
-    let app = map_config(app.map_err(|error| error.error_response()), |()| AppConfig::default());
-    let counted = apply_fn_factory(app, move |request: Request, app: &_| {
-        let begun = request.conn_data::<Rc<Requests>>().map(Requests::begin);
-        let https_only = https_only.clone();
-        let answer = Service::call(app, request);
-        async move {
-            let _under_way = begun;
-            let mut answered = answer.await;
-            if let (Ok(response), Some(policy)) = (&mut answered, https_only) {
-                response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, policy);
-            }
-            answered
-        }
-    });
-    HttpService::build()
-        .graceful_shutdown_signal(move || {
-            let stopping = stopping.clone();
-            async move { stopping.notified().await }
-        })
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .on_connect_ext(|connection: &Connection<S>, data| {
-            data.insert(connection.requests().clone());
-        })
-        .h1(counted)
 }
 
 /// Sets what the system does for connections by itself; those that are accepted inherit it.

@@ -8,11 +8,19 @@ use std::path::Path;
 /// cut: what is synced within a directory is lost with its name (fsync(2)). What is in `dir` is the caller's.
 ///
 /// # Errors
-/// When a directory can't be synced. One that may not be read is passed over: nobody made a name in it just now.
+/// When a directory can't be synced. One that may not be read, or is on a file system that is read only or knows no syncing of
+/// directories, is passed over: nobody made a name in it just now, or nothing more can be done for it.
 pub(crate) fn sync_names_above(dir: &Path) -> io::Result<()> {
     for above in dir.canonicalize()?.ancestors().skip(1) {
         match File::open(above).and_then(|above| above.sync_all()) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::InvalidInput
+                        | io::ErrorKind::Unsupported
+                ) => {}
             synced => synced?,
         }
     }

@@ -55,13 +55,17 @@ const FEWEST_KINDS: usize = 3;
 pub(super) fn is_simple(password: &str) -> bool {
     let characters = characters_of(password);
     let core = password.trim_matches(|c: char| !c.is_alphanumeric());
-    let word = password.trim_matches(|c: char| !c.is_alphabetic());
+    let no_letter = |c: char| !c.is_alphabetic();
+    let word = password.trim_matches(no_letter);
+    // A sign that stands for its first letter is one.
+    let begun = spelled(password.trim_end_matches(no_letter));
     has_few_kinds(&characters)
         || password.trim().is_empty()
         || is_all_runs(password)
         || is_all_runs(core)
         || WORDS.contains(&word)
         || WORDS.contains(&spelled(word).as_str())
+        || WORDS.contains(&begun.trim_start_matches(no_letter))
 }
 
 /// What `password` repeats, if it is nothing but that again and again, from its beginning and perhaps cut off at its end:

@@ -60,7 +60,6 @@ mod openapi;
 mod over_http;
 mod people_clients;
 mod people_scope;
-mod pipelining;
 mod pkce;
 mod pkcs11;
 mod pkcs11_cli;

@@ -94,12 +94,8 @@ async fn a_connection_that_hangs_takes_no_other_along_and_nobody_waits_to_follow
         matches!(&late, Err(StoreError::Unavailable(reason)) if reason.contains("did not answer")),
         "{late:?}"
     );
-    // One asks the server to end that call.
-    while proxy.connections() == connections {
-        tokio::task::yield_now().await;
-    }
     // What answered meanwhile is used again, by whoever comes.
     assert!(store.now().await.unwrap().is_some());
     assert!(store.get(CODES, b"a").await.unwrap().is_some());
-    assert_eq!(proxy.connections(), connections + 1);
+    assert_eq!(proxy.connections(), connections);
 }

@@ -130,9 +130,7 @@ impl Tls {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions =
             ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
-        let mut config = versions.with_no_client_auth().with_cert_resolver(self.shown.clone());
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
+        Ok(versions.with_no_client_auth().with_cert_resolver(self.shown.clone()))
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn attempts<W: Work>(
             }
             Some(Err(fault)) => fault,
             None => {
-                lease.abandon();
+                pool.distrust(&lease);
                 return Err(late(limit));
             }
         };

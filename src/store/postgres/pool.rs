@@ -7,14 +7,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::options::PostgresOptions;
 use super::session::Session;
 use crate::store::{StoreError, StoreLoad};
-
-/// How long a server may take to be asked to end a call: one that stands still never is.
-const CANCELLING: Duration = Duration::from_millis(500);
 
 /// The connections of one node.
 pub(super) struct Pool {
@@ -45,7 +42,7 @@ pub(super) enum Purpose {
 
 /// Calls of one purpose.
 struct Lane {
-    permits: Arc<Semaphore>,
+    permits: Semaphore,
     /// Calls that run or wait.
     calls: AtomicUsize,
     connections: usize,
@@ -53,7 +50,7 @@ struct Lane {
 
 impl Lane {
     fn new(connections: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(connections)), calls: AtomicUsize::new(0), connections }
+        Self { permits: Semaphore::new(connections), calls: AtomicUsize::new(0), connections }
     }
 }
 
@@ -72,7 +69,7 @@ pub(super) struct Lease<'a> {
     session: Session,
     /// Which lease of the pool it is.
     number: u64,
-    permit: OwnedSemaphorePermit,
+    _permit: SemaphorePermit<'a>,
 }
 
 impl Pool {
@@ -128,14 +125,14 @@ impl Pool {
     /// A session that was alive when it was last used, or a new one. Whoever calls sets the time limit.
     pub(super) async fn session(&self, purpose: Purpose) -> Result<Lease<'_>, StoreError> {
         let stopped = |_| StoreError::Unavailable("the store is closed".to_owned());
-        let permit = self.lane(purpose).permits.clone().acquire_owned().await.map_err(stopped)?;
+        let permit = self.lane(purpose).permits.acquire().await.map_err(stopped)?;
         let session = match self.reuse() {
             Some(session) => session,
             // Large and rare: not to be carried about by every call.
             None => Box::pin(self.connect()).await?,
         };
         let number = self.leases.fetch_add(1, Ordering::AcqRel) + 1;
-        Ok(Lease { pool: self, session, number, permit })
+        Ok(Lease { pool: self, session, number, _permit: permit })
     }
 
     fn reuse(&self) -> Option<Session> {
@@ -212,7 +209,7 @@ impl Pool {
 
     /// Nothing came on this connection until the call's time was up: its server may stand still, or the way to it be cut.
     /// Connections that answered since are as good as ever; of the others each would cost a call its time to find out.
-    fn distrust(&self, silent: &Lease<'_>) {
+    pub(super) fn distrust(&self, silent: &Lease<'_>) {
         self.idle().retain(|session| session.answered >= silent.number);
     }
 
@@ -228,25 +225,11 @@ impl Lease<'_> {
 
     /// Lets others use the session: it is in no transaction, and nothing is on its way.
     pub(super) fn give_back(self) {
-        let Self { pool, mut session, number: _, permit: _permit } = self;
+        let Self { pool, mut session, number: _, _permit } = self;
         session.answered = pool.leases.load(Ordering::Acquire);
         if session.generation == pool.generation() && !session.is_closed() {
             pool.idle().push(session);
         }
-    }
-}
-
-impl Lease<'_> {
-    /// Leaves a call that was not answered in time. Its connection is not used again, and its place stays taken until the
-    /// server was asked to end the call: a commit that waits for a standby goes on when nobody is there any more, with its
-    /// locks and its connection, and the next in its place would wait likewise until the server takes no more of them.
-    pub(super) fn abandon(self) {
-        self.pool.distrust(&self);
-        let Self { session, permit, .. } = self;
-        tokio::spawn(async move {
-            let _unanswered = tokio::time::timeout(CANCELLING, session.cancel()).await;
-            drop((session, permit));
-        });
     }
 }
 

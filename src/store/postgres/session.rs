@@ -10,7 +10,6 @@ use tokio::task::AbortHandle;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket, ToStatement};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::describe;
 use super::options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls};
@@ -30,8 +29,6 @@ pub(super) struct Link {
     pub(super) notifications: mpsc::Receiver<String>,
     warned: Arc<AtomicBool>,
     driver: AbortHandle,
-    /// With what it speaks TLS, if it does.
-    tls: Option<MakeRustlsConnect>,
 }
 
 /// A connection that is ready to work.
@@ -71,11 +68,11 @@ impl Link {
         let config = config(options, host)?;
         match &options.tls {
             // There is nothing between the two ends of a socket in the file system.
-            _ if host.is_socket() => Self::start(config.connect(NoTls).await, host, None),
-            PostgresTls::Plaintext => Self::start(config.connect(NoTls).await, host, None),
+            _ if host.is_socket() => Self::start(config.connect(NoTls).await, host),
+            PostgresTls::Plaintext => Self::start(config.connect(NoTls).await, host),
             PostgresTls::Verified { ca_bundle } => {
                 let tls = tls::verified(ca_bundle.as_deref())?;
-                Self::start(config.connect(tls.clone()).await, host, Some(tls))
+                Self::start(config.connect(tls).await, host)
             }
         }
     }
@@ -83,7 +80,6 @@ impl Link {
     fn start<S>(
         connected: Result<(Client, Connection<Socket, S>), tokio_postgres::Error>,
         host: &PostgresHost,
-        tls: Option<MakeRustlsConnect>,
     ) -> Result<Self, StoreError>
     where
         S: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
@@ -97,19 +93,7 @@ impl Link {
         let (tell, notifications) = mpsc::channel(64);
         let warned = Arc::new(AtomicBool::new(false));
         let driver = tokio::spawn(drive(connection, tell, warned.clone())).abort_handle();
-        Ok(Self { client, notifications, warned, driver, tls })
-    }
-
-    /// Asks the server to end what it is doing for this connection. Nothing is known of how that went.
-    async fn cancel(&self) {
-        let token = self.client.cancel_token();
-        let asked = match &self.tls {
-            None => token.cancel_query(NoTls).await,
-            Some(tls) => token.cancel_query(tls.clone()).await,
-        };
-        if let Err(error) = asked {
-            tracing::debug!(error = %describe(&error), "PostgreSQL could not be asked to end a call");
-        }
+        Ok(Self { client, notifications, warned, driver })
     }
 }
 
@@ -137,11 +121,6 @@ impl Session {
 
     pub(super) fn client(&self) -> &Client {
         &self.link.client
-    }
-
-    /// Asks the server to end what it is doing for this session.
-    pub(super) async fn cancel(&self) {
-        self.link.cancel().await;
     }
 
     pub(super) fn is_closed(&self) -> bool {

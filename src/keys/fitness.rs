@@ -11,7 +11,7 @@ const LARGEST_OFFSET: i64 = 5_000;
 const LONGEST_ANSWER: Duration = Duration::from_secs(2);
 
 /// How many seconds ahead of the store's clock a node that may issue dates anything at most: what its clock may be off by,
-/// and what the comparison may be mistaken by, rounded up. It is mistaken by half of [`LONGEST_ANSWER`] at most.
+/// and what the comparison may be mistaken by, rounded up. It is mistaken by half of `LONGEST_ANSWER` at most.
 pub const DATED_AHEAD: i64 = 7;
 
 /// Nothing was compared yet.

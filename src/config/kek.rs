@@ -95,7 +95,7 @@ fn read_module(reader: &mut Reader, pin: Option<Secret>) -> Option<ModuleKeyConf
         let alone = [
             ("keys.pkcs11.token", token.is_some()),
             ("keys.pkcs11.key", key.is_some()),
-            ("keys.pkcs11.pin_file", pin_file.is_some() || pin.is_some()),
+            ("keys.pkcs11.pin_file", pin_file.is_some()),
         ];
         for (key, _) in alone.into_iter().filter(|(_, given)| *given) {
             let reason = format!("must be given with {MODULE}");

@@ -28,11 +28,8 @@ impl App {
         let step = following(self.take_a_step()).await;
         let was_away = self.store_was_away.swap(step.is_err(), Ordering::Relaxed);
         if step.is_ok() && was_away && self.state.services.fitness.is_stale() {
-            // It is there again, and has acknowledged nothing for long: not to wait for the next round.
-            match self.announce().await {
-                Err(StartError::Store(_)) => {}
-                announced => announced?,
-            }
+            // It is there again, and for longer than P nothing was acknowledged and no key read: not to wait for the next round.
+            self.take_in_keys().await?;
         }
         step
     }

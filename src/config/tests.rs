@@ -1,8 +1,9 @@
+mod documentation;
+mod stores;
+
 use std::time::Duration;
 
 use super::*;
-
-const DOCUMENT: &str = include_str!("../../docs/settings.md");
 
 fn given(toml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
@@ -324,141 +325,12 @@ fn a_rule_is_silent_about_a_setting_that_could_not_be_read() {
 }
 
 #[test]
-fn every_setting_is_documented_with_its_default() {
-    for setting in SETTINGS {
-        let default = setting.default.map_or_else(|| "—".to_owned(), |default| format!("`{default}`"));
-        let row = format!("| `{}` | {default} | {} |", setting.key, setting.meaning);
-        assert!(DOCUMENT.contains(&row), "docs/settings.md lacks the row\n{row}");
-    }
-    let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 4);
-    assert_eq!(rows.count(), SETTINGS.len(), "docs/settings.md documents a setting that is not there");
-}
-
-#[test]
-fn the_sample_in_the_documentation_names_every_setting_and_loads() {
-    let sample = DOCUMENT.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    given(sample, &[]).unwrap();
-    for setting in SETTINGS {
-        // A table whose keys are not settings is named by its section.
-        let line_of = match setting.key.strip_suffix(".*") {
-            Some(section) => format!("[{section}]"),
-            None => format!("{} =", setting.key.rsplit('.').next().unwrap()),
-        };
-        let named = sample.lines().any(|line| line.trim_start_matches("# ").starts_with(&line_of));
-        assert!(named, "the sample does not name {}", setting.key);
-    }
-}
-
-#[test]
 fn scopes_are_described_by_name() {
     let toml = "[pages.scope_descriptions]\nread = \"See\"\n\"orders.read\" = \"See orders\"";
     let described = given(toml, &[]).unwrap().pages.scope_descriptions;
     assert_eq!(described["read"], "See");
     assert_eq!(described["orders.read"], "See orders");
     assert!(given("[pages.scope_descriptions]\nread = 1", &[]).is_err());
-}
-
-#[test]
-fn every_field_is_a_setting() {
-    // Destructured whole, so that a new field does not compile until it is read and documented.
-    let Config {
-        issuer,
-        listen,
-        tls: _of_two_settings,
-        management_listen,
-        node,
-        workers,
-        data_dir,
-        store,
-        log,
-        keys,
-        tokens,
-        codes,
-        refresh_tokens,
-        passwords,
-        sessions,
-        resources,
-        pages,
-        dialects,
-        trusted_proxies,
-        forwarded_header,
-        believe_request_id,
-        limits,
-        api_keys,
-        people,
-        outgoing,
-    } = Config::for_tests(Path::new("t"));
-    let LogConfig { filter, json } = log;
-    let KeysConfig {
-        vault,
-        dir,
-        kek,
-        algorithms,
-        jwks_max_age,
-        propagation,
-        clock_skew,
-        lead,
-        hold,
-        rotation_period,
-        sealing_period,
-    } = keys;
-    let TokensConfig { lifetime, longest_lifetime, status_list_ttl } = tokens;
-    let CodesConfig { lifetime: code_lifetime } = codes;
-    let RefreshTokensConfig { lifetime: refresh_lifetime, idle } = refresh_tokens;
-    let PasswordsConfig { hashing_permits, cost: _no_setting } = passwords;
-    let SessionsConfig { idle: session_idle, absolute } = sessions;
-    let PagesConfig { service_name, scope_descriptions } = pages;
-    let DialectsConfig { oauth_token_get, apps, apps_scope, most_apps } = dialects;
-    let LimitsConfig {
-        token_per_client,
-        token_per_address,
-        revocation_per_client,
-        refused_per_address,
-        authorize_per_address,
-        login_per_address,
-        login_per_account,
-        registration_per_address,
-        acts_per_person,
-        api_key,
-    } = limits;
-    let ApiKeysConfig { in_query } = api_keys;
-    let PeopleConfig { change_email, made_per_day } = people;
-    let OutgoingConfig { allowed_networks, ca_bundle, timeout } = outgoing;
-    let ResourceConfig { uri, scope, people_scope, lifetime: own_lifetime, algorithm } = resources[0].clone();
-    let mut fields = 0;
-    macro_rules! count { ($($field:ident)*) => { $(let _ = &$field; fields += 1;)* } }
-    count!(issuer listen management_listen node workers data_dir filter json dir kek algorithms jwks_max_age);
-    count!(propagation clock_skew lead hold rotation_period lifetime longest_lifetime status_list_ttl);
-    count!(trusted_proxies forwarded_header believe_request_id token_per_client token_per_address revocation_per_client);
-    count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
-    count!(login_per_account);
-    count!(made_per_day);
-    count!(in_query change_email apps apps_scope most_apps acts_per_person allowed_networks ca_bundle timeout);
-    count!(sealing_period code_lifetime refresh_lifetime idle);
-    count!(hashing_permits session_idle absolute);
-    count!(service_name scope_descriptions);
-    count!(oauth_token_get uri scope people_scope own_lifetime algorithm);
-    count!(store vault);
-    // The settings of PostgreSQL are those of a store that is not the default.
-    let StoreConfig::Postgres(database) =
-        given("store = \"postgres://a@localhost/b\"", &SHARED).unwrap().store
-    else {
-        panic!("it is a database")
-    };
-    let PostgresConfig { hosts, user, database, password, tls, ca_bundle, session_options, .. } = *database;
-    // All but the last are said by the URL and what belongs to it.
-    let _ = (hosts, user, database, session_options);
-    count!(password tls ca_bundle);
-    // timeout, connections and waiting.
-    fields += 3;
-    let TlsConfig { certificate_file, private_key_file, strict_transport_security } =
-        given(TLS, &[]).unwrap().tls.unwrap();
-    count!(certificate_file private_key_file strict_transport_security);
-    let KekSource::Module(key) = given(MODULE, &[PIN]).unwrap().keys.kek else { panic!("it is in a module") };
-    let ModuleKeyConfig { module, token, key, pin } = *key;
-    count!(module token key pin);
-    // allow_insecure_issuer is only a permission for `issuer`, and kept nowhere.
-    assert_eq!(fields + 1, SETTINGS.len());
 }
 
 #[test]
@@ -507,78 +379,6 @@ fn no_outgoing_request_outlasts_the_end_of_the_service() {
         ];
         let read = load(&Sources { env, ..Sources::default() });
         assert_eq!(read.is_ok(), good, "{timeout}: {read:?}");
-    }
-}
-
-/// What a node needs that shares its store with others.
-const SHARED: [(&str, &str); 1] = [("SIGNET_KEYS_KEK", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")];
-
-fn database(url: &str) -> Result<Box<PostgresConfig>, ConfigError> {
-    let toml = format!("store = {url:?}");
-    match given(&toml, &SHARED)?.store {
-        StoreConfig::Postgres(database) => Ok(database),
-        StoreConfig::Directory => panic!("{url} is a directory"),
-    }
-}
-
-#[test]
-fn a_database_is_named_by_its_url() {
-    let hosts = "db1.example.com:5433,db2.example.com,[fd00::1]:6000";
-    let url = format!(
-        "postgres://sig%40net:p%3Aw@{hosts}/tokens?target_session_attrs=read-write&sslmode=require&options=-csearch_path%3Dx"
-    );
-    let read = database(&url).unwrap();
-    let names: Vec<_> = read.hosts.iter().map(|(host, port)| (host.as_str(), *port)).collect();
-    assert_eq!(names, [("db1.example.com", 5433), ("db2.example.com", 5432), ("fd00::1", 6000)]);
-    assert_eq!((read.user.as_str(), read.database.as_str(), read.tls), ("sig@net", "tokens", true));
-    assert_eq!(read.session_options.as_deref(), Some("-csearch_path=x"));
-    assert!(matches!(read.password, Some(PasswordSource::Value(secret)) if secret.expose() == "p:w"));
-    assert_eq!(read.timeout, std::time::Duration::from_millis(1500));
-    for wrong in
-        ["mysql://a@b/c", "postgres://a@/c", "postgres://b/c", "postgres://a@b", "postgres://a@b:x/c"]
-    {
-        assert!(database(wrong).is_err(), "{wrong}");
-    }
-    for parameter in ["target_session_attrs=any", "sslmode=off", "passwd=x", "options=%zz"] {
-        assert!(database(&format!("postgres://a@localhost/c?{parameter}")).is_err(), "{parameter}");
-    }
-}
-
-#[test]
-fn a_database_elsewhere_is_reached_by_tls_unless_plain_text_is_allowed() {
-    assert!(database("postgres://a@db.example.com/c").unwrap().tls);
-    assert!(!database("postgres://a@127.0.0.1/c").unwrap().tls);
-    assert!(!database("postgres://a@/c?host=/var/run/postgresql").unwrap().tls);
-    for mode in ["disable", "prefer", "allow"] {
-        let error = database(&format!("postgres://a@localhost,db.example.com/c?sslmode={mode}")).unwrap_err();
-        assert!(error.to_string().contains("sslmode=verify-full"), "{error}");
-    }
-    let toml =
-        "store = \"postgres://a@db.example.com/c?sslmode=disable\"\n[postgres]\nallow_plaintext = true";
-    given(toml, &SHARED).unwrap();
-}
-
-#[test]
-fn a_password_of_the_database_is_never_shown() {
-    let config = database("postgres://a:hunter2@localhost/c").unwrap();
-    assert!(!format!("{config:?}").contains("hunter2"));
-    for wrong in
-        ["postgres://a:hunter2@localhost/c?x=y", "postgres://a:hunter2@h/c?sslmode=disable", "a:hunter2@h"]
-    {
-        let error = database(wrong).unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
-    }
-    let twice = [SHARED[0], ("SIGNET_POSTGRES_PASSWORD", "hunter2")];
-    let error = given("store = \"postgres://a:hunter3@localhost/c\"", &twice).unwrap_err().to_string();
-    assert!(error.contains("more than once") && !error.contains("hunter"), "{error}");
-    assert!(problem("[postgres]\npassword = \"hunter2\"").contains("SIGNET_POSTGRES_PASSWORD"));
-}
-
-#[test]
-fn nodes_that_share_a_store_share_their_key_encryption_key() {
-    for toml in ["store = \"postgres://a@localhost/c\"", "[keys]\nvault = \"store\""] {
-        assert!(problem(toml).contains("give every node the same"), "{}", problem(toml));
-        assert_eq!(given(toml, &SHARED).unwrap().keys.vault, VaultPlace::Store);
     }
 }
 

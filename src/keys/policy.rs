@@ -262,6 +262,8 @@ fn seconds(setting: &'static str, value: Duration, longest: i64) -> Result<i64, 
 
 #[cfg(test)]
 pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::KekSource;
 
@@ -347,5 +349,33 @@ pub(super) mod tests {
         let policy = Policy::new(&settings(), Duration::from_secs(10)).unwrap();
         assert_eq!(policy.hold_for(10), 13);
         assert_eq!(policy.hold_for(60), 63);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The oracle is the arithmetic itself, in integers that can't overflow.
+        #[test]
+        fn no_unsafe_policy_is_accepted(times in proptest::array::uniform7(prop_oneof![0..40_u64, 0..200_000_u64, any::<u64>()])) {
+            let [max_age, propagation, skew, lifetime, lead, hold, period] = times;
+            let settings = KeysConfig {
+                jwks_max_age: Duration::from_secs(max_age),
+                propagation: Duration::from_secs(propagation),
+                clock_skew: Duration::from_secs(skew),
+                lead: Duration::from_secs(lead),
+                hold: Duration::from_secs(hold),
+                rotation_period: Duration::from_secs(period),
+                ..settings()
+            };
+            let [m, p, s, t, lead, hold, period] = times.map(u128::from);
+            let safe = times.iter().all(|time| *time > 0)
+                && lead >= p + m + s
+                && hold >= p + t + s
+                && period > lead;
+            let accepted = Policy::new(&settings, Duration::from_secs(lifetime)).is_ok();
+            prop_assert!(!accepted || safe);
+            let meant = times.iter().all(|time| *time <= 86_400) && (p + hold) / period.max(1) < 29;
+            prop_assert!(accepted || !(safe && meant));
+        }
     }
 }

@@ -5,8 +5,6 @@
 mod scenario;
 mod years;
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::draft::{Dates, new_record, placeholder};
@@ -14,7 +12,6 @@ use super::intervene::{Refusal, admit, compromise, rotate};
 use super::policy::Policy;
 use super::record::KeyRingRecord;
 use super::schedule::{ExpBound, Step, bootstrap, max_age, next_change, plan, signer};
-use crate::config::{KekSource, KeysConfig};
 use crate::oauth::{Algorithm, KeyId};
 use scenario::{Act, Scenario, scenario};
 
@@ -366,37 +363,5 @@ proptest! {
     #[test]
     fn no_valid_token_is_refused_the_second_half(scenario in scenario()) {
         run(&scenario);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// The oracle is the arithmetic itself, in integers that can't overflow.
-    #[test]
-    fn no_unsafe_policy_is_accepted(times in proptest::array::uniform7(prop_oneof![0..40_u64, 0..200_000_u64, any::<u64>()])) {
-        let [max_age, propagation, skew, lifetime, lead, hold, period] = times;
-        let settings = KeysConfig {
-            vault: crate::config::VaultPlace::Directory,
-            dir: "keys".into(),
-            kek: KekSource::Developer,
-            algorithms: vec![Algorithm::ES256],
-            jwks_max_age: Duration::from_secs(max_age),
-            propagation: Duration::from_secs(propagation),
-            clock_skew: Duration::from_secs(skew),
-            lead: Duration::from_secs(lead),
-            hold: Duration::from_secs(hold),
-            rotation_period: Duration::from_secs(period),
-            sealing_period: Duration::from_hours(720),
-        };
-        let [m, p, s, t, lead, hold, period] = times.map(u128::from);
-        let safe = times.iter().all(|time| *time > 0)
-            && lead >= p + m + s
-            && hold >= p + t + s
-            && period > lead;
-        let accepted = Policy::new(&settings, Duration::from_secs(lifetime)).is_ok();
-        prop_assert!(!accepted || safe);
-        let meant = times.iter().all(|time| *time <= 86_400) && (p + hold) / period.max(1) < 29;
-        prop_assert!(accepted || !(safe && meant));
     }
 }

@@ -420,6 +420,22 @@ async fn a_node_to_which_nothing_is_acknowledged_stops_issuing_whatever_it_can_r
 }
 
 #[actix_web::test]
+async fn a_node_whose_store_comes_back_issues_with_the_next_step() {
+    let cluster = Cluster::start().await;
+    let b = &cluster.b;
+    cluster.store.take_out_of_reach(true);
+    for _ in 0..2 {
+        b.clock.advance(Duration::from_secs(20));
+        assert!(b.app.follow().await.is_err());
+    }
+    b.token(b.demo(), "").await.refused(503, "temporarily_unavailable");
+    cluster.store.take_out_of_reach(false);
+    b.app.follow().await.expect("the store's changes");
+    assert_eq!(b.token(b.demo(), "").await.status, 200, "without waiting for its keys' turn");
+    assert_eq!(b.manage("/health/ready").await.status, 200);
+}
+
+#[actix_web::test]
 async fn a_token_of_a_list_that_is_not_known_here_yet_is_revoked_all_the_same() {
     let cluster = Cluster::start().await;
     let a = &cluster.a;

@@ -5,15 +5,10 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::json;
-use signet::clients::Registration;
-use signet::oauth::RedirectUri;
 
-use crate::browser::{
-    Browser, ada, encoded, location, parameter, redeem, register, request, shop, state, text,
-};
+use crate::browser::{Browser, encoded, location, parameter, request, state, text};
+use crate::sign_out::{AFTER, service};
 use crate::test_app::{Answer, TestApp, part};
-
-const AFTER: &str = "https://shop.example.com/bye";
 
 /// Ada, who is signed in, and an ID token of hers whose key has left the JWKS.
 struct Old {
@@ -24,13 +19,7 @@ struct Old {
 
 impl Old {
     async fn start() -> Self {
-        let app = TestApp::start().await;
-        ada(&app).await;
-        let after = vec![RedirectUri::parse(AFTER).unwrap()];
-        let shop = register(&app, Registration { post_logout_redirect_uris: after, ..shop() }).await;
-        let mut browser = Browser::default();
-        let answer = browser.allow(&app, &request(&[])).await;
-        let tokens = redeem(&app, &shop, &parameter(&answer, "code").unwrap()).await;
+        let (app, browser, tokens) = service().await;
         let hint = tokens["id_token"].as_str().unwrap().to_owned();
         let rotate = Some(json!({ "algorithm": part(&hint, 0)["alg"], "force": true }));
         assert_eq!(app.administer(Method::POST, "/admin/keys/rotate", rotate).await.status, 200);

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::process::{Process, free_port};
-use crate::softhsm_fixture::{PIN, TOKEN, in_own_process};
+use crate::softhsm_fixture::{PIN, SoftHsm, TOKEN, in_own_process};
 
 struct Place<'a> {
     dir: &'a Path,
@@ -17,7 +17,13 @@ struct Place<'a> {
     module: String,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    fn new(dir: &'a Path, port: u16, hsm: &SoftHsm) -> Self {
+        let issuer = format!("http://127.0.0.1:{port}");
+        let conf = std::env::var("SOFTHSM2_CONF").unwrap();
+        Self { dir, issuer, conf, module: hsm.module.display().to_string() }
+    }
+
     fn signet(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_signet"))
             .args(["--json", "--issuer", &self.issuer])
@@ -67,12 +73,7 @@ fn a_service_moves_into_a_module_and_out_again() {
     in_own_process("pkcs11_cli::a_service_moves_into_a_module_and_out_again", |hsm| {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
-        let place = Place {
-            dir: dir.path(),
-            issuer: format!("http://127.0.0.1:{port}"),
-            conf: std::env::var("SOFTHSM2_CONF").unwrap(),
-            module: hsm.module.display().to_string(),
-        };
+        let place = Place::new(dir.path(), port, hsm);
         let in_file = [("SIGNET_KEYS__KEK_FILE", "kek")];
         write(&dir.path().join("kek"), &"5e".repeat(32));
         write(&dir.path().join("pin"), PIN);
@@ -164,12 +165,7 @@ fn a_module_key_goes_back_into_a_file() {
     in_own_process("pkcs11_cli::a_module_key_goes_back_into_a_file", |hsm| {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
-        let place = Place {
-            dir: dir.path(),
-            issuer: format!("http://127.0.0.1:{port}"),
-            conf: std::env::var("SOFTHSM2_CONF").unwrap(),
-            module: hsm.module.display().to_string(),
-        };
+        let place = Place::new(dir.path(), port, hsm);
         hsm.make("kek", &[]);
         let toml = format!(
             "[keys.pkcs11]\nmodule = {:?}\ntoken = \"{}\"\nkey = \"kek\"\n",

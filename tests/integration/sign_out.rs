@@ -9,9 +9,10 @@ use crate::browser::{
 };
 use crate::test_app::{TestApp, part};
 
-const AFTER: &str = "https://shop.example.com/bye";
+pub(crate) const AFTER: &str = "https://shop.example.com/bye";
 
-async fn service() -> (TestApp, Browser, Value) {
+/// Ada, who is signed in, and what her client got for its code.
+pub(crate) async fn service() -> (TestApp, Browser, Value) {
     let app = TestApp::start().await;
     ada(&app).await;
     let after = vec![RedirectUri::parse(AFTER).unwrap()];

@@ -1,0 +1,76 @@
+//! Where the service keeps what lasts, and what nodes must share.
+
+use super::*;
+
+/// What a node needs that shares its store with others.
+pub(super) const SHARED: [(&str, &str); 1] =
+    [("SIGNET_KEYS_KEK", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")];
+
+fn database(url: &str) -> Result<Box<PostgresConfig>, ConfigError> {
+    let toml = format!("store = {url:?}");
+    match given(&toml, &SHARED)?.store {
+        StoreConfig::Postgres(database) => Ok(database),
+        StoreConfig::Directory => panic!("{url} is a directory"),
+    }
+}
+
+#[test]
+fn a_database_is_named_by_its_url() {
+    let hosts = "db1.example.com:5433,db2.example.com,[fd00::1]:6000";
+    let url = format!(
+        "postgres://sig%40net:p%3Aw@{hosts}/tokens?target_session_attrs=read-write&sslmode=require&options=-csearch_path%3Dx"
+    );
+    let read = database(&url).unwrap();
+    let names: Vec<_> = read.hosts.iter().map(|(host, port)| (host.as_str(), *port)).collect();
+    assert_eq!(names, [("db1.example.com", 5433), ("db2.example.com", 5432), ("fd00::1", 6000)]);
+    assert_eq!((read.user.as_str(), read.database.as_str(), read.tls), ("sig@net", "tokens", true));
+    assert_eq!(read.session_options.as_deref(), Some("-csearch_path=x"));
+    assert!(matches!(read.password, Some(PasswordSource::Value(secret)) if secret.expose() == "p:w"));
+    assert_eq!(read.timeout, std::time::Duration::from_millis(1500));
+    for wrong in
+        ["mysql://a@b/c", "postgres://a@/c", "postgres://b/c", "postgres://a@b", "postgres://a@b:x/c"]
+    {
+        assert!(database(wrong).is_err(), "{wrong}");
+    }
+    for parameter in ["target_session_attrs=any", "sslmode=off", "passwd=x", "options=%zz"] {
+        assert!(database(&format!("postgres://a@localhost/c?{parameter}")).is_err(), "{parameter}");
+    }
+}
+
+#[test]
+fn a_database_elsewhere_is_reached_by_tls_unless_plain_text_is_allowed() {
+    assert!(database("postgres://a@db.example.com/c").unwrap().tls);
+    assert!(!database("postgres://a@127.0.0.1/c").unwrap().tls);
+    assert!(!database("postgres://a@/c?host=/var/run/postgresql").unwrap().tls);
+    for mode in ["disable", "prefer", "allow"] {
+        let error = database(&format!("postgres://a@localhost,db.example.com/c?sslmode={mode}")).unwrap_err();
+        assert!(error.to_string().contains("sslmode=verify-full"), "{error}");
+    }
+    let toml =
+        "store = \"postgres://a@db.example.com/c?sslmode=disable\"\n[postgres]\nallow_plaintext = true";
+    given(toml, &SHARED).unwrap();
+}
+
+#[test]
+fn a_password_of_the_database_is_never_shown() {
+    let config = database("postgres://a:hunter2@localhost/c").unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for wrong in
+        ["postgres://a:hunter2@localhost/c?x=y", "postgres://a:hunter2@h/c?sslmode=disable", "a:hunter2@h"]
+    {
+        let error = database(wrong).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+    let twice = [SHARED[0], ("SIGNET_POSTGRES_PASSWORD", "hunter2")];
+    let error = given("store = \"postgres://a:hunter3@localhost/c\"", &twice).unwrap_err().to_string();
+    assert!(error.contains("more than once") && !error.contains("hunter"), "{error}");
+    assert!(problem("[postgres]\npassword = \"hunter2\"").contains("SIGNET_POSTGRES_PASSWORD"));
+}
+
+#[test]
+fn nodes_that_share_a_store_share_their_key_encryption_key() {
+    for toml in ["store = \"postgres://a@localhost/c\"", "[keys]\nvault = \"store\""] {
+        assert!(problem(toml).contains("give every node the same"), "{}", problem(toml));
+        assert_eq!(given(toml, &SHARED).unwrap().keys.vault, VaultPlace::Store);
+    }
+}

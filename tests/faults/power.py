@@ -34,6 +34,7 @@ FIRST_CUTS, DEAF_CUTS = (600, 150) if FULL else (24, 10)
 HOWS = ["nothing", "nothing", "all", "sectors", "sectors", "sectors", "pages", "any names"]
 JUDGES = 3
 SEGMENT = 512 * 1024
+STORE = "data/store/db"
 
 
 class Recording:
@@ -51,16 +52,29 @@ class Recording:
         history = json.loads(history.read_text())
         self.site, self.acts = history["site"], {int(number): act for number, act in history["acts"].items()}
         after = self.before.copy()
-        for step in self.steps:
-            after.step(*step)
+        self.groundless = self.play(after)
         if differences := after.differences():
             sys.exit(f"FAILED: {differences} was written by ways that were not recorded")
         self.counts = after.counts
 
+    def play(self, disk):
+        """Does all of it. Returns how often sled was given a data file that was not synced since the process before had ended: sled
+        notes what it reads in a snapshot, which it does sync, and after a cut that may speak of what is gone."""
+        groundless, synced_by = 0, None
+        for at, ended, call in self.steps:
+            process, name, arguments, result = call[2:6]
+            disk.step(at, ended, call)
+            if ended and name in ("fsync", "fdatasync") and disk.file_of(arguments[0])[1] == STORE:
+                synced_by = process
+            # sled opens it so; Signet's own handles make nothing.
+            if ended and name == "openat" and "O_CREAT" in arguments[2] and disk.file_of(result)[1] == STORE:
+                groundless += bool(disk.live[STORE].live) and synced_by != process
+        return groundless
+
     def log(self):
         """How many segments of sled's log were begun where there had been others, and how many of its bytes waited for a sync at each
         step."""
-        end = len(self.before.names["data/store/db"].sure) if "data/store/db" in self.before.names else 0
+        end = len(self.before.names[STORE].sure) if STORE in self.before.names else 0
         reused, waiting = 0, [0]
         for _, ended, call in self.steps:
             more = 0
@@ -68,18 +82,22 @@ class Recording:
                 at, more = int(call[4][3]), int(call[4][2])
                 reused += at % SEGMENT == 0 and at < end
                 end = max(end, at + more)
-            synced = call[3] in ("fsync", "fdatasync") and ended and self.before.file_of(call[4][0])[1] == "data/store/db"
+            synced = call[3] in ("fsync", "fdatasync") and ended and self.before.file_of(call[4][0])[1] == STORE
             waiting.append(0 if synced else waiting[-1] + more)
         return reused, waiting
 
     def places(self, count, chance):
-        """Where the power goes: half of them beside a sync or an acknowledgement, a quarter where much waits for a sync."""
+        """Where the power goes: half of them beside a sync or an acknowledgement, a quarter where much waits for a sync, and some
+        shortly after a start has read what the process before it left, and noted in a snapshot where it stands."""
         moments = [number for number, (_, _, call) in enumerate(self.steps) if call[3] in ("fsync", "fdatasync", "rename")
                    or call[3] == "write" and disk_model.text(call[4][1][:17]) == b"ack "]
+        starts = [number for number, (_, ended, call) in enumerate(self.steps) if ended and call[3] == "rename"
+                  and b"/snap." in disk_model.text(call[4][1])]
         everywhere = range(len(self.steps) + 1)
         near = [chance.choice(moments) + chance.choice([0, 1]) for _ in range(count // 2)]
         full = chance.choices(everywhere, [each + 1 for each in self.log()[1]], k=count // 4)
-        return sorted(near + full + chance.choices(everywhere, k=count - len(near) - len(full)))
+        noted = [min(chance.choice(starts) + chance.randint(1, 12), len(self.steps)) for _ in range(count // 8 if starts else 0)]
+        return sorted(near + full + noted + chance.choices(everywhere, k=count - len(near) - len(full) - len(noted)))
 
     def cuts(self, count, seed, deaf):
         """Directories as a disk may hold them, with what had been asked for and acknowledged by then."""
@@ -87,7 +105,7 @@ class Recording:
         for number, place in enumerate(self.places(count, chance)):
             while done < place:
                 call = self.steps[done][2]
-                if not (deaf and call[3] in ("fsync", "fdatasync") and disk.file_of(call[4][0])[1] == "data/store/db"):
+                if not (deaf and call[3] in ("fsync", "fdatasync") and disk.file_of(call[4][0])[1] == STORE):
                     disk.step(*self.steps[done])
                 done += 1
             how = HOWS[number % len(HOWS)]
@@ -194,6 +212,8 @@ def main():
         shutil.rmtree(work, ignore_errors=True)
     if first.failed() or load.failed():
         sys.exit(f"FAILED: what was left is kept in {first.kept}")
+    if recording.groundless:
+        sys.exit(f"FAILED: sled was given a data file that had not been synced, at {recording.groundless} starts")
     if not deaf.failed():
         sys.exit("FAILED: without a single sync all was there: this proves nothing")
     reused, waiting = recording.log()

@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -154,7 +155,7 @@ class Load:
                 self.history.heard(act)
 
     def rotations(self):
-        while not self.over.wait(1.0):
+        while not self.over.wait(0.3):
             act = self.history.ask("rotate")
             answer = self.administer(200, "POST", "keys/rotate", force=True)
             self.history.heard(act, kids=[each["kid"] for each in answer["rotations"]])
@@ -192,11 +193,13 @@ def main(directory, port, seconds, starts, marks, history, codes):
             history.heard(first)
             first = None
         threads = load.run(float(seconds))
+        # Killed in the middle of it, so that much is left that was never synced; but stopped first, since of a write that is
+        # killed nobody would know how much of it was done.
+        service.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        service.kill()
         load.over.set()
         [thread.join() for thread in threads]
-        # Killed, so that nothing is written by way of farewell; but not in a write, of which nobody would know whether it was done.
-        time.sleep(0.7)
-        service.kill()
     history.save()
 
 

@@ -56,7 +56,7 @@ impl App {
         }
         // The first in a row is told; the log and the metrics count the rest.
         let is_first =
-            matches!(services.keys.health(), Health::Amber { failures: 1 } | Health::Red { failures: 1 });
+            matches!(services.keys.health(), Health::Amber { failures: 1 } | Health::Red { failures: 1, .. });
         if let Err(error) = &signing
             && is_first
         {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::http::Method;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use pin_project_lite::pin_project;
 
@@ -41,13 +41,14 @@ impl Open {
         }
     }
 
-    /// What `Access-Control-Allow-Origin` says to a script from `origin`. What is open to all says so to whoever asks: caches
+    /// What `Access-Control-Allow-Origin` says to a script that so asks. What is open to all says so to whoever asks: caches
     /// keep the answer, and hand it to scripts.
-    fn allowed(self, state: &State, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
+    fn allowed(self, state: &State, asked: &HeaderMap) -> Option<HeaderValue> {
         match self {
             Self::No => None,
             Self::ToAll => Some(HeaderValue::from_static("*")),
-            Self::ToClients => origin
+            Self::ToClients => asked
+                .get(header::ORIGIN)
                 .filter(|origin| origin.to_str().is_ok_and(|text| state.services.clients.admit(text)))
                 .cloned(),
         }
@@ -58,7 +59,7 @@ impl Open {
 pub(super) fn preflight(open: Open, state: &State, request: &HttpRequest) -> Option<HttpResponse> {
     let asks = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let origin = open.allowed(state, request.headers().get(header::ORIGIN)).filter(|_| asks)?;
+    let origin = open.allowed(state, request.headers()).filter(|_| asks)?;
     let mut response = HttpResponse::new(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -114,7 +115,7 @@ where
     forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let origin = self.open.allowed(&self.state, request.headers().get(header::ORIGIN));
+        let origin = self.open.allowed(&self.state, request.headers());
         Answering { open: self.open, origin, answer: self.inner.call(request) }
     }
 }

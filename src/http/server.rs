@@ -48,6 +48,21 @@ pub struct Listeners {
     pub management: TcpListener,
 }
 
+/// The public server within its limits. A macro, since the type of a server has that of its app in it, with and without TLS another.
+macro_rules! bounded {
+    ($server:expr, $workers:expr) => {
+        $server
+            .workers($workers)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .keep_alive(KEEP_ALIVE)
+            .shutdown_timeout(GRACE_SECONDS)
+            .max_connections(MOST_CONNECTIONS)
+            .max_connection_rate(MOST_CONNECTIONS)
+            .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+            .disable_signals()
+    };
+}
+
 /// Serves until `shutdown` is over; then says that it is not ready, takes no new connections, and answers
 /// the requests under way.
 ///
@@ -62,32 +77,22 @@ pub async fn run(
     guard(&listeners.public)?;
     guard(&listeners.management)?;
     let public_state = state.clone();
-    // Only where it is TLS that the header comes by: over plain http browsers must ignore it (RFC 6797, section 8.1).
-    let https_only = listeners.tls.as_ref().and_then(|tls| tls.strict_transport_security());
-    let public = HttpServer::new(move || {
-        let told = DefaultHeaders::new();
-        let told = match &https_only {
-            Some(policy) => told.add((STRICT_TRANSPORT_SECURITY, policy.clone())),
-            None => told,
-        };
-        App::new().wrap(told).configure(configure(web::Data::from(public_state.clone())))
-    })
-    .workers(workers)
-    .client_request_timeout(HEAD_TIMEOUT)
-    .keep_alive(KEEP_ALIVE)
-    .shutdown_timeout(GRACE_SECONDS)
-    .max_connections(MOST_CONNECTIONS)
-    .max_connection_rate(MOST_CONNECTIONS)
-    .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-    .disable_signals();
+    let app = move || App::new().configure(configure(web::Data::from(public_state.clone())));
     let public = match &listeners.tls {
         Some(tls) => {
             let config = tls.server_config().map_err(io::Error::other)?;
-            public.listen_rustls_0_23(listeners.public, config)?
+            // Only where it is TLS that the header comes by: over plain http browsers must ignore it (RFC 6797, section 8.1).
+            let policy = tls.strict_transport_security();
+            let told = move || match &policy {
+                Some(policy) => DefaultHeaders::new().add((STRICT_TRANSPORT_SECURITY, policy.clone())),
+                None => DefaultHeaders::new(),
+            };
+            bounded!(HttpServer::new(move || app().wrap(told())), workers)
+                .listen_rustls_0_23(listeners.public, config)?
+                .run()
         }
-        None => public.listen(listeners.public)?,
+        None => bounded!(HttpServer::new(app), workers).listen(listeners.public)?.run(),
     };
-    let public = public.run();
     let management_state = state.clone();
     let management = HttpServer::new(move || {
         App::new().app_data(web::Data::from(management_state.clone())).configure(configure_management)

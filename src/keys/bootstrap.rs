@@ -37,6 +37,7 @@ impl KeyRing {
         }
         let read_at = self.parts.clock.monotonic();
         let (row, ring) = self.read().await?;
+        self.settle(&ring).await?;
         let mut signers = work.created;
         self.open_signers(&ring, &mut signers, Spare::None).await?;
         self.install(ring, row.version, &signers, read_at);

@@ -56,6 +56,9 @@ pub(super) struct Change<'a, T> {
     pub(super) import: Option<Arc<SoftwareSigner>>,
     /// Whose private halves need not be there.
     pub(super) spare: Spare<'a>,
+    /// Whether what `ask` asks for is done even where the vault fails: without the keys that it would make, which the next
+    /// change that can makes, and without what is due.
+    pub(super) urgent: bool,
 }
 
 /// The keys whose private halves need not be there.
@@ -89,7 +92,7 @@ impl Change<'_, ()> {
 impl<'a, T> Change<'a, T> {
     /// What is due, and what `ask` asks for.
     pub(super) fn new(ask: impl Fn(&KeyRingRecord, i64) -> Asked<T> + Send + Sync + 'a) -> Self {
-        Self { ask: Box::new(ask), import: None, spare: Spare::None }
+        Self { ask: Box::new(ask), import: None, spare: Spare::None, urgent: false }
     }
 }
 
@@ -131,16 +134,31 @@ impl KeyRing {
             let now = self.parts.clock.numeric_date();
             let mut work = Work::new(ring.clone(), now);
             let ask = answer.is_none().then_some(change);
-            let asked = match self.prepare(&mut work, owed.clone(), ask).await {
+            // Nothing is planned while the vault is not in line: a record is forgotten only when its private half is gone.
+            let prepared = match self.settle(&ring).await {
+                Ok(()) => self.prepare(&mut work, owed.clone(), ask).await,
+                Err(error) => Err(error),
+            };
+            let asked = match prepared {
                 Ok(asked) => asked,
                 Err(error) => {
                     self.discard(&work.created).await;
-                    // No key can be made now: that is no reason to sign no more with those that there are. What the other
-                    // nodes did is known.
-                    if matches!(error, KeyRingError::Vault(_)) {
-                        self.install(ring, row.version, &signers, read_at);
+                    if !matches!(error, KeyRingError::Vault(_)) {
+                        return Err(error);
                     }
-                    return Err(error);
+                    // No key can be made now, or none destroyed: that is no reason to sign no more with those that there are.
+                    // What the other nodes did is known.
+                    self.install(ring.clone(), row.version, &signers, read_at);
+                    if let Some(answer) = answer.take() {
+                        tracing::warn!(%error, "what the vault had to do besides waits until the next tick");
+                        return Ok((answer, events));
+                    }
+                    if !change.urgent {
+                        return Err(error);
+                    }
+                    tracing::error!(%error, "no key can be made in place of the one that goes, which goes all the same");
+                    work = Work::new(ring, now);
+                    Some(self.prepare_without_keys(&mut work, change).await?)
                 }
             };
             if work.steps.is_empty() {
@@ -158,7 +176,6 @@ impl KeyRing {
                     owed = make_up_for_delay(&work.ring, &work.steps, policy, times);
                     events.append(&mut work.events);
                     signers.extend(work.created);
-                    self.settle(&work.ring).await?;
                 }
                 Committed::Conflict => self.discard(&work.created).await,
             }
@@ -179,13 +196,12 @@ impl KeyRing {
         Ok(())
     }
 
-    /// The ring, and the row that it stands in, with the vault brought in line with it.
+    /// The ring, and the row that it stands in.
     pub(super) async fn read(&self) -> Result<(Row, KeyRingRecord), KeyRingError> {
         let Some(row) = self.parts.store.get(TABLE, KEY).await? else {
             return Err(KeyRingError::RingLost { keys: self.kept().await? });
         };
         let ring = sealed_ring::decode(&row.value, &self.parts.kek)?;
-        self.settle(&ring).await?;
         Ok((row, ring))
     }
 
@@ -210,6 +226,18 @@ impl KeyRing {
         self.carry_out(work, steps, change.import.as_ref()).await?;
         self.carry_out(work, plan(&work.ring, policy, work.now), None).await?;
         Ok(Some(answer))
+    }
+
+    /// Carries out on `work` what is asked for, as far as the vault is not needed for it, and nothing else.
+    async fn prepare_without_keys<T>(
+        &self,
+        work: &mut Work,
+        change: &Change<'_, T>,
+    ) -> Result<T, KeyRingError> {
+        let (mut steps, answer) = (change.ask)(&work.ring, work.now)?;
+        steps.retain(|step| !matches!(step, Step::Create { .. }));
+        self.carry_out(work, steps, None).await?;
+        Ok(answer)
     }
 
     pub(super) async fn carry_out(
@@ -292,7 +320,7 @@ impl KeyRing {
     /// Brings the vault in line with the ring: what is named and pending becomes kept, what is erased is
     /// destroyed, what is pending for long and not named is destroyed. A kept key that the ring does not
     /// name is left alone: the ring may be an old one.
-    async fn settle(&self, ring: &KeyRingRecord) -> Result<(), KeyRingError> {
+    pub(super) async fn settle(&self, ring: &KeyRingRecord) -> Result<(), KeyRingError> {
         let halves: HashMap<KeyId, PrivateHalf> =
             ring.records.iter().map(|record| (record.kid.clone(), record.private_half)).collect();
         let now = self.parts.clock.numeric_date();
@@ -322,11 +350,13 @@ impl KeyRing {
         let now = self.parts.clock.numeric_date();
         let current = self.snapshot.load_full();
         for record in ring.records.iter().filter(|record| record.is_alive(now)) {
-            if signers.contains_key(&record.kid) || spare.spares(&record.kid) {
+            if signers.contains_key(&record.kid) {
                 continue;
             }
             let signer = if let Some(signer) = current.signer(&record.kid) {
                 signer
+            } else if spare.spares(&record.kid) {
+                continue;
             } else {
                 let (kid, algorithm) = (record.kid.clone(), record.algorithm);
                 self.in_vault(move |vault| vault.open(&kid, algorithm)).await?

@@ -134,7 +134,7 @@ impl KeyRing {
     /// When the key is unknown or compromised already, and when store or vault fail.
     pub async fn compromise(&self, kid: &KeyId) -> Result<Changed<Compromised>, KeyRingError> {
         let ask = |ring: &KeyRingRecord, now| self.ask_compromise(ring, now, kid);
-        let change = Change { spare: Spare::One(kid), ..Change::new(ask) };
+        let change = Change { spare: Spare::One(kid), urgent: true, ..Change::new(ask) };
         let (mut answer, events) = self.change(&change).await?;
         let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
         if let Some(record) = snapshot.ring.find(kid) {

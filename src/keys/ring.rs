@@ -12,7 +12,8 @@ use super::fetchers::Fetchers;
 use super::fitness::Fitness;
 use super::kek::Kek;
 use super::policy::Policy;
-use super::record::KeyRingRecord;
+use super::record::{KeyRecord, KeyRingRecord};
+use super::schedule::signer;
 use super::snapshot::{NoKey, ServedJwks, SigningKey, Snapshot};
 use super::vault::KeyVault;
 use crate::clock::SharedClock;
@@ -66,10 +67,12 @@ pub enum Health {
         failures: u64,
     },
     /// The ring was not read for P: this node does not sign. It still verifies and serves the JWKS. Or the first keys
-    /// can't be made, and there is no JWKS to serve.
+    /// can't be made, and there is no JWKS to serve. Or it signs, but for P no next key could be made.
     Red {
         /// How many attempts failed in a row.
         failures: u64,
+        /// Whether it still signs.
+        signs: bool,
     },
 }
 
@@ -230,12 +233,25 @@ impl KeyRing {
         let failures = self.failures.load(Ordering::Relaxed);
         let unpublished = self.snapshot.load().ring.was_never_published();
         if self.age() > self.propagation() || (unpublished && failures > 0) {
-            Health::Red { failures }
+            Health::Red { failures, signs: false }
+        } else if failures > 0 && self.lacks_a_next_key() {
+            Health::Red { failures, signs: true }
         } else if failures > 0 {
             Health::Amber { failures }
         } else {
             Health::Green
         }
+    }
+
+    /// Whether for P some algorithm in use has had no key that waits.
+    fn lacks_a_next_key(&self) -> bool {
+        let (snapshot, policy) = (self.snapshot.load(), &self.parts.policy);
+        let (records, now) = (&snapshot.ring.records, self.parts.clock.numeric_date());
+        policy.algorithms().iter().any(|algorithm| {
+            let waits = |record: &KeyRecord| record.algorithm == *algorithm && record.is_waiting(now);
+            let since = signer(records, *algorithm, now).map_or(i64::MIN, |signer| signer.sign_from);
+            !records.iter().any(waits) && since <= now - policy.propagation()
+        })
     }
 
     /// How long ago this node began to read the ring that it uses.

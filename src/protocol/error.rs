@@ -202,7 +202,8 @@ impl From<KeyRingError> for ProtocolError {
             KeyRingError::UnreadableKey(reason) => Self::invalid_request(described(&reason)),
             KeyRingError::Store(error) => error.into(),
             KeyRingError::ClockOff(_) => Self::unavailable(5, error),
-            // The module may be back in a moment.
+            // The directory, or the module, may be back in a moment.
+            KeyRingError::Vault(_) => Self::unavailable(5, error),
             error if error.is_of_kek() => Self::unavailable(5, error),
             other => Self::server_error(other),
         }

@@ -12,7 +12,8 @@ const PROBE: Table = Table::plain("probe");
 pub struct Health {
     /// Whether requests should be sent here.
     pub ready: bool,
-    /// The signing keys: `ok`, `amber` after a failed rotation, `failing` when none may sign.
+    /// The signing keys: `ok`, `amber` after a failed rotation, `failing` when none may sign, or for P no next
+    /// key could be made.
     pub keys: &'static str,
     /// Where the private keys lie: `ok`; `failing` when that of a key that signs or waits is gone: the service goes on with
     /// what it has read, and would not start again; `unknown` while nobody can be asked.
@@ -52,9 +53,9 @@ pub async fn health(services: &Services) -> Health {
         Err(_) => "unknown",
     };
     let word = |good: bool| if good { "ok" } else { "failing" };
-    let is_red = matches!(keys, keys::Health::Red { .. });
+    let signs = !matches!(keys, keys::Health::Red { signs: false, .. });
     Health {
-        ready: !is_red
+        ready: signs
             && store == "ok"
             && disk != "full"
             && mirror

@@ -57,7 +57,7 @@ async fn keys_that_can_not_be_made_behind_the_first_are_told_and_made_later() {
     let (ring, _) = world.try_open().await.unwrap();
     world.store.fail(Some(Fault::CommitLost));
     ring.tick().await.unwrap_err();
-    assert_eq!(ring.health(), Health::Red { failures: 1 });
+    assert_eq!(ring.health(), Health::Red { failures: 1, signs: false });
     assert_eq!(ring.jwks(None), Err(NoKey::Unpublished), "nobody may hold a copy without the key that waits");
     assert!(ring.signing_key(Algorithm::ES256).is_ok());
     world.store.fail(None);
@@ -201,7 +201,7 @@ async fn a_ring_that_was_not_read_for_p_does_not_sign() {
     assert!(ring.signing_key(Algorithm::ES256).is_ok());
     world.clock.advance(Duration::from_secs(1));
     ring.tick().await.unwrap_err();
-    assert_eq!(ring.health(), Health::Red { failures: 2 });
+    assert_eq!(ring.health(), Health::Red { failures: 2, signs: false });
     let refused = ring.signing_key(Algorithm::ES256).map(drop);
     assert_eq!(refused, Err(NoKey::Stale { retry_after: 3 }));
     assert_eq!(refused.unwrap_err().retry_after(), Some(3));

@@ -45,6 +45,7 @@ mod key_exchange;
 mod key_ring;
 mod key_ring_crashes;
 mod key_ring_fixture;
+mod key_ring_without_vault;
 mod kill;
 mod limits;
 mod logos;

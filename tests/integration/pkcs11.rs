@@ -286,7 +286,7 @@ fn a_module_that_is_gone_is_an_error_and_ends_no_signing() {
                 assert_eq!(ProtocolError::from(failed).code, ErrorCode::TemporarilyUnavailable);
                 signing(&ring);
             }
-            assert_eq!(ring.health(), Health::Amber { failures: 9 });
+            assert_eq!(ring.health(), Health::Red { failures: 9, signs: true });
 
             hsm.put_in();
             ring.tick().await.unwrap();

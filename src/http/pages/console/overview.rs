@@ -57,7 +57,8 @@ pub(in crate::http) async fn get(state: web::Data<State>, visitor: Visitor) -> A
     let (health, health_words) = match services.keys.health() {
         Health::Green => ("green", "all is well"),
         Health::Amber { .. } => ("amber", "the last attempts to change them failed; they still sign"),
-        Health::Red { .. } => ("red", "not read for too long; nothing is signed"),
+        Health::Red { signs: true, .. } => ("red", "no next key can be made; the present ones still sign"),
+        Health::Red { signs: false, .. } => ("red", "not read for too long; nothing is signed"),
     };
     let published = |phase: Phase| !matches!(phase, Phase::Forgotten | Phase::Compromised);
     let NodeList { shared, nodes } = crate::protocol::admin::nodes::list(services).await?;

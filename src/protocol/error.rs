@@ -201,9 +201,8 @@ impl From<KeyRingError> for ProtocolError {
             KeyRingError::Refused(reason) => Self::new(ErrorCode::Conflict, described(&reason)),
             KeyRingError::UnreadableKey(reason) => Self::invalid_request(described(&reason)),
             KeyRingError::Store(error) => error.into(),
-            KeyRingError::ClockOff(_) => Self::unavailable(5, error),
-            // The directory, or the module, may be back in a moment.
-            KeyRingError::Vault(_) => Self::unavailable(5, error),
+            // The time, the directory or the module may be right again in a moment.
+            KeyRingError::ClockOff(_) | KeyRingError::Vault(_) => Self::unavailable(5, error),
             error if error.is_of_kek() => Self::unavailable(5, error),
             other => Self::server_error(other),
         }

@@ -71,6 +71,7 @@ mod postgres_fixture;
 mod postgres_nodes;
 mod postgres_proxy;
 mod postgres_server;
+mod postgres_standby;
 mod postgres_tls;
 mod postgres_together;
 mod process;

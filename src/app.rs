@@ -30,7 +30,7 @@ use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
 use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
 use crate::store::{Cursor, Room};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 
 pub use first_clients::{FirstClient, FirstClients};
 pub use ground::Ground;
@@ -234,13 +234,14 @@ impl App {
         }
     }
 
-    /// One round of housekeeping: keeps a spare status list and a signed copy of each, removes what has ended. By a clock that is
+    /// One round of housekeeping: says how many requests fail, keeps a spare status list and a signed copy of each, removes what has ended. By a clock that is
     /// off nothing has.
     ///
     /// # Errors
     /// When the store fails; the next round tries again.
     pub async fn tidy(&self) -> Result<(), StartError> {
         let services = &self.state.services;
+        telemetry::tell_failures();
         self.watch_disk();
         self.resume_audit().await;
         self.refuse_unfinished().await?;

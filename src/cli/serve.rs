@@ -117,18 +117,11 @@ async fn rotate(app: &App, propagation: Duration) {
 
 /// Takes in what all nodes commit, for as long as the service runs.
 async fn follow(app: &App) {
-    let mut failing = false;
+    let mut outage = Outage::default();
     loop {
         let followed = app.follow().await;
-        match &followed {
-            Ok(_) if failing => tracing::info!("the store's changes are followed again"),
-            Err(error) if !failing => {
-                tracing::error!(%error, "the store's changes can't be followed; it is tried again");
-            }
-            Ok(_) | Err(_) => {}
-        }
-        failing = followed.is_err();
-        if failing {
+        outage.tell(followed.as_ref().err().map(|error| error as _), "the store's changes can't be followed");
+        if followed.is_err() {
             // A store that fails may go on saying that there is something.
             tokio::time::sleep(FOLLOW_PAUSE).await;
         } else {
@@ -159,16 +152,18 @@ async fn tidy(app: &App) {
 
 /// Tells clients that sessions have ended, for as long as the service runs: at once, and again when that is due.
 async fn send_logouts(app: &App) {
-    let mut ticks = interval(LOGOUT_PAUSE);
+    let (mut ticks, mut outage) = (interval(LOGOUT_PAUSE), Outage::default());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = app.state.services.logouts.wanted() => {}
         }
         // The tasks go on by themselves; what they don't get done comes due again.
-        if let Err(error) = app.send_logouts().await {
-            tracing::error!(error = ?error, "logout tokens could not be sent; they are tried again");
-        }
+        let failed = app.send_logouts().await.err();
+        let cause = failed
+            .as_ref()
+            .map(|error| error.cause.as_ref().map_or(&error.description as _, |cause| cause as _));
+        outage.tell(cause, "logout tokens can't be sent");
     }
 }
 
@@ -184,6 +179,24 @@ async fn renew(tls: Option<Arc<Tls>>, app: &App) {
         if let Err(error) = spawn_blocking(move || tls.reload(now)).await {
             tracing::error!(%error, "the certificate's files could not be looked at; it is tried again");
         }
+    }
+}
+
+/// Whether something that is done again and again failed the last time.
+#[derive(Default)]
+struct Outage {
+    lasts: bool,
+}
+
+impl Outage {
+    /// Says that it fails, and why, when that begins, and when it is over: not each time.
+    fn tell(&mut self, error: Option<&dyn std::fmt::Display>, what: &str) {
+        match error {
+            Some(error) if !self.lasts => tracing::error!(%error, "{what}; it is tried again"),
+            None if self.lasts => tracing::info!("it is over that {what}"),
+            Some(_) | None => {}
+        }
+        self.lasts = error.is_some();
     }
 }
 

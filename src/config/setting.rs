@@ -81,7 +81,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "postgres.connections",
         default: Some("16"),
-        meaning: "How many connections to the database this node may have; two more listen for changes and read them.",
+        meaning: "How many connections to the database this node may have, 2 at least; a quarter of them, one at least, never write. Three more listen for changes, read them and announce this node.",
     },
     Setting {
         key: "postgres.waiting",

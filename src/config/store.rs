@@ -77,7 +77,7 @@ pub(super) fn read(reader: &mut Reader, secrets: &Secrets) -> StoreConfig {
     let timeout = reader.read("postgres.timeout", |leaf| {
         leaf.short_duration(&(Duration::from_millis(100)..=Duration::from_secs(30)))
     });
-    let connections = reader.read("postgres.connections", |leaf| leaf.count(&(1..=1000)));
+    let connections = reader.read("postgres.connections", |leaf| leaf.count(&(2..=1000)));
     let waiting = reader.read("postgres.waiting", |leaf| leaf.count(&(0..=1_000_000)));
     let Some(url) = url else { return StoreConfig::Directory };
 

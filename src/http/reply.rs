@@ -12,6 +12,7 @@ use super::body::{Body, BodyError};
 use super::limits;
 use crate::oauth::{ErrorCode, SignedToken};
 use crate::protocol::ProtocolError;
+use crate::telemetry::request_failed;
 
 /// The one table of statuses.
 pub(super) fn status(code: ErrorCode) -> StatusCode {
@@ -104,7 +105,7 @@ pub(super) fn challenge_bearer(mut response: HttpResponse, parameters: &str) -> 
 /// Logs what lies behind a refusal, and says when to try again.
 pub(super) fn with_retry(mut response: HttpResponse, error: &ProtocolError) -> HttpResponse {
     if let Some(cause) = &error.cause {
-        tracing::error!(error = error.code.as_str(), cause = %cause, "a request failed");
+        request_failed(error.code, cause);
     }
     if let Some(seconds) = error.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

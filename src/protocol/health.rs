@@ -18,8 +18,10 @@ pub struct Health {
     /// Where the private keys lie: `ok`; `failing` when that of a key that signs or waits is gone: the service goes on with
     /// what it has read, and would not start again; `unknown` while nobody can be asked.
     pub key_files: &'static str,
-    /// The store: `ok`; `failing` while it can't be read; `restart` when a write to disk failed, and it takes no more until
-    /// the service is started anew, which alone tells what the disk holds.
+    /// The store: `ok`; `failing` while it can't be read; `unacknowledged` while it can, but lets commits wait for longer than
+    /// their callers do, as a database does whose synchronous standby is away: what needs none goes on here for P, and no
+    /// other node could do more; `restart` when a write to disk failed, and it takes no more until the service is started
+    /// anew, which alone tells what the disk holds.
     pub store: &'static str,
     /// The store's disk: `ok`; `low` when it is 85 % taken; `full` when nothing is written until somebody makes room.
     pub disk: &'static str,
@@ -37,8 +39,9 @@ pub async fn health(services: &Services) -> Health {
     let keys = services.keys.health();
     let store = match services.store.failure() {
         Some(_) => "restart",
-        None if services.store.get(PROBE, b"probe").await.is_ok() => "ok",
-        None => "failing",
+        None if services.store.get(PROBE, b"probe").await.is_err() => "failing",
+        None if services.store.load().unanswered > 0 => "unacknowledged",
+        None => "ok",
     };
     let disk = match services.store.room() {
         Some(room) if room.is_full() => "full",
@@ -56,7 +59,7 @@ pub async fn health(services: &Services) -> Health {
     let signs = !matches!(keys, keys::Health::Red { signs: false, .. });
     Health {
         ready: signs
-            && store == "ok"
+            && matches!(store, "ok" | "unacknowledged")
             && disk != "full"
             && mirror
             && clock

@@ -42,6 +42,7 @@ pub fn measure(services: &Services, metrics: &Metrics) {
     let load = services.store.load();
     metrics.store_connections.set(gauge(load.connections));
     metrics.store_waiting.set(gauge(load.waiting));
+    metrics.store_unanswered.set(gauge(load.unanswered));
     metrics.store_failures.absolute(load.failures);
     metrics.store_flushes.absolute(services.store.flushes());
     if let Some(room) = services.store.room() {

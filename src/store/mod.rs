@@ -104,6 +104,8 @@ pub struct StoreLoad {
     pub connections: u64,
     /// Calls that wait for one.
     pub waiting: u64,
+    /// Commits that were given up and that the database has neither done nor undone: a synchronous standby may be away.
+    pub unanswered: u64,
     /// Calls that failed since the start.
     pub failures: u64,
 }

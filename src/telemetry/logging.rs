@@ -146,6 +146,18 @@ mod tests {
     }
 
     #[test]
+    fn what_fails_for_a_while_does_not_fill_the_log() {
+        use crate::oauth::ErrorCode::{ServerError, TemporarilyUnavailable};
+        use crate::telemetry::request_failed;
+        let lines = |code| {
+            let fail =
+                || (0..100).for_each(|number| request_failed(code, &format!("a test waits {number} s")));
+            logged("error", false, fail).lines().count()
+        };
+        assert_eq!((lines(TemporarilyUnavailable), lines(ServerError)), (1, 100));
+    }
+
+    #[test]
     fn the_filter_decides() {
         let out = logged("warn", false, || tracing::info!("hidden"));
         assert!(out.is_empty());

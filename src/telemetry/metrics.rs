@@ -51,6 +51,8 @@ pub struct Metrics {
     pub store_connections: Gauge,
     /// Calls that wait for one.
     pub store_waiting: Gauge,
+    /// Commits that were given up and that the store's database has neither done nor undone.
+    pub store_unanswered: Gauge,
     /// Calls to the store's database that failed. Set it by `absolute`.
     pub store_failures: Counter,
     /// How long ago this node last knew everything that was committed, in seconds.
@@ -230,6 +232,7 @@ impl Metrics {
             key_ring_version: gauge("signet_key_ring_version"),
             store_connections: gauge("signet_store_connections_in_use"),
             store_waiting: gauge("signet_store_calls_waiting"),
+            store_unanswered: gauge("signet_store_commits_unanswered"),
             store_failures: counter("signet_store_failures_total"),
             mirror_age: gauge("signet_mirror_age_seconds"),
             nodes: gauge("signet_nodes"),
@@ -346,6 +349,10 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_key_ring_version", "Version of the key ring in use."),
         ("signet_store_connections_in_use", "Connections to the store's database that are in use."),
         ("signet_store_calls_waiting", "Calls that wait for a connection to the store's database."),
+        (
+            "signet_store_commits_unanswered",
+            "Commits that were given up and that the database has not let go of.",
+        ),
         ("signet_nodes", "Nodes that share the store, as this one last counted."),
         ("signet_mirror_age_seconds", "How long ago this node last knew everything that was committed."),
         ("signet_clock_offset_seconds", "By how much this node's clock is ahead of the store's."),

@@ -72,6 +72,7 @@ mod postgres_fixture;
 mod postgres_nodes;
 mod postgres_proxy;
 mod postgres_server;
+mod postgres_standby;
 mod postgres_tls;
 mod postgres_together;
 mod process;

@@ -255,7 +255,7 @@ async fn commits_are_durable_whatever_the_role_is_set_to() {
 async fn who_can_not_be_served_soon_is_told_so_at_once() {
     let Some(database) = Database::fresh().await else { return };
     let options = database.options(TimeSource::Database);
-    let options = PostgresOptions { connections: 1, waiting: 1, ..options };
+    let options = PostgresOptions { connections: 2, waiting: 1, ..options };
     let store = PostgresStore::open(options).await.unwrap();
     let mut operator = database.client().await;
     let locked = operator.transaction().await.unwrap();
@@ -264,15 +264,15 @@ async fn who_can_not_be_served_soon_is_told_so_at_once() {
         let store = store.clone();
         tokio::spawn(async move { store.get(CODES, b"k").await })
     };
-    let (first, second) = (spawn(), spawn());
-    let both = StoreLoad { connections: 1, waiting: 1, failures: 0 };
-    while store.load() != both {
+    let calls = [spawn(), spawn(), spawn()];
+    let all = StoreLoad { connections: 2, waiting: 1, ..StoreLoad::default() };
+    while store.load() != all {
         tokio::task::yield_now().await;
     }
     let refused = store.get(CODES, b"k").await.unwrap_err().to_string();
     assert!(refused.contains("1 calls wait for PostgreSQL already"), "{refused}");
     locked.commit().await.unwrap();
-    for waiting in [first, second] {
+    for waiting in calls {
         assert_eq!(waiting.await.unwrap().unwrap(), None);
     }
     assert_eq!(store.load(), StoreLoad { failures: 1, ..StoreLoad::default() });

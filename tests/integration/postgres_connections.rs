@@ -14,13 +14,13 @@ use crate::postgres_proxy::{Fate, Proxy};
 const CODES: Table = Table::plain("codes");
 
 /// A store that reaches its database through a proxy.
-async fn through_proxy(database: &Database, connections: usize) -> (Arc<PostgresStore>, Proxy) {
+async fn through_proxy(database: &Database) -> (Arc<PostgresStore>, Proxy) {
     let mut options = database.options(TimeSource::Database);
     let server = options.hosts.remove(0);
     let proxy = Proxy::before(server.host.clone(), server.port).await;
     let options = PostgresOptions {
         hosts: vec![signet::store::postgres::PostgresHost { port: proxy.port, ..server }],
-        connections,
+        connections: 2,
         timeout: Duration::from_secs(1),
         ..options
     };
@@ -48,7 +48,7 @@ async fn until_there(database: &Database, rows: i64) {
 #[tokio::test]
 async fn nothing_of_a_batch_is_written_where_the_transaction_did_not_begin() {
     let Some(database) = Database::fresh().await else { return };
-    let (store, proxy) = through_proxy(&database, 1).await;
+    let (store, proxy) = through_proxy(&database).await;
     proxy.trap("BEGIN", Fate::Refused);
     let refused = store.commit(two("a", "b")).await;
     assert!(
@@ -62,7 +62,7 @@ async fn nothing_of_a_batch_is_written_where_the_transaction_did_not_begin() {
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_not_made_again() {
     let Some(database) = Database::fresh().await else { return };
-    let (store, proxy) = through_proxy(&database, 1).await;
+    let (store, proxy) = through_proxy(&database).await;
     proxy.trap("COMMIT\0", Fate::AnswerLost);
     let lost = store.commit(two("a", "b")).await;
     assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
@@ -74,7 +74,7 @@ async fn a_commit_whose_answer_was_lost_is_not_made_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_hangs_takes_no_other_along_and_nobody_waits_to_follow() {
     let Some(database) = Database::fresh().await else { return };
-    let (store, proxy) = through_proxy(&database, 1).await;
+    let (store, proxy) = through_proxy(&database).await;
     _ = store.commit(two("a", "b")).await.unwrap();
     proxy.trap("this one hangs", Fate::Stuck);
     let hangs = tokio::spawn({

@@ -14,7 +14,7 @@ use signet::store::{
 };
 
 use crate::postgres_fixture::at;
-use crate::postgres_proxy::Proxy;
+use crate::postgres_proxy::{Fate, Proxy};
 use crate::postgres_server::Server;
 
 const CODES: Table = Table::plain("codes");
@@ -173,6 +173,42 @@ async fn no_connection_goes_on_with_the_old_server_once_one_leads_to_the_new() {
     assert_eq!(copied[0].1.value, b"the new one");
 }
 
+/// The first connections are begun to the old server and to the new one, and the old one's answer comes last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_long_on_its_way_to_the_old_server_leads_nobody_back_there() {
+    let (Some(old), Some(new)) = (Server::start("late-old"), Server::start("late-new")) else { return };
+    let proxy = Proxy::before("127.0.0.1".to_owned(), old.port).await;
+    for (server, which) in [(&old, "the old one"), (&new, "the new one")] {
+        let store = PostgresStore::open(server.options(&[])).await.unwrap();
+        let row = Put::lasting(which.as_bytes().to_vec());
+        let batch = Batch::new().put(CODES, "server", Condition::Absent, row.clone());
+        _ = store.commit(batch.put(CLIENTS, "c", Condition::Absent, row)).await.unwrap();
+    }
+    let mut options = old.options(&[]);
+    options.hosts[0].port = proxy.port;
+    let store = PostgresStore::open(options).await.unwrap();
+    let says = async |store: &PostgresStore| {
+        let row = store.get(CODES, b"server").await.unwrap().unwrap();
+        String::from_utf8(row.value).unwrap()
+    };
+    // The listener is connected, so the next who asks which server it is, is the one that is held.
+    store.changed(at(0)).await;
+    proxy.trap("FROM signet_counter WHERE id = 1 UNION ALL", Fate::Held);
+    let late = tokio::spawn({
+        let store = store.clone();
+        async move { store.get(CODES, b"server").await }
+    });
+    proxy.sprung().await;
+    proxy.lead_to(new.port);
+    assert_eq!(says(&store).await, "the new one");
+    proxy.release();
+    assert_eq!(late.await.unwrap().unwrap().unwrap().value, b"the new one");
+    for _ in 0..20 {
+        let answers = futures_util::future::join_all((0..4).map(|_| says(&store))).await;
+        assert_eq!(answers, ["the new one"; 4]);
+    }
+}
+
 /// As after a failover, or where an older state was put back: whoever waits for changes must not be told of those that
 /// are gone, or it asks without a pause.
 #[tokio::test]
@@ -222,8 +258,7 @@ async fn a_commit_that_did_not_reach_its_standby_is_not_acknowledged() {
     let store = PostgresStore::open(server.options(&[])).await.unwrap();
     _ = store.commit(put("before")).await.unwrap();
     let operator = server.operator().await;
-    operator.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
-    operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    server.wait_for_standby("nobody").await;
     let both = |key: &str| put(key).put(CODES, format!("{key} too"), Condition::Absent, Put::lasting(vec![]));
     for (number, batch) in [put("one statement"), both("a transaction")].into_iter().enumerate() {
         // Until the server has read its settings anew.
@@ -248,7 +283,6 @@ async fn a_commit_that_did_not_reach_its_standby_is_not_acknowledged() {
         }
         assert!(ended, "no commit waited for the standby");
     }
-    operator.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
-    operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    server.wait_for_standby("").await;
     until_it_works(&store, "after").await;
 }

@@ -122,7 +122,7 @@ async fn a_node_follows_and_announces_itself_while_all_its_connections_are_in_us
     let mut config = Config::for_tests(dir.path());
     config.keys.vault = VaultPlace::Store;
     config.keys.kek = KekSource::Value(Secret::new("ab".repeat(32)));
-    let options = PostgresOptions { connections: 2, ..database.options(TimeSource::Database) };
+    let options = PostgresOptions { connections: 3, ..database.options(TimeSource::Database) };
     let store = PostgresStore::open(options).await.unwrap();
     let (clock, entropy) = (SystemClock::shared(), SystemEntropy::shared());
     let app = App::open(&config, Ground { store: store.clone(), clock, entropy }).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_node_follows_and_announces_itself_while_all_its_connections_are_in_us
     let changed = Batch::new().delete(clients, "a-client", Condition::Always);
     let changed = changed.put(keys, "ring", Condition::Always, Put::lasting(ring.value));
     assert_eq!(other.commit(changed).await.unwrap(), Committed::Applied);
-    let working = pin!(store.get(CODES, b"held"));
+    let working = pin!(store.commit(put()));
     let following = pin!(async {
         assert_eq!(app.follow().await.unwrap(), 2);
         app.announce().await.unwrap();

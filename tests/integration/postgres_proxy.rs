@@ -18,6 +18,8 @@ pub(crate) enum Fate {
     AnswerLost,
     /// Neither it nor anything after it arrives; the connection stays open.
     Stuck,
+    /// The server gets it, and what comes after it, when [`Proxy::release`] is called.
+    Held,
 }
 
 /// A proxy before one server.
@@ -31,6 +33,7 @@ struct Shared {
     /// What a message must hold to meet which fate; the first one does.
     trap: Mutex<Option<(Vec<u8>, Fate)>>,
     sprung: Notify,
+    released: Notify,
     connections: AtomicUsize,
     /// To which server new connections lead.
     server: AtomicU16,
@@ -82,6 +85,11 @@ impl Proxy {
         self.shared.sprung.notified().await;
     }
 
+    /// Lets go of what is held.
+    pub(crate) fn release(&self) {
+        self.shared.released.notify_one();
+    }
+
     /// How many connections were made through it.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
@@ -130,6 +138,10 @@ async fn questions(
         }
         match fate {
             None => server.write_all(&message).await?,
+            Some(Fate::Held) => {
+                shared.released.notified().await;
+                server.write_all(&message).await?;
+            }
             Some(Fate::Refused) => {
                 // An ErrorResponse and ReadyForQuery, outside of a transaction.
                 let fields = b"SERROR\0VERROR\0C57014\0Mcanceling statement\0\0";

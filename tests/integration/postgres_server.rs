@@ -73,6 +73,14 @@ impl Server {
         }
     }
 
+    /// Commits at it wait for this standby from now on, or for none where it has no name.
+    pub(crate) async fn wait_for_standby(&self, name: &str) {
+        let operator = self.operator().await;
+        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'");
+        operator.batch_execute(&set).await.unwrap();
+        operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    }
+
     /// A connection to it, as an operator's.
     pub(crate) async fn operator(&self) -> tokio_postgres::Client {
         let url = format!("postgres://signet@127.0.0.1:{}/signet", self.port);

@@ -1,6 +1,7 @@
 use super::redirect::{Reply, ReplyTo};
 use super::request::Refused;
 use crate::protocol::ProtocolError;
+use crate::telemetry::request_failed;
 
 /// A form that leads nowhere.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Refused {
 /// What the client is told; what lies behind it is logged.
 fn refusal(reply_to: &ReplyTo, error: &ProtocolError) -> Reply {
     if let Some(cause) = &error.cause {
-        tracing::error!(error = error.code.as_str(), cause = %cause, "an authorization request failed");
+        request_failed(error.code, cause);
     }
     reply_to.refuse(error)
 }

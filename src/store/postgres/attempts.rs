@@ -1,11 +1,13 @@
 //! One call: a connection, the work, and what follows from its failure, all within one time limit.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Sleep;
 
 use super::fault::{Fault, describe};
+use super::lane::Access;
 use super::pool::{Pool, Purpose, late};
 use super::work::Work;
 use crate::store::StoreError;
@@ -15,7 +17,7 @@ const TRIES: u32 = 8;
 
 /// Does `work` on a connection for `purpose`, and does it again where nothing was done. Ends within the pool's time limit.
 pub(super) async fn attempts<W: Work>(
-    pool: &Pool,
+    pool: &Arc<Pool>,
     work: &W,
     purpose: Purpose,
 ) -> Result<W::Answer, StoreError> {
@@ -24,7 +26,7 @@ pub(super) async fn attempts<W: Work>(
     let mut tries = 0;
     loop {
         tries += 1;
-        let Some(lease) = until(end.as_mut(), pool.session(purpose)).await else {
+        let Some(lease) = until(end.as_mut(), pool.session(purpose, W::ACCESS)).await else {
             return Err(late(limit));
         };
         let lease = lease?;
@@ -36,7 +38,10 @@ pub(super) async fn attempts<W: Work>(
             }
             Some(Err(fault)) => fault,
             None => {
-                pool.distrust(&lease);
+                match W::ACCESS {
+                    Access::Read => pool.distrust(&lease),
+                    Access::Write => lease.leave_behind(),
+                }
                 return Err(late(limit));
             }
         };

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio_postgres::Statement;
 
 use super::fault::describe;
-use super::pool::{Pool, within};
+use super::pool::{Pool, another_server, within};
 use super::reach;
 use super::session::{self, About, Link};
 use super::statements::{NOW, SCAN, changes};
@@ -41,7 +41,8 @@ pub(super) async fn open(pool: &Pool) -> Result<SharedFrozen, StoreError> {
         let announces = About::ask(&link.client).await?.announces();
         session::newest(&link.client, changes(announces)).await
     };
-    pool.met(within(options.timeout, server).await?.epoch, generation);
+    let met = pool.met(within(options.timeout, server).await?.epoch, generation);
+    met.ok_or_else(another_server)?;
     let (idle, timeout) = (IDLE.as_millis(), options.timeout);
     let begin = format!(
         "SET idle_in_transaction_session_timeout = {idle}; SET statement_timeout = {}; \

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::fault::describe;
-use super::pool::{Pool, within};
+use super::pool::{Pool, another_server, within};
 use super::session::{self, About, Link};
 use super::statements::changes;
 use crate::entropy::Entropy;
@@ -36,7 +36,13 @@ pub(super) async fn listen(pool: Weak<Pool>, newest: watch::Sender<u64>) {
                 tell(&newest, place);
                 let (heard, ended) = tokio::select! {
                     heard = hear(link, &newest) => (heard, "broke"),
-                    _ = server.wait_for(|server| is_another(*server, epoch)) => (true, "leads to a server that is not the one any more"),
+                    another = async { server.wait_for(|server| is_another(*server, epoch)).await.is_ok() } => {
+                        if !another {
+                            // The store is closed.
+                            return;
+                        }
+                        (true, "leads to a server that is not the one any more")
+                    }
                 };
                 if heard {
                     backoff = Backoff::default();
@@ -89,7 +95,7 @@ async fn connect(pool: &Pool, turn: usize) -> Result<Option<(Link, Cursor)>, Sto
     link.client.batch_execute("LISTEN signet_changes").await.map_err(|error| describe(&error))?;
     let newest = session::newest(&link.client, changes(true)).await?;
     if is_another(*pool.server().borrow(), newest.epoch) {
-        return Err(StoreError::Unavailable("this server is not the one that the others talk to".to_owned()));
+        return Err(another_server());
     }
     Ok(Some((link, newest)))
 }

@@ -13,6 +13,8 @@
 //! - **One server at a time**: a new connection that leads to another server than the others makes those worthless (`pool`).
 //! - **Every call ends in time**: waiting, connecting and all round trips share one limit, and so many may wait, no more.
 //!   To follow what others commit there is a connection apart, which writers can't take.
+//! - **So many connections, for ever**: what the server does not let go of keeps its place, also when nobody waits for it any
+//!   more; to read there are connections that no such commit can take (`lane`).
 //! - **A thread of its own** reads from the connections and finishes what was begun, also when whoever asked has gone:
 //!   people who hang up in the middle do not cost a connection.
 
@@ -20,6 +22,7 @@ mod attempts;
 mod commit;
 mod fault;
 mod frozen;
+mod lane;
 mod listener;
 mod options;
 mod pool;
@@ -39,6 +42,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::attempts::attempts;
+use self::lane::Access;
 use self::pool::{Pool, Purpose, within};
 use self::session::{About, Link};
 use self::together::Waiting;
@@ -134,13 +138,13 @@ impl PostgresStore {
 
     async fn call<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
         let purpose = if is_following() { Purpose::Follow } else { W::PURPOSE };
-        self.admitted(purpose, |pool| async move { attempts(&pool, &work, purpose).await }).await
+        self.admitted((purpose, W::ACCESS), |pool| async move { attempts(&pool, &work, purpose).await }).await
     }
 
     /// Commits a batch of which the mirrors must hear, with others that wait.
     async fn commit_together(&self, batch: Batch) -> Result<Committed, StoreError> {
         let together = self.together.clone();
-        self.admitted(Purpose::Work, |pool| async move {
+        self.admitted((Purpose::Work, Access::Write), |pool| async move {
             let (answer, answered) = oneshot::channel();
             let commit = async {
                 together.send(Waiting { batch, answer }).map_err(|_| closed())?;
@@ -154,7 +158,7 @@ impl PostgresStore {
     /// Has the store's own thread do what `work` says, unless too many wait already.
     async fn admitted<T, F>(
         &self,
-        purpose: Purpose,
+        (purpose, access): (Purpose, Access),
         work: impl FnOnce(Arc<Pool>) -> F,
     ) -> Result<T, StoreError>
     where
@@ -163,7 +167,7 @@ impl PostgresStore {
     {
         let called = async {
             // Before anything waits anywhere.
-            let admitted = self.pool.admit(purpose)?;
+            let admitted = self.pool.admit(purpose, access)?;
             let working = work(self.pool.clone());
             let answered = self.runtime.spawn(async move {
                 let answer = working.await;

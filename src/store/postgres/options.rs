@@ -22,7 +22,8 @@ pub struct PostgresOptions {
     pub session_options: Option<String>,
     /// How long one call may take in all, waiting and connecting included.
     pub timeout: Duration,
-    /// How many connections there may be, besides the one that listens and the one that follows.
+    /// How many connections there may be, two at least, besides the one that listens and the two that follow. A quarter of
+    /// them, one at least, is never used to write.
     pub connections: usize,
     /// How many calls may wait for a connection; further ones fail at once.
     pub waiting: usize,

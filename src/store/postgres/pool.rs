@@ -1,14 +1,16 @@
 //! A few connections, and a bound on who waits for them.
 //!
 //! Not one of the usual pools: what counts here is that a call which can't be served soon fails at once, that
-//! nothing waits for a connection whose server stands still, and that a failover throws all of them away.
+//! nothing waits for a connection whose server stands still, that a failover throws all of them away, and that a commit which
+//! the server does not let go of keeps its place (`lane`).
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 
+use super::lane::{Access, Kept, Lane, Place};
 use super::options::PostgresOptions;
 use super::session::Session;
 use crate::store::{StoreError, StoreLoad};
@@ -40,43 +42,31 @@ pub(super) enum Purpose {
     Follow,
 }
 
-/// Calls of one purpose.
-struct Lane {
-    permits: Semaphore,
-    /// Calls that run or wait.
-    calls: AtomicUsize,
-    connections: usize,
-}
-
-impl Lane {
-    fn new(connections: usize) -> Self {
-        Self { permits: Semaphore::new(connections), calls: AtomicUsize::new(0), connections }
-    }
-}
-
 /// Counts a call for as long as it lasts.
-pub(super) struct Admitted(Arc<Pool>, Purpose);
+pub(super) struct Admitted(Arc<Pool>, Purpose, Access);
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.lane(self.1).calls.fetch_sub(1, Ordering::AcqRel);
+        self.0.lane(self.1).leave(self.2);
     }
 }
 
 /// A session for the time of a call. It is cut off unless it is given back.
-pub(super) struct Lease<'a> {
-    pool: &'a Pool,
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    purpose: Purpose,
     session: Session,
     /// Which lease of the pool it is.
     number: u64,
-    _permit: SemaphorePermit<'a>,
+    place: Place,
 }
 
 impl Pool {
     pub(super) fn new(options: PostgresOptions) -> Self {
         Self {
             working: Lane::new(options.connections),
-            following: Lane::new(1),
+            // One to read what they commit, one to write that this node is there.
+            following: Lane::new(2),
             idle: Mutex::default(),
             server: watch::Sender::default(),
             leases: AtomicU64::new(0),
@@ -87,7 +77,7 @@ impl Pool {
         }
     }
 
-    fn lane(&self, purpose: Purpose) -> &Lane {
+    pub(super) fn lane(&self, purpose: Purpose) -> &Lane {
         match purpose {
             Purpose::Work => &self.working,
             Purpose::Follow => &self.following,
@@ -95,26 +85,29 @@ impl Pool {
     }
 
     /// Lets a call in, unless so many wait already that it would only wait in vain.
-    pub(super) fn admit(self: &Arc<Self>, purpose: Purpose) -> Result<Admitted, StoreError> {
-        let lane = self.lane(purpose);
-        let most = lane.connections.saturating_add(self.options.waiting);
-        let admitted = Admitted(self.clone(), purpose);
-        if lane.calls.fetch_add(1, Ordering::AcqRel) >= most {
+    pub(super) fn admit(self: &Arc<Self>, purpose: Purpose, access: Access) -> Result<Admitted, StoreError> {
+        let waiting = self.options.waiting;
+        let is_in = self.lane(purpose).enter(access, waiting);
+        let admitted = Admitted(self.clone(), purpose, access);
+        if !is_in {
             return Err(StoreError::Unavailable(format!(
-                "{} calls wait for PostgreSQL already (postgres.waiting)",
-                self.options.waiting
+                "{waiting} calls wait for PostgreSQL already (postgres.waiting)"
             )));
         }
         Ok(admitted)
     }
 
-    /// What is asked of it, following apart.
+    /// What is asked of it, following apart; commits without an answer are counted there too.
     pub(super) fn load(&self) -> StoreLoad {
-        let lane = &self.working;
-        let connections = lane.connections - lane.permits.available_permits();
-        let waiting = lane.calls.load(Ordering::Acquire).saturating_sub(connections);
+        let (connections, waiting) = self.working.load();
+        let unanswered = self.working.kept() + self.following.kept();
         let failures = self.failures.load(Ordering::Relaxed);
-        StoreLoad { connections: connections as u64, waiting: waiting as u64, failures }
+        StoreLoad {
+            connections: connections as u64,
+            waiting: waiting as u64,
+            unanswered: unanswered as u64,
+            failures,
+        }
     }
 
     /// Counts a call that failed.
@@ -123,16 +116,19 @@ impl Pool {
     }
 
     /// A session that was alive when it was last used, or a new one. Whoever calls sets the time limit.
-    pub(super) async fn session(&self, purpose: Purpose) -> Result<Lease<'_>, StoreError> {
-        let stopped = |_| StoreError::Unavailable("the store is closed".to_owned());
-        let permit = self.lane(purpose).permits.acquire().await.map_err(stopped)?;
+    pub(super) async fn session(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        access: Access,
+    ) -> Result<Lease, StoreError> {
+        let place = self.lane(purpose).place(access).await?;
         let session = match self.reuse() {
             Some(session) => session,
             // Large and rare: not to be carried about by every call.
             None => Box::pin(self.connect()).await?,
         };
         let number = self.leases.fetch_add(1, Ordering::AcqRel) + 1;
-        Ok(Lease { pool: self, session, number, _permit: permit })
+        Ok(Lease { pool: self.clone(), purpose, session, number, place })
     }
 
     fn reuse(&self) -> Option<Session> {
@@ -149,24 +145,26 @@ impl Pool {
     /// Tries the hosts in turn, the last known primary first. One that stands still costs its share of the time, not
     /// all of it.
     async fn connect(&self) -> Result<Session, StoreError> {
-        let generation = self.generation();
         let hosts = &self.options.hosts;
-        let preferred = self.preferred.load(Ordering::Relaxed);
         let share = self.options.timeout / u32::try_from(hosts.len() + 1).unwrap_or(u32::MAX);
-        let mut reasons = Vec::new();
-        for at in (0..hosts.len()).map(|turn| (preferred + turn) % hosts.len()) {
-            let host = &hosts[at];
-            match within(share, Session::open(&self.options, host, generation)).await {
-                Ok(mut session) => {
-                    self.preferred.store(at, Ordering::Relaxed);
-                    session.generation = self.met(session.server, generation);
-                    return Ok(session);
+        'anew: loop {
+            let (generation, preferred) = (self.generation(), self.preferred());
+            let mut reasons = Vec::new();
+            for at in (0..hosts.len()).map(|turn| (preferred + turn) % hosts.len()) {
+                match within(share, Session::open(&self.options, &hosts[at], generation)).await {
+                    Ok(mut session) => {
+                        // It may lead to whoever was the primary when it was begun.
+                        let Some(generation) = self.met(session.server, generation) else { continue 'anew };
+                        self.preferred.store(at, Ordering::Relaxed);
+                        session.generation = generation;
+                        return Ok(session);
+                    }
+                    Err(StoreError::Unavailable(reason)) => reasons.push(reason),
+                    Err(error) => return Err(error),
                 }
-                Err(StoreError::Unavailable(reason)) => reasons.push(reason),
-                Err(error) => return Err(error),
             }
+            return Err(StoreError::Unavailable(reasons.join("; ")));
         }
-        Err(StoreError::Unavailable(reasons.join("; ")))
     }
 
     /// Of which generation a connection is that is begun now.
@@ -176,18 +174,24 @@ impl Pool {
 
     /// A connection that was begun in `generation` leads to this server; says of which generation it is. If it is another server
     /// than that of the others, those are not used again: after a failover some may still lead to the old one, which
-    /// answers, and what it answers is old.
-    pub(super) fn met(&self, server: u64, generation: u64) -> u64 {
-        let mut current = generation;
+    /// answers, and what it answers is old. If it was begun before the others were thrown away, it is the one that says nothing
+    /// new, and is of no generation: it may have been on its way since before the failover.
+    pub(super) fn met(&self, server: u64, generation: u64) -> Option<u64> {
+        let mut met = Some(generation);
         self.server.send_if_modified(|known| {
-            let before = known.replace(server);
-            if before.is_some_and(|before| before != server) {
-                // While nobody else can say which server it is.
-                current = self.discard_all();
+            if *known == Some(server) {
+                return false;
             }
-            before != Some(server)
+            if generation < self.generation() {
+                met = None;
+                return false;
+            }
+            *known = Some(server);
+            // While nobody else can say which server it is.
+            met = Some(self.discard_all());
+            true
         });
-        current
+        met
     }
 
     /// Which server the newest connection leads to, and when that changes.
@@ -209,7 +213,7 @@ impl Pool {
 
     /// Nothing came on this connection until the call's time was up: its server may stand still, or the way to it be cut.
     /// Connections that answered since are as good as ever; of the others each would cost a call its time to find out.
-    pub(super) fn distrust(&self, silent: &Lease<'_>) {
+    pub(super) fn distrust(&self, silent: &Lease) {
         self.idle().retain(|session| session.answered >= silent.number);
     }
 
@@ -218,19 +222,46 @@ impl Pool {
     }
 }
 
-impl Lease<'_> {
+impl Lease {
     pub(super) fn session(&self) -> &Session {
         &self.session
     }
 
     /// Lets others use the session: it is in no transaction, and nothing is on its way.
     pub(super) fn give_back(self) {
-        let Self { pool, mut session, number: _, _permit } = self;
+        let Self { pool, mut session, place, .. } = self;
         session.answered = pool.leases.load(Ordering::Acquire);
         if session.generation == pool.generation() && !session.is_closed() {
             pool.idle().push(session);
         }
+        drop(place);
     }
+
+    /// Leaves a write that was not answered in time. Nothing ends the wait of a commit for its standby, not even that nobody is there
+    /// any more; so the connection and its place stay taken until the server has answered, or the connection is closed, or the
+    /// others lead to another server. Otherwise the next call would take a new connection, and wait likewise, until the
+    /// server let nobody in any more. It is not asked to end the wait either: what it then says is done, a failover would lose.
+    pub(super) fn leave_behind(self) {
+        self.pool.distrust(&self);
+        let Self { pool, purpose, session, place, .. } = self;
+        let kept = Kept::new(pool.clone(), purpose, place);
+        tokio::spawn(async move {
+            let (mut server, own) = (pool.server(), session.server);
+            tokio::select! {
+                // Answered after everything that was asked before.
+                _ = session.client().batch_execute("") => {}
+                _ = server.wait_for(|server| *server != Some(own)) => {}
+            }
+            // In this order: whoever gets the place may open a connection.
+            drop(session);
+            drop(kept);
+        });
+    }
+}
+
+/// What is said where a server is not the one that the connections lead to.
+pub(super) fn another_server() -> StoreError {
+    StoreError::Unavailable("this server is not the one that the others talk to".to_owned())
 }
 
 /// What is said of a call that took too long.

@@ -5,6 +5,7 @@ use tokio_postgres::Row as SqlRow;
 
 use super::commit;
 use super::fault::Fault;
+use super::lane::Access;
 use super::pool::Purpose;
 use super::session::Session;
 use crate::store::{Batch, Changes, Committed, Cursor, Row, StoreError, Table};
@@ -19,6 +20,9 @@ pub(super) trait Work: Send + Sync + 'static {
 
     /// Which connections it may take, whoever asks.
     const PURPOSE: Purpose = Purpose::Work;
+
+    /// Whether it may commit something.
+    const ACCESS: Access;
 
     /// Does it; `now` is the time if the database's own is not to be used.
     fn run(
@@ -55,6 +59,8 @@ pub(super) struct Now;
 impl Work for Get {
     type Answer = Option<Row>;
 
+    const ACCESS: Access = Access::Read;
+
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
         let Self(table, key) = self;
         let (name, key) = (table.name.as_bytes(), key.as_slice());
@@ -66,6 +72,8 @@ impl Work for Get {
 
 impl Work for Scan {
     type Answer = Vec<(Vec<u8>, Row)>;
+
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
         let Self(table, after, limit) = self;
@@ -80,6 +88,8 @@ impl Work for Scan {
 impl Work for Commit {
     type Answer = Committed;
 
+    const ACCESS: Access = Access::Write;
+
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
         commit::commit(session, &self.0, now).await
     }
@@ -87,6 +97,8 @@ impl Work for Commit {
 
 impl Work for CommitTogether {
     type Answer = Vec<Committed>;
+
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
         commit::group(session, &self.0, now).await
@@ -97,6 +109,8 @@ impl Work for ChangesBehind {
     type Answer = Changes;
 
     const PURPOSE: Purpose = Purpose::Follow;
+
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
         let Self(after, kept) = *self;
@@ -143,6 +157,8 @@ impl Work for ChangesBehind {
 impl Work for Sweep {
     type Answer = usize;
 
+    const ACCESS: Access = Access::Write;
+
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
         let Self(by, limit) = self;
         let (client, all) = (session.client(), &session.statements);
@@ -168,6 +184,8 @@ impl Work for Sweep {
 impl Work for Prune {
     type Answer = ();
 
+    const ACCESS: Access = Access::Write;
+
     async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
         let kept = i64::try_from(self.0).unwrap_or(i64::MAX);
         let pruned = session.client().execute(&session.statements.prune, &[&kept]).await;
@@ -179,6 +197,8 @@ impl Work for Now {
     type Answer = DateTime<chrono::Utc>;
 
     const PURPOSE: Purpose = Purpose::Follow;
+
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
         let row = session.client().query_one(&session.statements.now, &[]).await;

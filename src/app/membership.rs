@@ -36,13 +36,13 @@ impl App {
     /// When the store fails, and where the installation is restored or moved.
     pub async fn announce(&self) -> Result<(), StartError> {
         let services = &self.state.services;
-        let began = services.clock.monotonic();
+        let begun = services.fitness.begin();
         following(async {
             services.nodes.announce(services.fitness.node_clock()).await?;
             self.refuse_unfinished().await
         })
         .await?;
-        services.fitness.acknowledged(began);
+        services.fitness.acknowledged(begun);
         services.limits.share_among(services.nodes.names());
         Ok(())
     }

@@ -100,6 +100,8 @@ impl FromStr for Head {
 #[derive(Serialize)]
 struct Body<'a> {
     seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written_with: Option<u64>,
     time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<&'a str>,
@@ -108,16 +110,19 @@ struct Body<'a> {
     prev_hash: String,
 }
 
-/// Appends the line of the entry behind `head` to `out`; answers with the new head.
+/// Appends the line of the entry behind `head` to `out`, which is to be written together with all since the entry `first`;
+/// answers with the new head.
 pub(super) fn append(
     out: &mut Vec<u8>,
     head: &Head,
+    first: u64,
     (time, node): (DateTime<Utc>, Option<&str>),
     event: &Event,
 ) -> Result<Head, serde_json::Error> {
     let seq = head.seq + 1;
     let time = time.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let body = Body { seq, time, node, event, prev_hash: head.hash.to_string() };
+    let written_with = (first < seq).then_some(first);
+    let body = Body { seq, written_with, time, node, event, prev_hash: head.hash.to_string() };
     let start = out.len();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, AsciiFormatter);
     if let Err(error) = body.serialize(&mut serializer) {
@@ -141,6 +146,8 @@ pub(super) struct Link {
     pub(super) head: Head,
     /// The hash of the line before it, as it says.
     pub(super) previous: Hash,
+    /// The first entry that was written together with it: all before that one were on disk by then.
+    pub(super) first: u64,
 }
 
 /// Reads a line with its newline; `None` if it is not an entry whose hash is that of its content.
@@ -148,6 +155,7 @@ pub(super) fn read_line(line: &[u8]) -> Option<Link> {
     #[derive(Deserialize)]
     struct Linked {
         seq: u64,
+        written_with: Option<u64>,
         prev_hash: String,
     }
 
@@ -159,7 +167,8 @@ pub(super) fn read_line(line: &[u8]) -> Option<Link> {
     let linked: Linked = serde_json::from_slice(&body).ok()?;
     let previous = Hash::parse(&linked.prev_hash)?;
     let agrees = Hash::of(&previous, &body) == hash;
-    agrees.then_some(Link { head: Head { seq: linked.seq, hash }, previous })
+    let first = linked.written_with.unwrap_or(linked.seq);
+    agrees.then_some(Link { head: Head { seq: linked.seq, hash }, previous, first })
 }
 
 /// Compact JSON in printable ASCII: nothing in a log line can move a terminal's cursor, reverse a text or

@@ -75,6 +75,9 @@ impl LogFile {
         File::open(directory.unwrap_or(Path::new(".")))
             .and_then(|dir| dir.sync_all())
             .map_err(unavailable)?;
+        // What a killed process appended may be known to the system alone. Unless it is on disk before anything follows it, a power
+        // cut could leave a hole in front of what was synced, which nobody could tell from tampering.
+        file.sync_all().map_err(unavailable)?;
         let durable = file.metadata().map_err(unavailable)?.len();
         Ok(Self { path: path.to_owned(), file, durable })
     }
@@ -82,6 +85,11 @@ impl LogFile {
     /// How long the file is.
     pub(super) fn len(&self) -> u64 {
         self.durable
+    }
+
+    /// What is wrong with it.
+    pub(super) fn damaged(&self, reason: &str) -> AuditError {
+        AuditError::Damaged { path: self.path.clone(), reason: reason.to_owned() }
     }
 
     /// The bytes from `start` to the end.

@@ -59,7 +59,8 @@ pub struct AuditLog {
 impl AuditLog {
     /// Opens the log at `path`, or begins it, and looks whether its last two lines are linked; the rest is
     /// for [`verify`]. A last line without an end, or lines with holes (zeros), left by a crash or a power cut in the middle of
-    /// a write that nobody was told of, are cut off and recorded as `audit.tail_cut`.
+    /// a write that nobody was told of, are cut off and recorded as `audit.tail_cut`. Where whole entries follow that were written
+    /// after all before them was on disk, it was no power cut: nothing is cut off then.
     ///
     /// # Errors
     /// When the file can't be read or written, when another process has it open, and when its end is
@@ -91,6 +92,7 @@ impl AuditLog {
         let torn = tail.torn.as_ref().map(|torn| {
             Event::new(EventKind::AuditTailCut, Actor::Service)
                 .detail("bytes", torn.bytes)
+                .detail("entries", torn.entries)
                 .detail("sha256", torn.sha256.as_str())
         });
         let mut state = State::new(wrap(Box::new(file)), tail.head, (clock, node));

@@ -16,6 +16,8 @@ pub(super) struct Tail {
 /// What the last write left when the power went in it, which was cut off: a last line without an end, or lines with holes.
 pub(super) struct Torn {
     pub(super) bytes: u64,
+    /// How many whole entries are among them, which nobody was told of.
+    pub(super) entries: u64,
     pub(super) sha256: String,
 }
 
@@ -33,15 +35,17 @@ pub(super) fn read(file: &mut LogFile) -> Result<Tail, AuditError> {
         bytes = file.read_from(length - window).map_err(unavailable)?;
     }
     let end = sound(&bytes).iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-    let torn = cut_torn(file, &bytes[end..]).map_err(unavailable)?;
-    let head = last_entry(&bytes[..end])
-        .map_err(|reason| AuditError::Damaged { path: file.path.clone(), reason: reason.to_owned() })?;
+    let (sound, torn) = bytes.split_at(end);
+    // Both looks come before the cut: evidence is left as it was.
+    let head = last_entry(sound).map_err(|reason| file.damaged(reason))?;
+    let entries = entries_of_one_write(torn, head.seq + 1).ok_or_else(|| file.damaged(LATER_ENTRIES))?;
+    let torn = cut_torn(file, torn, entries).map_err(unavailable)?;
     Ok(Tail { head, torn })
 }
 
 /// What stands before the first hole. A file that has become longer reads as zeros where the disk had not yet written what was
-/// appended, and what lies behind is of the same write or a later one: nobody was told that any of it is there. Entries are
-/// printable ASCII, so whoever changes one leaves no zero; who writes zeros could as well cut the end off, which would show less.
+/// appended, and what lies behind is of the same write: nobody was told that any of it is there. Entries are printable ASCII, so
+/// whoever changes one leaves no zero; who writes zeros over the last ones could as well cut them off, which would show less.
 fn sound(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
 }
@@ -50,14 +54,32 @@ fn newlines(bytes: &[u8]) -> usize {
     bytes.split(|byte| *byte == b'\n').count() - 1
 }
 
-fn cut_torn(file: &mut LogFile, torn: &[u8]) -> io::Result<Option<Torn>> {
+const LATER_ENTRIES: &str = "zeros stand in it before entries that were written when all before them was on disk, which no power cut does";
+
+/// How many whole entries are in what follows the last sound line, where entry `next` stood. `None` if one of them was written
+/// after that entry was on disk: no power cut takes away what was, so something else has damaged it.
+fn entries_of_one_write(torn: &[u8], next: u64) -> Option<u64> {
+    let mut entries = 0;
+    // A hole may reach up to an entry, and have taken the end of the line before with it.
+    let between_holes = torn.split(|byte| *byte == 0);
+    let lines = between_holes.flat_map(|part| part.split_inclusive(|byte| *byte == b'\n'));
+    for link in lines.filter_map(read_line) {
+        if link.first > next {
+            return None;
+        }
+        entries += 1;
+    }
+    Some(entries)
+}
+
+fn cut_torn(file: &mut LogFile, torn: &[u8], entries: u64) -> io::Result<Option<Torn>> {
     if torn.is_empty() {
         return Ok(None);
     }
     let (bytes, sha256) = (torn.len() as u64, chain::digest(torn));
     keep(&file.path, &sha256, torn)?;
     file.cut(file.len() - bytes)?;
-    Ok(Some(Torn { bytes, sha256 }))
+    Ok(Some(Torn { bytes, entries, sha256 }))
 }
 
 /// Keeps what is cut off in a file of its own beside the log: whoever put zeros there to have it forgotten has not got rid of it.

@@ -124,8 +124,9 @@ impl State {
         }
         let mut lines = Vec::new();
         let mut head = self.head;
+        let first = head.seq + 1;
         for event in events {
-            head = chain::append(&mut lines, &head, (self.clock.now(), self.node.as_deref()), event)
+            head = chain::append(&mut lines, &head, first, (self.clock.now(), self.node.as_deref()), event)
                 .map_err(|e| e.to_string())?;
         }
         if lines.is_empty() {

@@ -20,8 +20,12 @@ const NOT_COMPARED: i64 = i64::MIN;
 /// There is nothing to compare with: the store goes by this node's clock.
 const NO_OTHER: i64 = i64::MAX;
 
-/// When the store has acknowledged nothing yet.
+/// Where the store has acknowledged nothing yet, or nothing since the node was stopped.
 const NEVER: u64 = 0;
+
+/// How many of its bits say when the store last acknowledged something; those above count how often the node was stopped.
+const WHEN_BITS: u32 = 48;
+const WHEN: u64 = (1 << WHEN_BITS) - 1;
 
 /// This node's clock can't be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +67,14 @@ pub enum Unfit {
     },
 }
 
+/// A commit of this node, from when it was begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    monotonic: Duration,
+    /// How often the node had been stopped by then.
+    stops: u64,
+}
+
 /// Whether this node may issue or judge anything: it must know what the other nodes have committed, and what time it is.
 ///
 /// Whoever follows the store says when it last knew all of it. Nobody needs to notice that nothing is heard any more: what
@@ -73,8 +85,8 @@ pub struct Fitness {
     propagation: Duration,
     /// Up to when every commit is known, in milliseconds of monotonic time.
     mirrored_at: AtomicU64,
-    /// When the newest commit of this node was begun that the store has acknowledged: so, and one more. Nothing where no
-    /// other node writes.
+    /// When the newest commit of this node was begun that the store has acknowledged: so, and one more; and above that, how often
+    /// the node was stopped. Nothing where no other node writes.
     acknowledged_at: Option<AtomicU64>,
     /// By how much the store's time of day is ahead of this node's *monotonic* time, in milliseconds. No step of this node's
     /// clock changes that, so whoever compares the time of day with it sees a step at once, not at the next comparison.
@@ -104,24 +116,35 @@ impl Fitness {
         Self { acknowledged_at, store_time, ..alone }
     }
 
-    /// The store has acknowledged a commit that this node began at `monotonic`.
-    pub fn acknowledged(&self, monotonic: Duration) {
-        if let Some(acknowledged_at) = &self.acknowledged_at {
-            acknowledged_at.fetch_max(millis(monotonic).saturating_add(1), Ordering::Relaxed);
-        }
+    /// A commit begins that shows, once it is acknowledged, that the store still takes this node's writes.
+    #[must_use]
+    pub fn begin(&self) -> Begun {
+        let stops = self.acknowledged_at.as_ref().map_or(0, |at| at.load(Ordering::Relaxed) >> WHEN_BITS);
+        Begun { monotonic: self.clock.monotonic(), stops }
     }
 
-    /// Nothing is issued until the store acknowledges something again: the installation goes on elsewhere, or is being restored.
+    /// The store has acknowledged that commit. That says nothing where this node was stopped after it was begun: what stopped it
+    /// was seen later than what the commit shows.
+    pub fn acknowledged(&self, begun: Begun) {
+        let Some(acknowledged_at) = &self.acknowledged_at else { return };
+        let when = millis(begun.monotonic).saturating_add(1).min(WHEN);
+        let newer = |at: u64| (at >> WHEN_BITS == begun.stops).then_some(at & !WHEN | (at & WHEN).max(when));
+        _ = acknowledged_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, newer);
+    }
+
+    /// Nothing is issued until the store acknowledges something that is begun from now on: the installation goes on elsewhere, or
+    /// is being restored.
     pub fn stop(&self) {
+        let stopped = |at: u64| Some(((at >> WHEN_BITS) + 1) << WHEN_BITS | NEVER);
         if let Some(acknowledged_at) = &self.acknowledged_at {
-            acknowledged_at.store(NEVER, Ordering::Relaxed);
+            _ = acknowledged_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stopped);
         }
     }
 
     /// Whether the store has acknowledged nothing yet, or nothing since this node was stopped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        let never = |at: &AtomicU64| at.load(Ordering::Relaxed) == NEVER;
+        let never = |at: &AtomicU64| at.load(Ordering::Relaxed) & WHEN == NEVER;
         self.acknowledged_at.as_ref().is_some_and(never)
     }
 
@@ -202,7 +225,7 @@ impl Fitness {
 
     fn is_unacknowledged_at(&self, monotonic: Duration) -> bool {
         let Some(acknowledged_at) = &self.acknowledged_at else { return false };
-        match acknowledged_at.load(Ordering::Relaxed) {
+        match acknowledged_at.load(Ordering::Relaxed) & WHEN {
             NEVER => true,
             at => Duration::from_millis(millis(monotonic).saturating_sub(at - 1)) > self.propagation,
         }
@@ -286,6 +309,33 @@ mod tests {
         // An answer that comes late says nothing newer, and takes nothing back.
         fitness.mirrored(heard.checked_sub(Duration::from_secs(25)).unwrap());
         assert_eq!(fitness.mirror_age(), Duration::from_secs(20));
+    }
+
+    #[test]
+    fn what_was_begun_before_a_stop_does_not_undo_it() {
+        let clock = Arc::new(ManualClock::at(1_800_000_000));
+        let alone = Fitness::new(clock.clone(), P);
+        let fitness = Fitness { acknowledged_at: Some(NEVER.into()), ..alone };
+        assert!(fitness.is_stopped());
+        fitness.acknowledged(fitness.begin());
+        assert!(!fitness.is_stopped() && !fitness.is_stale());
+        // Also where it is stopped once more before the answer to what was begun in between.
+        for _ in 0..2 {
+            let begun = fitness.begin();
+            fitness.stop();
+            fitness.acknowledged(begun);
+            assert!(fitness.is_stopped() && fitness.is_stale());
+        }
+        fitness.acknowledged(fitness.begin());
+        assert!(!fitness.is_stopped() && !fitness.is_stale());
+        // An answer that comes late takes nothing back.
+        let early = fitness.begin();
+        clock.advance(P);
+        fitness.acknowledged(fitness.begin());
+        fitness.acknowledged(early);
+        fitness.mirrored(clock.monotonic());
+        clock.advance(P);
+        assert!(!fitness.is_stale());
     }
 
     #[test]

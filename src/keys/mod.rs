@@ -49,7 +49,7 @@ pub use condemn::{Condemned, forget_sealing_keys, keys_named, keys_needed, ring_
 pub use data_key::{DataKey, DataKeyError, Digests};
 pub use directory::DirectoryVault;
 pub use error::KeyRingError;
-pub use fitness::{ClockOff, DATED_AHEAD, Fitness, Unfit};
+pub use fitness::{Begun, ClockOff, DATED_AHEAD, Fitness, Unfit};
 pub use import::{UnreadableKey, read_private_key};
 pub use kek::{Kek, KekError, KekId, KekUnavailable, ModuleError, ModuleKeyInfo, make_module_key};
 pub use policy::{Policy, UnsafePolicy};

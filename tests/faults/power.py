@@ -4,7 +4,7 @@ The service runs under strace(1), which records its every write and sync, and th
 places in that recording, a directory is made as a disk may hold it when the power goes there (disk_model.py), a service is started on
 it, and asked for all that had been acknowledged by then (power_judge.py).
 
-power.py [SEED]  What fails is kept, and where is said. SIGNET_FAULTS_PORT is the first of six ports, 18662 unless set.
+power.py [SEED]  What fails is kept, and where is said.
 """
 
 import collections
@@ -26,7 +26,7 @@ import power_load
 from power_judge import Judge, Survivor, told
 from service import FULL, say
 
-PORT = int(os.environ.get("SIGNET_FAULTS_PORT", "18662"))
+PORT = 18662
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 2
 # Seconds of load before the recording and in it, how often the service is killed and started in it, how many cuts are judged.
 WARM, SECONDS, STARTS, CUTS = (60, 8, 3, 3000) if FULL else (2, 1, 2, 70)

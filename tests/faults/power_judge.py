@@ -27,7 +27,7 @@ class Survivor(Service):
             self.reason = None
             try:
                 super().__init__(port, directory, **power_load.SETTINGS)
-                self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
                 return
             except DidNotStart as error:
                 self.reason = str(error)

@@ -3,22 +3,25 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use signet::config::KekSource;
+use signet::clock::ManualClock;
+use signet::config::{Config, KekSource, VaultPlace};
 use signet::oauth::Secret;
+use signet::store::postgres::TimeSource;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::browser::{Browser, CALLBACK, PASSWORD, ada, parameter, register, request, shop, text};
 use crate::grants_fixture::{VERIFIER, pair};
 use crate::portal::totp_code;
+use crate::postgres_fixture::Database;
 use crate::shell::{act, form_token, hidden};
-use crate::test_app::{Answer, RESOURCE, TestApp, basic, bearer, form};
+use crate::test_app::{Answer, RESOURCE, START, TestApp, basic, bearer, form};
 
 /// What the service logs, all of it.
 #[derive(Clone, Default)]
@@ -94,20 +97,54 @@ impl Refusals {
     }
 }
 
+/// What this process logs from the first test on that asks for it.
+fn log() -> Log {
+    static LOG: LazyLock<Log> = LazyLock::new(|| {
+        let log = Log::default();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        tracing::trace!("all of it");
+        log
+    });
+    LOG.clone()
+}
+
+const KEK: [u8; 4] = [0x5a, 0x13, 0xc7, 0x42];
+
+fn settings(config: &mut Config) {
+    config.keys.kek = KekSource::Value(Secret::new(STANDARD.encode(KEK.repeat(8))));
+}
+
 #[actix_web::test]
 async fn twelve_secrets_leave_no_trace() {
-    let log = Log::default();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-    tracing::trace!("all of it");
+    let log = log();
+    let app = TestApp::start_with(settings).await;
+    leave_no_trace(&log, &app, async || Vec::new()).await;
+}
 
-    let kek = [0x5a, 0x13, 0xc7, 0x42].repeat(8);
+/// The keys are in the database too.
+#[actix_web::test]
+async fn twelve_secrets_leave_no_trace_in_postgres() {
+    let Some(database) = Database::fresh().await else { return };
+    let log = log();
+    let clock = Arc::new(ManualClock::at(START));
+    let store = database.store(TimeSource::Injected(clock.clone())).await;
+    let app = TestApp::start_on(store, clock, |config| {
+        settings(config);
+        config.keys.vault = VaultPlace::Store;
+    })
+    .await;
+    leave_no_trace(&log, &app, async || database.contents().await).await;
+}
+
+/// Sends the twelve through `app`, and looks for them everywhere; `elsewhere` is where else it writes.
+#[expect(clippy::too_many_lines, reason = "one way through the service, in order")]
+async fn leave_no_trace(log: &Log, app: &TestApp, elsewhere: impl AsyncFnOnce() -> Vec<(String, Vec<u8>)>) {
+    let kek = KEK.repeat(8);
     let kek_text = STANDARD.encode(&kek);
-    let value = Secret::new(kek_text.clone());
-    let app = TestApp::start_with(|config| config.keys.kek = KekSource::Value(value)).await;
-    ada(&app).await;
-    let client = register(&app, shop()).await;
+    ada(app).await;
+    let client = register(app, shop()).await;
     let client_secret = client.client_secret.unwrap().expose().to_owned();
     let as_shop =
         |body: &str| app.send(form("/oauth2/token", body).insert_header(basic(("shop", &client_secret))));
@@ -115,11 +152,11 @@ async fn twelve_secrets_leave_no_trace() {
 
     // The password: wrong places first.
     let mut browser = Browser::default();
-    let page = browser.get(&app, &request(&[("scope", "openid offline_access read")])).await;
-    refusals.take(browser.sign_in(&app, &page, (PASSWORD, PASSWORD)).await);
-    let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
-    let question = browser.go_on(&app, answer).await;
-    let allowed = browser.decide(&app, &question, "allow").await;
+    let page = browser.get(app, &request(&[("scope", "openid offline_access read")])).await;
+    refusals.take(browser.sign_in(app, &page, (PASSWORD, PASSWORD)).await);
+    let answer = browser.sign_in(app, &page, ("ada@example.com", PASSWORD)).await;
+    let question = browser.go_on(app, answer).await;
+    let allowed = browser.decide(app, &question, "allow").await;
     let code = parameter(&allowed, "code").unwrap();
     let redemption =
         format!("grant_type=authorization_code&code={code}&redirect_uri={CALLBACK}&code_verifier={VERIFIER}");
@@ -130,12 +167,12 @@ async fn twelve_secrets_leave_no_trace() {
 
     // A second factor, and its secret; then a new password.
     let path = "/account/second-factor";
-    let page = act(&mut browser, &app, path, &[("act", "enroll")]).await;
+    let page = act(&mut browser, app, path, &[("act", "enroll")]).await;
     let totp =
         text(&page).split("<code class=\"secret\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
-    let (enrollment, right) = (hidden(&page, "enrollment"), totp_code(&app, &totp));
+    let (enrollment, right) = (hidden(&page, "enrollment"), totp_code(app, &totp));
     let confirm = [("act", "confirm"), ("code", &*right), ("enrollment", &*enrollment)];
-    assert!(act(&mut browser, &app, path, &confirm).await.status < 400);
+    assert!(act(&mut browser, app, path, &confirm).await.status < 400);
 
     // The administration's secrets.
     let pem = include_str!("../fixtures/keys/p256.pem");
@@ -189,18 +226,16 @@ async fn twelve_secrets_leave_no_trace() {
         let client = json!({ "client_name": PASSWORD, "scope": client_secret, "resources": [api_key] });
         refusals.take(app.administer(Method::POST, "/admin/clients", Some(client)).await);
     }
-    let page = Browser::default().get(&app, &request(&[])).await;
+    let page = Browser::default().get(app, &request(&[])).await;
     refusals.take(
-        Browser { cookies: browser.cookies.clone() }
-            .sign_in(&app, &page, ("ada@example.com", PASSWORD))
-            .await,
+        Browser { cookies: browser.cookies.clone() }.sign_in(app, &page, ("ada@example.com", PASSWORD)).await,
     );
     refusals.take(as_shop(&redemption).await);
     app.audit_disk.fill(false);
     // Spent: a replay revokes what there was.
     refusals.take(as_shop(&redemption).await);
     refusals.take(as_shop(&format!("grant_type=refresh_token&refresh_token={later}")).await);
-    let account = browser.get(&app, "/account").await;
+    let account = browser.get(app, "/account").await;
     let token = form_token(&account);
     let asked = [
         ("form_token", &*token),
@@ -208,7 +243,7 @@ async fn twelve_secrets_leave_no_trace() {
         ("new_password", PASSWORD),
         ("repeated_password", PASSWORD),
     ];
-    refusals.take(browser.post(&app, "/account/password", &asked).await);
+    refusals.take(browser.post(app, "/account/password", &asked).await);
 
     let der: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
     let mut canaries = vec![
@@ -235,6 +270,7 @@ async fn twelve_secrets_leave_no_trace() {
     let mut places =
         vec![("the metrics".to_owned(), metrics), ("the log".to_owned(), log.0.lock().unwrap().clone())];
     files(app.dir(), &mut places);
+    places.extend(elsewhere().await);
     assert!(
         places.iter().any(|(name, bytes)| name.contains("store") && bytes.len() > 10_000),
         "the store is read"

@@ -1,9 +1,10 @@
 //! What was acknowledged survives `kill -9`: the real process, killed under load again and again.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::{Process, free_port};
 
@@ -15,7 +16,29 @@ const ROUNDS: usize = 50;
 struct Acknowledged {
     clients: Vec<String>,
     revoked: Vec<String>,
+    accounts: Vec<String>,
+    api_keys: Vec<String>,
     signing: Option<String>,
+}
+
+/// Clients that the load uses, by identifier and secret.
+struct Clients {
+    demo: (String, String),
+    admin: (String, String),
+}
+
+impl Clients {
+    fn of(process: &Process) -> Self {
+        Self { demo: process.credentials("demo client"), admin: process.credentials("administrator") }
+    }
+
+    fn demo(&self) -> (&str, &str) {
+        (&self.demo.0, &self.demo.1)
+    }
+
+    fn admin(&self) -> (&str, &str) {
+        (&self.admin.0, &self.admin.1)
+    }
 }
 
 #[test]
@@ -24,70 +47,95 @@ fn what_was_acknowledged_survives_kill_9() {
     let dir = tempfile::tempdir().expect("a directory");
     let port = free_port();
     let mut process = Process::start(dir.path(), port, &[]);
-    let demo = process.credentials("demo client");
-    let admin = process.credentials("administrator");
-    let (demo, admin) = ((demo.0.as_str(), demo.1.as_str()), (admin.0.as_str(), admin.1.as_str()));
-    let acknowledged = Mutex::new(Acknowledged::default());
+    let clients = Clients::of(&process);
+    let (acknowledged, mut ready_after) = (Mutex::new(Acknowledged::default()), Vec::new());
     let mut seed: usize = 7;
     for round in 0..rounds {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let target = 5 + (seed >> 33) % 40;
-        load(&process, (demo, admin), &acknowledged, (round, target));
+        load(&process, &clients, &acknowledged, (round, target));
         drop(process);
+        let killed = now();
         process = Process::start(dir.path(), port, &[]);
+        while !process.is_ready() {}
+        ready_after.push(killed.elapsed());
         // The newest are the ones at risk.
-        check(&process, (demo, admin), &acknowledged.lock().expect("no panic"), 30);
+        check(&process, &clients, &acknowledged.lock().expect("no panic"), 30);
     }
     let acknowledged = acknowledged.into_inner().expect("no panic");
-    check(&process, (demo, admin), &acknowledged, usize::MAX);
-    assert!(acknowledged.clients.len() > rounds && acknowledged.revoked.len() > rounds, "the load was real");
+    check(&process, &clients, &acknowledged, usize::MAX);
+    let Acknowledged { clients, revoked, accounts, api_keys, signing } = &acknowledged;
+    for kind in [clients, revoked, accounts, api_keys] {
+        assert!(kind.len() >= rounds, "the load was real");
+    }
+    assert!(signing.is_some());
     println!(
-        "{rounds} kills: {} clients and {} revocations acknowledged, none lost",
-        acknowledged.clients.len(),
-        acknowledged.revoked.len()
+        "{rounds} kills: {} clients, {} revocations, {} accounts, {} API keys and {} rotations acknowledged, none lost; ready again \
+         after {}; bar for p99 5000 ms",
+        clients.len(),
+        revoked.len(),
+        accounts.len(),
+        api_keys.len(),
+        rounds.div_ceil(5),
+        spread(ready_after)
     );
     assert_eq!(process.terminate(), Some(0));
 }
 
-type Credentials<'a> = ((&'a str, &'a str), (&'a str, &'a str));
+fn spread(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_millis();
+    format!("p50 {} ms, p99 {} ms, largest {} ms", at(50), at(99), at(100))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the service that is killed has the system's clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn text(reply: &Value, name: &str) -> String {
+    reply[name].as_str().unwrap_or_else(|| panic!("no {name}: {reply}")).to_owned()
+}
 
 /// Writes from several threads, and kills the process from under them once `target` writes of this round are
-/// acknowledged.
-fn load(
-    process: &Process,
-    (demo, admin): Credentials<'_>,
-    log: &Mutex<Acknowledged>,
-    (round, target): (usize, usize),
-) {
-    let (done, enough) = (AtomicUsize::new(0), std::sync::mpsc::channel());
-    let Some(admin_token) = process.token(admin) else { panic!("no admin token") };
+/// acknowledged and each thread has one.
+fn load(process: &Process, clients: &Clients, log: &Mutex<Acknowledged>, (round, target): (usize, usize)) {
+    let enough = std::sync::mpsc::channel();
+    let done: [AtomicUsize; 4] = Default::default();
+    let Some(token) = process.token(clients.admin()) else { panic!("no admin token") };
     if round % 5 == 0 {
-        let reply = process.post_json("/admin/keys/rotate", &admin_token, &json!({ "force": true }));
+        let reply = process.post_json("/admin/keys/rotate", &token, &json!({ "force": true }));
         assert_eq!(reply.map(|reply| reply.status), Some(200));
-        log.lock().expect("no panic").signing = process.token(demo).map(|token| kid(&token));
+        log.lock().expect("no panic").signing = process.token(clients.demo()).map(|token| kid(&token));
     }
+    // No owner may have more than 100 API keys.
+    let request = json!({
+        "client_name": "Keeper", "scope": "users:read", "resources": [format!("{}/users", process.issuer)],
+        "grant_types": ["client_credentials"],
+    });
+    let keeper = process.post_json("/admin/clients", &token, &request).expect("an answer").json();
+    let keeper = text(&keeper, "client_id");
     std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let (done, enough, admin_token) = (&done, enough.0.clone(), admin_token.as_str());
+        for thread in 0..done.len() {
+            let (done, enough, writer) =
+                (&done, enough.0.clone(), Writer { process, clients, token: &token, keeper: &keeper, log });
             scope.spawn(move || {
                 for n in 0.. {
-                    if thread % 2 == 0 {
-                        let id = format!("c-{round}-{thread}-{n}");
-                        let body = json!({
-                            "client_id": id, "client_name": "Load", "scope": "", "resources": ["http://127.0.0.1:9000"],
-                        });
-                        let Some(reply) = process.post_json("/admin/clients", admin_token, &body) else { return };
-                        assert_eq!(reply.status, 201, "{reply:?}");
-                        log.lock().expect("no panic").clients.push(id);
-                    } else {
-                        let Some(token) = process.token(demo) else { return };
-                        let form = [("client_id", demo.0), ("client_secret", demo.1), ("token", token.as_str())];
-                        let Some(reply) = process.post("/oauth2/revoke", &form) else { return };
-                        assert_eq!(reply.status, 200, "{reply:?}");
-                        log.lock().expect("no panic").revoked.push(token);
+                    let name = format!("c-{round}-{thread}-{n}");
+                    let written = match thread {
+                        0 => writer.register(name),
+                        1 => writer.revoke(),
+                        2 => writer.make_account(&name),
+                        _ => writer.make_api_key(&name),
+                    };
+                    if written.is_none() {
+                        return;
                     }
-                    if done.fetch_add(1, Ordering::Relaxed) + 1 == target {
-                        enough.send(()).expect("somebody waits");
+                    done[thread].fetch_add(1, Ordering::Relaxed);
+                    let each = || done.iter().map(|done| done.load(Ordering::Relaxed));
+                    if each().sum::<usize>() >= target && each().all(|done| done > 0) {
+                        // Also those that come after the first say so, until the process is gone.
+                        enough.send(()).ok();
                     }
                 }
             });
@@ -97,20 +145,88 @@ fn load(
     });
 }
 
+/// Somebody who writes; `None` once the process is gone.
+#[derive(Clone, Copy)]
+struct Writer<'a> {
+    process: &'a Process,
+    clients: &'a Clients,
+    token: &'a str,
+    /// Whose API keys read accounts.
+    keeper: &'a str,
+    log: &'a Mutex<Acknowledged>,
+}
+
+impl Writer<'_> {
+    fn told(&self) -> MutexGuard<'_, Acknowledged> {
+        self.log.lock().expect("no panic")
+    }
+
+    fn administer(&self, path: &str, body: &Value) -> Option<Value> {
+        let reply = self.process.post_json(path, self.token, body)?;
+        assert_eq!(reply.status, 201, "{reply:?}");
+        Some(reply.json())
+    }
+
+    fn register(&self, id: String) -> Option<()> {
+        let body = json!({
+            "client_id": id, "client_name": "Load", "scope": "", "resources": ["http://127.0.0.1:9000"],
+        });
+        self.administer("/admin/clients", &body)?;
+        self.told().clients.push(id);
+        Some(())
+    }
+
+    fn revoke(&self) -> Option<()> {
+        let token = self.process.token(self.clients.demo())?;
+        let (id, secret) = self.clients.demo();
+        let form = [("client_id", id), ("client_secret", secret), ("token", token.as_str())];
+        let reply = self.process.post("/oauth2/revoke", &form)?;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        self.told().revoked.push(token);
+        Some(())
+    }
+
+    fn make_account(&self, name: &str) -> Option<()> {
+        let body = json!({ "name": "Load", "email": format!("{name}@example.com") });
+        let account = self.administer("/admin/users", &body)?;
+        self.told().accounts.push(text(&account, "id"));
+        Some(())
+    }
+
+    fn make_api_key(&self, name: &str) -> Option<()> {
+        let users = format!("{}/users", self.process.issuer);
+        let body = json!({
+            "name": name, "client_id": self.keeper, "scope": "users:read", "resources": [users],
+        });
+        let key = self.administer("/admin/api-keys", &body)?;
+        self.told().api_keys.push(text(&key, "api_key"));
+        Some(())
+    }
+}
+
 /// Looks for as many of the newest of each kind.
-fn check(process: &Process, (demo, admin): Credentials<'_>, acknowledged: &Acknowledged, newest: usize) {
-    let admin_token = process.token(admin).expect("a token");
+fn check(process: &Process, clients: &Clients, acknowledged: &Acknowledged, newest: usize) {
+    let token = process.token(clients.admin()).expect("a token");
     for id in acknowledged.clients.iter().rev().take(newest) {
-        let reply = process.get(&format!("/admin/clients/{id}"), &admin_token).expect("an answer");
+        let reply = process.get(&format!("/admin/clients/{id}"), &token).expect("an answer");
         assert_eq!(reply.status, 200, "client {id} was lost");
     }
+    for id in acknowledged.accounts.iter().rev().take(newest) {
+        let reply = process.get(&format!("/admin/users/{id}"), &token).expect("an answer");
+        assert_eq!(reply.status, 200, "account {id} was lost");
+    }
+    for key in acknowledged.api_keys.iter().rev().take(newest) {
+        let reply = process.get_with("/v1/users?limit=1", ("X-API-Key", key)).expect("an answer");
+        assert_eq!(reply.status, 200, "an API key was lost: {reply:?}");
+    }
+    let (id, secret) = clients.demo();
     for token in acknowledged.revoked.iter().rev().take(newest) {
-        let form = [("client_id", demo.0), ("client_secret", demo.1), ("token", token.as_str())];
+        let form = [("client_id", id), ("client_secret", secret), ("token", token.as_str())];
         let reply = process.post("/oauth2/introspect", &form).expect("an answer");
         assert_eq!(reply.json(), json!({ "active": false }), "a revocation was lost");
     }
     if let Some(signing) = &acknowledged.signing {
-        assert_eq!(&kid(&process.token(demo).expect("a token")), signing, "a rotation was undone");
+        assert_eq!(&kid(&process.token(clients.demo()).expect("a token")), signing, "a rotation was undone");
     }
 }
 

@@ -91,7 +91,7 @@ async fn a_clock_that_was_not_compared_yet_counts_as_off() {
     assert!(!fitness.is_clock_off());
     // Nor is a node fit to which nothing was acknowledged yet.
     assert!(fitness.is_stale());
-    fitness.acknowledged(Duration::ZERO);
+    fitness.acknowledged(fitness.begin());
     assert!(!fitness.is_stale());
 }
 

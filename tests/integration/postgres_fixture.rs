@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use signet::entropy::SystemEntropy;
 use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSource};
 use signet::store::{Cursor, PostgresStore};
@@ -47,6 +48,20 @@ impl Database {
         let (client, connection) = config.connect(NoTls).await.unwrap();
         tokio::spawn(connection);
         client
+    }
+
+    /// All that stands in it, as the server keeps it: by table.
+    pub(crate) async fn contents(&self) -> Vec<(String, Vec<u8>)> {
+        let operator = self.client().await;
+        let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()";
+        let mut contents = Vec::new();
+        for row in operator.query(tables, &[]).await.unwrap() {
+            let table: String = row.get(0);
+            let copy = operator.copy_out(&format!("COPY {table} TO STDOUT (FORMAT binary)")).await.unwrap();
+            let bytes: Vec<_> = copy.try_collect().await.unwrap();
+            contents.push((format!("the store's table {table}"), bytes.concat()));
+        }
+        contents
     }
 
     /// How to reach it.

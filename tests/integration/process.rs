@@ -14,6 +14,8 @@ pub(crate) struct Process {
     pub(crate) issuer: String,
     /// What it printed until it was ready.
     pub(crate) banner: String,
+    /// Where it says whether it is ready.
+    management: String,
     agent: ureq::Agent,
 }
 
@@ -40,12 +42,13 @@ impl Process {
     /// Starts the service on `port` with everything under `dir`, and waits until it serves.
     pub(crate) fn start(dir: &Path, port: u16, settings: &[(&str, &str)]) -> Self {
         let issuer = format!("http://127.0.0.1:{port}");
+        let management = format!("127.0.0.1:{}", free_port());
         let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
         command
             .current_dir(dir)
             .env_clear()
             .env("SIGNET_LISTEN", format!("127.0.0.1:{port}"))
-            .env("SIGNET_MANAGEMENT_LISTEN", format!("127.0.0.1:{}", free_port()))
+            .env("SIGNET_MANAGEMENT_LISTEN", &management)
             .env("SIGNET_LOG__FILTER", "warn")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
@@ -70,7 +73,7 @@ impl Process {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(20)))
             .build();
-        Self { child, issuer, banner, agent: config.into() }
+        Self { child, issuer, banner, management, agent: config.into() }
     }
 
     /// The secret that stands behind `role` in the banner, with its client's identifier.
@@ -87,8 +90,18 @@ impl Process {
     }
 
     pub(crate) fn get(&self, path: &str, token: &str) -> Option<Reply> {
+        self.get_with(path, ("Authorization", &format!("Bearer {token}")))
+    }
+
+    pub(crate) fn get_with(&self, path: &str, (header, value): (&str, &str)) -> Option<Reply> {
         let request = self.agent.get(format!("{}{path}", self.issuer));
-        Self::reply(request.header("Authorization", format!("Bearer {token}")).call())
+        Self::reply(request.header(header, value).call())
+    }
+
+    /// Whether it says that it is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        let answer = self.agent.get(format!("http://{}/health/ready", self.management)).call();
+        answer.is_ok_and(|answer| answer.status() == 200)
     }
 
     pub(crate) fn post_json(&self, path: &str, token: &str, body: &Value) -> Option<Reply> {

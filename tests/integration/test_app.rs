@@ -181,17 +181,30 @@ impl TestApp {
 
     /// Stops the service and starts one on another directory, into whose store `fill` puts an installation.
     pub(crate) async fn elsewhere(self, fill: impl AsyncFnOnce(&KeyRingParts)) -> Self {
+        self.elsewhere_on(None, fill).await
+    }
+
+    /// The same on a store that outlives it, if it is not to be one below that directory.
+    pub(crate) async fn elsewhere_on(
+        self,
+        store: Option<Arc<dyn Store>>,
+        fill: impl AsyncFnOnce(&KeyRingParts),
+    ) -> Self {
         let Self { app, clock, clients, audit_disk, mut config, store: _, dir: _stopped } = self;
         drop(app);
         let dir = tempfile::tempdir().expect("a directory");
         config.data_dir = dir.path().join("data");
         config.keys.dir = dir.path().join("keys");
-        let store = SledStore::open(config.store_path(), clock.clone()).expect("a store");
-        fill(&parts(&config, store.clone(), &clock)).await;
-        drop(store);
-        let app = open(&config, None, &clock, (44, &audit_disk)).await;
+        let filled = store
+            .clone()
+            .unwrap_or_else(|| SledStore::open(config.store_path(), clock.clone()).expect("a store"));
+        let parts = parts(&config, filled, &clock);
+        parts.fitness.compare_with(parts.store.as_ref()).await.expect("the store's time");
+        fill(&parts).await;
+        drop(parts);
+        let app = open(&config, store.clone(), &clock, (44, &audit_disk)).await;
         assert!(app.first_clients().await.expect("clients").is_none(), "there are clients");
-        Self { app, clock, clients, audit_disk, config, store: None, dir }
+        Self { app, clock, clients, audit_disk, config, store, dir }
     }
 
     /// What a service says that is started on another store, with an audit log and keys of its own.

@@ -40,6 +40,18 @@ impl Log {
         (log, head)
     }
 
+    /// A closed log of entries that were written so many at once.
+    fn written(writes: &[usize]) -> Self {
+        let log = Self::new();
+        for entries in writes {
+            let mut file = LogFile::open(&log.path).unwrap();
+            let head = tail::read(&mut file).unwrap().head;
+            let events: Vec<_> = (0..*entries).map(event).collect();
+            State::new(Box::new(file), head, (clock(), None)).write(events.iter()).unwrap();
+        }
+        log
+    }
+
     fn lines(&self) -> Vec<String> {
         let text = std::fs::read_to_string(&self.path).unwrap();
         text.split_inclusive('\n').map(str::to_owned).collect()
@@ -208,15 +220,15 @@ async fn a_torn_tail_longer_than_the_first_window_is_cut_too() {
 /// As a disk leaves it that had written one part of what was appended in one write, and not another.
 #[tokio::test]
 async fn lines_with_holes_are_cut_and_noted() {
-    let (log, _) = Log::filled(6).await;
+    let log = Log::written(&[1, 2, 3]);
     let lines = log.lines();
     let kept: usize = lines[..3].iter().map(String::len).sum();
     let whole = lines.concat().into_bytes();
     // In the first, the second and the last line of three, and over the end of one.
-    for hole in [
-        kept..kept + 10,
-        kept + lines[3].len() + 20..kept + lines[3].len() + 60,
-        whole.len() - 9..whole.len() - 1,
+    for (hole, entries) in [
+        (kept..kept + 10, 2),
+        (kept + lines[3].len() + 20..kept + lines[3].len() + 60, 1),
+        (whole.len() - 9..whole.len() - 1, 0),
     ] {
         let mut torn = whole.clone();
         let sound = torn[..hole.start].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
@@ -227,11 +239,40 @@ async fn lines_with_holes_are_cut_and_noted() {
         let noted: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
         assert_eq!(noted["event"], "audit.tail_cut");
         assert_eq!(noted["detail"]["bytes"], whole.len() - sound);
+        assert_eq!(noted["detail"]["entries"], entries);
         assert!(log.verify(None).is_intact());
         assert!(
             std::fs::read(&log.path).unwrap().starts_with(&whole[..sound]),
             "what was synced before is there"
         );
+    }
+}
+
+/// Whoever was told of an entry was told once it was on disk: what is written afterwards shows that it was.
+#[tokio::test]
+async fn holes_before_a_later_write_refuse_the_open() {
+    let log = Log::written(&[1, 2, 3, 1, 2]);
+    let lines = log.lines();
+    let start = |line: usize| lines[..line].iter().map(String::len).sum::<usize>();
+    let whole = lines.concat().into_bytes();
+    // One byte of an entry written alone or with others, an end of a line, and everything but the last line or two.
+    for hole in [
+        start(1) + 5..start(1) + 6,
+        start(4) + 5..start(4) + 6,
+        start(6) + 5..start(6) + 6,
+        start(7) - 1..start(7),
+        0..start(8),
+        start(3)..start(7),
+    ] {
+        let mut damaged = whole.clone();
+        damaged[hole.clone()].fill(0);
+        std::fs::write(&log.path, &damaged).unwrap();
+        let error = log.open().unwrap_err();
+        assert!(matches!(error, AuditError::Damaged { .. }), "{hole:?}: {error}");
+        assert!(error.to_string().contains("no power cut"), "{error}");
+        assert_eq!(std::fs::read(&log.path).unwrap(), damaged, "the evidence is left as it was");
+        let files = std::fs::read_dir(log.path.parent().unwrap()).unwrap();
+        assert_eq!(files.count(), 1, "nothing was cut off");
     }
 }
 

@@ -87,7 +87,7 @@ async fn an_entry_written_anew_is_not_linked() {
     // A forger who knows the format gives the second entry another content and its right hash.
     let first = chain::read_line(lines[0].as_bytes()).unwrap().head;
     let mut forged = Vec::new();
-    chain::append(&mut forged, &first, (clock().now(), None), &event(99)).unwrap();
+    chain::append(&mut forged, &first, first.seq + 1, (clock().now(), None), &event(99)).unwrap();
     lines[1] = String::from_utf8(forged).unwrap();
     log.write(&lines);
     assert_eq!(log.verify(Some(&head)).damage, [Damage::Unlinked { line: 3, seq: 3 }]);
@@ -100,8 +100,14 @@ async fn a_log_written_anew_from_a_place_on_is_seen_with_the_head() {
     let mut previous = chain::read_line(lines[2].as_bytes()).unwrap().head;
     for (number, line) in lines.iter_mut().enumerate().skip(3) {
         let mut forged = Vec::new();
-        previous =
-            chain::append(&mut forged, &previous, (clock().now(), None), &event(number + 100)).unwrap();
+        previous = chain::append(
+            &mut forged,
+            &previous,
+            previous.seq + 1,
+            (clock().now(), None),
+            &event(number + 100),
+        )
+        .unwrap();
         *line = String::from_utf8(forged).unwrap();
     }
     log.write(&lines);

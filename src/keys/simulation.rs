@@ -17,6 +17,7 @@ use scenario::{Act, Scenario, scenario};
 
 struct Node {
     offset: i64,
+    policy: Policy,
     ring: KeyRingRecord,
     loaded_at: i64,
 }
@@ -38,7 +39,8 @@ struct World {
     t: i64,
     set_back: i64,
     leeway: i64,
-    policy: Policy,
+    /// P, in seconds: of all nodes.
+    propagation: i64,
     ring: KeyRingRecord,
     nodes: Vec<Node>,
     verifiers: Vec<Verifier>,
@@ -56,8 +58,8 @@ impl World {
             t: 1_800_000_000,
             set_back: 0,
             leeway: policy.skew() - scenario.skew,
+            propagation: policy.propagation(),
             ring: KeyRingRecord::empty(),
-            policy,
             nodes: Vec::new(),
             verifiers: Vec::new(),
             tokens: Vec::new(),
@@ -65,15 +67,16 @@ impl World {
             made: 0,
         };
         let bootstraps_at = world.t + world.upto(scenario.skew);
-        let first: Vec<Step> = bootstrap(&world.policy, bootstraps_at).into_iter().collect();
-        for kid in world.apply(&first) {
+        let first: Vec<Step> = bootstrap(&policy, bootstraps_at).into_iter().collect();
+        for kid in world.apply(&first, &policy) {
             world.ring.apply(&Step::Begin { kid });
         }
         // No tick yet: the first acts find one node, which knows the first key only, and verifiers that know none.
         for node in 0..3 {
             let offset = if node == 0 { bootstraps_at - world.t } else { world.upto(scenario.skew) };
-            let loaded_at = if node == 0 { world.t } else { world.t - world.policy.propagation() - 1 };
-            world.nodes.push(Node { offset, ring: world.ring.clone(), loaded_at });
+            let loaded_at = if node == 0 { world.t } else { world.t - world.propagation - 1 };
+            let (ring, policy) = (world.ring.clone(), policy.clone());
+            world.nodes.push(Node { offset, policy, ring, loaded_at });
             let offset = world.upto(scenario.skew);
             world.verifiers.push(Verifier { offset, ..Verifier::default() });
         }
@@ -96,13 +99,13 @@ impl World {
         self.t + self.nodes[node].offset - self.set_back
     }
 
-    fn apply(&mut self, steps: &[Step]) -> Vec<KeyId> {
+    fn apply(&mut self, steps: &[Step], policy: &Policy) -> Vec<KeyId> {
         let mut kids = Vec::new();
         for step in steps {
             if let Step::Create { algorithm, publish_at, sign_from } = *step {
                 self.made += 1;
                 let public = placeholder(algorithm, self.made);
-                let lifetime = self.policy.longest_lifetime();
+                let lifetime = policy.longest_lifetime();
                 let record = new_record(public, algorithm, Dates { publish_at, sign_from, lifetime });
                 kids.push(record.kid.clone());
                 self.ring.add(record);
@@ -120,18 +123,18 @@ impl World {
     }
 
     fn tick(&mut self, node: usize) {
-        let now = self.node_now(node);
+        let (now, policy) = (self.node_now(node), self.nodes[node].policy.clone());
         for round in 0.. {
-            let steps = plan(&self.ring, &self.policy, now);
+            let steps = plan(&self.ring, &policy, now);
             if steps.is_empty() {
                 break;
             }
             let only_forgets = steps.iter().all(|step| matches!(step, Step::Forget { .. }));
             let first_keys = self.ring.was_never_published();
             assert!(round == 0 || only_forgets || first_keys, "a plan leaves something to plan: {steps:?}");
-            self.apply(&steps);
+            self.apply(&steps, &policy);
         }
-        for algorithm in self.policy.algorithms() {
+        for algorithm in policy.algorithms() {
             let waiting = self
                 .ring
                 .records
@@ -162,24 +165,13 @@ impl World {
             });
             let server_now = self.t - self.set_back;
             let next = dates.filter(|date| *date > server_now).min().map(|date| date - server_now);
-            let jitter = self.upto(self.policy.propagation());
+            let jitter = self.upto(self.propagation);
             let chunk = next.map_or(by, |next| by.min(next + jitter)).max(1);
             by -= chunk;
-            self.t += chunk;
-            for node in 0..self.nodes.len() {
-                if self.upto(9) > 0 {
-                    // It has loaded the ring since, before anything changed.
-                    let lag = self.upto(self.policy.propagation());
-                    let loaded_at = self.t - lag;
-                    if loaded_at > self.t - chunk && !self.ring.was_never_published() {
-                        self.nodes[node].ring = self.ring.clone();
-                    }
-                    self.nodes[node].loaded_at = self.nodes[node].loaded_at.max(loaded_at.min(self.t));
-                    let late = loaded_at <= self.t - chunk && self.nodes[node].loaded_at == loaded_at;
-                    if late || self.ring.was_never_published() {
-                        self.tick(node);
-                    }
-                }
+            if self.is_mixed() {
+                self.pass_mixed(chunk);
+            } else {
+                self.pass(chunk);
             }
             let ticking = usize::try_from(self.upto(2)).unwrap();
             self.tick(ticking);
@@ -188,8 +180,52 @@ impl World {
         }
     }
 
+    /// Time passes; some nodes load the ring, which they need not change.
+    fn pass(&mut self, chunk: i64) {
+        self.t += chunk;
+        for node in 0..self.nodes.len() {
+            if self.upto(9) > 0 {
+                // It has loaded the ring since, before anything changed.
+                let lag = self.upto(self.propagation);
+                let loaded_at = self.t - lag;
+                if loaded_at > self.t - chunk && !self.ring.was_never_published() {
+                    self.nodes[node].ring = self.ring.clone();
+                }
+                self.nodes[node].loaded_at = self.nodes[node].loaded_at.max(loaded_at.min(self.t));
+                let late = loaded_at <= self.t - chunk && self.nodes[node].loaded_at == loaded_at;
+                if late || self.ring.was_never_published() {
+                    self.tick(node);
+                }
+            }
+        }
+    }
+
+    /// The same where settings differ: whoever reads the ring may have something to change, and every node that runs reads it
+    /// within P, at the beginning as at the end.
+    fn pass_mixed(&mut self, chunk: i64) {
+        let (begun, first) = (self.t, usize::try_from(self.upto(2)).unwrap());
+        let running: Vec<usize> =
+            (0..3).map(|turn| (first + turn) % 3).filter(|_| self.upto(9) > 0).collect();
+        if chunk > self.propagation {
+            self.t += self.propagation;
+            running.iter().for_each(|node| self.tick(*node));
+        }
+        let mut reads: Vec<_> =
+            running.iter().map(|node| (begun + chunk - self.upto(self.propagation), *node)).collect();
+        reads.sort_unstable();
+        for (at, node) in reads {
+            self.t = at.max(self.t);
+            self.tick(node);
+        }
+        self.t = begun + chunk;
+    }
+
+    fn is_mixed(&self) -> bool {
+        self.nodes.iter().any(|node| node.policy != self.nodes[0].policy)
+    }
+
     fn is_fresh(&self, node: usize) -> bool {
-        self.t - self.nodes[node].loaded_at <= self.policy.propagation()
+        self.t - self.nodes[node].loaded_at <= self.propagation
     }
 
     fn issue(&mut self) {
@@ -197,11 +233,11 @@ impl World {
             if !self.is_fresh(node) {
                 continue;
             }
-            let now = self.node_now(node);
-            for algorithm in self.policy.algorithms() {
+            let (now, policy) = (self.node_now(node), &self.nodes[node].policy);
+            for algorithm in policy.algorithms() {
                 let Some(record) = signer(&self.nodes[node].ring.records, *algorithm, now) else { continue };
-                let exp = ExpBound::of(record, &self.policy).latest_exp(now);
-                assert!(exp <= now + self.policy.longest_lifetime());
+                let exp = ExpBound::of(record, policy).latest_exp(now);
+                assert!(exp <= now + policy.longest_lifetime());
                 self.tokens.push(Token { kid: record.kid.clone(), exp });
             }
         }
@@ -240,11 +276,11 @@ impl World {
             return false;
         };
         let now = self.node_now(node);
-        let ring = &self.nodes[node].ring;
+        let Node { ring, policy, .. } = &self.nodes[node];
         let published = ring.records.iter().filter(|record| record.is_published(now));
         self.verifiers[index].kids = published.map(|record| record.kid.clone()).collect();
-        let max_age = max_age(ring, &self.policy, now);
-        assert!((1..=self.policy.max_age()).contains(&max_age), "max-age {max_age}");
+        let max_age = max_age(ring, policy, now);
+        assert!((1..=policy.max_age()).contains(&max_age), "max-age {max_age}");
         assert!(next_change(&ring.records, now).is_none_or(|date| now + max_age <= date));
         self.verifiers[index].fresh_until = self.t + max_age;
         true
@@ -252,7 +288,7 @@ impl World {
 
     fn act(&mut self, act: &Act) {
         let node = usize::try_from(self.upto(2)).unwrap();
-        let now = self.node_now(node);
+        let (now, policy) = (self.node_now(node), self.nodes[node].policy.clone());
         if matches!(act, Act::Rotate { .. } | Act::Compromise(_) | Act::Import(_)) {
             self.tick(node);
         }
@@ -263,10 +299,10 @@ impl World {
                 self.advance((next - now + jitter).max(0));
             }
             Act::Rotate { algorithm, force } => {
-                match rotate(&self.ring, &self.policy, now, (*algorithm, *force)) {
+                match rotate(&self.ring, &policy, now, (*algorithm, *force)) {
                     Ok(rotation) => {
                         assert!(*force || rotation.breaks.is_empty());
-                        self.apply(&rotation.steps);
+                        self.apply(&rotation.steps, &policy);
                         self.excuse(
                             &rotation.kid,
                             now,
@@ -280,14 +316,20 @@ impl World {
             Act::Compromise(which) => self.compromise(*which, node),
             Act::Import(algorithm) => {
                 let public = placeholder(*algorithm, self.made + 1);
-                if let Ok(step) = admit(&self.ring, &self.policy, now, (*algorithm, &public.thumbprint())) {
-                    self.apply(&[step]);
+                if let Ok(step) = admit(&self.ring, &policy, now, (*algorithm, &public.thumbprint())) {
+                    self.apply(&[step], &policy);
                 }
                 self.tick(node);
             }
             Act::Reconfigure(times) => {
-                self.policy = times.policy();
+                for node in &mut self.nodes {
+                    node.policy = times.policy();
+                }
                 self.tick_all();
+            }
+            Act::Roll(times) => {
+                self.nodes[node].policy = times.policy();
+                self.tick(node);
             }
             Act::Outage(by) => {
                 self.t += by;
@@ -304,13 +346,13 @@ impl World {
     }
 
     fn compromise(&mut self, which: usize, node: usize) {
-        let now = self.node_now(node);
+        let (now, policy) = (self.node_now(node), self.nodes[node].policy.clone());
         let Some(record) = self.ring.records.get(which) else { return };
         let (kid, algorithm) = (record.kid.clone(), record.algorithm);
-        if let Ok((steps, breaks)) = compromise(&self.ring, &self.policy, now, &kid) {
-            self.apply(&steps);
+        if let Ok((steps, breaks)) = compromise(&self.ring, &policy, now, &kid) {
+            self.apply(&steps, &policy);
             assert!(!self.ring.find(&kid).unwrap().is_published(now));
-            if self.policy.algorithms().contains(&algorithm)
+            if policy.algorithms().contains(&algorithm)
                 && let Some(successor) = signer(&self.ring.records, algorithm, now)
             {
                 let successor = successor.kid.clone();
@@ -329,6 +371,14 @@ impl World {
         }
     }
 
+    /// The algorithms that every node uses.
+    fn in_use(&self) -> Vec<Algorithm> {
+        let everywhere = |algorithm: &Algorithm| {
+            self.nodes.iter().all(|node| node.policy.algorithms().contains(algorithm))
+        };
+        Algorithm::ALL.into_iter().filter(everywhere).collect()
+    }
+
     /// An algorithm that was in use all the time can always sign, from the first publication on.
     fn assert_signs(&self, established: &[Algorithm]) {
         for algorithm in established {
@@ -344,10 +394,11 @@ impl World {
 
 fn run(scenario: &Scenario) {
     let mut world = World::new(scenario);
-    let mut established = world.policy.algorithms().to_vec();
+    let mut established = world.in_use();
     for act in &scenario.acts {
         world.act(act);
-        established.retain(|algorithm| world.policy.algorithms().contains(algorithm));
+        let in_use = world.in_use();
+        established.retain(|algorithm| in_use.contains(algorithm));
         world.assert_signs(&established);
     }
 }

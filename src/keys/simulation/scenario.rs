@@ -67,7 +67,10 @@ pub(super) enum Act {
     Rotate { algorithm: Algorithm, force: bool },
     Compromise(usize),
     Import(Algorithm),
+    /// Every node is given other settings at once.
     Reconfigure(Times),
+    /// One node is, and the others are not.
+    Roll(Times),
     Outage(i64),
     SetClockBack(i64),
 }
@@ -82,6 +85,7 @@ fn act(propagation: u64, skew: u64) -> impl Strategy<Value = Act> {
         2 => (0..20_usize).prop_map(Act::Compromise),
         1 => algorithm.prop_map(Act::Import),
         2 => times(propagation, skew).prop_map(Act::Reconfigure),
+        3 => times(propagation, skew).prop_map(Act::Roll),
         1 => prop_oneof![0..1000_i64, 0..10_000_000_i64].prop_map(Act::Outage),
         1 => prop_oneof![0..1000_i64, 0..1_000_000_i64].prop_map(Act::SetClockBack),
     ]

@@ -65,12 +65,13 @@ fn scenario() -> impl Strategy<Value = (Scenario, Vec<i64>)> {
 fn run_for_years(scenario: &Scenario, jitter: &[i64]) -> (i64, usize, usize) {
     let mut world = World::new(scenario);
     let begun = world.t;
-    let mut established = world.policy.algorithms().to_vec();
+    let mut established = world.in_use();
     let mut done = 0;
     for (act, jitter) in scenario.acts.iter().cycle().zip(jitter.iter().cycle()) {
         for act in [act, &Act::ToNextChange(*jitter)] {
             world.act(act);
-            established.retain(|algorithm| world.policy.algorithms().contains(algorithm));
+            let in_use = world.in_use();
+            established.retain(|algorithm| in_use.contains(algorithm));
             world.assert_signs(&established);
         }
         done += 2;

@@ -1,7 +1,10 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
@@ -95,7 +98,7 @@ pub enum ConsentRule {
     /// Asked, unless they allowed it before.
     #[default]
     Required,
-    /// Not asked: the client is the operator's own, as an administrator says.
+    /// Not asked: the client is the operator's own, as an administrator says who registered it.
     Implied,
 }
 
@@ -245,6 +248,16 @@ impl Client {
     #[must_use]
     pub fn is_vouched_for(&self) -> bool {
         self.registrant == Registrant::Administrator
+    }
+
+    /// As what a client that nobody vouches for shows itself to people: a digest of its name and of where they come back to.
+    /// Whoever keeps it may change both at any time, and what was allowed to the one is not allowed to the other.
+    #[must_use]
+    pub fn shown_as(&self) -> Option<String> {
+        let uris = self.redirect_uris.iter().map(RedirectUri::as_str);
+        // Neither names nor URIs hold line breaks.
+        let shown = std::iter::once(self.client_name.as_str()).chain(uris).collect::<Vec<_>>().join("\n");
+        (!self.is_vouched_for()).then(|| URL_SAFE_NO_PAD.encode(digest(&SHA256, shown.as_bytes())))
     }
 
     /// Whether `secret` is one of the live ones. Compares with each, in constant time.

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::MutexGuard;
 
 use super::registry::{ClientError, Registered};
-use super::{Client, ClientChange, ClientRegistry, ClientSecret, RegistrationError};
+use super::{Client, ClientChange, ClientRegistry, ClientSecret, ConsentRule, RegistrationError};
 use crate::oauth::Secret;
 use crate::store::Condition;
 
@@ -50,6 +50,10 @@ impl ClientRegistry {
         let mut after = before.clone();
         let asks_anew = change.scope.is_some();
         change.apply(&mut after);
+        let is_implied = |client: &Client| client.consent == ConsentRule::Implied;
+        if is_implied(&after) && !is_implied(&before) && !after.is_vouched_for() {
+            return Err(RegistrationError::Unvouched.into());
+        }
         // What was registered under wider settings stays, though it is worth less: other members can be changed.
         if asks_anew {
             self.limits.check_open(&after)?;

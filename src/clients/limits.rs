@@ -51,6 +51,9 @@ pub enum RegistrationError {
     /// More than nobody answers for.
     #[error("scope token {0:?} is not one that an application may register itself for (dialects.apps_scope)")]
     NotOpen(String),
+    /// Whoever keeps the client could let it pass for another one that nobody is asked about.
+    #[error("consent can't be implied for a client that no administrator registered")]
+    Unvouched,
     /// What only a client with a secret may do.
     #[error("a client with token_endpoint_auth_method none {0}")]
     Public(&'static str),

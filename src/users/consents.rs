@@ -19,6 +19,18 @@ pub(super) const ANSWERED: Table = Table::plain("answered_consent_forms");
 /// How often a write is tried again when another one came first.
 const ATTEMPTS: usize = 5;
 
+/// A client as it asks a person.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// Which one.
+    pub client_id: &'a ClientId,
+    /// Since when it is there. A consent that is older was given to another one of the same name and does not count.
+    pub registered_at: DateTime<Utc>,
+    /// As what it shows itself, where that may change without anybody here having looked at it: a consent to anything else
+    /// does not count.
+    pub shown_as: Option<&'a str>,
+}
+
 /// What a person let a client do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
@@ -28,6 +40,9 @@ pub struct Consent {
     /// allowed with.
     #[serde(default)]
     pub resources: BTreeMap<Resource, Scope>,
+    /// What the client showed itself as ([`Asker::shown_as`]).
+    #[serde(default)]
+    pub shown_as: Option<String>,
     /// When it was allowed first.
     pub allowed_at: DateTime<Utc>,
     /// When it was last asked for and allowed.
@@ -35,6 +50,12 @@ pub struct Consent {
 }
 
 impl Consent {
+    /// Whether it was given to just this one.
+    fn is_to(&self, asker: Asker<'_>) -> bool {
+        asker.registered_at <= self.allowed_at
+            && asker.shown_as.is_none_or(|now| self.shown_as.as_deref() == Some(now))
+    }
+
     /// Whether the scope token was allowed at every one of `resources`.
     #[must_use]
     pub fn allows(&self, resources: &[Resource], token: &str) -> bool {
@@ -61,38 +82,31 @@ impl Consents {
         Self { store, clock }
     }
 
-    /// What `user` let the client do. A consent that is older than the client, `registered_at`, was given to another
-    /// one of the same name and does not count.
+    /// What `user` let `asker` do, as far as it still counts.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn granted(
-        &self,
-        user: &UserId,
-        client_id: &ClientId,
-        registered_at: DateTime<Utc>,
-    ) -> Result<Option<Consent>, StoreError> {
-        let consent = CONSENTS.get(self.store.as_ref(), &index::key(user, client_id.as_str())).await?;
-        Ok(consent.map(|record| record.value).filter(|consent| registered_at <= consent.allowed_at))
+    pub async fn granted(&self, user: &UserId, asker: Asker<'_>) -> Result<Option<Consent>, StoreError> {
+        let consent = CONSENTS.get(self.store.as_ref(), &index::key(user, asker.client_id.as_str())).await?;
+        Ok(consent.map(|record| record.value).filter(|consent| consent.is_to(asker)))
     }
 
-    /// Remembers that `user` let the client do `scope` at `resources`, besides what was allowed before. `registered_at` as
-    /// in [`Self::granted`].
+    /// Remembers that `user` let `asker` do `scope` at `resources`, besides what was allowed before and still counts.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn allow(
         &self,
         user: &UserId,
-        (client_id, registered_at): (&ClientId, DateTime<Utc>),
+        asker: Asker<'_>,
         (resources, scope): (&[Resource], &Scope),
     ) -> Result<Consent, StoreError> {
-        let (key, now) = (index::key(user, client_id.as_str()), self.clock.now());
+        let (key, now) = (index::key(user, asker.client_id.as_str()), self.clock.now());
         for _ in 0..ATTEMPTS {
             let known = CONSENTS.get(self.store.as_ref(), &key).await?;
             let condition =
                 known.as_ref().map_or(Condition::Absent, |known| Condition::VersionIs(known.version));
-            let earlier = known.map(|known| known.value).filter(|known| registered_at <= known.allowed_at);
+            let earlier = known.map(|known| known.value).filter(|known| known.is_to(asker));
             let mut allowed = earlier.as_ref().map(|earlier| earlier.resources.clone()).unwrap_or_default();
             for uri in resources {
                 let known = allowed.entry(uri.clone()).or_default();
@@ -100,8 +114,9 @@ impl Consents {
                 *known = known.union(scope).unwrap_or_else(|_| scope.clone());
             }
             let consent = Consent {
-                client_id: client_id.clone(),
+                client_id: asker.client_id.clone(),
                 resources: allowed,
+                shown_as: asker.shown_as.map(str::to_owned),
                 allowed_at: earlier.map_or(now, |earlier| earlier.allowed_at),
                 last_allowed_at: now,
             };

@@ -34,7 +34,7 @@ pub use allowance::{Allowance, AllowanceError};
 pub use api_key::{ApiKey, ApiKeyOwner, CreatedApiKey, NewApiKey};
 pub use api_key_limit::ApiKeyLimit;
 pub use api_keys::{ApiKeyError, ApiKeys, Revoked};
-pub use consents::{Consent, Consents};
+pub use consents::{Asker, Consent, Consents};
 pub use email::{Email, InvalidEmail, InvalidUsername, Username};
 pub use hasher::{Busy, PasswordHasher};
 pub use logout_queue::{ClaimedLogout, DueLogout, Logout, LogoutQueue};

@@ -8,7 +8,7 @@ use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 use signet::oauth::{ClientId, Resource, Scope, Secret, Subject, UserId};
 use signet::protocol::users::{Entry, sign_in};
-use signet::users::{Account, Authentication, NewSession};
+use signet::users::{Account, Asker, Authentication, NewSession};
 
 use crate::test_app::{ISSUER, RESOURCE, TestApp, bearer};
 
@@ -125,9 +125,10 @@ async fn a_new_password_disabling_and_deleting_end_all_that_the_person_is_signed
             sign_in(services, &account, Entry::New(session(&id, app.now()))).await.unwrap().unwrap();
         let shop = ClientId::parse("shop").unwrap();
         let scope = Scope::parse("read").unwrap();
-        let registered = signet::clock::Clock::now(app.clock.as_ref());
+        let registered_at = signet::clock::Clock::now(app.clock.as_ref());
+        let asker = Asker { client_id: &shop, registered_at, shown_as: None };
         let resource = [Resource::parse(RESOURCE).unwrap()];
-        services.consents.allow(&id, (&shop, registered), (&resource, &scope)).await.unwrap();
+        services.consents.allow(&id, asker, (&resource, &scope)).await.unwrap();
         let path = format!("/admin/users/{id}");
         let renamed = app.administer(Method::PATCH, &path, Some(json!({ "name": "Al" }))).await;
         assert_eq!(renamed.status, 200);

@@ -17,7 +17,7 @@ use signet::oauth::{Algorithm, Resource, Scope, Secret};
 use signet::store::postgres::TimeSource;
 use signet::store::{Batch, Committed, Condition, MemoryStore, Put, Store};
 use signet::tokens::Grant;
-use signet::users::{ApiKeyOwner, Authentication, NewApiKey, NewSession, StartedSession};
+use signet::users::{ApiKeyOwner, Asker, Authentication, NewApiKey, NewSession, StartedSession};
 use signet::verify::{
     Fetch, FetchError, FetchRequest, Fetched, HttpFetch, HttpFetchSettings, Refusal, Verifier,
 };
@@ -340,7 +340,7 @@ async fn a_consent_that_may_have_been_taken_back_is_asked_for_again() {
     let world = world().await;
     let Grant { client_id, scope, resources, .. } = world.grant();
     let user = world.account.id.clone();
-    let client = (&client_id, world.app.clock.now());
+    let client = Asker { client_id: &client_id, registered_at: world.app.clock.now(), shown_as: None };
     world.services().consents.allow(&user, client, (&resources, &scope)).await.unwrap();
     let (copy, contents) = copy(&world.app.parts()).await;
     assert_eq!(contents.rows["consents"], 1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use signet::oauth::Secret;
 use signet::store::Batch;
-use signet::users::{Consents, Email, NewAccount};
+use signet::users::{Asker, Consents, Email, NewAccount};
 
 use crate::browser::{Browser, CALLBACK, PASSWORD, location, parameter, request, state, text};
 use crate::hostile_pages::service;
@@ -59,8 +59,8 @@ async fn a_tampered_or_foreign_form_does_nothing() {
     let services = &app.app.state.services;
     let client = services.clients.find("shop").unwrap();
     let user = services.accounts.named("ada@example.com").await.unwrap().unwrap();
-    let consent =
-        services.consents.granted(&user, &client.client_id, client.created_at).await.unwrap().unwrap();
+    let asker = Asker { client_id: &client.client_id, registered_at: client.created_at, shown_as: None };
+    let consent = services.consents.granted(&user, asker).await.unwrap().unwrap();
     let allowed: Vec<(&str, &str)> =
         consent.resources.iter().map(|(uri, scope)| (uri.as_str(), scope.as_str())).collect();
     assert_eq!(allowed, [(RESOURCE, "openid email read")]);

@@ -100,6 +100,69 @@ async fn what_is_wrong_with_a_request_sends_nobody_to_a_client_that_nobody_vouch
     assert!(location(&answer).starts_with(&format!("{CALLBACK}?error=login_required")));
 }
 
+/// Whoever keeps an application may call it something else and let people come back elsewhere, after they have allowed it.
+#[actix_web::test]
+async fn what_was_allowed_to_an_application_is_not_allowed_to_what_it_becomes() {
+    const ELSEWHERE: &str = "https://elsewhere.example/callback";
+    let app = service().await;
+    let mut browser = Browser::default();
+    for (client, changes) in [
+        ("notes", [json!({ "client_name": "Your bank" }), json!({ "redirect_uris": [CALLBACK, ELSEWHERE] })]),
+        (
+            "gadget",
+            [json!({ "redirect_uris": [CALLBACK, ELSEWHERE] }), json!({ "client_name": "Your bank" })],
+        ),
+    ] {
+        let asked = request(&[("client_id", client), ("scope", "read")]);
+        let silent = format!("{asked}&prompt=none");
+        let path = format!("/admin/clients/{client}");
+        for change in changes {
+            browser.allow(&app, &asked).await;
+            assert!(parameter(&browser.get(&app, &silent).await, "code").is_some());
+            // A new secret is nothing that people see.
+            assert_eq!(app.administer(Method::POST, &format!("{path}/secret"), None).await.status, 200);
+            assert!(parameter(&browser.get(&app, &silent).await, "code").is_some());
+            let open = browser.get(&app, &format!("{asked}&prompt=consent")).await;
+            assert_eq!(app.administer(Method::PATCH, &path, Some(change.clone())).await.status, 200);
+            is_told_to_the_person_as(&browser.get(&app, &silent).await, "consent_required");
+            let page = text(&browser.get(&app, &asked).await);
+            assert!(page.contains("would like to") && !page.contains("already allowed"), "{change}: {page}");
+            // Nor is it allowed by a form that showed what it was.
+            let late = browser.decide(&app, &open, "allow").await;
+            assert_eq!((late.status, late.header("location")), (400, None), "{change}");
+            is_told_to_the_person_as(&browser.get(&app, &silent).await, "consent_required");
+        }
+        let elsewhere = request(&[("client_id", client), ("scope", "read"), ("redirect_uri", ELSEWHERE)]);
+        is_told_to_the_person_as(
+            &browser.get(&app, &format!("{elsewhere}&prompt=none")).await,
+            "consent_required",
+        );
+        // Nor may anybody say that people need not be asked.
+        let implied = json!({ "consent": "implied" });
+        app.administer(Method::PATCH, &path, Some(implied)).await.refused(400, "invalid_request");
+    }
+    let log = app.audit_log();
+    assert!(log.contains(r#""client_name":{"from":"<b>Notes","to":"Your bank"}"#), "{log}");
+    // One that an administrator registered may be called something else as before, and the log does not tell how.
+    browser.allow(&app, &request(&[])).await;
+    let renamed = json!({ "client_name": "The Store", "redirect_uris": [CALLBACK, ELSEWHERE] });
+    assert_eq!(app.administer(Method::PATCH, "/admin/clients/shop", Some(renamed)).await.status, 200);
+    assert!(parameter(&browser.get(&app, &request(&[("prompt", "none")])).await, "code").is_some());
+    assert!(!app.audit_log().contains("The Store"));
+}
+
+/// One that was written down as not to be asked about, before that was refused.
+#[actix_web::test]
+async fn people_are_asked_about_what_nobody_vouches_for_whatever_it_was_registered_with() {
+    let app = TestApp::start().await;
+    let owner = ada(&app).await.id;
+    let consent = signet::clients::ConsentRule::Implied;
+    register(&app, Registration { registrant: Registrant::Person(owner), consent, ..shop() }).await;
+    let mut browser = signed_in(&app, "ada@example.com", "/account").await;
+    is_told_to_the_person_as(&browser.get(&app, &request(&[("prompt", "none")])).await, "consent_required");
+    assert!(text(&browser.get(&app, &request(&[])).await).contains("name=\"decision\""));
+}
+
 #[actix_web::test]
 async fn a_form_that_is_late_sends_nobody_there_either() {
     let app = service().await;

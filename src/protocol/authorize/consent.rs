@@ -13,7 +13,7 @@ use crate::oauth::{ErrorCode, Resource, Scope, Subject, UserId};
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::store::StoreError;
 use crate::tokens::{Grant, IssueError, NewCode};
-use crate::users::{Account, Consent, Session};
+use crate::users::{Account, Asker, Consent, Session};
 
 /// The question whether a client may.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub struct ConsentForm {
     pub granted: Vec<String>,
 }
 
-/// What a consent form carries. Scope and resources are in it so that what is granted is what was shown, whatever the client's
-/// defaults have become since.
+/// What a consent form carries. Scope, resources and what the client showed itself as are in it so that what is granted is
+/// what was shown, whatever the client has become since.
 #[derive(Serialize, Deserialize)]
 struct Shown {
     /// By what the form is told from any other, so that it is answered once.
@@ -44,6 +44,8 @@ struct Shown {
     user: UserId,
     scope: Scope,
     resources: Vec<Resource>,
+    /// As what the client showed itself.
+    shown_as: Option<String>,
 }
 
 /// What comes next for somebody who is signed in: the question, unless the answer is known.
@@ -75,6 +77,7 @@ pub(super) async fn next(
         user: user.clone(),
         scope: request.scope,
         resources: request.resources,
+        shown_as: request.client.shown_as(),
     };
     Ok(Step::Consent(Box::new(ConsentForm {
         state: form::seal(services, Purpose::Consent, &present.cookie, shown)?,
@@ -101,13 +104,18 @@ async fn earlier(
     request: &AuthorizationRequest,
     user: &UserId,
 ) -> Result<Option<Consent>, StoreError> {
-    let client = &request.client;
-    services.consents.granted(user, &client.client_id, client.created_at).await
+    let shown_as = request.client.shown_as();
+    services.consents.granted(user, asker(&request.client, shown_as.as_deref())).await
+}
+
+fn asker<'a>(client: &'a Client, shown_as: Option<&'a str>) -> Asker<'a> {
+    Asker { client_id: &client.client_id, registered_at: client.created_at, shown_as }
 }
 
 fn needs_no_question(request: &AuthorizationRequest, earlier: Option<&Consent>) -> bool {
     let is_covered = earlier.is_some_and(|earlier| earlier.covers(&request.resources, &request.scope));
-    let is_known = is_covered || request.client.consent == ConsentRule::Implied;
+    let is_implied = request.client.consent == ConsentRule::Implied && request.client.is_vouched_for();
+    let is_known = is_covered || is_implied;
     is_known && !request.prompt.wants_consent() && !request.is_unproven()
 }
 
@@ -133,7 +141,10 @@ pub async fn decide(
     };
     let request = shown.asked.read(services)?;
     request.is_welcome(services).await?;
-    if request.scope != shown.scope || request.resources != shown.resources {
+    let is_as_shown = request.scope == shown.scope
+        && request.resources == shown.resources
+        && request.client.shown_as() == shown.shown_as;
+    if !is_as_shown {
         return Err(Interrupted::stale(shown.asked.location(services)));
     }
     // Deny by default: whatever is not a yes is a no.
@@ -167,7 +178,8 @@ async fn decided(
     services.audit.record(event(EventKind::ConsentGiven)).await?;
     let granted_at = date_of_grant(services, request, user)?;
     let allowed = (request.resources.as_slice(), &request.scope);
-    services.consents.allow(user, (&client.client_id, client.created_at), allowed).await?;
+    let shown_as = client.shown_as();
+    services.consents.allow(user, asker(client, shown_as.as_deref()), allowed).await?;
     issue(services, (request, present), granted_at).await
 }
 

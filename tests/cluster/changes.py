@@ -79,6 +79,51 @@ async def revocations(cluster, client, number):
     report(f"{number} revocations by status list", lists)
 
 
+async def at_a_rate(cluster, client, seconds, rate=1000):
+    """So many revocations a second for a while; of every 25th it is seen when each node knows of it."""
+    nodes, waiting = cluster.nodes, []
+
+    async def prepare(node, count):
+        waiting.extend([(await node.token(client)).member("access_token") for _ in range(count)])
+
+    await asyncio.gather(*(prepare(nodes[index % 3], rate * seconds // 12 + 1) for index in range(12)))
+    answered, seen, refused = [], [], []
+
+    async def revoke(number, token):
+        answer = await nodes[number % 3].form("/oauth2/revoke", **client, token=token)
+        if answer.status != 200:
+            refused.append(answer.status)
+            return
+        answered.append(answer.seconds)
+        if number % 25:
+            return
+        since = time.monotonic()
+
+        async def refused_by(node):
+            while await node.active(client, token):
+                check(time.monotonic() - since < 20 * BAR, "a revocation was never seen")
+                await asyncio.sleep(0.01)
+            return time.monotonic() - since
+
+        seen.extend(await asyncio.gather(*(refused_by(node) for node in nodes)))
+
+    begun, number, tasks = time.monotonic(), 0, []
+    while number < rate * seconds:
+        due = min(rate * seconds, int(rate * (time.monotonic() - begun)))
+        # What the service can't keep up with is asked for later: it would only be measured how long it waits.
+        while number < due and number - len(answered) - len(refused) < 200:
+            tasks.append(asyncio.create_task(revoke(number, waiting[number])))
+            number += 1
+        await asyncio.sleep(0.005)
+    await asyncio.gather(*tasks)
+    took = time.monotonic() - begun
+    check(not refused, "refused:", refused[:3])
+    print(f"{number} revocations at {number / took:.0f} a second of {rate} that were asked for: acknowledged after"
+          f" {spread(answered)}; of {len(seen) // 3} that were followed, every node knew after {spread(seen)};"
+          f" bars p99 1000 ms, largest 5000 ms")
+    check(sorted(seen)[int(0.99 * len(seen)) - 1] <= BAR and max(seen) <= 5 * BAR, "that is too long")
+
+
 async def clients(cluster, number):
     registered, rotated = [], []
     for turn in range(number):

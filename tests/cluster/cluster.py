@@ -17,7 +17,8 @@ RESOURCE = "http://127.0.0.1:9000"
 # Of RFC 7636, appendix B.
 VERIFIER, CHALLENGE = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
-FIRST_PORT, RESOURCE_SERVER, PRIMARY, STANDBY = 18850, 18870, 55420, 55421
+FIRST_PORT = int(os.environ.get("CLUSTER_PORTS", "18850"))
+WIRE, RESOURCE_SERVER, PRIMARY, STANDBY = (FIRST_PORT + number for number in (10, 20, 30, 31))
 LIMITS = ("token_per_client", "token_per_address", "revocation_per_client", "refused_per_address", "authorize_per_address")
 
 
@@ -97,8 +98,8 @@ class Node(Target):
         more = {"redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER, "code": code}
         return await self.form("/oauth2/token", **client, grant_type="authorization_code", **more)
 
-    async def refresh(self, client, token):
-        return await self.form("/oauth2/token", **client, grant_type="refresh_token", refresh_token=token)
+    async def refresh(self, client, token, limit=10.0):
+        return await self.form("/oauth2/token", limit, **client, grant_type="refresh_token", refresh_token=token)
 
     async def active(self, client, token):
         answer = await self.form("/oauth2/introspect", **client, token=token)
@@ -217,11 +218,15 @@ class Cluster:
             check(location, "signing in:", answer)
         return check(False, "signing in:", answer)
 
+    async def authorize(self, node, client, cookies, limit=10.0):
+        """Asks for a code as somebody's browser does, who has signed in."""
+        return await node.get(authorization(client), limit, Cookie=cookies)
+
     async def codes(self, client, cookies, number):
         async def some(node, count):
             found = []
             for _ in range(count):
-                answer = await node.get(authorization(client), Cookie=cookies)
+                answer = await self.authorize(node, client, cookies)
                 code = re.search(r"[?&]code=([^&]*)", answer.headers.get("location", [""])[0])
                 check(code, "no code:", answer)
                 found.append(urllib.parse.unquote(code[1]))

@@ -8,9 +8,10 @@ import time
 
 import changes
 import failures
+import freeze
 import races
 import rotation
-from cluster import Cluster, check
+from cluster import WIRE, Cluster, check
 
 PARTS = ["races", "changes", "limits", "rotation", "partition", "kill", "freeze", "failover"]
 HURRIED = {
@@ -18,7 +19,7 @@ HURRIED = {
     "keys.jwks_max_age": "2s", "keys.propagation": "2s", "keys.clock_skew": "1s", "keys.lead": "5s", "keys.hold": "8s",
     "keys.rotation_period": "6s", "tokens.lifetime": "5s", "tokens.longest_lifetime": "5s", "tokens.status_list_ttl": "1s",
 }
-STEADY = {"keys.propagation": f"{failures.PROPAGATION}s", "tokens.status_list_ttl": "1s"}
+STEADY = {"keys.propagation": "5s", "tokens.status_list_ttl": "1s"}
 
 
 async def main(binaries, directory, arguments):
@@ -42,14 +43,22 @@ async def main(binaries, directory, arguments):
                 await races.refreshes(cluster, client, cookies, 1000 if full else 50)
             if "changes" in parts:
                 await changes.seen_everywhere(cluster, client, 200 if full else 30)
+                await changes.at_a_rate(cluster, client, 30 if full else 5)
             if "limits" in parts:
                 await races.api_key(cluster)
             if "kill" in parts:
                 await failures.kill(cluster, client, cookies)
             if "freeze" in parts:
-                await failures.freeze(cluster, client, cookies, 30 if full else 12)
+                await freeze.freeze(cluster, client, cookies, 5, 30 if full else 10)
             if "failover" in parts:
                 await failures.failover(cluster, client, cookies)
+    if "freeze" in parts:
+        # P as it is unless set: 30 s.
+        async with running(Cluster(binaries, directory, "unset", **{"tokens.status_list_ttl": "1s"})) as (cluster, _):
+            client = await cluster.client(cluster.nodes[0])
+            await cluster.everywhere(client)
+            cookies = await cluster.sign_in(client)
+            await freeze.freeze(cluster, client, cookies, 30, 45 if full else 8)
     print(f"cluster: {', '.join(parts)} in {time.monotonic() - begun:.0f} s")
 
 
@@ -64,7 +73,7 @@ class running:
             databases = None
             if self.wire:
                 await self.wire.start()
-                databases = [self.cluster.database()] * 2 + [self.cluster.database(rotation.WIRE)]
+                databases = [self.cluster.database()] * 2 + [self.cluster.database(WIRE)]
             await self.cluster.start(databases)
         except BaseException:
             await self.__aexit__()

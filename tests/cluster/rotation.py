@@ -7,9 +7,9 @@ import time
 
 from changes import part
 from client import Load, outcomes
-from cluster import PRIMARY, check
+from cluster import PRIMARY, WIRE, check
 
-WIRE, PROPAGATION = 18860, 2.0
+PROPAGATION = 2.0
 
 Alive = collections.namedtuple("Alive", "text kid exp")
 

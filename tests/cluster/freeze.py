@@ -1,0 +1,110 @@
+"""Both servers of the database stand still for a while, and go on: a call that needs them says so soon, the rest goes on."""
+
+import asyncio
+import time
+
+from client import Load, outcomes, spread
+from cluster import check
+
+# What a call may take that has to wait for the database.
+SOON = 2.0
+# After the database goes on, everything does.
+NORMAL = 5.0
+# Each needs the database; the others need it only to hear of what other nodes have done.
+WRITES = ("codes", "refreshes", "revocations", "authorizations")
+READS = ("tokens", "introspections")
+
+
+async def freeze(cluster, client, cookies, propagation, seconds):
+    nodes, load = cluster.nodes, Load()
+    codes, bare = iter(await cluster.codes(client, cookies, 40 * (seconds + 12))), []
+    token = (await nodes[0].token(client)).member("access_token")
+
+    def add(kind, ask, workers, pause):
+        async def act():
+            answer = await ask()
+            if answer.status == 503 and kind != "ready" and not answer.headers.get("retry-after"):
+                bare.append((kind, answer))
+            # Where somebody is sent on with a code or an error, which one says what came of it.
+            location = answer.headers.get("location", [""])[0]
+            if answer.status in (302, 303):
+                unavailable = "error=temporarily_unavailable" in location or "error=server_error" in location
+                return 503 if unavailable else 200 if "code=" in location else location
+            return answer.status
+
+        load.add(kind, act, workers, pause)
+
+    async def revoke(node):
+        mine = (await node.token(client)).member("access_token") or token
+        return await node.form("/oauth2/revoke", **client, token=mine)
+
+    for node in nodes:
+        held = [(await node.redeem(client, next(codes))).member("refresh_token")]
+
+        async def refresh(node=node, held=held):
+            answer = await node.refresh(client, held[0])
+            held[0] = answer.member("refresh_token") or held[0]
+            return answer
+
+        about = {**client, "token": token}
+        add("codes", lambda node=node: node.redeem(client, next(codes)), 4, 0.4)
+        add("refreshes", refresh, 1, 0.2)
+        add("revocations", lambda node=node: revoke(node), 1, 0.2)
+        add("authorizations", lambda node=node: cluster.authorize(node, client, cookies), 1, 0.2)
+        add("introspections", lambda node=node, about=about: node.form("/oauth2/introspect", **about), 1, 0.05)
+        add("tokens", lambda node=node: node.token(client), 2, 0.02)
+        add("keys", lambda node=node: node.get("/.well-known/jwks.json", 5), 1, 0.05)
+        add("live", lambda node=node: node.management.get("/health/live", 5), 1, 0.1)
+        add("ready", lambda node=node: node.management.get("/health/ready", 5), 1, 0.1)
+    await asyncio.sleep(2)
+    grown = [node.resident() for node in nodes]
+    before = max(grown)
+    cluster.primary.do("freeze")
+    cluster.standby.do("freeze")
+    frozen = time.monotonic()
+    try:
+        await asyncio.sleep(seconds)
+        grown = [node.resident() - old for node, old in zip(nodes, grown)]
+    finally:
+        thawed = time.monotonic()
+        cluster.primary.do("thaw")
+        cluster.standby.do("thaw")
+    await asyncio.sleep(NORMAL + 5)
+    await load.stop()
+
+    def during(kind, begin=frozen):
+        return load.between(kind, begin, thawed)
+
+    print(f"the database frozen for {seconds} s, P {propagation} s:")
+    for kind in WRITES:
+        # What was answered at the moment of freezing may have been good.
+        needed = [event for event in during(kind) if event.outcome != 200 or event.at > frozen + 0.2]
+        print(f"    {kind} {outcomes(needed)}, answered in {spread(event.seconds for event in needed)}, bar 2000 ms")
+        check(set(outcomes(needed)) == {503}, kind, "should be 503")
+        check(max(event.seconds for event in needed) <= SOON, "that took too long")
+    for kind in READS:
+        came = during(kind)
+        good = [event.at - frozen for event in came if event.outcome == 200]
+        refused = [event.at - frozen for event in came if event.outcome == 503]
+        told = f", refused from {min(refused):.2f} s on" if refused else ""
+        print(f"    {kind} {outcomes(came)}: good until {max(good):.2f} s{told};"
+              f" answered in {spread(event.seconds for event in came)}")
+        check(set(outcomes(came)) <= {200, 503}, kind)
+        check(max(good) <= propagation + 0.2, kind, "stop at P")
+        check(not refused or min(refused) >= propagation - propagation / 3 - 1, kind, "go on until P")
+        check(bool(refused) == (seconds > propagation), kind, "were refused, or not, at the wrong time")
+        check(max(event.seconds for event in came) <= SOON, "that took too long")
+    print(f"    keys {outcomes(during('keys'))}, live {outcomes(during('live'))}, ready {outcomes(during('ready'))}")
+    print(f"    memory {before:.0f} MiB before, at most {max(grown):.1f} MiB more; 503 without Retry-After: {len(bare)}")
+    kinds = (*WRITES, *READS, "ready")
+    last = {kind: max([event.at - thawed for event in load.between(kind, thawed) if event.outcome != 200] or [0.0]) for kind in kinds}
+    first = {kind: min(event.at - thawed for event in load.between(kind, thawed) if event.outcome == 200) for kind in kinds}
+    print("    when it goes on, the first good answer after: " + ", ".join(f"{kind} {at:.2f} s" for kind, at in first.items()))
+    print("    and the last failure: " + ", ".join(f"{kind} {at:.2f} s" for kind, at in last.items()))
+    check(not bare, "503 without Retry-After:", bare[:1])
+    check(set(outcomes(load.between("keys", 0))) == {200}, "the keys must be served throughout")
+    check(set(outcomes(load.between("live", 0))) == {200}, "the nodes live")
+    stopped = during("ready", frozen + propagation + 1)
+    check(set(outcomes(stopped)) <= {503}, "the nodes are not ready")
+    check(max(grown) <= 50, "that is too much memory")
+    check(max(last.values()) <= NORMAL, "it should be good 5 s after")

@@ -1,5 +1,6 @@
 //! The composition root: picks store, vault, clock and entropy, and puts the rooms together.
 
+mod agreement;
 mod first_clients;
 mod follow;
 mod ground;
@@ -32,6 +33,7 @@ use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
 use crate::store::{Cursor, Room};
 use crate::telemetry::{self, Metrics};
 
+pub use agreement::{Agreement, Difference, Disagreement, change_issuer, refuse_other_issuer};
 pub use first_clients::{FirstClient, FirstClients};
 pub use ground::Ground;
 pub(crate) use ground::database;
@@ -59,6 +61,9 @@ pub struct App {
     /// Whether the last step of following failed.
     store_was_away: AtomicBool,
     node: String,
+    agreement: Agreement,
+    /// Whether it was told that newer nodes have other settings.
+    told_differences: AtomicBool,
     /// When it was last noted that this node uses the store.
     noted: Noted,
     /// What shows that the store was put back to an earlier state without a cut-off.
@@ -91,6 +96,8 @@ impl App {
         let ground = Ground { store, ..ground };
         let Ground { store, clock, entropy } = ground.clone();
         backup::refuse_unfinished(store.as_ref()).await?;
+        // Before anything is written.
+        agreement::refuse_other_issuer(store.as_ref(), &config.issuer).await?;
         let witness = Witness { node: &config.node, audit: &audit, clock: clock.as_ref() };
         let mut evidence = witness.look(store.as_ref()).await?;
         let cursor = follow::begin(store.as_ref()).await?.into();
@@ -98,6 +105,8 @@ impl App {
         // Before anything is dated, or judged by its date.
         parts.fitness.compare_with(store.as_ref()).await?;
         parts.fitness.check_clock()?;
+        // Before anything is planned, by settings that may not be those of the others.
+        let agreement = Agreement::enter(config, store.as_ref()).await?;
         // Before the ring is read: what another node makes meanwhile is in neither.
         let vault: Arc<dyn KeyVault> = parts.vault.clone();
         let kept = witness::kept_keys(vault.clone()).await;
@@ -179,6 +188,8 @@ impl App {
             told_low: false.into(),
             store_was_away: false.into(),
             node: config.node.clone(),
+            agreement,
+            told_differences: false.into(),
             noted,
             evidence,
         })

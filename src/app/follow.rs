@@ -97,7 +97,7 @@ impl App {
     async fn take_in(&self, rows: &[(String, Vec<u8>)]) -> Result<(), StartError> {
         // What may not be signed with any more comes first. If it fails, the rest is not held up, but comes again.
         let keys = rows.iter().any(|(table, _)| table == KeyRing::TABLE);
-        let rotated = if keys { self.take_in_keys().await } else { Ok(()) };
+        let rotated = if keys { none_if_clock_off(self.follow_keys().await) } else { Ok(()) };
         for (table, key) in rows {
             refresh(&self.state.services, table, key).await?;
         }
@@ -121,10 +121,14 @@ impl App {
     /// Brings the keys up to date. While this node's clock is off that comes to taking over what the other nodes have made of
     /// them, which is all that can be known.
     async fn take_in_keys(&self) -> Result<(), StartError> {
-        match self.rotate().await {
-            Err(StartError::Keys(KeyRingError::ClockOff(_))) => Ok(()),
-            rotated => rotated,
-        }
+        none_if_clock_off(self.rotate().await)
+    }
+}
+
+fn none_if_clock_off(rotated: Result<(), StartError>) -> Result<(), StartError> {
+    match rotated {
+        Err(StartError::Keys(KeyRingError::ClockOff(_))) => Ok(()),
+        rotated => rotated,
     }
 }
 

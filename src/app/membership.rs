@@ -1,5 +1,7 @@
 //! This node as one of those that share a store.
 
+use std::sync::atomic::Ordering;
+
 use super::{App, StartError};
 use crate::store::following;
 
@@ -33,17 +35,39 @@ impl App {
     /// writes that down, then looks for nodes; so either this node is seen, or it sees what was written.
     ///
     /// # Errors
-    /// When the store fails, and where the installation is restored or moved.
+    /// When the store fails, where the installation is restored or moved, and where nodes with other settings were started.
     pub async fn announce(&self) -> Result<(), StartError> {
         let services = &self.state.services;
         let begun = services.fitness.begin();
         following(async {
             services.nodes.announce(services.fitness.node_clock()).await?;
-            self.refuse_unfinished().await
+            self.refuse_unfinished().await?;
+            self.keep_agreement().await
         })
         .await?;
         services.fitness.acknowledged(begun);
         services.limits.share_among(services.nodes.names());
+        Ok(())
+    }
+
+    /// Refuses to go on where nodes were started, while this one was not heard of, with settings that it must share: it issues
+    /// nothing more. Tells once what else differs.
+    async fn keep_agreement(&self) -> Result<(), StartError> {
+        let services = &self.state.services;
+        if !services.store.is_shared() {
+            return Ok(());
+        }
+        let kept = self.agreement.keep(services.store.as_ref()).await;
+        if matches!(kept, Err(StartError::Disagreement(_))) {
+            services.fitness.stop();
+        }
+        let differences = kept?;
+        let is_told = self.told_differences.swap(!differences.is_empty(), Ordering::Relaxed);
+        for difference in differences.iter().filter(|_| !is_told) {
+            tracing::warn!(
+                "{difference} on nodes that were started later: start this one again with the same"
+            );
+        }
         Ok(())
     }
 }

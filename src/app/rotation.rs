@@ -32,9 +32,12 @@ impl App {
     /// When the store, the keys or the audit log fail, or this node's clock is off; the next round tries again.
     pub async fn rotate(&self) -> Result<(), StartError> {
         let announced = self.announce().await;
-        if let Err(StartError::Backup(error)) = &announced
-            && error.is_unfinished()
-        {
+        let is_out = match &announced {
+            Err(StartError::Backup(error)) => error.is_unfinished(),
+            Err(StartError::Disagreement(_)) => true,
+            _ => false,
+        };
+        if is_out {
             // The keys are no longer this node's to change.
             return announced;
         }
@@ -44,11 +47,25 @@ impl App {
     }
 
     async fn rotate_keys(&self) -> Result<(), StartError> {
+        self.bring_up(self.state.services.keys.tick()).await
+    }
+
+    /// Takes in what another node has made of the keys. What is due is left to the next round.
+    pub(super) async fn follow_keys(&self) -> Result<(), StartError> {
+        let keys = &self.state.services.keys;
+        self.bring_up(async { keys.follow().await.map(|()| Vec::new()) }).await
+    }
+
+    /// Both kinds of keys, the signing ones by `ring`.
+    async fn bring_up(
+        &self,
+        ring: impl Future<Output = Result<Vec<KeyEvent>, KeyRingError>>,
+    ) -> Result<(), StartError> {
         let services = &self.state.services;
         // What could not be recorded is owed until it is.
         let mut owed = self.rotation.unrecorded.lock().await;
         // Both at once: a key that another node has dropped must leave this one, whatever the other kind waits for.
-        let (signing, sealing) = tokio::join!(services.keys.tick(), services.sealing_keys.tick());
+        let (signing, sealing) = tokio::join!(ring, services.sealing_keys.tick());
         let signing = signing.map(|events| owed.signing.extend(events));
         let sealing = sealing.map(|events| owed.sealing.extend(events));
         if is_clock_off(&signing) || is_clock_off(&sealing) {

@@ -1,3 +1,4 @@
+use super::agreement::Disagreement;
 use crate::audit::AuditError;
 use crate::backup::BackupError;
 use crate::clients::ClientError;
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The store holds half of an installation.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// The store is another service's, or its nodes have other settings.
+    #[error(transparent)]
+    Disagreement(#[from] Disagreement),
     /// Outgoing requests can't be made.
     #[error(transparent)]
     Outgoing(#[from] OutgoingError),

@@ -50,6 +50,8 @@ kinds! {
     InstallationRestored = "installation.restored",
     /// Somebody said that no earlier state was put back, although it looked so.
     InstallationFalseAlarm = "installation.false_alarm",
+    /// Somebody gave the installation another issuer.
+    InstallationIssuerChanged = "installation.issuer_changed",
     /// The log ended in the middle of a line, which was cut off.
     AuditTailCut = "audit.tail_cut",
     /// The log before this entry ends before an entry that the store knows of: it was moved away, or its end was cut off.

@@ -71,6 +71,17 @@ pub enum BackupError {
         "the store holds half of {0}: run the same command again to finish it; until then nothing may be served from it"
     )]
     Unfinished(&'static str),
+    /// The target has lost something, or somebody else has written to it.
+    #[error(
+        "the target does not hold what was put into it: {place}: {what}; nothing is served from it: look at its disk or \
+         its server, then run the same command again, which begins anew"
+    )]
+    NotAsCopied {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        what: String,
+    },
     /// A key that the ring needs is not there.
     #[error("the private key {0} is not in the vault, but the key ring needs it")]
     KeyMissing(KeyId),

@@ -3,6 +3,7 @@ use std::io::{BufReader, Read, Seek};
 use super::cutoff::{Restored, cut_off, empty};
 use super::export::in_vault;
 use super::frames::{Contents, Frame, Frames, Next, Purpose, contents};
+use super::read_back::read_back;
 use super::unfinished::{self, Unfinished, applied};
 use super::{Assurances, BackupError, INSTALLATION, tables};
 use crate::keys::{self, ArchiveReader, Kek, KeyRingParts, KeyVault, StoredState, keys_needed, ring_row};
@@ -36,11 +37,12 @@ fn read_through(file: &mut (impl Read + Seek), kek: &Kek) -> Result<(Contents, V
 
 /// Makes of an empty store the installation that was copied, all of it: for a move, where the one that was copied is
 /// stopped for good and nothing has happened since. The whole copy is read and checked before anything is written, and
-/// until the last row is in, the store is not served from; calling again begins anew.
+/// until the last row is in, the store is not served from; calling again begins anew. What it says of the contents is what the
+/// target was found to hold afterwards.
 ///
 /// # Errors
 /// When the copy can't be used, is a backup or is of another issuer, when the store or the vault is not empty, where nodes use
-/// the store, and when one of them fails.
+/// the store, when one of them fails, and when the target does not hold what was put into it.
 pub async fn import(
     parts: &KeyRingParts,
     issuer: &str,
@@ -104,7 +106,7 @@ async fn load(
         }
     }
     loading.flush().await?;
-    Ok(checked)
+    read_back(parts, file, purpose).await
 }
 
 /// Notes that an import begins, in a store that has no rows or only those of one that was cut off. The note stays until the
@@ -206,7 +208,7 @@ impl Loading<'_> {
     }
 }
 
-fn rewound<'f, R: Read + Seek>(
+pub(super) fn rewound<'f, R: Read + Seek>(
     file: &'f mut R,
     kek: &Kek,
 ) -> Result<Frames<BufReader<&'f mut R>>, BackupError> {
@@ -214,6 +216,6 @@ fn rewound<'f, R: Read + Seek>(
     Frames::open(ArchiveReader::new(BufReader::new(file), kek)?)
 }
 
-fn table(name: &str) -> Option<Table> {
+pub(super) fn table(name: &str) -> Option<Table> {
     tables().into_iter().find(|table| table.name == name)
 }

@@ -12,6 +12,7 @@ mod export;
 mod file;
 mod frames;
 mod import;
+mod read_back;
 mod seen;
 mod unfinished;
 

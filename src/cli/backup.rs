@@ -238,6 +238,7 @@ fn of_copy(event: Event, contents: &Contents) -> Event {
 
 /// What the settings name. What shows that the store was put back is told.
 async fn open(config: &Config, ground: &Ground) -> Result<(KeyRingParts, Arc<AuditLog>), CliError> {
+    app::refuse_other_issuer(ground.store.as_ref(), &config.issuer).await.map_err(failed)?;
     std::fs::create_dir_all(&config.data_dir).map_err(failed)?;
     let audit = audit_log(config, ground).await?;
     let parts = app::key_ring_parts(config, ground).map_err(failed)?;
@@ -264,7 +265,7 @@ async fn open_with_copy(
 }
 
 /// What the operator says of the nodes.
-fn assured(nodes: NodesArgs) -> Assurances {
+pub(super) fn assured(nodes: NodesArgs) -> Assurances {
     Assurances { nodes_stopped: nodes.stopped, ..Assurances::default() }
 }
 

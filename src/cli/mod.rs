@@ -92,6 +92,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             backup::download(&config, &remote(&config, &admin)?, &file, &printer)?;
         }
         Command::Import { file, moved: _, nodes } => backup::import(&config?, &file, nodes, &printer)?,
+        Command::ChangeIssuer { from, nodes } => stopped::change_issuer(&config?, &from, nodes, &printer)?,
         Command::Restore(args) => backup::restore(&config?, &args, &printer)?,
         Command::Keys { command: KeysCommand::Rekey(new), .. } => {
             stopped::rekey(&config?, &new.source()?, &printer)?;

@@ -5,7 +5,9 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigError, KekSource, PinSource, Problem, Refusal, Sources};
+use crate::config::{
+    self, Config, ConfigError, KekSource, PIN_VARIABLE, PinSource, Problem, Refusal, Sources,
+};
 use crate::http::Tls;
 use crate::keys::{Kek, KekError, Policy, UnsafePolicy};
 use crate::outgoing::Outgoing;
@@ -20,16 +22,17 @@ pub(super) fn load(sources: &Sources) -> Result<Config, ConfigError> {
 /// As [`load`], with what a service needs of the files that the settings name: reported together, before there are sockets,
 /// keys and a store.
 pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Config, ConfigError> {
-    let mut of_variable = None;
+    let mut of_variables = Vec::new();
     let loaded = config::load_with(sources, |config| {
         let (mut refusals, kek): (Vec<_>, _) =
             (unsafe_policy(config).into_iter().collect(), &config.keys.kek);
+        of_variables.extend(lone_pin(sources, kek));
         match Kek::check(kek, &config.keys.dir) {
             Ok(()) => {}
             // Not for want of other settings: the start itself will tell, and can be tried again.
             Err(KekError::Module { reason, .. }) if reason.may_pass() => {}
             Err(error) => match variable(kek, &error) {
-                Some(variable) => of_variable = Some((variable, error)),
+                Some(variable) => of_variables.push(problem(variable, &error.to_string())),
                 None => refusals.push(wrong_kek(&error)),
             },
         }
@@ -45,23 +48,34 @@ pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Conf
         }
         refusals
     });
-    let Some((variable, error)) = of_variable else {
+    if of_variables.is_empty() {
         // Last, and only where nothing else is wrong: this makes the directory.
         return match data_directory(&loaded?.data_dir) {
             Ok(()) => load(sources),
             Err(refusal) => config::load_with(sources, |_| vec![refusal]),
         };
-    };
-    let mut problems = loaded.map_or_else(|error| error.problems, |_| Vec::new());
-    let origin = format!("environment variable {variable}");
-    // An empty one was told of.
-    if !problems.iter().any(|problem| problem.origin == origin) {
-        let text = error.to_string();
-        let (reason, remedy) = text.rsplit_once("; ").unwrap_or((&text, "correct it"));
-        let (reason, remedy) = (reason.to_owned(), remedy.to_owned());
-        problems.push(Problem { origin, key: None, value: None, reason, remedy });
     }
+    let mut problems = loaded.map_or_else(|error| error.problems, |_| Vec::new());
+    // An empty one was told of.
+    of_variables.retain(|of_variable| problems.iter().all(|problem| problem.origin != of_variable.origin));
+    problems.extend(of_variables);
     Err(ConfigError { problems })
+}
+
+/// A PIN for a module that nobody names: left over from half a change, it must not end in a key-encryption key beside the keys.
+/// Only `signet keys rekey` has a use for it.
+fn lone_pin(sources: &Sources, kek: &KekSource) -> Option<Problem> {
+    let is_given = || sources.env.iter().any(|(name, _)| name.replace("__", "_") == PIN_VARIABLE);
+    let text = "gives the PIN of a module, but no module is named: the key-encryption key would lie beside the keys that it seals; \
+                set keys.pkcs11.module, token and key, or unset it";
+    (matches!(kek, KekSource::Developer) && is_given()).then(|| problem(PIN_VARIABLE, text))
+}
+
+/// What is wrong with a variable: the reason, a semicolon, the remedy.
+fn problem(variable: &str, text: &str) -> Problem {
+    let (reason, remedy) = text.rsplit_once("; ").unwrap_or((text, "correct it"));
+    let (reason, remedy) = (reason.to_owned(), remedy.to_owned());
+    Problem { origin: format!("environment variable {variable}"), key: None, value: None, reason, remedy }
 }
 
 /// The environment variable that is to blame, if one is.
@@ -70,7 +84,7 @@ fn variable(source: &KekSource, error: &KekError) -> Option<&'static str> {
         (KekSource::Value(_), _) => Some("SIGNET_KEYS_KEK"),
         (KekSource::Module(key), KekError::Module { reason, .. }) => {
             let by_variable = matches!(key.pin, PinSource::Value(_));
-            (by_variable && reason.setting() == PIN_FILE).then_some("SIGNET_KEYS_PKCS11_PIN")
+            (by_variable && reason.setting() == PIN_FILE).then_some(PIN_VARIABLE)
         }
         _ => None,
     }
@@ -152,6 +166,25 @@ mod tests {
             assert!(problem.value.as_deref().unwrap_or_default().contains(place), "{error}");
             assert!(problem.remedy.contains("may make"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_pin_without_a_module_does_not_end_in_a_key_beside_the_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, keys) = (dir.path().join("data"), dir.path().join("keys"));
+        let (data, keys) = (data.display().to_string(), keys.display().to_string());
+        let given = [("SIGNET_DATA_DIR", data.as_str()), ("SIGNET_KEYS_DIR", keys.as_str())];
+        for name in ["SIGNET_KEYS_PKCS11_PIN", "SIGNET_KEYS__PKCS11__PIN"] {
+            let error = of(&[given[0], given[1], (name, "hunter2")]).unwrap_err();
+            let [problem] = error.problems.as_slice() else { panic!("{error}") };
+            assert_eq!(problem.origin, "environment variable SIGNET_KEYS_PKCS11_PIN");
+            let said = error.to_string();
+            assert!(said.contains("keys.pkcs11.module") && !said.contains("hunter2"), "{said}");
+        }
+        assert!(!dir.path().join("keys").exists());
+        // Beside another source it is for `signet keys rekey`.
+        let kek = "ab".repeat(32);
+        of(&[given[0], given[1], ("SIGNET_KEYS_PKCS11_PIN", "hunter2"), ("SIGNET_KEYS_KEK", &kek)]).unwrap();
     }
 
     #[test]

@@ -5,6 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::act::{Act, Revocation, Target};
+use super::args::NodesArgs;
+use super::backup::assured;
 use super::error::CliError;
 use super::note;
 use super::print::Printer;
@@ -109,6 +111,25 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
         let condemned = KeyRing::compromise_unopened(parts, kid).await.map_err(failed)?;
         serde_json::to_value(condemned.answer).map_err(failed)
     })
+}
+
+/// Gives the installation the issuer of the settings.
+pub(super) fn change_issuer(
+    config: &Config,
+    from: &str,
+    nodes: NodesArgs,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let to = config.issuer.as_str();
+    runtime()?.block_on(async {
+        let ground = installation(config).await?;
+        let audit = audit_log(config, &ground).await?;
+        let event = Event::new(EventKind::InstallationIssuerChanged, Actor::Operator(operator_name()));
+        audit.record(event.detail("from", from).detail("to", to)).await.map_err(failed)?;
+        app::change_issuer(ground.store.as_ref(), (from, to), assured(nodes)).await.map_err(failed)
+    })?;
+    let next = "start the service; clients that administer: `signet clients change ID --offline --resource ISSUER/admin`";
+    printer.show(&json!({ "issuer": to, "former": from, "next": next }), &[])
 }
 
 /// Seals the keys of a stopped service with the key-encryption key that `new` names; says how many there are.

@@ -3,6 +3,7 @@
 mod client;
 mod intended;
 mod limits;
+mod mirror;
 mod registration;
 mod registry;
 mod resources;

@@ -1,9 +1,9 @@
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
 use super::limits::Limits;
+use super::mirror::{Mirror, Mirrored};
 use super::{AuthMethod, AuthenticatedClient, Client, ClientSecret};
 use super::{Registrant, Registration, RegistrationError, Resources};
 use crate::clock::SharedClock;
@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::oauth::{ClientId, Secret, SecretHash, UserId};
 use crate::outgoing::Reach;
-use crate::store::typed::{Record, TypedTable};
+use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
 pub(super) const TABLE: Table = Table::mirrored(ClientRegistry::TABLE);
@@ -23,23 +23,11 @@ pub struct ClientRegistry {
     pub(super) clock: SharedClock,
     entropy: SharedEntropy,
     pub(super) limits: Limits,
-    clients: RwLock<HashMap<ClientId, Mirrored>>,
+    clients: RwLock<Mirror>,
     /// One change at a time, so that memory never shows an older state after a newer one.
     pub(super) changing: Mutex<()>,
     /// Compared with when there is no such client, so that an unknown name takes as long as a known one.
     nobody: SecretHash,
-}
-
-#[derive(Clone)]
-struct Mirrored {
-    version: u64,
-    client: Arc<Client>,
-}
-
-impl From<Record<Client>> for Mirrored {
-    fn from(record: Record<Client>) -> Self {
-        Self { version: record.version, client: Arc::new(record.value) }
-    }
 }
 
 /// A client and the secret that was just made for it: the only time it can be seen.
@@ -138,8 +126,7 @@ impl ClientRegistry {
     #[must_use]
     pub fn admit(&self, origin: &str) -> bool {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
-        let mut origins = clients.values().flat_map(|mirrored| &mirrored.client.allowed_origins);
-        origins.any(|each| each.as_str() == origin)
+        clients.admits(origin)
     }
 
     /// Up to `limit` clients in the order of their identifiers, beginning behind `after`.
@@ -302,12 +289,12 @@ impl ClientRegistry {
         let record = CLIENTS.get(self.store.as_ref(), client_id.as_str().as_bytes()).await?;
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
         let Some(record) = record else {
-            clients.remove(client_id.as_str());
+            clients.remove(client_id);
             return Ok(None);
         };
         let mirrored = Mirrored::from(record);
         let client = mirrored.client.clone();
-        clients.insert(client_id.clone(), mirrored);
+        clients.insert(mirrored);
         Ok(Some(client))
     }
 
@@ -350,11 +337,11 @@ impl ClientRegistry {
     }
 }
 
-async fn load(store: &dyn Store) -> Result<HashMap<ClientId, Mirrored>, StoreError> {
-    let mut clients = HashMap::new();
+async fn load(store: &dyn Store) -> Result<Mirror, StoreError> {
+    let mut clients = Mirror::default();
     CLIENTS
         .scan_each(store, |_, record| {
-            clients.insert(record.value.client_id.clone(), record.into());
+            clients.insert(record.into());
             Ok(())
         })
         .await?;

@@ -15,7 +15,7 @@ const POSTGRES_PASSWORD_VARIABLE: &str = "SIGNET_POSTGRES_PASSWORD";
 pub(super) const KEK_VARIABLE: &str = "SIGNET_KEYS_KEK";
 
 /// The environment variable that holds the PIN of the module's token.
-pub(super) const PIN_VARIABLE: &str = "SIGNET_KEYS_PKCS11_PIN";
+pub(crate) const PIN_VARIABLE: &str = "SIGNET_KEYS_PKCS11_PIN";
 
 /// Variables of the command line, which are no settings.
 const OTHER_VARIABLES: [&str; 3] = ["SIGNET_CONFIG", "SIGNET_ADMIN_CLIENT_ID", "SIGNET_ADMIN_CLIENT_SECRET"];

@@ -36,6 +36,7 @@ pub use error::{ConfigError, Problem, Refusal};
 pub use exposure::exposed;
 pub use forwarded_header::ForwardedHeader;
 pub use kek::{KekSource, ModuleKeyConfig, PinSource};
+pub(crate) use layers::PIN_VARIABLE;
 pub use layers::{FlagOverrides, Sources};
 pub use load::{load, load_with};
 pub use setting::{SETTINGS, Setting};

@@ -183,6 +183,24 @@ impl KeyRing {
         Err(KeyRingError::Contended)
     }
 
+    /// Reads the ring and takes it into use as it is: what another node has planned is not this one's to plan anew at once, or two
+    /// whose settings differ would take turns for ever.
+    pub(super) async fn read_anew(&self) -> Result<(), KeyRingError> {
+        let _one_at_a_time = self.changing.lock().await;
+        if let Err(off) = self.parts.fitness.check_clock() {
+            self.take_over().await?;
+            return Err(off.into());
+        }
+        let read_at = self.parts.clock.monotonic();
+        let (row, ring) = self.read().await?;
+        let mut signers = Signers::new();
+        self.open_signers(&ring, &mut signers, Spare::None).await?;
+        // Reading and opening took their time: the clock may have been stepped since.
+        self.parts.fitness.check_clock()?;
+        self.install(ring, row.version, &signers, read_at);
+        Ok(())
+    }
+
     /// Takes the ring into use as the other nodes have left it, and plans nothing: what they dropped must leave this node
     /// too. Changes neither store nor vault, and opens no key: this node does not sign before the next change.
     async fn take_over(&self) -> Result<(), KeyRingError> {

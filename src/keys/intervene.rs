@@ -243,6 +243,19 @@ fn unknown_to_some(record: &KeyRecord, until: i64) -> Breakage {
     }
 }
 
+/// What a node that can't reach the store goes on doing with a dropped key, because it has not heard of it: there is no
+/// reaching it, only P after which it stops by itself.
+pub(super) fn heard_late(ring: &KeyRingRecord, policy: &Policy, now: i64, kid: &KeyId) -> Option<Breakage> {
+    let signs = ring.find(kid).is_some_and(|record| record.phase(now) == Phase::Signing);
+    signs.then(|| Breakage {
+        what: format!(
+            "a node that is cut off from the store has not heard of it and goes on signing with {kid}, which all others refuse; it \
+             publishes the key until it reaches the store again: take a node whose /health/ready says mirror: failing out of use"
+        ),
+        until: now + policy.propagation(),
+    })
+}
+
 fn what_compromise_breaks(
     record: &KeyRecord,
     ring: &KeyRingRecord,

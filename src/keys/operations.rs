@@ -170,7 +170,11 @@ impl KeyRing {
         now: i64,
         kid: &KeyId,
     ) -> Result<(Vec<Step>, Compromised), Refusal> {
-        let (steps, breaks) = intervene::compromise(ring, &self.parts.policy, now, kid)?;
+        let policy = &self.parts.policy;
+        let (steps, mut breaks) = intervene::compromise(ring, policy, now, kid)?;
+        if self.parts.store.is_shared() {
+            breaks.extend(intervene::heard_late(ring, policy, now, kid));
+        }
         Ok((steps, Compromised { kid: kid.clone(), signs_now: None, named_until: None, breaks }))
     }
 

@@ -129,11 +129,28 @@ impl KeyRing {
         if outcome.is_ok() {
             self.failures.store(0, Ordering::Relaxed);
         } else {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-            self.failures_ever.fetch_add(1, Ordering::Relaxed);
+            self.count_failure();
         }
         self.ticked.notify_waiters();
         outcome.map(|((), events)| events)
+    }
+
+    /// Takes into use what another node has made of the ring, and does nothing that may be due: the rotator's next tick does.
+    /// A failure is counted.
+    ///
+    /// # Errors
+    /// As [`KeyRing::tick`].
+    pub async fn follow(&self) -> Result<(), KeyRingError> {
+        let outcome = self.read_anew().await;
+        if outcome.is_err() {
+            self.count_failure();
+        }
+        outcome
+    }
+
+    fn count_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.failures_ever.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The key to sign with now. Takes no lock and reads no store: this is called for every token.

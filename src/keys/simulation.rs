@@ -208,7 +208,9 @@ impl World {
             (0..3).map(|turn| (first + turn) % 3).filter(|_| self.upto(9) > 0).collect();
         if chunk > self.propagation {
             self.t += self.propagation;
-            running.iter().for_each(|node| self.tick(*node));
+            for &node in &running {
+                self.tick(node);
+            }
         }
         let mut reads: Vec<_> =
             running.iter().map(|node| (begun + chunk - self.upto(self.propagation), *node)).collect();

@@ -60,6 +60,72 @@ async fn the_keys_of_another_installation_are_neither_destroyed_nor_shared() {
     assert!(world.app.is_active(&world.app.demo_token().await).await);
 }
 
+/// A store that takes rows and does not keep them as they are: whatever happens to one before the import has read all of them again is
+/// noticed, and nothing is served.
+#[actix_web::test]
+async fn what_the_target_has_lost_since_it_was_written_is_noticed() {
+    let world = world().await;
+    let parts = world.app.parts();
+    let (file, contents) = copy(&parts).await;
+    let clients = Table::mirrored("clients");
+    let (key, row) = parts.store.scan(clients, None, 1).await.unwrap().remove(0);
+    let put =
+        |key: &[u8], value: Vec<u8>| Batch::new().put(clients, key, Condition::Always, Put::lasting(value));
+    let harms = [
+        (Batch::new().delete(clients, key.clone(), Condition::Always), "a row is missing"),
+        (put(&key, [row.value.as_slice(), b" "].concat()), "the checksum is another"),
+        (put(b"~", row.value), "there is a row that the copy does not have"),
+    ];
+    for (harm, told) in harms {
+        let mut noticed = 0;
+        for at in 1.. {
+            let (target, _dir) = empty(&parts);
+            let store = FaultyStore::new(world.app.clock.clone());
+            let target = KeyRingParts { store: store.clone(), ..target };
+            let (harmed, batch) = (store.clone(), harm.clone());
+            store.after(at, async move { _ = harmed.commit(batch).await.unwrap() });
+            let done = backup::import(&target, ISSUER, Cursor::new(&file), Assurances::default()).await;
+            if !store.happened() {
+                assert_eq!(done.unwrap(), contents, "what it says is what was read");
+                break;
+            }
+            if let Err(BackupError::NotAsCopied { place, what }) = done {
+                assert_eq!((place.contains("clients") || place == "all", what.as_str()), (true, told));
+                assert!(backup::refuse_unfinished(store.as_ref()).await.unwrap_err().is_unfinished());
+                noticed += 1;
+                // The same command begins anew.
+                backup::import(&target, ISSUER, Cursor::new(&file), Assurances::default()).await.unwrap();
+            }
+        }
+        assert!(noticed > 0, "{told}");
+    }
+}
+
+#[actix_web::test]
+async fn a_private_key_that_the_target_has_lost_is_noticed() {
+    let world = world().await;
+    let parts = world.app.parts();
+    let (file, _) = copy(&parts).await;
+    let mut noticed = false;
+    for at in 1.. {
+        let (target, dir) = empty(&parts);
+        let store = FaultyStore::new(world.app.clock.clone());
+        let target = KeyRingParts { store: store.clone(), ..target };
+        let keys = dir.path().to_owned();
+        store.after(at, async move {
+            for file in std::fs::read_dir(keys).unwrap() {
+                std::fs::remove_file(file.unwrap().path()).unwrap();
+            }
+        });
+        let done = backup::import(&target, ISSUER, Cursor::new(&file), Assurances::default()).await;
+        noticed |= matches!(done, Err(BackupError::NotAsCopied { place, .. }) if place == "the vault");
+        if !store.happened() {
+            break;
+        }
+    }
+    assert!(noticed);
+}
+
 #[actix_web::test]
 async fn a_restore_in_place_destroys_no_key_of_a_wrong_directory_unless_told_so() {
     let world = world().await;

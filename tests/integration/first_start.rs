@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::process::{Process, free_port};
+use crate::test_app::ISSUER;
 
 fn offline(dir: &Path, args: &[&str]) -> Output {
     let command = ["clients", "--offline", "--json"];
@@ -23,7 +24,8 @@ fn entries(dir: &Path, kind: &str) -> Vec<Value> {
 #[test]
 fn an_installation_begins_once_and_the_way_back_in_is_offline() {
     let dir = tempfile::tempdir().unwrap();
-    let service = Process::start(dir.path(), free_port(), &[]);
+    let issuer = [("SIGNET_ISSUER", ISSUER)];
+    let service = Process::start(dir.path(), free_port(), &issuer);
     let (admin, _) = service.credentials("administrator");
     let (demo, _) = service.credentials("demo client");
     assert_eq!(service.terminate(), Some(0));
@@ -39,22 +41,17 @@ fn an_installation_begins_once_and_the_way_back_in_is_offline() {
     let deleted = entries(dir.path(), "client.deleted");
     assert!(deleted[0].to_string().contains(&operator), "{operator}: {deleted:?}");
 
-    let service = Process::start(dir.path(), free_port(), &[]);
+    let service = Process::start(dir.path(), free_port(), &issuer);
     assert!(!service.banner.contains("secret"), "{}", service.banner);
-    let issuer = service.issuer.clone();
     assert_eq!(service.terminate(), Some(0));
     assert_eq!(entries(dir.path(), "client.registered").len(), 2);
 
     let scope = "signet:keys signet:clients signet:users signet:revocations";
-    let resource = format!("{issuer}/admin");
-    let back = offline(
-        dir.path(),
-        &["register", "--name", "Ops", "--issuer", &issuer, "--scope", scope, "--resource", &resource],
-    );
+    let resource = format!("{ISSUER}/admin");
+    let back = offline(dir.path(), &["register", "--name", "Ops", "--scope", scope, "--resource", &resource]);
     assert!(back.status.success(), "{back:?}");
     let back: Value = serde_json::from_slice(&back.stdout).unwrap();
-    let port = issuer.rsplit(':').next().unwrap().parse().unwrap();
-    let service = Process::start(dir.path(), port, &[]);
+    let service = Process::start(dir.path(), free_port(), &issuer);
     let credentials = (back["client_id"].as_str().unwrap(), back["client_secret"].as_str().unwrap());
     let token = service.token(credentials).unwrap();
     assert_eq!(service.get("/admin/clients", &token).unwrap().status, 200);

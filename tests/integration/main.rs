@@ -58,6 +58,7 @@ mod node_clocks;
 mod nodes;
 mod old_hints;
 mod openapi;
+mod other_settings;
 mod over_http;
 mod people_clients;
 mod people_scope;

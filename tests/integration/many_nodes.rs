@@ -238,7 +238,13 @@ async fn a_key_that_one_node_drops_signs_nowhere_else() {
     assert_eq!(kid(&token), second);
     assert_ne!(second, first);
     let path = format!("/admin/keys/{second}/compromise");
-    assert_eq!(a.administer(Method::POST, &path, None).await.status, 200);
+    let answer = a.administer(Method::POST, &path, None).await;
+    assert_eq!(answer.status, 200);
+    // What nobody can prevent is told: a node that hears of nothing goes on for P.
+    let breaks = answer.json()["breaks"].clone();
+    let late =
+        breaks.as_array().expect("a list").iter().find(|each| each["what"].to_string().contains("cut off"));
+    assert_eq!(late.expect("it is told")["until"], "2027-01-15T08:00:30Z");
     cluster.follow().await;
     assert_ne!(kid(&b.demo_token().await), second);
     assert!(!b.is_active(&token).await);

@@ -19,7 +19,7 @@ use signet::store::{Batch, Committed, Condition, Nodes, PostgresStore, Put, Stor
 use crate::api_keys::{users, users_key};
 use crate::postgres_fixture::Database;
 use crate::process::{Process, free_port};
-use crate::test_app::TestApp;
+use crate::test_app::{ISSUER, TestApp};
 
 /// A key-encryption key in the settings.
 const KEK: &str = "abababababababababababababababababababababababababababababababab";
@@ -188,8 +188,12 @@ async fn a_file_of_the_databases_password_must_be_closed_to_others() {
 async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
     let Some(database) = Database::fresh().await else { return };
     let (dir, url) = (tempfile::tempdir().unwrap(), database.url());
-    let settings =
-        [("SIGNET_STORE", url.as_str()), ("SIGNET_KEYS__VAULT", "store"), ("SIGNET_KEYS_KEK", KEK)];
+    let settings = [
+        ("SIGNET_STORE", url.as_str()),
+        ("SIGNET_KEYS__VAULT", "store"),
+        ("SIGNET_KEYS_KEK", KEK),
+        ("SIGNET_ISSUER", ISSUER),
+    ];
     let named = [settings.as_slice(), &[("SIGNET_NODE", "the-node")]].concat();
     let node = Process::start(dir.path(), free_port(), &named);
     let operator = tempfile::tempdir().unwrap();

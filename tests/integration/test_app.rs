@@ -140,6 +140,24 @@ impl TestApp {
         Self { app, clock, clients, audit_disk, config, store, dir }
     }
 
+    /// What becomes of another node of the same installation that was given other settings.
+    pub(crate) async fn try_another_node(
+        &self,
+        store: Arc<dyn Store>,
+        seed: u64,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, StartError> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = self.config.clone();
+        config.data_dir = dir.path().join("data");
+        config.node = format!("node-{seed}");
+        change(&mut config);
+        let (clock, store, audit_disk) = (self.clock.clone(), Some(store), AuditDisk::default());
+        let app = try_open(&config, store.clone(), &clock, (seed, &audit_disk)).await?;
+        let clients = copy(&self.clients);
+        Ok(Self { app, clock, clients, audit_disk, config, store, dir })
+    }
+
     async fn start_from(seed: u64, change: impl FnOnce(&mut Config)) -> Self {
         Self::start_at((seed, None), Arc::new(ManualClock::at(START)), change).await
     }
@@ -167,6 +185,14 @@ impl TestApp {
         let app = open(&config, store.clone(), &clock, (seed, &audit_disk)).await;
         assert!(app.first_clients().await.expect("clients").is_none(), "clients are made once");
         Self { app, clock, clients, audit_disk, config, store, dir }
+    }
+
+    /// What becomes of the service when it is stopped and started with other settings.
+    pub(crate) async fn try_restart(self, change: impl FnOnce(&mut Config)) -> Result<(), StartError> {
+        let Self { app, clock, clients: _, audit_disk, mut config, store, dir: _kept } = self;
+        drop(app);
+        change(&mut config);
+        try_open(&config, store, &clock, (43, &audit_disk)).await.map(drop)
     }
 
     /// Where everything of the service lies.
@@ -332,19 +358,27 @@ async fn open(
     config: &Config,
     store: Option<Arc<dyn Store>>,
     clock: &Arc<ManualClock>,
-    (seed, disk): (u64, &AuditDisk),
+    entropy_and_disk: (u64, &AuditDisk),
 ) -> App {
+    try_open(config, store, clock, entropy_and_disk).await.expect("the service starts")
+}
+
+async fn try_open(
+    config: &Config,
+    store: Option<Arc<dyn Store>>,
+    clock: &Arc<ManualClock>,
+    (seed, disk): (u64, &AuditDisk),
+) -> Result<App, StartError> {
     let store =
         store.unwrap_or_else(|| SledStore::open(config.store_path(), clock.clone()).expect("a store"));
     let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)) };
     let path = config.audit_path();
     let by = (clock.clone() as SharedClock, Some(config.node.clone()));
     let audit = AuditLog::open_through(&path, by, |file| Box::new(disk.below(file)));
-    let app = App::open_recording(config, ground, audit.expect("an audit log")).await;
-    let app = app.expect("the service starts");
+    let app = App::open_recording(config, ground, audit.expect("an audit log")).await?;
     // As the rotator does before the service answers.
-    app.rotate().await.expect("the first tick");
-    app
+    app.rotate().await?;
+    Ok(app)
 }
 
 /// The disk below an audit log, which can be full.

@@ -64,7 +64,10 @@ fn times(propagation: u64, skew: u64) -> impl Strategy<Value = Times> {
 pub(super) enum Act {
     Wait(i64),
     ToNextChange(i64),
-    Rotate { algorithm: Algorithm, force: bool },
+    Rotate {
+        algorithm: Algorithm,
+        force: bool,
+    },
     Compromise(usize),
     Import(Algorithm),
     /// Every node is given other settings at once.

@@ -1,0 +1,108 @@
+//! The clients as this node keeps them in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Client;
+use crate::oauth::{ClientId, Origin};
+use crate::store::typed::Record;
+
+/// A client, and the version of its row.
+#[derive(Clone)]
+pub(super) struct Mirrored {
+    pub(super) version: u64,
+    pub(super) client: Arc<Client>,
+}
+
+impl From<Record<Client>> for Mirrored {
+    fn from(record: Record<Client>) -> Self {
+        Self { version: record.version, client: Arc::new(record.value) }
+    }
+}
+
+/// Every client by its identifier, and how many of them name an origin: every request of a script asks for that, whoever sends it.
+#[derive(Default)]
+pub(super) struct Mirror {
+    clients: HashMap<ClientId, Mirrored>,
+    origins: HashMap<Origin, usize>,
+}
+
+impl Mirror {
+    pub(super) fn get(&self, client_id: &str) -> Option<&Mirrored> {
+        self.clients.get(client_id)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Mirrored> {
+        self.clients.values()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether some client names `origin`, compared as text.
+    pub(super) fn admits(&self, origin: &str) -> bool {
+        self.origins.contains_key(origin)
+    }
+
+    /// Adds a client, or puts it in place of what it was.
+    pub(super) fn insert(&mut self, mirrored: Mirrored) {
+        for origin in &mirrored.client.allowed_origins {
+            *self.origins.entry(origin.clone()).or_default() += 1;
+        }
+        let before = self.clients.insert(mirrored.client.client_id.clone(), mirrored);
+        self.let_go(before.as_ref());
+    }
+
+    pub(super) fn remove(&mut self, client_id: &ClientId) {
+        let before = self.clients.remove(client_id);
+        self.let_go(before.as_ref());
+    }
+
+    /// Counts the origins of a client that is gone.
+    fn let_go(&mut self, before: Option<&Mirrored>) {
+        for origin in before.into_iter().flat_map(|mirrored| &mirrored.client.allowed_origins) {
+            if let Some(count) = self.origins.get_mut(origin) {
+                *count -= 1;
+                if *count == 0 {
+                    self.origins.remove(origin);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn client(id: &str, origins: &[&str]) -> Mirrored {
+        let client = json!({
+            "client_id": id, "client_name": id, "secrets": [], "grant_types": [], "scope": "", "default_scope": "",
+            "resources": [], "allowed_origins": origins,
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        });
+        Mirrored { version: 1, client: Arc::new(serde_json::from_value(client).unwrap()) }
+    }
+
+    #[test]
+    fn an_origin_is_admitted_for_as_long_as_some_client_names_it() {
+        let [a, b, c] = ["https://a.example", "https://b.example", "https://c.example"];
+        let mut mirror = Mirror::default();
+        let admitted = |mirror: &Mirror| [a, b, c].map(|origin| mirror.admits(origin));
+        mirror.insert(client("one", &[a, b, b]));
+        mirror.insert(client("two", &[b]));
+        assert_eq!(admitted(&mirror), [true, true, false]);
+        mirror.insert(client("one", &[c]));
+        assert_eq!(admitted(&mirror), [false, true, true]);
+        mirror.insert(client("one", &[c]));
+        mirror.remove(&ClientId::parse("two").unwrap());
+        mirror.remove(&ClientId::parse("nobody").unwrap());
+        assert_eq!(admitted(&mirror), [false, false, true]);
+        mirror.remove(&ClientId::parse("one").unwrap());
+        assert_eq!(admitted(&mirror), [false; 3]);
+        assert!(mirror.origins.is_empty());
+    }
+}

@@ -41,6 +41,7 @@ mod forgeries;
 mod grants_fixture;
 mod hostile_forms;
 mod hostile_pages;
+mod issuer_path;
 mod key_exchange;
 mod key_ring;
 mod key_ring_crashes;

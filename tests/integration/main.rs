@@ -80,6 +80,7 @@ mod refresh_tokens;
 mod relying_party;
 mod resource_server_fixture;
 mod revocation;
+mod rotating_process;
 mod rotation;
 mod self_registered;
 mod shared_store;

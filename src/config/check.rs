@@ -22,6 +22,10 @@ pub(super) fn relations(config: &Config) -> Vec<Refusal> {
     refusals
 }
 
+/// How no issuer's path may begin: what is served below it could not be told from what Signet serves by itself.
+const OWN_SEGMENTS: [&str; 8] =
+    [".well-known", "account", "admin", "assets", "console", "status", "users", "v1"];
+
 /// An issuer's identifier is an absolute https URL without query and fragment (RFC 8414, section 2); the
 /// trailing slash is refused because `iss` is compared as text.
 pub(super) fn issuer(issuer: &str, allow_insecure: bool) -> Result<(), Refusal> {
@@ -48,6 +52,19 @@ pub(super) fn issuer(issuer: &str, allow_insecure: bool) -> Result<(), Refusal> 
     let canonical = url.as_str().trim_end_matches('/');
     if issuer != canonical {
         return refuse("is not in its canonical form", &format!("write {canonical:?}"));
+    }
+    if !url.path().bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/".contains(&b)) {
+        return refuse(
+            "has characters in its path that are written in several ways",
+            "use letters and digits there",
+        );
+    }
+    let mut segments = url.path().split('/').skip(1);
+    if segments.next().is_some_and(|first| OWN_SEGMENTS.contains(&first)) {
+        return refuse(
+            "begins its path as pages and documents of Signet itself do",
+            "name its path otherwise",
+        );
     }
     if url.scheme() == "http" && !is_loopback(&host) && !allow_insecure {
         return refuse(

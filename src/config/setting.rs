@@ -90,8 +90,8 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "log.filter",
-        default: Some("info,actix_server=warn"),
-        meaning: "What is logged, in the syntax of `tracing-subscriber`.",
+        default: Some("info,actix_server=warn,actix_http=off"),
+        meaning: "What is logged, in the syntax of `tracing-subscriber`; `actix_http` has a line for each head that is no HTTP.",
     },
     Setting {
         key: "log.json",

@@ -115,12 +115,19 @@ fn issuers_that_are_no_issuer_are_refused() {
         ("https://id.example.com:443", "write \"https://id.example.com\""),
         ("http://id.example.com", "must be https unless its host is loopback"),
         ("mailto:x@example.com", "with a host"),
+        ("https://example.com/a%20b", "written in several ways"),
+        ("https://example.com/a*", "written in several ways"),
+        ("https://example.com/users", "as pages and documents of Signet itself do"),
+        ("https://example.com/status/a", "as pages and documents of Signet itself do"),
         ("", "must not be empty"),
     ] {
         let problem = problem(&format!("issuer = {issuer:?}"));
         assert!(problem.contains(reason), "{issuer}: {problem}");
     }
-    for issuer in ["https://id.example.com", "https://example.com/id", "http://localhost:1", "http://[::1]:1"]
+    let with_paths =
+        ["https://example.com/id", "https://example.com/auth/v1", "https://example.com/a.b/~c_d-E"];
+    for issuer in
+        ["https://id.example.com", "http://localhost:1", "http://[::1]:1"].into_iter().chain(with_paths)
     {
         assert_eq!(given(&format!("issuer = {issuer:?}"), &[]).unwrap().issuer, issuer);
     }

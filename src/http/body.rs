@@ -1,6 +1,7 @@
 //! Request bodies and credentials, decoded into the protocol's own terms.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
@@ -192,12 +193,12 @@ fn pairs(form: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
 /// Parameters of a JSON object: strings, or for `resource` an array of strings.
 pub(super) fn json(text: &[u8]) -> Result<Params<'static>, ProtocolError> {
     let Members(members) = serde_json::from_slice(text).map_err(|_| {
-        ProtocolError::invalid_request("the body must be one JSON object with string members")
+        ProtocolError::invalid_request("the body must be one JSON object with string members, each once")
     })?;
     Params::new(members.into_iter().map(|(name, value)| (Cow::Owned(name), Cow::Owned(value))))
 }
 
-/// The members of a JSON object in order, repeated ones kept, so that they can be refused.
+/// The members of a JSON object, in order.
 struct Members(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -212,8 +213,12 @@ impl<'de> Deserialize<'de> for Members {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::new();
+                let (mut members, mut seen) = (Vec::new(), HashSet::new());
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    // Also one that says nothing: who reads the last of two would see another request than this one.
+                    if !seen.insert(name.clone()) {
+                        return Err(A::Error::custom("repeated"));
+                    }
                     match value {
                         Value::String(text) => members.push((name, text)),
                         Value::Null => {}
@@ -342,8 +347,17 @@ mod tests {
     #[test]
     fn a_json_body_holds_strings_each_once() {
         assert_eq!(json(br#"{"grant_type":"x","state":null}"#).unwrap().one("grant_type"), Some("x"));
-        for text in ["", "[]", "\"x\"", r#"{"a":1}"#, r#"{"a":{}}"#, r#"{"a":["x"]}"#, r#"{"a":"x","a":"y"}"#]
-        {
+        let repeated = [
+            r#"{"a":"x","a":"y"}"#,
+            r#"{"a":null,"a":"y"}"#,
+            r#"{"a":"x","a":null}"#,
+            r#"{"a":null,"a":null}"#,
+            r#"{"resource":[],"resource":["x"]}"#,
+            r#"{"resource":[],"resource":[]}"#,
+            r#"{"resource":"x","resource":"y"}"#,
+        ];
+        let others = ["", "[]", "\"x\"", r#"{"a":1}"#, r#"{"a":{}}"#, r#"{"a":["x"]}"#];
+        for text in others.into_iter().chain(repeated) {
             assert!(json(text.as_bytes()).is_err(), "{text}");
         }
         let deep = format!("{}{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));

@@ -18,7 +18,8 @@ struct Answer<'a> {
     issued_token_type: &'static str,
     token_type: &'static str,
     expires_in: i64,
-    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
 }
 
 /// Whether this is the grant that is asked for.
@@ -61,7 +62,7 @@ fn success(issued: &Issued) -> HttpResponse {
         issued_token_type: ACCESS_TOKEN,
         token_type: "Bearer",
         expires_in: issued.expires_in,
-        scope: issued.scope.as_str(),
+        scope: issued.scope.unless_empty(),
     };
     reply::json(StatusCode::OK, &answer)
 }

@@ -25,7 +25,7 @@ pub struct Served {
     pub path: &'static str,
     /// The admin scope it needs; none means that the route itself decides.
     pub scope: Option<&'static str>,
-    route: fn() -> Route,
+    pub(super) route: fn() -> Route,
 }
 
 const KEYS: Option<&str> = Some("signet:keys");
@@ -181,12 +181,8 @@ const fn delete(path: &'static str, scope: Option<&'static str>, route: fn() -> 
     Served { method: Method::DELETE, path, scope, route }
 }
 
-/// The admin scope that a route of the table needs.
-pub(super) fn admin_scope(method: &Method, path: &str) -> Option<&'static str> {
-    TABLE.iter().find(|each| each.method == *method && each.path == path).and_then(|each| each.scope)
-}
-
-/// Registers every route of the table, and an answer for whatever is not in it.
+/// Registers every route of the table, and an answer for whatever is not in it. Where the issuer has a path, each is served
+/// below it too: as the metadata name it, and as a proxy asks that takes the issuer's path away.
 pub fn configure(state: web::Data<State>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
         for path in PATHS.iter() {
@@ -207,8 +203,7 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
     }
     let allow = methods.join(", ");
     let open = Open::of(path);
-    // An issuer's path may have several segments, which a plain parameter doesn't.
-    let mut resource = web::resource(path.replace("{path}", "{path:.*}")).default_service(web::to(
+    let mut resource = web::resource(places(&state.frame.base, path)).default_service(web::to(
         move |state: web::Data<State>, request: HttpRequest| {
             let response =
                 cors::preflight(open, &state, &request).unwrap_or_else(|| method_not_allowed(path, &allow));
@@ -234,10 +229,32 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
     }
 }
 
+/// The patterns by which a path of the table is served, itself first: that is the one which guards ask for. One alone is
+/// matched without a set of expressions, as cheaply as can be.
+fn places(base: &str, path: &str) -> Vec<String> {
+    match path.strip_suffix("{path}") {
+        // It names the issuer's path already; that may have several segments, which a plain parameter doesn't.
+        Some(start) => vec![format!("{start}{{path:.*}}")],
+        None if base.is_empty() => vec![path.to_owned()],
+        // What the issuer itself names: the front page, with or without a slash.
+        None if path == "/" => vec![path.to_owned(), format!("{base}/"), base.to_owned()],
+        None => vec![path.to_owned(), format!("{base}{path}")],
+    }
+}
+
+/// A request's path as the table has it, without the issuer's path, if it came with that.
+pub(super) fn path_of_table(request: &HttpRequest) -> &str {
+    let path = request.path();
+    let segments = request.match_pattern().map_or(0, |pattern| pattern.matches('/').count());
+    let start = path.rmatch_indices('/').nth(segments.saturating_sub(1)).map_or(0, |(start, _)| start);
+    &path[start..]
+}
+
 /// What is below the guarded paths and not in the table: guarded as they are, so that a stranger does not learn there which
 /// paths exist, and an API key's limit counts and is told there too.
 fn register_rest(config: &mut web::ServiceConfig, state: &web::Data<State>) {
-    let rest = |path: &str| web::resource(path).default_service(web::to(not_found));
+    let rest =
+        |path: &str| web::resource(places(&state.frame.base, path)).default_service(web::to(not_found));
     let observe = || Observe { route: "other", named: true, state: state.clone() };
     for path in ["/admin", "/admin/{rest:.*}"] {
         config.service(rest(path).wrap(from_fn(admin::guard)).wrap(observe()));
@@ -247,23 +264,26 @@ fn register_rest(config: &mut web::ServiceConfig, state: &web::Data<State>) {
     }
 }
 
-/// How what is refused at a path is shaped: as the document has it that describes what is there.
-fn refusal_at(path: &str) -> fn(&ProtocolError) -> HttpResponse {
+/// How a refusal is shaped.
+type Refuse = fn(&ProtocolError) -> HttpResponse;
+
+/// How what is refused at a path is shaped, if the document has words for it that describes what is there.
+fn refusal_at(path: &str) -> Option<Refuse> {
     let is_below =
         |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if is_below("/users") || is_below("/v1/users") {
-        users::refusal_of_path
+        Some(users::refusal_of_path)
     } else if is_below("/auth/token") {
-        AUTH_TOKEN.refusal
+        Some(AUTH_TOKEN.refusal)
     } else {
-        reply::refusal
+        None
     }
 }
 
 /// RFC 9110, section 15.5.6.
 pub(super) fn method_not_allowed(path: &str, allow: &str) -> HttpResponse {
     let error = ProtocolError::invalid_request("the method is not allowed here");
-    let mut response = refusal_at(path)(&error);
+    let mut response = refusal_at(path).unwrap_or(reply::refusal)(&error);
     *response.status_mut() = actix_web::http::StatusCode::METHOD_NOT_ALLOWED;
     if let Ok(allow) = header::HeaderValue::from_str(allow) {
         response.headers_mut().insert(header::ALLOW, allow);
@@ -271,6 +291,9 @@ pub(super) fn method_not_allowed(path: &str, allow: &str) -> HttpResponse {
     response
 }
 
-pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
-    refusal_at(request.path())(&ProtocolError::new(ErrorCode::NotFound, "there is nothing here"))
+pub(super) async fn not_found(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let path = request.path();
+    let below = || path.strip_prefix(&state.frame.base).and_then(refusal_at);
+    let refuse = refusal_at(path).or_else(below).unwrap_or(reply::refusal);
+    refuse(&ProtocolError::new(ErrorCode::NotFound, "there is nothing here"))
 }

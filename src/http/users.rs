@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::bearer::{self, Unadmitted};
 use super::body::{self, Body};
+use super::routes::path_of_table;
 use super::{State, api_key, limits, reply, to_the_end};
 use crate::limits::Standing;
 use crate::oauth::{ErrorCode, unreadable};
@@ -92,6 +93,7 @@ pub(super) async fn register(
     request: HttpRequest,
     body: Body,
 ) -> HttpResponse {
+    let below = format!("{}{}", state.frame.base, path_of_table(&request));
     let registered = match parse::<NewUser>(&body).and_then(TryInto::try_into) {
         Ok(new) => {
             to_the_end(async move { users::register(&state.services, &keeper.into_inner(), new).await }).await
@@ -101,8 +103,7 @@ pub(super) async fn register(
     match registered {
         Ok(account) => {
             let mut response = reply::json(StatusCode::CREATED, &UserView::of(&account));
-            let location = format!("{}/{}", request.path(), account.id);
-            if let Ok(location) = header::HeaderValue::from_str(&location) {
+            if let Ok(location) = header::HeaderValue::from_str(&format!("{below}/{}", account.id)) {
                 response.headers_mut().insert(header::LOCATION, location);
             }
             response

@@ -65,6 +65,12 @@ impl Scope {
         self.0.is_empty()
     }
 
+    /// The scope as it stands where it may be left out: RFC 6749, appendix A.4, wants at least one token.
+    #[must_use]
+    pub fn unless_empty(&self) -> Option<&str> {
+        Some(self.as_str()).filter(|text| !text.is_empty())
+    }
+
     /// The scope tokens, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.split(' ').filter(|token| !token.is_empty())

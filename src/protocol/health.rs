@@ -15,6 +15,8 @@ pub struct Health {
     /// The signing keys: `ok`, `amber` after a failed rotation, `failing` when none may sign, or for P no next
     /// key could be made.
     pub keys: &'static str,
+    /// What the next rotation takes: `ok`, or `missing` when an algorithm has no published key that waits, or none may sign.
+    pub next_key: &'static str,
     /// Where the private keys lie: `ok`; `failing` when that of a key that signs or waits is gone: the service goes on with
     /// what it has read, and would not start again; `unknown` while nobody can be asked.
     pub key_files: &'static str,
@@ -32,6 +34,16 @@ pub struct Health {
     pub clock: &'static str,
     /// The audit log: `ok` or `failing`.
     pub audit: &'static str,
+}
+
+/// Whether of every algorithm that signs a key is published that waits to sign next.
+pub(super) fn next_key_waits(services: &Services) -> bool {
+    let keys = services.keys.list().keys;
+    let waits = |signing: &keys::KeyView| {
+        keys.iter().any(|key| key.algorithm == signing.algorithm && key.phase == keys::Phase::Published)
+    };
+    !matches!(services.keys.health(), keys::Health::Red { .. })
+        && keys.iter().filter(|key| key.signs).all(waits)
 }
 
 /// Asks keys, vault, store, mirror, clock and audit log how they are.
@@ -70,6 +82,7 @@ pub async fn health(services: &Services) -> Health {
             keys::Health::Amber { .. } => "amber",
             keys::Health::Red { .. } => "failing",
         },
+        next_key: if next_key_waits(services) { "ok" } else { "missing" },
         key_files,
         store,
         disk,

@@ -32,6 +32,7 @@ pub enum Introspection {
         /// To whom it was issued.
         client_id: ClientId,
         /// What it grants.
+        #[serde(skip_serializing_if = "Scope::is_empty")]
         scope: Scope,
         /// When it was issued, in seconds since the epoch.
         iat: i64,

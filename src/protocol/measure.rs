@@ -1,5 +1,6 @@
 use super::Services;
-use crate::keys::{Health, Phase};
+use super::health::next_key_waits;
+use crate::keys::Phase;
 use crate::telemetry::{KeyPhase, Metrics};
 
 /// Brings the gauges up to date: what is not counted as it happens.
@@ -16,12 +17,7 @@ pub fn measure(services: &Services, metrics: &Metrics) {
         let count = keys.iter().filter(|key| key.phase == phase).count();
         metrics.keys(name, u32::try_from(count).unwrap_or(u32::MAX));
     }
-    let waits = |signing: &crate::keys::KeyView| {
-        keys.iter().any(|key| key.algorithm == signing.algorithm && key.phase == Phase::Published)
-    };
-    let next_ready = !matches!(services.keys.health(), Health::Red { .. })
-        && keys.iter().filter(|key| key.signs).all(waits);
-    metrics.key_next_ready.set(if next_ready { 1.0 } else { 0.0 });
+    metrics.key_next_ready.set(if next_key_waits(services) { 1.0 } else { 0.0 });
     metrics.key_rotation_failures.absolute(services.keys.failures());
     metrics.key_ring_version.set(gauge(services.keys.version()));
     metrics.nodes.set(gauge(services.nodes.live() as u64));

@@ -145,6 +145,17 @@ mod tests {
         }
     }
 
+    /// actix-http has an error for each head that it can't read: whoever sends them would fill the log.
+    #[test]
+    fn no_stranger_fills_the_log() {
+        let config = crate::config::Config::for_tests(std::path::Path::new("unused"));
+        let out = logged(&config.log.filter, false, || {
+            tracing::error!(target: "actix_http::h1::dispatcher", "stream error: request parse error");
+            tracing::info!("said");
+        });
+        assert!(out.contains("said") && !out.contains("stream error"), "{out}");
+    }
+
     #[test]
     fn what_fails_for_a_while_does_not_fill_the_log() {
         use crate::oauth::ErrorCode::{ServerError, TemporarilyUnavailable};

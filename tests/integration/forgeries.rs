@@ -628,7 +628,10 @@ pub(crate) fn for_others(target: &Target<'_>) -> Vec<Forgery> {
         json!(format!("{ours}/v1")),
         json!(format!("{ours}.evil.example")),
         json!(ours.to_uppercase()),
-        json!(ours.replacen("https", "http", 1)),
+        json!(
+            ours.strip_prefix("https")
+                .map_or_else(|| ours.replacen("http", "https", 1), |rest| format!("http{rest}"))
+        ),
         json!(target.claims.iss),
     ];
     audiences

@@ -227,3 +227,53 @@ async fn a_client_assertion_is_refused_alone_and_beside_a_secret() {
         format!("grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=x&{assertion}");
     app.send(form("/oauth2/token", &exchange)).await.refused(401, "invalid_client");
 }
+
+/// A scope is at least one token (RFC 6749, appendix A.4): the member is left out where nothing is granted.
+#[actix_web::test]
+async fn a_client_that_may_do_nothing_is_told_no_scope() {
+    let app = TestApp::start().await;
+    let body = json!({ "client_name": "Nothing", "scope": "", "resources": [RESOURCE] });
+    let client = app.administer(actix_web::http::Method::POST, "/admin/clients", Some(body)).await.json();
+    let [id, secret] = ["client_id", "client_secret"].map(|name| client[name].as_str().expect(name));
+    let members = json!({ "grant_type": "client_credentials", "client_id": id, "client_secret": secret });
+    let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+    let mut answers = vec![app.send(TestRequest::post().uri("/oauth/token").set_json(&members)).await];
+    for path in ["/oauth2/token", "/auth/token", "/api/token.php"] {
+        answers.push(app.send(form(path, &body)).await);
+    }
+    for answer in answers {
+        let token = answer.access_token();
+        assert_eq!(answer.json().get("scope"), None, "{answer:?}");
+        assert_eq!(part(&token, 1).get("scope"), None);
+        let shown = app
+            .send(form("/oauth2/introspect", &format!("token={token}")).insert_header(basic((id, secret))))
+            .await;
+        assert_eq!((&shown.json()["active"], shown.json().get("scope")), (&json!(true), None));
+    }
+}
+
+/// RFC 6749, section 3.2; also where one of the two says nothing, for who reads the other sees another request.
+#[actix_web::test]
+async fn a_member_of_json_stands_once() {
+    let app = TestApp::start().await;
+    let (id, secret) = app.demo();
+    let usual = format!(r#""grant_type":"client_credentials","client_id":"{id}","client_secret":"{secret}""#);
+    let asked = |more: &str| {
+        let request =
+            TestRequest::post().uri("/oauth/token").insert_header(("content-type", "application/json"));
+        app.send(request.set_payload(format!("{{{usual}{more}}}")))
+    };
+    for once in ["", r#","scope":null"#, r#","resource":[]"#, r#","scope":"read""#] {
+        assert_eq!(asked(once).await.status, 200, "{once}");
+    }
+    for twice in [
+        r#","scope":null,"scope":"read""#,
+        r#","scope":"read","scope":null"#,
+        r#","scope":null,"scope":null"#,
+        r#","client_secret":null"#,
+        r#","resource":[],"resource":[]"#,
+        r#","unknown":null,"unknown":"x""#,
+    ] {
+        asked(twice).await.refused(400, "invalid_request");
+    }
+}

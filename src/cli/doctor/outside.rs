@@ -2,6 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use chrono::DateTime;
+use serde_json::Value;
 use url::Url;
 
 use super::Finding;
@@ -18,6 +19,9 @@ const NOTABLE_SKEW: Duration = Duration::from_secs(5);
 /// What clients and verifiers see. What can't be asked because something before it failed is left out.
 pub(super) fn findings(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let readiness = ask_readiness(config, http);
+    let health = readiness.as_ref().ok().and_then(|answer| serde_json::from_str(&answer.body).ok());
+    let health: Value = health.unwrap_or_default();
     match metadata(config, http) {
         Err(finding) => findings.push(finding),
         Ok((metadata, answer)) => {
@@ -25,14 +29,15 @@ pub(super) fn findings(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<F
             findings.push(clock_skew(config, &answer, clock));
             match http.get(&metadata.jwks_uri) {
                 Ok(answer) => {
-                    findings.push(keys(config, &answer));
+                    findings.push(keys(config, &answer, &health));
                     findings.push(cache_control(config, &answer));
                 }
                 Err(error) => findings.push(Finding::fail("keys", error.to_string(), "look at jwks_uri")),
             }
         }
     }
-    findings.extend(readiness(config, http));
+    findings.push(ready_or_not(readiness));
+    findings.extend(kept_keys(&health));
     findings
 }
 
@@ -83,9 +88,9 @@ fn clock_skew(config: &Config, answer: &Answer, clock: &dyn Clock) -> Finding {
     }
 }
 
-/// Of each algorithm there must be a key that signs and one that waits. The key set does not say which is
-/// which: two keys are what can be seen from outside.
-fn keys(config: &Config, answer: &Answer) -> Finding {
+/// Of each algorithm there must be a key that signs and one that waits. The key set does not say which is which, and holds
+/// retired ones too: that only the service knows, of whose `health` nothing is known on another machine.
+fn keys(config: &Config, answer: &Answer, health: &Value) -> Finding {
     let Ok(set) = serde_json::from_str::<JwkSet>(&answer.body) else {
         let what = format!("the key set can't be read (status {})", answer.status);
         return Finding::fail("keys", what, "look at jwks_uri");
@@ -98,14 +103,31 @@ fn keys(config: &Config, answer: &Answer) -> Finding {
         .filter(|algorithm| published(**algorithm) < 2)
         .map(|algorithm| format!("{algorithm} has {}", published(*algorithm)))
         .collect();
-    if lacking.is_empty() {
-        return Finding::ok("keys", format!("{} published, a next one for each algorithm", set.keys.len()));
+    let remedy = "see what `signet keys list` and the service's log say of the rotation";
+    if !lacking.is_empty() {
+        let lacking = lacking.join(", ");
+        let what = format!("an algorithm needs a key that signs and one that waits, but {lacking}");
+        return Finding::fail("keys", what, remedy);
     }
-    Finding::fail(
-        "keys",
-        format!("an algorithm needs a key that signs and one that waits, but {}", lacking.join(", ")),
-        "see what `signet keys list` and the service's log say of the rotation",
-    )
+    let published = set.keys.len();
+    match (health["keys"].as_str(), health["next_key"].as_str()) {
+        (Some("failing"), _) => {
+            Finding::fail("keys", "the service can't read its keys, and signs nothing", remedy)
+        }
+        (_, Some("missing")) => Finding::fail(
+            "keys",
+            format!("{published} published, none of which waits for the next rotation"),
+            remedy,
+        ),
+        (Some("amber"), _) => {
+            let what = "the last attempt to read or change them failed; the service goes on with what it has";
+            Finding::warn("keys", what, remedy)
+        }
+        (_, Some("ok")) => {
+            Finding::ok("keys", format!("{published} published, a next one for each algorithm"))
+        }
+        _ => Finding::ok("keys", format!("{published} published; whether one waits only the service says")),
+    }
 }
 
 /// Verifiers must not keep the key set longer than the key schedule reckons with.
@@ -135,7 +157,7 @@ fn cache_control(config: &Config, answer: &Answer) -> Finding {
 ///
 /// # Errors
 /// When it is not, or does not answer.
-pub(in crate::cli) fn ready(config: &Config, http: &Http) -> Result<serde_json::Value, CliError> {
+pub(in crate::cli) fn ready(config: &Config, http: &Http) -> Result<Value, CliError> {
     let answer = ask_readiness(config, http)?;
     match (answer.status, serde_json::from_str(&answer.body)) {
         (200, Ok(health)) => Ok(health),
@@ -147,29 +169,21 @@ fn ask_readiness(config: &Config, http: &Http) -> Result<Answer, CliError> {
     http.get(&format!("http://{}/health/ready", reachable(config.management_listen)))
 }
 
-fn readiness(config: &Config, http: &Http) -> Vec<Finding> {
-    let answer = match ask_readiness(config, http) {
-        Ok(answer) => answer,
-        Err(error) => {
-            return vec![Finding::fail("ready", error.to_string(), "run this on the machine of the service")];
-        }
-    };
-    let ready = if answer.status == 200 {
-        Finding::ok("ready", "the service says it is ready")
-    } else {
-        Finding::fail(
+fn ready_or_not(asked: Result<Answer, CliError>) -> Finding {
+    match asked {
+        Err(error) => Finding::fail("ready", error.to_string(), "run this on the machine of the service"),
+        Ok(Answer { status: 200, .. }) => Finding::ok("ready", "the service says it is ready"),
+        Ok(answer) => Finding::fail(
             "ready",
             format!("the service says it is not ready ({}): {}", answer.status, answer.body.trim()),
             "see its log",
-        )
-    };
-    [ready].into_iter().chain(kept_keys(&answer.body)).collect()
+        ),
+    }
 }
 
 /// What the running service says of its key files: which of them it needs, only its key ring knows.
-fn kept_keys(readiness: &str) -> Option<Finding> {
-    let readiness: serde_json::Value = serde_json::from_str(readiness).ok()?;
-    Some(match readiness["key_files"].as_str()? {
+fn kept_keys(health: &Value) -> Option<Finding> {
+    Some(match health["key_files"].as_str()? {
         "ok" => Finding::ok("kept keys", "the service finds the file of every key that signs or waits"),
         _ => Finding::fail(
             "kept keys",
@@ -211,9 +225,16 @@ mod tests {
         keys: &'static str,
         caching: &'static str,
         ready: u16,
+        health: &'static str,
     }
 
-    const SOUND: World = World { issuer: "", keys: KEY_PAIR, caching: "public, max-age=300", ready: 200 };
+    const SOUND: World = World {
+        issuer: "",
+        keys: KEY_PAIR,
+        caching: "public, max-age=300",
+        ready: 200,
+        health: r#"{"keys": "ok", "next_key": "ok"}"#,
+    };
 
     /// What is found at a service like `world` when this machine's clock is ahead by `skew` seconds.
     fn found(world: World, skew: i64) -> Vec<(Level, &'static str)> {
@@ -229,7 +250,7 @@ mod tests {
             } else if line.contains("/jwks ") {
                 world.keys.into()
             } else {
-                return Some(Reply::json(world.ready, "{}"));
+                return Some(Reply::json(world.ready, world.health));
             };
             let headers = format!("{DATE}Cache-Control: {}\r\n", world.caching);
             Some(Reply { status: 200, headers, body: body.leak() })
@@ -269,6 +290,20 @@ mod tests {
         );
         assert_eq!(wrong(World { caching: "no-store", ..SOUND }, 0), [(Level::Warn, "caching")]);
         assert_eq!(wrong(World { ready: 503, ..SOUND }, 0), [(Level::Fail, "ready")]);
+    }
+
+    /// Two keys of which one is retired look like two of which one waits.
+    #[test]
+    fn which_key_waits_is_what_the_service_says() {
+        let keys = |health| wrong(World { health, ..SOUND }, 0);
+        assert_eq!(keys(r#"{"keys": "ok", "next_key": "missing"}"#), [(Level::Fail, "keys")]);
+        assert_eq!(keys(r#"{"keys": "amber", "next_key": "missing"}"#), [(Level::Fail, "keys")]);
+        assert_eq!(keys(r#"{"keys": "amber", "next_key": "ok"}"#), [(Level::Warn, "keys")]);
+        let failing = r#"{"keys": "failing", "next_key": "missing"}"#;
+        let expected = [(Level::Fail, "keys"), (Level::Fail, "ready")];
+        assert_eq!(wrong(World { health: failing, ready: 503, ..SOUND }, 0), expected);
+        // A service that says nothing of it, or is out of reach.
+        assert_eq!(keys("{}"), []);
     }
 
     #[test]

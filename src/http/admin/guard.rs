@@ -2,12 +2,13 @@ use std::future::{Ready, ready};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
 
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::http::bearer::{self, Unadmitted};
-use crate::http::{State, limits, reply, routes};
+use crate::http::{Served, State, limits, reply, routes};
 use crate::oauth::{ErrorCode, Scope};
 use crate::protocol::ProtocolError;
 use crate::protocol::admin::Administrator;
@@ -49,9 +50,8 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     let still_may =
         |scope: &str| services.clients.may_have(&client, scope) && client.resources.contains(&admin_api.uri);
     let actor = Actor::Client(claims.client_id.clone());
-    // What the table does not name is denied: there is no default scope.
     let Some(path) = request.match_pattern() else { return Err(not_served().into()) };
-    let Some(needed) = routes::admin_scope(request.method(), &path) else {
+    let Some(needed) = scope_of(routes::served(), request.method(), &path)? else {
         // Another method than the path has, or no path of the table: the answer is 405 or 404, and nothing is done.
         return Ok(Administrator { actor, scope: Scope::default() });
     };
@@ -65,6 +65,15 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
         services.audit.record(event.detail("route", route)).await?;
     }
     Err(ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}")).into())
+}
+
+/// The scope that a route of `table` needs; nothing where there is no such route. A route that names none is denied: there
+/// is no default scope.
+fn scope_of(table: &[Served], method: &Method, path: &str) -> Result<Option<&'static str>, ProtocolError> {
+    // A handler of GET may answer HEAD too.
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    let route = table.iter().find(|each| each.method == *method && each.path == path);
+    route.map(|route| route.scope.ok_or_else(not_served)).transpose()
 }
 
 fn not_served() -> ProtocolError {
@@ -87,5 +96,28 @@ impl FromRequest for Admitted {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let admitted = request.extensions().get::<Self>().cloned();
         ready(admitted.ok_or_else(|| actix_web::error::ErrorForbidden("not an administrator")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_that_names_no_scope_lets_nobody_in() {
+        let served =
+            |method, path, scope| Served { method, path, scope, route: || web::to(HttpResponse::Ok) };
+        let table = [
+            served(Method::GET, "/admin/keys", Some("signet:keys")),
+            served(Method::GET, "/admin/forgotten", None),
+        ];
+        let asked = |method, path| scope_of(&table, &method, path).map_err(|error| error.code);
+        assert_eq!(asked(Method::GET, "/admin/keys"), Ok(Some("signet:keys")));
+        for method in [Method::GET, Method::HEAD] {
+            assert_eq!(asked(method, "/admin/forgotten"), Err(ErrorCode::InsufficientScope));
+        }
+        // Nothing is there to be let in to: the answer is 405 or 404.
+        assert_eq!(asked(Method::POST, "/admin/forgotten"), Ok(None));
+        assert_eq!(asked(Method::GET, "/admin/{rest:.*}"), Ok(None));
     }
 }

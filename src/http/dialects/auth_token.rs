@@ -13,7 +13,8 @@ pub(in crate::http) static AUTH_TOKEN: Dialect = Dialect { defaults: Defaults::N
 struct Answer<'a> {
     token_type: &'static str,
     expires_in: i64,
-    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,7 +26,7 @@ fn success(granted: &Granted) -> HttpResponse {
     let answer = Answer {
         token_type: "bearer",
         expires_in: issued.expires_in,
-        scope: issued.scope.as_str(),
+        scope: issued.scope.unless_empty(),
         refresh_token: granted.refresh_token.as_ref().map(Secret::expose),
         id_token: granted.id_token.as_ref().map(SignedToken::expose),
     };

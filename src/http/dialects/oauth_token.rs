@@ -17,7 +17,8 @@ pub(in crate::http) static OAUTH_TOKEN_JSON: Dialect =
 #[derive(Serialize)]
 struct Answer<'a> {
     token_type: &'static str,
-    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
     created_at: i64,
     expires_in: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +31,7 @@ fn success(granted: &Granted) -> HttpResponse {
     let issued = &granted.issued;
     let answer = Answer {
         token_type: "Bearer",
-        scope: issued.scope.as_str(),
+        scope: issued.scope.unless_empty(),
         created_at: issued.issued_at,
         expires_in: issued.expires_in,
         refresh_token: granted.refresh_token.as_ref().map(Secret::expose),

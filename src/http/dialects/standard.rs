@@ -15,7 +15,8 @@ pub(in crate::http) static STANDARD: Dialect =
 struct Answer<'a> {
     token_type: &'static str,
     expires_in: i64,
-    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,7 +28,7 @@ pub(super) fn success(granted: &Granted) -> HttpResponse {
     let answer = Answer {
         token_type: "Bearer",
         expires_in: issued.expires_in,
-        scope: issued.scope.as_str(),
+        scope: issued.scope.unless_empty(),
         refresh_token: granted.refresh_token.as_ref().map(Secret::expose),
         id_token: granted.id_token.as_ref().map(SignedToken::expose),
     };

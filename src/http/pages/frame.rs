@@ -15,7 +15,7 @@ pub(in crate::http) struct Frame {
     /// What the service calls itself.
     pub(super) service_name: String,
     /// The path of the issuer's URL, without its last slash: where links begin.
-    pub(super) base: String,
+    pub(in crate::http) base: String,
     /// Whether the pages come by https.
     https: bool,
 }

@@ -16,6 +16,7 @@ use crate::http::body::{self, Body};
 use crate::http::pages::answers::{failure, refused, see_other, whole};
 use crate::http::pages::browser::{browser, hold};
 use crate::http::pages::sign_in::sign_in_page;
+use crate::http::routes::path_of_table;
 use crate::http::{State, reply};
 use crate::oauth::{ErrorCode, Secret};
 use crate::protocol::authorize::{Browser, Present, sign_in_for_page};
@@ -129,7 +130,7 @@ pub(in crate::http) async fn guard(
         match form(&mut request, &seen.present.cookie).await {
             Ok(form) => _ = request.extensions_mut().insert(form),
             Err(error) => {
-                let again = format!("{}{}", state.services.issuer, request.path());
+                let again = format!("{}{}", state.services.issuer, path_of_table(request.request()));
                 return Ok(request.into_response(failure(&state, &error, Some(&again))));
             }
         }
@@ -164,11 +165,12 @@ async fn seen(state: &State, request: &HttpRequest) -> Result<Result<Seen, Brows
 
 /// The sign-in form, from which the browser comes back to the page. A form that was sent too late is begun anew.
 fn ask_to_sign_in(state: &State, request: &HttpRequest, browser: &Browser) -> HttpResponse {
+    let path = path_of_table(request);
     if *request.method() == Method::POST {
-        return see_other(&format!("{}{}", state.services.issuer, request.path()));
+        return see_other(&format!("{}{path}", state.services.issuer));
     }
-    let path = request.uri().path_and_query().map_or(request.path(), |path| path.as_str());
-    match sign_in_for_page(&state.services, path, &browser.holder) {
+    let page = request.uri().query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    match sign_in_for_page(&state.services, &page, &browser.holder) {
         Ok(form) => hold(state, sign_in_page(state, &form), &browser.holder),
         Err(error) => refused(state, &error),
     }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `GET /products`, `/v1/users` and `/v1/data` want the scope `read`; `GET /whoami` any token for this audience.
-//! Instead of a token an API key will do: it is exchanged for one at the issuer, once in a quarter of an hour. With
+//! Instead of a token an API key will do: it is exchanged for one at the issuer, once in a quarter of an hour, and good for
+//! 100 requests in any minute. With
 //! `--api-keys-in-query yes` it may also come as the query parameter `api_key`; with `--client-id ID`, and `CLIENT_SECRET`
 //! in the environment, this API says at the issuer who it is.
 

@@ -1,8 +1,8 @@
 //! API keys at a resource server that knows none: each is exchanged at the issuer for an access token (RFC 8693), which is
 //! kept until shortly before it ends. The issuer is asked once in a quarter of an hour and key; a key that was revoked is
-//! refused as soon as the status list says so.
+//! refused as soon as the status list says so. So the issuer's limit is one of exchanges: the requests of a key are counted here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +27,12 @@ const MARGIN: Duration = Duration::from_secs(30);
 const PREFIX: &str = "sk_";
 const LENGTH: usize = 46;
 
-/// For how many keys tokens are kept; further ones are exchanged every time.
+/// For how many keys tokens are kept; further ones are exchanged every time, and the issuer counts them.
 const MOST: usize = 10_000;
+
+/// How many requests of a key are let through in any span of [`MINUTE`].
+const PER_MINUTE: usize = 100;
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Exchanges API keys, and keeps what it gets.
 pub(crate) struct KeyExchange {
@@ -43,21 +47,54 @@ pub(crate) struct KeyExchange {
     tokens: Mutex<HashMap<Vec<u8>, Kept>>,
 }
 
-#[derive(Clone)]
+#[derive(Default)]
 struct Kept {
     token: String,
     until: Duration,
+    used: Used,
+}
+
+/// When a key was used in the last minute, oldest first. A request that is refused is not counted.
+#[derive(Default)]
+struct Used(VecDeque<Duration>);
+
+/// How a key stands after a request.
+struct Standing {
+    admitted: bool,
+    remaining: usize,
+    /// In how many seconds one more is let through than now.
+    reset: u64,
+}
+
+impl Used {
+    fn spend(&mut self, now: Duration) -> Standing {
+        while self.0.front().is_some_and(|oldest| *oldest + MINUTE <= now) {
+            self.0.pop_front();
+        }
+        let admitted = self.0.len() < PER_MINUTE;
+        if admitted {
+            self.0.push_back(now);
+        }
+        let leaves = self.0.front().map_or(now, |oldest| *oldest + MINUTE);
+        let reset = leaves.saturating_sub(now).as_millis().div_ceil(1000);
+        let remaining = PER_MINUTE.saturating_sub(self.0.len());
+        Standing { admitted, remaining, reset: u64::try_from(reset).unwrap_or(u64::MAX) }
+    }
+
+    fn is_recent(&self, now: Duration) -> bool {
+        self.0.back().is_some_and(|newest| now < *newest + MINUTE)
+    }
 }
 
 /// What came of a key.
 pub(crate) struct Exchanged {
     /// The access token.
     pub(crate) token: Result<String, NoToken>,
-    /// How the key's limit stands, in the fields in which the issuer says so; none where it was not asked.
+    /// How the key's limit stands, in the fields that say so: here, or at the issuer where that refused it.
     pub(crate) limit: Vec<(&'static str, String)>,
 }
 
-/// The fields that are passed on.
+/// Those fields.
 const LIMIT: [&str; 5] =
     ["ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
 
@@ -119,20 +156,48 @@ impl KeyExchange {
         }
         let now = self.clock.monotonic();
         let digest = digest(&SHA256, key.as_bytes()).as_ref().to_vec();
-        let kept = self.tokens().get(&digest).filter(|kept| now < kept.until).cloned();
-        if let Some(kept) = kept {
-            return Ok(kept.token);
+        let mut is_counted = false;
+        if let Some(kept) = self.tokens().get_mut(&digest) {
+            self.count(&mut kept.used, now, limit)?;
+            if now < kept.until {
+                return Ok(kept.token.clone());
+            }
+            is_counted = true;
         }
         let Answer { access_token, expires_in } = self.exchange(key, limit)?;
         let until = now + Duration::from_secs(expires_in).saturating_sub(MARGIN);
         let mut tokens = self.tokens();
         if tokens.len() >= MOST {
-            tokens.retain(|_, kept| now < kept.until);
+            tokens.retain(|_, kept| now < kept.until || kept.used.is_recent(now));
         }
-        if tokens.len() < MOST {
-            tokens.insert(digest, Kept { token: access_token.clone(), until });
+        if tokens.len() < MOST || tokens.contains_key(&digest) {
+            let kept = tokens.entry(digest).or_default();
+            (kept.token, kept.until) = (access_token.clone(), until);
+            if !is_counted {
+                self.count(&mut kept.used, now, limit)?;
+            }
         }
         Ok(access_token)
+    }
+
+    /// Counts a request of a key that the issuer knows: what is no key can't fill the memory here.
+    fn count(
+        &self,
+        used: &mut Used,
+        now: Duration,
+        limit: &mut Vec<(&'static str, String)>,
+    ) -> Result<(), NoToken> {
+        let Standing { admitted, remaining, reset } = used.spend(now);
+        let resets_at = self.clock.numeric_date().saturating_add_unsigned(reset);
+        let fields = [
+            format!("\"apikey\";q={PER_MINUTE};w={}", MINUTE.as_secs()),
+            format!("\"apikey\";r={remaining};t={reset}"),
+            PER_MINUTE.to_string(),
+            remaining.to_string(),
+            resets_at.to_string(),
+        ];
+        *limit = LIMIT.into_iter().zip(fields).collect();
+        if admitted { Ok(()) } else { Err(NoToken::TooOften(reset.to_string())) }
     }
 
     fn exchange(&self, key: &str, limit: &mut Vec<(&'static str, String)>) -> Result<Answer, NoToken> {
@@ -148,7 +213,9 @@ impl KeyExchange {
         }
         let mut answer = request.send_form(form).map_err(|_| NoToken::Unavailable)?;
         let field = |name: &str| Some(answer.headers().get(name)?.to_str().ok()?.to_owned());
-        limit.extend(LIMIT.into_iter().filter_map(|name| Some((name, field(name)?))));
+        if answer.status() == 429 {
+            *limit = LIMIT.into_iter().filter_map(|name| Some((name, field(name)?))).collect();
+        }
         let text = answer.body_mut().read_to_string().map_err(|_| NoToken::Unavailable)?;
         match answer.status().as_u16() {
             200 => serde_json::from_str(&text).map_err(|_| NoToken::Unavailable),

@@ -122,6 +122,17 @@ impl ClientRegistry {
         clients.get(client_id).map(|mirrored| mirrored.client.clone())
     }
 
+    /// The client of that name; asked of the store where memory knows none, for another node may have registered it a moment ago.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`].
+    pub async fn find_or_follow(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
+        if self.find(client_id).is_none() && ClientId::parse(client_id).is_ok() {
+            self.refresh(client_id.as_bytes()).await?;
+        }
+        Ok(self.find(client_id))
+    }
+
     /// Whether some client's scripts come from `origin` (RFC 6454, section 6.1), compared as text.
     #[must_use]
     pub fn admit(&self, origin: &str) -> bool {

@@ -259,6 +259,10 @@ fn register_rest(config: &mut web::ServiceConfig, state: &web::Data<State>) {
     for path in ["/admin", "/admin/{rest:.*}"] {
         config.service(rest(path).wrap(from_fn(admin::guard)).wrap(observe()));
     }
+    for path in ["/account/{rest:.*}", "/console/{rest:.*}"] {
+        let page = web::resource(path).default_service(web::to(pages::nothing_here));
+        config.service(page.wrap(from_fn(pages::guard)).wrap(observe()));
+    }
     for path in ["/users/{rest:.*}", "/v1/users/{rest:.*}"] {
         config.service(rest(path).wrap(from_fn(users::guard)).wrap(observe()));
     }

@@ -200,6 +200,45 @@ async fn prompt_login_asks_for_the_password_once_more_and_only_once() {
 }
 
 #[actix_web::test]
+async fn a_max_age_of_0_asks_for_a_sign_in_even_in_its_very_second() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    browser.allow(&app, &request(&[])).await;
+    for more in [&[][..], &[("prompt", "select_account")]] {
+        let page = browser.get(&app, &request(&[&[("max_age", "0")], more].concat())).await;
+        assert!(text(&page).contains("name=\"password\"") && !text(&page).contains("Continue as"));
+    }
+    let answer = browser.get(&app, &request(&[("max_age", "0"), ("prompt", "none")])).await;
+    assert_eq!(parameter(&answer, "error").as_deref(), Some("login_required"));
+}
+
+#[actix_web::test]
+async fn nobody_goes_on_as_whom_the_form_did_not_offer() {
+    let app = service().await;
+    crate::shell::account(&app, ("Bob", "bob@example.com"), false).await;
+    let mut browser = Browser::default();
+    browser.allow(&app, &request(&[])).await;
+    let mut bob = crate::shell::signed_in(&app, "bob@example.com", "/account").await;
+    let is_begun_anew = |answer: &crate::test_app::Answer| {
+        assert_eq!((answer.status, answer.header("location")), (400, None), "{}", text(answer));
+        assert!(text(answer).contains("Start again"), "{}", text(answer));
+    };
+    for asked in [("prompt", "login"), ("max_age", "0")] {
+        let page = browser.get(&app, &request(&[asked])).await;
+        let members = [("state", &*state(&page)), ("account", "current")];
+        is_begun_anew(&browser.post(&app, "/oauth2/sign-in", &members).await);
+    }
+    // Nor as somebody else, who has signed in since.
+    let page = browser.get(&app, &request(&[("prompt", "select_account")])).await;
+    let members = [("state", &*state(&page)), ("account", "current")];
+    let session = bob.cookies.remove("signet-session").unwrap();
+    let adas = browser.cookies.insert("signet-session".into(), session).unwrap();
+    is_begun_anew(&browser.post(&app, "/oauth2/sign-in", &members).await);
+    browser.cookies.insert("signet-session".into(), adas);
+    assert!(location(&browser.post(&app, "/oauth2/sign-in", &members).await).contains("/oauth2/authorize?"));
+}
+
+#[actix_web::test]
 async fn select_account_offers_who_is_signed_in() {
     let app = service().await;
     let mut browser = Browser::default();

@@ -441,6 +441,17 @@ async fn an_account_is_made_changed_and_deleted() {
 }
 
 #[actix_web::test]
+async fn a_password_that_an_administrator_sets_is_advised_to_be_as_long_as_ones_own() {
+    let app = app_with_two().await;
+    let bob = app.app.state.services.accounts.named(BOB).await.unwrap().unwrap();
+    let mut root = signed_in(&app, ROOT, "/console").await;
+    for path in ["/account/password", "/console/new-user", &format!("/console/users/{bob}")] {
+        let page = text(&root.get(&app, path).await);
+        assert!(page.contains("At least 8 characters; 15 or more are better."), "{path}: {page}");
+    }
+}
+
+#[actix_web::test]
 async fn nobody_locks_themselves_out_of_the_console() {
     let app = app_with_two().await;
     let mut root = signed_in(&app, ROOT, "/console/users").await;

@@ -17,6 +17,10 @@ const BELOW: [(&str, Option<&str>, &str); 4] = [
     ("/auth/token", None, "InMessage"),
 ];
 
+/// Below these what is not there is answered as the pages themselves are, of which [`OWN`] is one.
+const PAGES: [&str; 2] = ["/account/", "/console/"];
+const OWN: &str = "/account";
+
 /// How a guard may refuse.
 const GUARDED: [u16; 4] = [401, 403, 429, 503];
 
@@ -132,6 +136,11 @@ impl Contract {
             self.documented(&self.document["paths"][guarded]["get"], status)
         };
         let Some((_, item)) = self.path_item(path) else {
+            if PAGES.iter().any(|root| path.starts_with(root)) {
+                let method = if method == "HEAD" { "GET" } else { method };
+                let page = &self.document["paths"][OWN][method.to_lowercase()];
+                return self.documented(page, status).ok_or_else(undocumented);
+            }
             return match status {
                 404 => Ok(self.component(&format!("NothingHere{shape}"))),
                 _ => guard().ok_or_else(undocumented),

@@ -10,7 +10,7 @@ use actix_web::{App, HttpRequest, web};
 use serde_json::json;
 
 use crate::exchange::{KeyExchange, NoToken, exchange_api_key};
-use crate::resource_server_fixture::listen;
+use crate::resource_server_fixture::{ResourceServer, listen};
 use crate::test_app::{RESOURCE, TestApp, part};
 
 async fn make_key(app: &TestApp) -> (String, String) {
@@ -32,9 +32,10 @@ async fn a_key_is_exchanged_once_and_again_shortly_before_its_token_ends() {
     let first = token(&exchange, &key).await.unwrap();
     assert_eq!((&part(&first, 1)["client_id"], &part(&first, 1)["aud"]), (&json!(id), &json!(RESOURCE)));
     for _ in 0..300 {
-        assert_eq!(token(&exchange, &key).await.unwrap(), first, "nobody is asked, and no limit spent");
+        app.clock.advance(Duration::from_secs(1));
+        assert_eq!(token(&exchange, &key).await.unwrap(), first, "nobody is asked");
     }
-    app.pass(Duration::from_secs(15 * 60 - 30)).await;
+    app.pass(Duration::from_secs(15 * 60 - 30 - 300)).await;
     let second = token(&exchange, &key).await.unwrap();
     assert_ne!(second, first);
 
@@ -79,19 +80,15 @@ async fn handlers_see_a_token_wherever_a_key_was_sent() {
             .route("/", web::get().to(authorization)),
     )
     .await;
-    let mut asked = true;
-    for header in [
-        ("X-API-Key", key.clone()),
-        ("Authorization", format!("ApiKey {key}")),
-        ("Authorization", format!("Bearer {key}")),
+    for (left, header) in [
+        ("99", ("X-API-Key", key.clone())),
+        ("98", ("Authorization", format!("ApiKey {key}"))),
+        ("97", ("Authorization", format!("Bearer {key}"))),
     ] {
         let request = TestRequest::get().insert_header(header).to_request();
         let response = try_call_service(&service, request).await.unwrap();
-        // How the limit stands is told where the issuer was asked.
-        let remaining = response.headers().get("x-ratelimit-remaining").map(|value| value.to_str().unwrap());
-        assert_eq!(remaining, asked.then_some("0"));
-        assert_eq!(response.headers().get("ratelimit").is_some(), asked);
-        asked = false;
+        // The issuer, which was asked once, has nothing left.
+        assert_eq!(response.headers().get("x-ratelimit-remaining").unwrap(), left);
         let seen = String::from_utf8(read_body(response).await.to_vec()).unwrap();
         assert!(seen.starts_with("Bearer eyJ"), "{seen}");
     }
@@ -121,4 +118,38 @@ async fn handlers_see_a_token_wherever_a_key_was_sent() {
     ] {
         assert_eq!(refused.headers().get(name).unwrap(), &*value, "{name}");
     }
+}
+
+/// What an older document promises (`X-RateLimit-…`, 100 in 60 seconds), although the issuer is asked once in a quarter of an hour.
+#[actix_web::test]
+async fn the_101st_request_of_a_key_in_a_minute_is_refused() {
+    let app = TestApp::start().await;
+    let api = ResourceServer::beside(&app);
+    let (key, other) = (make_key(&app).await.1, make_key(&app).await.1);
+    let ask = async |key: &str| {
+        api.send(TestRequest::get().uri("/products").insert_header(("X-API-Key", key))).await
+    };
+    for left in (0..100).rev() {
+        let answer = ask(&key).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("x-ratelimit-limit"), Some("100"));
+        assert_eq!(answer.header("x-ratelimit-remaining"), Some(&*left.to_string()));
+        assert_eq!(answer.header("x-ratelimit-reset"), Some(&*(app.now() + 60).to_string()));
+    }
+    app.pass(Duration::from_secs(59)).await;
+    let refused = ask(&key).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "{refused:?}");
+    assert_eq!(refused.header("ratelimit"), Some("\"apikey\";r=0;t=1"));
+    assert_eq!(ask(&other).await.status, 200, "another key is not touched");
+    app.pass(Duration::from_secs(1)).await;
+    assert_eq!(ask(&key).await.status, 200);
+    // A token that ends meanwhile begins no new minute.
+    app.pass(Duration::from_secs(15 * 60 - 30 - 60 - 10)).await;
+    for _ in 0..100 {
+        assert_eq!(ask(&key).await.status, 200);
+    }
+    app.pass(Duration::from_secs(20)).await;
+    assert_eq!(ask(&key).await.status, 429);
+    app.pass(Duration::from_secs(40)).await;
+    assert_eq!(ask(&key).await.status, 200);
 }

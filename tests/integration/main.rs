@@ -39,6 +39,7 @@ mod forged_introspection;
 mod forged_tokens;
 mod forgeries;
 mod grants_fixture;
+mod guard;
 mod hostile_forms;
 mod hostile_pages;
 mod issuer_path;

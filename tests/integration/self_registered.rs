@@ -100,6 +100,40 @@ async fn what_is_wrong_with_a_request_sends_nobody_to_a_client_that_nobody_vouch
     assert!(location(&answer).starts_with(&format!("{CALLBACK}?error=login_required")));
 }
 
+#[actix_web::test]
+async fn whoever_is_asked_is_told_that_nobody_has_looked_at_an_application() {
+    const UNSEEN: &str = "an application that nobody here has looked at. Go on only if you know it.";
+    let app = service().await;
+    let link =
+        |path: &str| Some(signet::oauth::WebUri::parse(&format!("https://shop.example/{path}")).unwrap());
+    for client in ["notes", "gadget", "shop"] {
+        let change = signet::clients::ClientChange {
+            client_uri: Some(link("home")),
+            policy_uri: Some(link("policy")),
+            tos_uri: Some(link("terms")),
+            ..Default::default()
+        };
+        app.app.state.services.clients.intend(client, change).await.unwrap().write().await.unwrap();
+        let mut browser = Browser::default();
+        let asked = request(&[("client_id", client), ("scope", "read")]);
+        let sign_in = browser.get(&app, &asked).await;
+        let answer = browser.sign_in(&app, &sign_in, ("ada@example.com", PASSWORD)).await;
+        let consent = browser.go_on(&app, answer).await;
+        assert!(text(&consent).contains("name=\"decision\""));
+        for page in [text(&sign_in), text(&consent)] {
+            let is_seen = client == "shop";
+            assert_eq!(page.contains(UNSEEN), !is_seen, "{client}: {page}");
+            for path in ["home", "policy", "terms"] {
+                assert_eq!(
+                    page.contains(&format!("https://shop.example/{path}")),
+                    is_seen,
+                    "{client}: {page}"
+                );
+            }
+        }
+    }
+}
+
 /// Whoever keeps an application may call it something else and let people come back elsewhere, after they have allowed it.
 #[actix_web::test]
 async fn what_was_allowed_to_an_application_is_not_allowed_to_what_it_becomes() {

@@ -25,4 +25,4 @@ pub(super) use answers::failure;
 pub(super) use assets::asset;
 pub(super) use cookies::Cookies;
 pub(super) use frame::Frame;
-pub(super) use shell::guard;
+pub(super) use shell::{guard, nothing_here};

@@ -16,18 +16,22 @@ pub(super) struct ClientView<'a> {
     pub(super) website: Option<&'a str>,
     pub(super) policy: Option<&'a str>,
     pub(super) terms: Option<&'a str>,
+    /// Whether an administrator looked at it.
+    pub(super) is_vouched_for: bool,
 }
 
 impl<'a> ClientView<'a> {
-    /// Of a registered client, on a page in this frame.
+    /// Of a registered client, on a page in this frame. What nobody vouches for leads nowhere by links of its own choice.
     pub(super) fn of(frame: &Frame, client: &'a Client) -> Self {
-        let text = |uri: &'a Option<WebUri>| uri.as_ref().map(WebUri::as_str);
+        let is_vouched_for = client.is_vouched_for();
+        let text = |uri: &'a Option<WebUri>| uri.as_ref().filter(|_| is_vouched_for).map(WebUri::as_str);
         Self {
             name: &client.client_name,
             logo: client.logo_uri.as_ref().filter(|logo| frame.may_show(logo)).map(WebUri::as_str),
             website: text(&client.client_uri),
             policy: text(&client.policy_uri),
             terms: text(&client.tos_uri),
+            is_vouched_for,
         }
     }
 

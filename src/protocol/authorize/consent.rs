@@ -44,8 +44,8 @@ struct Shown {
     user: UserId,
     scope: Scope,
     resources: Vec<Resource>,
-    /// As what the client showed itself.
-    shown_as: Option<String>,
+    /// As what the client showed itself ([`Client::shown_as`]).
+    guise: Option<String>,
 }
 
 /// What comes next for somebody who is signed in: the question, unless the answer is known.
@@ -77,7 +77,7 @@ pub(super) async fn next(
         user: user.clone(),
         scope: request.scope,
         resources: request.resources,
-        shown_as: request.client.shown_as(),
+        guise: request.client.shown_as(),
     };
     Ok(Step::Consent(Box::new(ConsentForm {
         state: form::seal(services, Purpose::Consent, &present.cookie, shown)?,
@@ -143,7 +143,7 @@ pub async fn decide(
     request.is_welcome(services).await?;
     let is_as_shown = request.scope == shown.scope
         && request.resources == shown.resources
-        && request.client.shown_as() == shown.shown_as;
+        && request.client.shown_as() == shown.guise;
     if !is_as_shown {
         return Err(Interrupted::stale(shown.asked.location(services)));
     }

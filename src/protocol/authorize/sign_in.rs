@@ -1,10 +1,12 @@
+use serde::{Deserialize, Serialize};
+
 use super::form::{self, Opened, Purpose};
 use super::goal::{Goal, Requester};
 use super::second_factor::{self, SecondFactorForm};
 use super::step::{Browser, Present};
 use super::{Interrupted, session, throttle};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::oauth::Secret;
+use crate::oauth::{Secret, UserId};
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::users::{Account, AuthenticateError, Busy, DeviceCookie, Tried};
 
@@ -38,6 +40,16 @@ pub enum Problem {
         /// In how many seconds another try may succeed.
         retry_after: u64,
     },
+}
+
+/// What the form carries.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    #[serde(flatten)]
+    goal: Goal,
+    /// Whom it offers to go on as. Nobody goes on as whom they were not asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    current: Option<UserId>,
 }
 
 /// What came of a form.
@@ -78,8 +90,9 @@ pub(super) fn form(
     holder: &Secret,
     current: Option<Account>,
 ) -> Result<SignInForm, ProtocolError> {
+    let entry = Entry { goal, current: current.as_ref().map(|account| account.id.clone()) };
     Ok(SignInForm {
-        state: form::seal(services, Purpose::SignIn, holder, goal)?,
+        state: form::seal(services, Purpose::SignIn, holder, entry)?,
         username: requester.as_ref().and_then(|each| each.login_hint.clone()).unwrap_or_default(),
         requester,
         current,
@@ -96,15 +109,16 @@ pub async fn sign_in(
     params: &Params<'_>,
     browser: &Browser,
 ) -> Result<SignedIn, Interrupted> {
-    let goal: Goal = match form::open(services, Purpose::SignIn, Some(&browser.holder), params.one("state"))?
-    {
-        Opened::Good(goal) => goal,
-        Opened::Stale(goal) => return Err(Interrupted::stale(goal.location(services))),
+    let opened = form::open(services, Purpose::SignIn, Some(&browser.holder), params.one("state"))?;
+    let Entry { goal, current } = match opened {
+        Opened::Good(entry) => entry,
+        Opened::Stale(Entry { goal, .. }) => return Err(Interrupted::stale(goal.location(services))),
         Opened::Forged => return Err(Interrupted::forged()),
     };
     let requester = goal.requester(services)?;
     if params.one("account") == Some("current") {
-        return match Present::find(services, browser.session.as_ref()).await? {
+        let present = Present::find(services, browser.session.as_ref()).await?;
+        return match present.filter(|present| current.as_ref() == Some(&present.account.id)) {
             Some(_) => Ok(SignedIn::Done { location: goal.signed_in(services), session: None, device: None }),
             None => Err(Interrupted::stale(goal.location(services))),
         };

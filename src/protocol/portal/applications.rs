@@ -54,13 +54,14 @@ pub fn applications(services: &Services, present: &Present) -> Vec<Arc<Client>> 
 /// One of the person's applications.
 ///
 /// # Errors
-/// `not_found`, for somebody else's too.
-pub fn find_application(
+/// `not_found`, for somebody else's too, or the store fails.
+pub async fn find_application(
     services: &Services,
     present: &Present,
     client_id: &str,
 ) -> Result<Arc<Client>, ProtocolError> {
-    let own = services.clients.find(client_id).filter(|client| client.owner() == Some(&present.account.id));
+    let client = services.clients.find_or_follow(client_id).await?;
+    let own = client.filter(|client| client.owner() == Some(&present.account.id));
     own.ok_or_else(|| ProtocolError::new(ErrorCode::NotFound, "there is no such application"))
 }
 
@@ -106,7 +107,7 @@ pub async fn change_application(
     present: &Present,
     (client_id, change): (&str, ApplicationChange),
 ) -> Result<(), ProtocolError> {
-    let client = find_application(services, present, client_id)?;
+    let client = find_application(services, present, client_id).await?;
     let change = ClientChange {
         client_name: Some(change.client_name),
         allowed_origins: client.is_public().then(|| origins_after(&client, &change.redirect_uris)),
@@ -147,7 +148,7 @@ pub async fn rotate_application_secret(
     present: &Present,
     client_id: &str,
 ) -> Result<ClientWithSecret, ProtocolError> {
-    find_application(services, present, client_id)?;
+    find_application(services, present, client_id).await?;
     clients::rotate_secret(services, &owner(present), client_id, &SecretRotation::default()).await
 }
 
@@ -160,7 +161,7 @@ pub async fn delete_application(
     present: &Present,
     client_id: &str,
 ) -> Result<(), ProtocolError> {
-    find_application(services, present, client_id)?;
+    find_application(services, present, client_id).await?;
     clients::delete(services, &owner(present), client_id).await
 }
 

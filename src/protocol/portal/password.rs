@@ -3,13 +3,13 @@ use crate::oauth::Secret;
 use crate::protocol::authorize::{Browser, Present, Problem, check_password};
 use crate::protocol::users::{self, Entry};
 use crate::protocol::{ProtocolError, Services};
-use crate::users::{AccountChange, NewSession};
+use crate::users::{AccountChange, NewSession, StartedSession};
 
 /// What came of a new password.
 #[derive(Debug)]
 pub enum PasswordChange {
-    /// It is set. Everything the person was signed in to has ended; this cookie opens a new session.
-    Done(Secret),
+    /// It is set. Everything the person was signed in to has ended, but for this new session.
+    Done(StartedSession),
     /// The present password was not proved.
     Unproved(Problem),
 }
@@ -39,7 +39,7 @@ pub async fn change_password(
         address: Some(browser.address.ip()),
     };
     match users::sign_in(services, &changed, Entry::New(new)).await? {
-        Some(started) => Ok(PasswordChange::Done(started.cookie)),
+        Some(started) => Ok(PasswordChange::Done(started)),
         // Disabled, or the password changed once more, in the meantime.
         None => Ok(PasswordChange::Unproved(Problem::Wrong)),
     }

@@ -132,7 +132,7 @@ pub(in crate::http) async fn one(
     visitor: Visitor,
     client_id: web::Path<String>,
 ) -> Answered {
-    let client = find(&state.services, &client_id)?;
+    let client = find(&state.services, &client_id).await?;
     let form = ClientForm::of(&state.services, &client);
     Ok(client_page(&state, &visitor, (&client, form), None))
 }
@@ -144,7 +144,7 @@ pub(in crate::http) async fn act(
     (client_id, form): (web::Path<String>, Form),
 ) -> Answered {
     let (services, administrator) = (&state.services, administrator(&visitor));
-    let client = find(services, &client_id)?;
+    let client = find(services, &client_id).await?;
     let path = format!("{PLACE}/{}", client.client_id);
     match form.one("act") {
         Some("change") => {
@@ -159,7 +159,7 @@ pub(in crate::http) async fn act(
                 Ok(()) => after(&state, &visitor, (&path, Notice::done("The client is changed."))),
                 Err(error) => {
                     let problem = curable(error)?;
-                    let client = find(services, &client_id)?;
+                    let client = find(services, &client_id).await?;
                     // One of another version would undo what was changed meanwhile.
                     let is_current = brought.is_of(&client);
                     let brought = if is_current { brought } else { ClientForm::of(services, &client) };
@@ -216,7 +216,7 @@ fn client_page(
     show(problem, &template)
 }
 
-fn find(services: &Services, client_id: &str) -> Result<std::sync::Arc<Client>, ProtocolError> {
+async fn find(services: &Services, client_id: &str) -> Result<std::sync::Arc<Client>, ProtocolError> {
     let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such client");
-    services.clients.find(client_id).ok_or_else(unknown)
+    services.clients.find_or_follow(client_id).await?.ok_or_else(unknown)
 }

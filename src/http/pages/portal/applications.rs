@@ -108,7 +108,7 @@ pub(in crate::http) async fn one(
     visitor: Visitor,
     client_id: web::Path<String>,
 ) -> Answered {
-    let client = portal::find_application(&state.services, &visitor.present, &client_id)?;
+    let client = portal::find_application(&state.services, &visitor.present, &client_id).await?;
     let shown = (client.client_name.clone(), joined(&client.redirect_uris));
     Ok(page(&state, &visitor, (&client, shown), None))
 }
@@ -120,7 +120,7 @@ pub(in crate::http) async fn act(
     (client_id, form): (web::Path<String>, Form),
 ) -> Answered {
     let (services, present) = (&state.services, &visitor.present);
-    let client = portal::find_application(services, present, &client_id)?;
+    let client = portal::find_application(services, present, &client_id).await?;
     let path = format!("{PLACE}/{}", client.client_id);
     match form.one("act") {
         Some("change") => {

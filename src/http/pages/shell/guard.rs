@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError, web};
 use url::form_urlencoded;
@@ -26,16 +26,19 @@ use crate::protocol::{Params, ProtocolError};
 const RECENT: i64 = 15 * 60;
 
 /// The paths that ask for that.
-const NEED_RECENT: [&str; 9] = [
+const NEED_RECENT: [&str; 12] = [
     "/console/keys/rotate",
     "/console/keys/{kid}/compromise",
     "/console/new-client",
     "/console/clients/{client_id}",
     "/console/users/{id}",
     "/console/new-user",
+    "/console/revocations",
     "/account/email",
     "/account/second-factor",
     "/account/api-keys",
+    "/account/applications",
+    "/account/applications/{client_id}",
 ];
 
 /// Who looks at a page: present in every handler of the portal and the console, put there by [`guard`].
@@ -94,9 +97,21 @@ impl ResponseError for Refusal {
     }
 }
 
+/// Puts what [`let_through`] answers out of reach of a window that opened the page, or that it opened (HTML Living Standard,
+/// section 7.1.3).
+pub(in crate::http) async fn guard(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let mut answered = let_through(request, next).await?;
+    let alone = HeaderValue::from_static("same-origin");
+    answered.headers_mut().insert(header::CROSS_ORIGIN_OPENER_POLICY, alone);
+    Ok(answered)
+}
+
 /// Lets a request through to the portal only for somebody who is signed in, to the console only for an administrator,
 /// and a POST only with a form that was made for the session. Whoever is not signed in is asked to, and comes back.
-pub(in crate::http) async fn guard(
+async fn let_through(
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -124,9 +139,6 @@ pub(in crate::http) async fn guard(
     }
     let is_act = *request.method() == Method::POST;
     if is_act {
-        if let Err(exceeded) = state.services.limits.acts_per_person.spend(&seen.present.account.id) {
-            return Ok(request.into_response(refused(&state, &exceeded.into())));
-        }
         match form(&mut request, &seen.present.cookie).await {
             Ok(form) => _ = request.extensions_mut().insert(form),
             Err(error) => {
@@ -134,8 +146,13 @@ pub(in crate::http) async fn guard(
                 return Ok(request.into_response(failure(&state, &error, Some(&again))));
             }
         }
+        // Behind that: a form of another site is not the person's act.
+        if let Err(exceeded) = state.services.limits.acts_per_person.spend(&seen.present.account.id) {
+            return Ok(request.into_response(refused(&state, &exceeded.into())));
+        }
     }
-    let shown = if is_act { None } else { notice::removal(&state, request.request()) };
+    let is_shown = *request.method() == Method::GET;
+    let shown = notice::removal(&state, request.request()).filter(|_| is_shown);
     request.extensions_mut().insert(Visitor(Rc::new(seen)));
     // An act ends even if the browser hangs up.
     let mut answered = whole(next.call(request)).await.map_err(Refusal)??;
@@ -143,7 +160,8 @@ pub(in crate::http) async fn guard(
     if let Some(page) = refusal.map(|Refusal(error)| refused(&state, error)) {
         answered = answered.into_response(page);
     }
-    if let Some(removal) = shown {
+    // Only a page that came out as it was meant to has shown what waited for it, a secret perhaps.
+    if let Some(removal) = shown.filter(|_| answered.status() == StatusCode::OK) {
         answered.headers_mut().append(header::SET_COOKIE, removal);
     }
     Ok(answered)
@@ -186,6 +204,11 @@ async fn form(request: &mut ServiceRequest, session: &Secret) -> Result<Form, Pr
         return Ok(Form(Rc::new(params)));
     }
     Err(ProtocolError::invalid_request("the form was not made for this session"))
+}
+
+/// What is below the two paths and is no page.
+pub(in crate::http) async fn nothing_here() -> Answered {
+    Err(ProtocolError::new(ErrorCode::NotFound, "there is nothing here").into())
 }
 
 impl FromRequest for Visitor {

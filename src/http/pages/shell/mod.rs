@@ -14,9 +14,9 @@ use askama::Template;
 use super::frame::{Allowed, Frame, page};
 use crate::http::State;
 
-pub(in crate::http) use guard::guard;
 pub(super) use guard::{Answered, Form, Visitor};
-pub(super) use notice::{Notice, after};
+pub(in crate::http) use guard::{guard, nothing_here};
+pub(super) use notice::{Notice, after, after_in};
 
 /// What surrounds a page of the portal or the console.
 pub(super) struct Shell<'a> {

@@ -58,9 +58,18 @@ pub(in crate::http::pages) fn after(
     visitor: &Visitor,
     (path, notice): (&str, Notice),
 ) -> Answered {
+    after_in(state, &visitor.present.session.sid, (path, notice))
+}
+
+/// The same, to be shown in the session `sid`.
+pub(in crate::http::pages) fn after_in(
+    state: &State,
+    sid: &SessionId,
+    (path, notice): (&str, Notice),
+) -> Answered {
     let services = &state.services;
     let ends_at = services.clock.numeric_date() + LIFETIME;
-    let sealed = Sealed { ends_at, sid: visitor.present.session.sid.clone(), notice };
+    let sealed = Sealed { ends_at, sid: sid.clone(), notice };
     let plain = serde_json::to_vec(&sealed).map_err(ProtocolError::server_error)?;
     let text = services.sealer.seal(PURPOSE, &plain).map_err(ProtocolError::from)?;
     let response = see_other(&format!("{}{path}", services.issuer));

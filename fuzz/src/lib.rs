@@ -66,7 +66,9 @@ pub static TARGETS: &[Target] = &[
     target("authorize", browser::authorize),
     target("logout", browser::logout),
     target("page_form", browser::page_form),
+    target("shown_form", browser::shown_form),
     target("register_client", admin::client),
+    target("admin_api", admin::api),
     target("users_api", admin::users),
     target("request", admin::request),
 ];

@@ -51,6 +51,12 @@ pub(crate) struct Secrets {
     pub(crate) api_key: String,
     /// What Ada's session cookie holds.
     pub(crate) session: String,
+    /// Her account.
+    pub(crate) ada: String,
+    /// What an administrator's session cookie holds.
+    pub(crate) root_session: String,
+    /// The key that signs.
+    pub(crate) kid: String,
 }
 
 /// A running service.
@@ -137,6 +143,11 @@ pub(crate) fn with_service<T>(ask: impl FnOnce(&Service) -> T) -> T {
     })
 }
 
+/// The service of this thread is not what it was: the next question is for a new one.
+pub(crate) fn renew() {
+    SERVICE.with_borrow_mut(|slot| drop(slot.take()));
+}
+
 impl Service {
     fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
@@ -172,6 +183,8 @@ impl Service {
             ("{ADMIN}", &secrets.admin),
             ("{API_KEY}", &secrets.api_key),
             ("{SESSION}", &secrets.session),
+            ("{ADA}", &secrets.ada),
+            ("{KID}", &secrets.kid),
         ];
         let Ok(text) = std::str::from_utf8(data) else { return data.to_vec() };
         named.iter().fold(text.to_owned(), |text, (name, secret)| text.replace(name, secret)).into_bytes()
@@ -248,6 +261,13 @@ async fn open(config: Config) -> (App, Secrets) {
     let authentication = Authentication { auth_time: NOW, amr: vec!["pwd".into()] };
     let session = NewSession { user: ada.id.clone(), authentication, user_agent: None, address: None };
     let session = services.sessions.start(session).await.expect("a session");
+    let email = Email::parse("root@example.com").expect("an address");
+    let password = Some(Secret::new("another horse battery staple".into()));
+    let root = NewAccount { password, administrator: true, ..NewAccount::new("Root", email) };
+    let root = services.accounts.register(root).await.expect("an account");
+    let authentication = Authentication { auth_time: NOW, amr: vec!["pwd".into()] };
+    let root = NewSession { user: root.id.clone(), authentication, user_agent: None, address: None };
+    let root = services.sessions.start(root).await.expect("a session");
     let users = vec![Resource::parse(&config.users_resource()).expect("a resource")];
     let keeper = Registration {
         client_name: "The keeper of accounts".into(),
@@ -269,7 +289,9 @@ async fn open(config: Config) -> (App, Secrets) {
     let (id, secret) = (first.admin.client.client_id.as_str(), first.admin.client_secret.expose());
     let admin = self::token(&app, (id, secret)).await;
     let (api_key, session) = (key.secret.expose().to_owned(), session.cookie.expose().to_owned());
-    (app, Secrets { client, token, admin, api_key, session })
+    let (ada, root_session) = (ada.id.to_string(), root.cookie.expose().to_owned());
+    let kid = services.keys.list().keys.iter().find(|key| key.signs).expect("a key").kid.to_string();
+    (app, Secrets { client, token, admin, api_key, session, ada, root_session, kid })
 }
 
 /// An access token of the client, for what it asks by default.

@@ -33,6 +33,13 @@ async def main(binaries, directory, arguments):
                 await rotation.under_load(cluster, 60 if full else 20)
             if "partition" in parts:
                 await rotation.partition(cluster, wire, 30 if full else 10)
+    if "freeze" in parts:
+        # P as it is unless set: 30 s. Before the primary is lost for good.
+        async with running(Cluster(binaries, directory, "unset", **{"tokens.status_list_ttl": "1s"})) as (cluster, _):
+            client = await cluster.client(cluster.nodes[0])
+            await cluster.everywhere(client)
+            cookies = await cluster.sign_in(client)
+            await freeze.freeze(cluster, client, cookies, 30, 45 if full else 8)
     if steady:
         async with running(Cluster(binaries, directory, "steady", **STEADY)) as (cluster, _):
             client = await cluster.client(cluster.nodes[0])
@@ -52,13 +59,6 @@ async def main(binaries, directory, arguments):
                 await freeze.freeze(cluster, client, cookies, 5, 30 if full else 10)
             if "failover" in parts:
                 await failures.failover(cluster, client, cookies)
-    if "freeze" in parts:
-        # P as it is unless set: 30 s.
-        async with running(Cluster(binaries, directory, "unset", **{"tokens.status_list_ttl": "1s"})) as (cluster, _):
-            client = await cluster.client(cluster.nodes[0])
-            await cluster.everywhere(client)
-            cookies = await cluster.sign_in(client)
-            await freeze.freeze(cluster, client, cookies, 30, 45 if full else 8)
     print(f"cluster: {', '.join(parts)} in {time.monotonic() - begun:.0f} s")
 
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use signet::oauth::RedirectUri;
 
 use super::first_line;
-use crate::service::{PERSON, Request, with_service};
+use crate::service::{PERSON, Request, renew, with_service};
 
 /// A client as an administrator registers it. What is registered is shown as it is kept, has redirect URIs that a
 /// client may have, and goes away again.
@@ -73,6 +73,54 @@ pub(crate) fn users(data: &[u8]) {
         let delete = Request { method: Some(Method::DELETE), ..Request::get(path.as_bytes()) };
         assert_eq!(service.send(delete.with("x-api-key", key)).expect("a request").status, 204);
     });
+}
+
+/// A line with method and target below `/admin/`, and a JSON body, by an administrator. Nobody else gets anything; a secret is shown
+/// once; and a revocation names one thing.
+pub(crate) fn api(data: &[u8]) {
+    let changed = with_service(|service| {
+        let data = service.fill(data);
+        let (line, body) = first_line(&data);
+        let Some((method, target)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' '))
+        else {
+            return false;
+        };
+        let Ok(method) = Method::from_bytes(method.as_bytes()) else { return false };
+        if !target.starts_with("/admin/") {
+            return false;
+        }
+        let is_read = method == Method::GET;
+        let request =
+            || Request { method: Some(method.clone()), ..Request::post(target, "application/json", body) };
+        let Some(stranger) = service.send(request()) else { return false };
+        assert!(stranger.status >= 400, "{stranger:?}");
+        let bearer = format!("Bearer {}", service.secrets.admin);
+        let answer = service.send(request().with("authorization", bearer.as_str())).expect("a request");
+        if is_read || answer.status >= 300 {
+            return false;
+        }
+        let asked = || serde_json::from_slice::<Value>(body).expect("JSON");
+        match target.split('?').next().unwrap_or_default() {
+            "/admin/api-keys" if answer.status == 201 => {
+                let (made, asked) = (answer.json(), asked());
+                assert_eq!((&made["name"], &made["scope"]), (&asked["name"], &asked["scope"]), "{made}");
+                let secret = made["api_key"].as_str().expect("a secret");
+                let list = Request::get(b"/admin/api-keys").with("authorization", bearer.as_str());
+                let list = String::from_utf8(service.send(list).expect("a request").body).expect("text");
+                assert!(!list.contains(secret), "a secret is shown once");
+            }
+            "/admin/revocations" => {
+                let asked = asked();
+                let named = ["client_id", "sub", "token"].iter().filter(|name| !asked[**name].is_null());
+                assert_eq!(named.count(), 1, "{asked}");
+            }
+            _ => {}
+        }
+        true
+    });
+    if changed {
+        renew();
+    }
 }
 
 /// Any request by nobody: a line with method and target, lines of headers, an empty line, a body. No row is made of

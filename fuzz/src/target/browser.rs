@@ -4,7 +4,7 @@ use url::Url;
 
 use super::first_line;
 use crate::members::Members;
-use crate::service::{Answer, CALLBACK, LOOPBACK, Request, SIGNED_OUT, Service, with_service};
+use crate::service::{Answer, CALLBACK, LOOPBACK, Request, SIGNED_OUT, Service, renew, with_service};
 
 /// The query of an authorization request, by a browser that has signed in, at each of the endpoints; by GET and as a
 /// form. A browser is sent to the service itself or to a registered redirect URI, and a code only there.
@@ -102,4 +102,50 @@ pub(crate) fn page_form(data: &[u8]) {
         let services = &service.state().services;
         assert_eq!(services.clients.count(), 4, "a form that was never shown has registered a client");
     });
+}
+
+/// The path of a form of the portal or the console on a line, and the form, as an administrator sends it who was shown the page.
+/// What is refused has made no client and no key.
+pub(crate) fn shown_form(data: &[u8]) {
+    let changed = with_service(|service| {
+        let data = service.fill(data);
+        let (path, form) = first_line(&data);
+        let Some(path) = std::str::from_utf8(path).ok().filter(|path| is_shown(path)) else { return false };
+        let cookie = format!("signet-session={}", service.secrets.root_session);
+        let show = |path: &str| {
+            let page = service.send(Request::get(path.as_bytes()).with("cookie", cookie.as_str()))?;
+            String::from_utf8(page.body).ok()
+        };
+        let token = show("/account").and_then(|page| hidden(&page, "form_token")).expect("a form");
+        let version = show(path).and_then(|page| hidden(&page, "version")).unwrap_or_default();
+        let form = [format!("form_token={token}&version={version}&").as_bytes(), form].concat();
+        let before = counts(service);
+        let request = Request::post(path, "application/x-www-form-urlencoded", &form);
+        let Some(answer) = service.send(request.with("cookie", cookie.as_str())) else { return false };
+        if answer.status >= 400 {
+            assert_eq!(counts(service), before, "{answer:?}");
+            return false;
+        }
+        leads_home(service, &answer, &Members::of_form(&form), &[]);
+        true
+    });
+    if changed {
+        renew();
+    }
+}
+
+fn is_shown(path: &str) -> bool {
+    (path == "/account" || path.starts_with("/account/") || path.starts_with("/console/"))
+        && !path.contains('?')
+}
+
+fn hidden(page: &str, name: &str) -> Option<String> {
+    let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\""))?;
+    rest.split('"').next().map(str::to_owned)
+}
+
+/// How many clients there are, and keys.
+fn counts(service: &Service) -> (usize, usize) {
+    let services = &service.state().services;
+    (services.clients.count(), services.keys.list().keys.len())
 }

@@ -114,11 +114,18 @@ fn keys(config: &Config, answer: &Answer, health: &Value) -> Finding {
         (Some("failing"), _) => {
             Finding::fail("keys", "the service can't read its keys, and signs nothing", remedy)
         }
-        (_, Some("missing")) => Finding::fail(
-            "keys",
-            format!("{published} published, none of which waits for the next rotation"),
-            remedy,
-        ),
+        (Some("ok"), Some("missing")) => {
+            // The next one is made within seconds, or the next answer is amber.
+            Finding::warn(
+                "keys",
+                format!("{published} published, and a rotation just now"),
+                "ask again in a minute",
+            )
+        }
+        (_, Some("missing")) => {
+            let what = format!("{published} published, none of which waits for the next rotation");
+            Finding::fail("keys", what, remedy)
+        }
         (Some("amber"), _) => {
             let what = "the last attempt to read or change them failed; the service goes on with what it has";
             Finding::warn("keys", what, remedy)
@@ -296,7 +303,7 @@ mod tests {
     #[test]
     fn which_key_waits_is_what_the_service_says() {
         let keys = |health| wrong(World { health, ..SOUND }, 0);
-        assert_eq!(keys(r#"{"keys": "ok", "next_key": "missing"}"#), [(Level::Fail, "keys")]);
+        assert_eq!(keys(r#"{"keys": "ok", "next_key": "missing"}"#), [(Level::Warn, "keys")]);
         assert_eq!(keys(r#"{"keys": "amber", "next_key": "missing"}"#), [(Level::Fail, "keys")]);
         assert_eq!(keys(r#"{"keys": "amber", "next_key": "ok"}"#), [(Level::Warn, "keys")]);
         let failing = r#"{"keys": "failing", "next_key": "missing"}"#;

@@ -2,7 +2,7 @@
 //! simulated time on the average, do not come to. That is keys forgotten by the dozen, operators and clocks that go wrong
 //! again and again, and plans made upon plans.
 //!
-//! 300 worlds of three years each, unless `SIGNET_TEST_POLICIES` says how many policies are to be run for a year each.
+//! 10,000 random policies are run for a year each, and 300 for three.
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -15,14 +15,6 @@ const DAY: u64 = 86_400;
 
 /// In seconds.
 const YEAR: i64 = 365 * 86_400;
-
-/// How many worlds are run, half of them by each test, and for how many years of simulated time each is at least.
-fn extent() -> (u32, u16) {
-    match std::env::var("SIGNET_TEST_POLICIES") {
-        Ok(policies) => (policies.parse().expect("a number of policies"), 1),
-        Err(_) => (300, 3),
-    }
-}
 
 /// Policies as installations have them: copies of the JWKS for minutes to a day, tokens for seconds to a day, periods of 2
 /// to 100 days, some as tight as they may be.
@@ -70,9 +62,8 @@ fn scenario() -> impl Strategy<Value = (Scenario, Vec<i64>)> {
     })
 }
 
-/// Runs the acts again and again, each followed by the time to the ring's next date.
-fn run_for_years((scenario, jitter): &(Scenario, Vec<i64>)) {
-    let years = extent().1;
+/// Runs the acts again and again, each followed by the time to the ring's next date, for so many years at least.
+fn run_for(years: u16, (scenario, jitter): &(Scenario, Vec<i64>)) {
     let mut world = World::new(scenario);
     let begun = world.t;
     let mut established = world.in_use();
@@ -94,16 +85,29 @@ fn run_for_years((scenario, jitter): &(Scenario, Vec<i64>)) {
     assert!(world.made >= 3 * usize::from(years), "{} keys", world.made);
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: extent().0 / 2, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(300))]
 
     #[test]
-    fn no_valid_token_is_refused_for_years(world in scenario()) {
-        run_for_years(&world);
+    fn no_valid_token_is_refused_for_three_years(world in scenario()) {
+        run_for(3, &world);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(5000))]
+
+    #[test]
+    fn no_valid_token_is_refused_for_a_year(world in scenario()) {
+        run_for(1, &world);
     }
 
     #[test]
-    fn no_valid_token_is_refused_for_years_the_second_half(world in scenario()) {
-        run_for_years(&world);
+    fn no_valid_token_is_refused_for_a_year_the_second_half(world in scenario()) {
+        run_for(1, &world);
     }
 }

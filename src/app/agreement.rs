@@ -60,7 +60,8 @@ pub enum Disagreement {
     },
     /// Nodes with other settings were started meanwhile.
     #[error(
-        "{0} on nodes that were started meanwhile: this one issues nothing more; start it again with the settings of the others"
+        "{0} on nodes that were started meanwhile: this one issues nothing while they run; start it again with the settings of the \
+         others, or stop those"
     )]
     Overtaken(Difference),
 }
@@ -108,7 +109,7 @@ impl Agreement {
         Ok(here)
     }
 
-    async fn write_down(&self, store: &dyn Store) -> Result<(), StartError> {
+    pub(super) async fn write_down(&self, store: &dyn Store) -> Result<(), StartError> {
         for _ in 0..ATTEMPTS {
             let (condition, before) = match SETTINGS.get(store, ROW).await? {
                 None => (Condition::Absent, None),

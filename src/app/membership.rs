@@ -40,6 +40,9 @@ impl App {
         let services = &self.state.services;
         let begun = services.fitness.begin();
         following(async {
+            if services.fitness.is_stopped() {
+                self.agree_anew().await?;
+            }
             services.nodes.announce(services.fitness.node_clock()).await?;
             self.refuse_unfinished().await?;
             self.keep_agreement().await
@@ -48,6 +51,17 @@ impl App {
         services.fitness.acknowledged(begun);
         services.limits.share_among(services.nodes.names());
         Ok(())
+    }
+
+    /// As at a start, before this node counts again: it stays out beside nodes with other settings, and goes on with its own where
+    /// they have gone for a minute, since one that was overtaken tells nobody any more that it is there.
+    async fn agree_anew(&self) -> Result<(), StartError> {
+        let store = &self.state.services.store;
+        if !store.is_shared() {
+            return Ok(());
+        }
+        self.refuse_unfinished().await?;
+        self.agreement.write_down(store.as_ref()).await
     }
 
     /// Refuses to go on where nodes were started, while this one was not heard of, with settings that it must share: it issues

@@ -115,7 +115,9 @@ impl<'a> Target<'a> {
             }
             other => {
                 self.waiting = other;
-                let has_ended = expires_at.is_some_and(|at| at <= self.parts.clock.now());
+                // By whose clock the store lets rows end.
+                let now = self.parts.store.now().await?.unwrap_or_else(|| self.parts.clock.now());
+                let has_ended = expires_at.is_some_and(|at| at <= now);
                 if has_ended { Ok(None) } else { Err(differs(self.table.name, "a row is missing")) }
             }
         }

@@ -242,12 +242,25 @@ fn places(base: &str, path: &str) -> Vec<String> {
     }
 }
 
-/// A request's path as the table has it, without the issuer's path, if it came with that.
-pub(super) fn path_of_table(request: &HttpRequest) -> &str {
+/// A request's path as the table has it, without the issuer's path `base`, if it came with that.
+pub(super) fn path_of_table<'a>(request: &'a HttpRequest, base: &str) -> &'a str {
     let path = request.path();
-    let segments = request.match_pattern().map_or(0, |pattern| pattern.matches('/').count());
-    let start = path.rmatch_indices('/').nth(segments.saturating_sub(1)).map_or(0, |(start, _)| start);
-    &path[start..]
+    let pattern = request.match_pattern().unwrap_or_default();
+    // A pattern without parameters is all of the path. Those with parameters begin in a way in which no issuer's path does.
+    let is_of = |path: &str| match pattern.split_once('{') {
+        Some((start, _)) => path.starts_with(start),
+        None => path == pattern,
+    };
+    match path.strip_prefix(base) {
+        Some(rest) if !is_of(path) => {
+            if rest.is_empty() {
+                "/"
+            } else {
+                rest
+            }
+        }
+        _ => path,
+    }
 }
 
 /// What is below the guarded paths and not in the table: guarded as they are, so that a stranger does not learn there which
@@ -260,7 +273,8 @@ fn register_rest(config: &mut web::ServiceConfig, state: &web::Data<State>) {
         config.service(rest(path).wrap(from_fn(admin::guard)).wrap(observe()));
     }
     for path in ["/account/{rest:.*}", "/console/{rest:.*}"] {
-        let page = web::resource(path).default_service(web::to(pages::nothing_here));
+        let page =
+            web::resource(places(&state.frame.base, path)).default_service(web::to(pages::nothing_here));
         config.service(page.wrap(from_fn(pages::guard)).wrap(observe()));
     }
     for path in ["/users/{rest:.*}", "/v1/users/{rest:.*}"] {

@@ -93,7 +93,7 @@ pub(super) async fn register(
     request: HttpRequest,
     body: Body,
 ) -> HttpResponse {
-    let below = format!("{}{}", state.frame.base, path_of_table(&request));
+    let below = format!("{}{}", state.frame.base, path_of_table(&request, &state.frame.base));
     let registered = match parse::<NewUser>(&body).and_then(TryInto::try_into) {
         Ok(new) => {
             to_the_end(async move { users::register(&state.services, &keeper.into_inner(), new).await }).await

@@ -11,23 +11,18 @@ use tokio::task::spawn_blocking;
 use super::draft::{Dates, new_record};
 use super::error::KeyRingError;
 use super::intervene::Refusal;
-use super::record::{KeyRingRecord, Origin, PrivateHalf};
+use super::record::{KeyRingRecord, Origin};
 use super::ring::KeyRing;
 use super::schedule::{Step, make_up_for_delay, plan};
 use super::sealed_ring::{self, KEY, TABLE};
 use super::signer::Signer;
 use super::snapshot::Snapshot;
 use super::software::SoftwareSigner;
-use super::vault::{KeyVault, StoredState, VaultError};
 use crate::oauth::{Algorithm, KeyId};
 use crate::store::{Batch, Committed, Condition, Put, Row, carried};
 
 /// How often a change is tried anew when other nodes were faster.
 const ATTEMPTS: usize = 100;
-
-/// A pending key that no ring names is some other node's that is about to be committed, until it is older
-/// than this, in seconds.
-const PENDING_FOR: i64 = 600;
 
 /// Something that happened to a key: for the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,7 +68,7 @@ pub(super) enum Spare<'a> {
 }
 
 impl Spare<'_> {
-    fn spares(self, kid: &KeyId) -> bool {
+    pub(super) fn spares(self, kid: &KeyId) -> bool {
         match self {
             Self::None => false,
             Self::One(spare) => spare == kid,
@@ -111,6 +106,10 @@ impl Work {
     pub(super) fn new(ring: KeyRingRecord, now: i64) -> Self {
         Self { now, ring, steps: Vec::new(), events: Vec::new(), created: Signers::new() }
     }
+
+    fn erases(&self, kid: &KeyId) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::ErasePrivate { kid: erased } if erased == kid))
+    }
 }
 
 impl KeyRing {
@@ -127,7 +126,7 @@ impl KeyRing {
         for _ in 0..ATTEMPTS {
             let read_at = self.parts.clock.monotonic();
             let (row, mut ring) = self.read().await?;
-            self.open_signers(&ring, &mut signers, change.spare).await?;
+            let opened = self.open_signers(&ring, &mut signers, change.spare).await;
             // Reading and opening took their time: the clock may have been stepped since.
             self.parts.fitness.check_clock()?;
             ring.as_of = ring.as_of.max(self.latest_use());
@@ -135,7 +134,11 @@ impl KeyRing {
             let mut work = Work::new(ring.clone(), now);
             let ask = answer.is_none().then_some(change);
             // Nothing is planned while the vault is not in line: a record is forgotten only when its private half is gone.
-            let prepared = match self.settle(&ring).await {
+            let in_line = match opened {
+                Ok(()) => self.settle(&ring).await,
+                Err(error) => Err(error),
+            };
+            let prepared = match in_line {
                 Ok(()) => self.prepare(&mut work, owed.clone(), ask).await,
                 Err(error) => Err(error),
             };
@@ -146,8 +149,8 @@ impl KeyRing {
                     if !matches!(error, KeyRingError::Vault(_)) {
                         return Err(error);
                     }
-                    // No key can be made now, or none destroyed: that is no reason to sign no more with those that there are.
-                    // What the other nodes did is known.
+                    // No key can be opened or made now, or none destroyed: that is no reason to sign no more with those that are
+                    // open. What the other nodes did is known, and what they dropped goes here too.
                     self.install(ring.clone(), row.version, &signers, read_at);
                     if let Some(answer) = answer.take() {
                         tracing::warn!(%error, "what the vault had to do besides waits until the next tick");
@@ -194,11 +197,13 @@ impl KeyRing {
         let read_at = self.parts.clock.monotonic();
         let (row, ring) = self.read().await?;
         let mut signers = Signers::new();
-        self.open_signers(&ring, &mut signers, Spare::None).await?;
+        let opened = self.open_signers(&ring, &mut signers, Spare::None).await;
         // Reading and opening took their time: the clock may have been stepped since.
         self.parts.fitness.check_clock()?;
-        self.install(ring, row.version, &signers, read_at);
-        Ok(())
+        if matches!(opened, Ok(()) | Err(KeyRingError::Vault(_))) {
+            self.install(ring, row.version, &signers, read_at);
+        }
+        opened
     }
 
     /// Takes the ring into use as the other nodes have left it, and plans nothing: what they dropped must leave this node
@@ -221,12 +226,6 @@ impl KeyRing {
         };
         let ring = sealed_ring::decode(&row.value, &self.parts.kek)?;
         Ok((row, ring))
-    }
-
-    /// How many keys the vault holds that some ring names.
-    pub(super) async fn kept(&self) -> Result<usize, KeyRingError> {
-        let stored = self.in_vault(<dyn KeyVault>::list).await?;
-        Ok(stored.iter().filter(|key| key.state == StoredState::Kept).count())
     }
 
     /// Carries out on `work` what comes first, what is due, what is asked for, and what is due after that.
@@ -266,6 +265,10 @@ impl KeyRing {
     ) -> Result<(), KeyRingError> {
         let mut made = self.make(work, &steps, import).await?;
         for step in steps {
+            // What is erased with this commit is gone from the vault only after it: the next one forgets it.
+            if matches!(&step, Step::Forget { kid } if work.erases(kid)) {
+                continue;
+            }
             let mut kid = step.kid().cloned();
             let mut algorithm =
                 kid.as_ref().and_then(|kid| work.ring.find(kid)).map(|record| record.algorithm);
@@ -335,55 +338,6 @@ impl KeyRing {
         Ok(self.parts.store.commit(batch).await?)
     }
 
-    /// Brings the vault in line with the ring: what is named and pending becomes kept, what is erased is
-    /// destroyed, what is pending for long and not named is destroyed. A kept key that the ring does not
-    /// name is left alone: the ring may be an old one.
-    pub(super) async fn settle(&self, ring: &KeyRingRecord) -> Result<(), KeyRingError> {
-        let halves: HashMap<KeyId, PrivateHalf> =
-            ring.records.iter().map(|record| (record.kid.clone(), record.private_half)).collect();
-        let now = self.parts.clock.numeric_date();
-        self.in_vault(move |vault| {
-            for key in vault.list()? {
-                match (halves.get(&key.kid), key.state) {
-                    (Some(PrivateHalf::Erased), _) => vault.destroy(&key.kid)?,
-                    (Some(PrivateHalf::Sealed), StoredState::Pending { .. }) => vault.keep(&key.kid)?,
-                    (None, StoredState::Pending { since }) if since + PENDING_FOR < now => {
-                        vault.destroy(&key.kid)?;
-                    }
-                    _ => {}
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Opens what signs or waits and is not open yet.
-    pub(super) async fn open_signers(
-        &self,
-        ring: &KeyRingRecord,
-        signers: &mut Signers,
-        spare: Spare<'_>,
-    ) -> Result<(), KeyRingError> {
-        let now = self.parts.clock.numeric_date();
-        let current = self.snapshot.load_full();
-        for record in ring.records.iter().filter(|record| record.is_alive(now)) {
-            if signers.contains_key(&record.kid) {
-                continue;
-            }
-            let signer = if let Some(signer) = current.signer(&record.kid) {
-                signer
-            } else if spare.spares(&record.kid) {
-                continue;
-            } else {
-                let (kid, algorithm) = (record.kid.clone(), record.algorithm);
-                self.in_vault(move |vault| vault.open(&kid, algorithm)).await?
-            };
-            signers.insert(record.kid.clone(), signer);
-        }
-        Ok(())
-    }
-
     pub(super) fn install(&self, ring: KeyRingRecord, version: u64, signers: &Signers, read_at: Duration) {
         let now = self.parts.clock.numeric_date();
         let alive = |kid: &KeyId| ring.find(kid).is_some_and(|record| record.is_alive(now));
@@ -391,24 +345,5 @@ impl KeyRing {
         let signers = signers.map(|(kid, signer)| (kid.clone(), Arc::clone(signer))).collect();
         let snapshot = Snapshot::new(ring, version, &self.parts.policy, &signers, now).read_at(read_at);
         self.snapshot.store(Arc::new(snapshot));
-    }
-
-    /// Destroys keys that were made for a commit that did not happen.
-    pub(super) async fn discard(&self, created: &Signers) {
-        for kid in created.keys() {
-            let kid = kid.clone();
-            if let Err(error) = self.in_vault(move |vault| vault.destroy(&kid)).await {
-                tracing::warn!(%error, "a key that is not needed stays in the vault as pending");
-            }
-        }
-    }
-
-    pub(super) async fn in_vault<R: Send + 'static>(
-        &self,
-        call: impl FnOnce(&dyn KeyVault) -> Result<R, VaultError> + Send + 'static,
-    ) -> Result<R, KeyRingError> {
-        let vault = Arc::clone(&self.parts.vault);
-        let outcome = spawn_blocking(carried(move || call(vault.as_ref()))).await;
-        Ok(outcome.map_err(|_| KeyRingError::Stopping)??)
     }
 }

@@ -22,6 +22,7 @@ mod fetchers;
 mod fitness;
 pub mod forecast;
 mod import;
+mod in_vault;
 pub mod intervene;
 mod kek;
 mod operations;

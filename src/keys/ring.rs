@@ -46,7 +46,7 @@ pub struct KeyRing {
     /// One change at a time in this process; other nodes are held off by the commit's condition.
     pub(super) changing: tokio::sync::Mutex<()>,
     pub(super) fetchers: Fetchers,
-    /// Woken when a tick has ended, whatever came of it.
+    /// Woken when a tick has ended, or the ring was read anew, whatever came of it.
     ticked: tokio::sync::Notify,
     /// The latest time this node has signed or planned at: notices a clock that is set back.
     latest_use: AtomicI64,
@@ -145,6 +145,7 @@ impl KeyRing {
         if outcome.is_err() {
             self.count_failure();
         }
+        self.ticked.notify_waiters();
         outcome
     }
 
@@ -249,7 +250,9 @@ impl KeyRing {
     pub fn health(&self) -> Health {
         let failures = self.failures.load(Ordering::Relaxed);
         let unpublished = self.snapshot.load().ring.was_never_published();
-        if self.age() > self.propagation() || (unpublished && failures > 0) {
+        let signs = |algorithm: &Algorithm| self.signing_key(*algorithm).is_ok();
+        let is_useless = unpublished || !self.policy().algorithms().iter().any(signs);
+        if self.age() > self.propagation() || (failures > 0 && is_useless) {
             Health::Red { failures, signs: false }
         } else if failures > 0 && self.lacks_a_next_key() {
             Health::Red { failures, signs: true }

@@ -132,7 +132,7 @@ pub fn plan(ring: &KeyRingRecord, policy: &Policy, now: i64) -> Vec<Step> {
     for record in &ring.records {
         clear(&mut draft, record);
     }
-    forget(&mut draft);
+    forget(&mut draft, ring);
     // Whoever fetches the keys finds those that wait among them: from here on every later key has its lead.
     if draft.was_never_published()
         && policy.algorithms().iter().all(|algorithm| draft.has_waiting(*algorithm))
@@ -208,9 +208,12 @@ fn clear(draft: &mut Draft, record: &KeyRecord) {
 
 /// Removes the records that nobody asks for any more: a compromised key's when it need not be named, another's when it was
 /// remembered for long enough, or when so many younger ones of its algorithm are.
-fn forget(draft: &mut Draft) {
+fn forget(draft: &mut Draft, ring: &KeyRingRecord) {
     let (now, remembered) = (draft.now(), draft.policy().remembered());
-    let was_erased = |record: &&KeyRecord| record.private_half == PrivateHalf::Erased;
+    // Not what this very plan erases: until that is done, the record is what tells the vault to do it.
+    let was_erased = |record: &&KeyRecord| {
+        ring.find(&record.kid).is_some_and(|before| before.private_half == PrivateHalf::Erased)
+    };
     let mut ended: Vec<(i64, KeyRecord)> = draft
         .records()
         .iter()

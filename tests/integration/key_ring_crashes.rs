@@ -82,6 +82,24 @@ async fn a_commit_whose_answer_is_lost_is_found_and_finished() {
     }
 }
 
+/// Stopped before a key retires, and started when even its name is not needed any more: were both written down at once, nothing
+/// would tell the vault to destroy what it holds.
+#[tokio::test]
+async fn no_private_half_is_left_behind_by_a_long_stop() {
+    let world = World::new();
+    let ring = world.open().await;
+    let (first, remembered) = (signing(&ring), ring.policy().remembered());
+    ring.rotate(None, false).await.unwrap();
+    drop(ring);
+    world.clock.advance(Duration::from_secs(200 + u64::try_from(remembered).unwrap()));
+    let ring = world.open().await;
+    assert!(ring.list().keys.iter().all(|key| key.kid != first), "it is forgotten");
+    assert!(!world.file(&first).exists());
+    assert!(world.has_only_kept_keys());
+    let named: Vec<_> = ring.list().keys.iter().map(|key| world.file(&key.kid)).collect();
+    assert!(world.files().iter().all(|name| named.contains(&world.dir.path().join(name))));
+}
+
 #[tokio::test]
 async fn a_kept_key_that_the_ring_does_not_name_is_left_alone() {
     let world = World::new();

@@ -71,12 +71,39 @@ async fn a_node_that_can_not_reach_its_vault_signs_with_what_it_has_and_follows_
     assert_eq!(signing(&ring), first, "longer than P");
     assert_eq!(ring.health(), Health::Amber { failures: 10 }, "a next key waits");
     let second = other.rotate(None, true).await.unwrap().answer.rotations[0].kid.clone();
-    // What the other has made since can't be opened here: that node keeps what it knows, for P.
+    // What the other has made since can't be opened here; what waited can sign here too.
     fail(&world, &ring, 1).await;
-    assert_eq!(signing(&ring), first);
+    assert_eq!((signing(&ring), published(&ring)), (second.clone(), published(&other)));
     leave(&vault, i64::MAX);
     ring.tick().await.unwrap();
     assert_eq!((signing(&ring), ring.health()), (second, Health::Green));
+}
+
+#[tokio::test]
+async fn what_another_node_has_dropped_goes_here_too_while_the_vault_is_away() {
+    let world = World::new();
+    let (ring, vault) = node(&world).await;
+    let (other, _) = world.try_open().await.unwrap();
+    let first = signing(&ring);
+    // With it goes a new key that can't be opened here.
+    other.compromise(&first).await.unwrap();
+    leave(&vault, 0);
+    assert!(matches!(ring.follow().await, Err(KeyRingError::Vault(_))));
+    assert_eq!((signing(&ring), published(&ring)), (signing(&other), published(&other)));
+    let second = signing(&ring);
+    other.rotate(None, true).await.unwrap();
+    other.compromise(&second).await.unwrap();
+    assert!(matches!(ring.tick().await, Err(KeyRingError::Vault(_))));
+    assert_eq!(published(&ring), published(&other));
+    assert_eq!(ring.health(), Health::Red { failures: 2, signs: false }, "no key is left that it could open");
+
+    // What is asked of this node is done too: nobody has to find out which one is whole.
+    let third = signing(&other);
+    ring.compromise(&third).await.unwrap();
+    assert!(!published(&ring).contains(&third.to_string()));
+    leave(&vault, i64::MAX);
+    ring.tick().await.unwrap();
+    signing(&ring);
 }
 
 #[tokio::test]

@@ -111,6 +111,15 @@ async fn p_and_the_clocks_skew_are_the_same_on_all_nodes_that_run() {
     a.token(a.demo(), "").await.refused(503, "temporarily_unavailable");
     b.app.rotate().await.unwrap();
     b.demo_token().await;
+    // It stays out while the other runs, and goes on by itself when that has gone: nobody has to start it again.
+    let out = a.app.rotate().await;
+    assert!(matches!(out, Err(StartError::Disagreement(Disagreement::Setting { .. }))), "{out:?}");
+    a.clock.advance(Duration::from_secs(61));
+    a.app.rotate().await.unwrap();
+    a.app.follow().await.unwrap();
+    a.demo_token().await;
+    assert!(matches!(b.app.rotate().await, Err(StartError::Disagreement(Disagreement::Overtaken(_)))));
+    b.token(b.demo(), "").await.refused(503, "temporarily_unavailable");
 }
 
 /// Between its look for other nodes and its commit one announces itself.

@@ -176,8 +176,8 @@ pub(super) enum Command {
     /// Put an earlier state back: into an empty store, or declare that one was put back by other means. Nothing that was issued
     /// until now counts any more: people sign in again, every key is replaced, API keys end.
     Restore(RestoreArgs),
-    /// Give a stopped installation another issuer, that of the settings. Nothing that was issued under the former is accepted any
-    /// more.
+    /// Give a stopped installation another issuer, that of the settings. No token that names the former is accepted any more;
+    /// people stay signed in, and refresh tokens and API keys go on.
     ChangeIssuer {
         /// What it was called until now.
         #[arg(long, value_name = "URL")]

@@ -142,7 +142,11 @@ async fn let_through(
         match form(&mut request, &seen.present.cookie).await {
             Ok(form) => _ = request.extensions_mut().insert(form),
             Err(error) => {
-                let again = format!("{}{}", state.services.issuer, path_of_table(request.request()));
+                let again = format!(
+                    "{}{}",
+                    state.services.issuer,
+                    path_of_table(request.request(), &state.frame.base)
+                );
                 return Ok(request.into_response(failure(&state, &error, Some(&again))));
             }
         }
@@ -183,7 +187,7 @@ async fn seen(state: &State, request: &HttpRequest) -> Result<Result<Seen, Brows
 
 /// The sign-in form, from which the browser comes back to the page. A form that was sent too late is begun anew.
 fn ask_to_sign_in(state: &State, request: &HttpRequest, browser: &Browser) -> HttpResponse {
-    let path = path_of_table(request);
+    let path = path_of_table(request, &state.frame.base);
     if *request.method() == Method::POST {
         return see_other(&format!("{}{path}", state.services.issuer));
     }

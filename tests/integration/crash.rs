@@ -104,6 +104,8 @@ fn load(process: &Process, clients: &Clients, log: &Mutex<Acknowledged>, (round,
     let done: [AtomicUsize; 4] = Default::default();
     let Some(token) = process.token(clients.admin()) else { panic!("no admin token") };
     if round % 5 == 0 {
+        // Answered when a key waits for each algorithm: at a first start they are being made.
+        assert_eq!(process.get("/.well-known/jwks.json", &token).map(|reply| reply.status), Some(200));
         let reply = process.post_json("/admin/keys/rotate", &token, &json!({ "force": true }));
         assert_eq!(reply.map(|reply| reply.status), Some(200));
         log.lock().expect("no panic").signing = process.token(clients.demo()).map(|token| kid(&token));

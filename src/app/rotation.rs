@@ -37,6 +37,10 @@ impl App {
             Err(StartError::Disagreement(_)) => true,
             _ => false,
         };
+        if matches!(announced, Err(StartError::Disagreement(_))) {
+            // It still publishes keys: what the others have dropped must leave it.
+            self.follow_keys().await?;
+        }
         if is_out {
             // The keys are no longer this node's to change.
             return announced;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use actix_web::http::Method;
+use actix_web::test::TestRequest;
 use futures_util::FutureExt as _;
 use signet::app::{self, App, Disagreement, StartError};
 use signet::backup::Assurances;
@@ -17,7 +19,7 @@ use signet::store::postgres::TimeSource;
 
 use crate::postgres_fixture::Database;
 use crate::shared_store::SharedStore;
-use crate::test_app::{ISSUER, START, TestApp};
+use crate::test_app::{ISSUER, START, TestApp, part};
 
 const OTHER: &str = "https://id.example.com";
 
@@ -112,8 +114,14 @@ async fn p_and_the_clocks_skew_are_the_same_on_all_nodes_that_run() {
     b.app.rotate().await.unwrap();
     b.demo_token().await;
     // It stays out while the other runs, and goes on by itself when that has gone: nobody has to start it again.
+    let signing = part(&b.demo_token().await, 0)["kid"].as_str().unwrap().to_owned();
+    let path = format!("/admin/keys/{signing}/compromise");
+    assert_eq!(b.administer(Method::POST, &path, None).await.status, 200);
     let out = a.app.rotate().await;
     assert!(matches!(out, Err(StartError::Disagreement(Disagreement::Setting { .. }))), "{out:?}");
+    let jwks =
+        async |node: &TestApp| node.send(TestRequest::get().uri("/.well-known/jwks.json")).await.json();
+    assert_eq!(jwks(&a).await, jwks(&b).await, "what they dropped it does not publish either");
     a.clock.advance(Duration::from_secs(61));
     a.app.rotate().await.unwrap();
     a.app.follow().await.unwrap();

@@ -134,15 +134,12 @@ impl KeyRing {
             let mut work = Work::new(ring.clone(), now);
             let ask = answer.is_none().then_some(change);
             // Nothing is planned while the vault is not in line: a record is forgotten only when its private half is gone.
-            let in_line = match opened {
-                Ok(()) => self.settle(&ring).await,
-                Err(error) => Err(error),
+            let prepared = async {
+                opened?;
+                self.settle(&ring).await?;
+                self.prepare(&mut work, owed.clone(), ask).await
             };
-            let prepared = match in_line {
-                Ok(()) => self.prepare(&mut work, owed.clone(), ask).await,
-                Err(error) => Err(error),
-            };
-            let asked = match prepared {
+            let asked = match prepared.await {
                 Ok(asked) => asked,
                 Err(error) => {
                     self.discard(&work.created).await;

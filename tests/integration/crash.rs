@@ -57,7 +57,7 @@ fn what_was_acknowledged_survives_kill_9() {
         drop(process);
         let killed = now();
         process = Process::start(dir.path(), port, &[]);
-        while !process.is_ready() {}
+        process.await_ready();
         ready_after.push(killed.elapsed());
         // The newest are the ones at risk.
         check(&process, &clients, &acknowledged.lock().expect("no panic"), 30);

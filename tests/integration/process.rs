@@ -98,8 +98,15 @@ impl Process {
         Self::reply(request.header(header, value).call())
     }
 
-    /// Whether it says that it is ready.
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Asks it until it says that it is ready; fails when it has ended.
+    pub(crate) fn await_ready(&mut self) {
+        while !self.is_ready() {
+            let ended = self.child.try_wait().expect("asked");
+            assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
+        }
+    }
+
+    fn is_ready(&self) -> bool {
         let answer = self.agent.get(format!("http://{}/health/ready", self.management)).call();
         answer.is_ok_and(|answer| answer.status() == 200)
     }

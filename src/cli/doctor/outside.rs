@@ -111,7 +111,8 @@ fn keys(config: &Config, answer: &Answer, health: &Value) -> Finding {
     }
     let published = set.keys.len();
     match (health["keys"].as_str(), health["next_key"].as_str()) {
-        (Some("failing"), _) => {
+        // While it is ready it signs, and only the next key is missing.
+        (Some("failing"), _) if health["ready"] != true => {
             Finding::fail("keys", "the service can't read its keys, and signs nothing", remedy)
         }
         (Some("ok"), Some("missing")) => {
@@ -244,7 +245,7 @@ mod tests {
     };
 
     /// What is found at a service like `world` when this machine's clock is ahead by `skew` seconds.
-    fn found(world: World, skew: i64) -> Vec<(Level, &'static str)> {
+    fn findings_at(world: World, skew: i64) -> Vec<Finding> {
         let url = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
         let own = std::sync::Arc::clone(&url);
         let service = Service::answering(move |line| {
@@ -268,7 +269,11 @@ mod tests {
         config.issuer = service.url;
         let clock = ManualClock::at(NOW + skew);
         let http = Http::new(None).unwrap();
-        findings(&config, &http, &clock).into_iter().map(|finding| (finding.level, finding.name)).collect()
+        findings(&config, &http, &clock)
+    }
+
+    fn found(world: World, skew: i64) -> Vec<(Level, &'static str)> {
+        findings_at(world, skew).into_iter().map(|finding| (finding.level, finding.name)).collect()
     }
 
     fn wrong(world: World, skew: i64) -> Vec<(Level, &'static str)> {
@@ -309,6 +314,15 @@ mod tests {
         let failing = r#"{"keys": "failing", "next_key": "missing"}"#;
         let expected = [(Level::Fail, "keys"), (Level::Fail, "ready")];
         assert_eq!(wrong(World { health: failing, ready: 503, ..SOUND }, 0), expected);
+        let said = |health, ready| {
+            let found = findings_at(World { ready, health, ..SOUND }, 0);
+            found.into_iter().find(|finding| finding.name == "keys").unwrap().what
+        };
+        assert!(said(failing, 503).contains("signs nothing"));
+        // No next key can be made, but it signs.
+        let signs = r#"{"ready": true, "keys": "failing", "next_key": "missing"}"#;
+        assert_eq!(keys(signs), [(Level::Fail, "keys")]);
+        assert!(said(signs, 200).contains("none of which waits"));
         // A service that says nothing of it, or is out of reach.
         assert_eq!(keys("{}"), []);
     }

@@ -9,6 +9,7 @@ mod body;
 mod cors;
 mod dialects;
 mod exchange;
+mod identify;
 mod limits;
 mod management;
 mod multipart;

@@ -1,42 +1,35 @@
-//! Counts and times requests by route, and gives each its identifier, unless its answer is a published document: caches
-//! hand that on to others, and it would be called by a request that is not theirs. Labels come from the URL table only,
-//! never from a request.
+//! Counts and times requests by route. Labels come from the URL table only, never from a request.
 //!
 //! A service of its own rather than a function: it stands on the hot path, and boxes nothing.
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{Error, web};
 use pin_project_lite::pin_project;
 
-use tokio::task::futures::TaskLocalFuture;
-
-use super::{State, request_id};
-use crate::audit::Origin;
-
-/// The field by which an answer, and a trusted proxy's request, says which request it is.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use super::State;
 
 /// Observes one route of the table.
+#[derive(Clone)]
 pub(super) struct Observe {
     /// Its path, with parameters in braces.
     pub(super) route: &'static str,
-    /// Whether its requests get identifiers.
-    pub(super) named: bool,
+    /// Whether its answers take any time: where all come from memory, two readings of the clock are a twentieth of the
+    /// work, and always say the same.
+    pub(super) timed: bool,
     /// Whose clock and metrics.
     pub(super) state: web::Data<State>,
 }
 
 /// The service around the route's own.
 pub(super) struct Observed<S> {
-    route: &'static str,
-    named: bool,
-    state: web::Data<State>,
+    /// Of this worker alone: counted without an atomic operation.
+    observe: Rc<Observe>,
     inner: S,
 }
 
@@ -51,7 +44,7 @@ where
     type Future = Ready<Result<Observed<S>, ()>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
-        ready(Ok(Observed { route: self.route, named: self.named, state: self.state.clone(), inner }))
+        ready(Ok(Observed { observe: Rc::new(self.clone()), inner }))
     }
 }
 
@@ -66,37 +59,19 @@ where
     forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let state = self.state.clone();
-        let begun = state.services.clock.monotonic();
-        let (answer, request_id) = if self.named {
-            let origin = request_id::origin(&state, request.request());
-            let request_id = request_id::field(&origin.request_id);
-            (Answer::Named { future: origin.cause(self.inner.call(request)) }, request_id)
-        } else {
-            (Answer::Unnamed { future: self.inner.call(request) }, None)
-        };
-        Answering { route: self.route, state, begun, request_id, answer }
-    }
-}
-
-pin_project! {
-    /// What the route makes of a request.
-    #[project = AnswerProjection]
-    enum Answer<F> {
-        Named { #[pin] future: TaskLocalFuture<Origin, F> },
-        Unnamed { #[pin] future: F },
+        let observe = Rc::clone(&self.observe);
+        let begun = observe.timed.then(|| observe.state.services.clock.monotonic());
+        Answering { observe, begun, answer: self.inner.call(request) }
     }
 }
 
 pin_project! {
     /// A request under way.
     pub(super) struct Answering<F> {
-        route: &'static str,
-        state: web::Data<State>,
-        begun: Duration,
-        request_id: Option<HeaderValue>,
+        observe: Rc<Observe>,
+        begun: Option<Duration>,
         #[pin]
-        answer: Answer<F>,
+        answer: F,
     }
 }
 
@@ -108,16 +83,13 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut answered = match this.answer.project() {
-            AnswerProjection::Named { future } => future.poll(context),
-            AnswerProjection::Unnamed { future } => future.poll(context),
-        };
-        if let Poll::Ready(Ok(response)) = &mut answered {
-            if let Some(request_id) = this.request_id.take() {
-                response.headers_mut().insert(REQUEST_ID, request_id);
+        let answered = this.answer.poll(context);
+        if let Poll::Ready(Ok(response)) = &answered {
+            let Observe { route, state, .. } = &**this.observe;
+            state.metrics.request(route, response.status().as_u16());
+            if let Some(begun) = *this.begun {
+                state.metrics.took(route, state.services.clock.monotonic().saturating_sub(begun));
             }
-            let elapsed = this.state.services.clock.monotonic().saturating_sub(*this.begun);
-            this.state.metrics.request(this.route, response.status().as_u16(), elapsed);
         }
         answered
     }

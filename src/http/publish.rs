@@ -1,5 +1,6 @@
 //! What anyone may read: keys, metadata, status lists. All from memory, all with validators.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use actix_web::body::BoxBody;
@@ -7,11 +8,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
-use arc_swap::ArcSwapOption;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{State, limits, reply};
+use crate::keys::ServedJwks;
 use crate::limits::ClientAddress;
 use crate::oauth::ErrorCode;
 use crate::protocol::{self, ProtocolError, Services};
@@ -25,20 +26,22 @@ pub(super) fn is_published(path: &str) -> bool {
     path.starts_with("/.well-known/") || path.starts_with("/status/")
 }
 
+/// Whether a published document is never made for a request, as a status list may be.
+pub(super) fn is_in_memory(path: &str) -> bool {
+    path.starts_with("/.well-known/")
+}
+
 /// Documents that change rarely or never while the service runs.
 pub(super) struct Published {
     metadata: Bytes,
     metadata_validators: Validators,
     /// The path of the issuer's URL without its first slash; empty if it has none.
     issuer_path: String,
-    /// Of the JWKS as last served.
-    jwks: ArcSwapOption<Validators>,
 }
 
 /// The headers of a document that caches may keep, ready to send.
 struct Validators {
     etag: HeaderValue,
-    max_age: u64,
     cache_control: HeaderValue,
 }
 
@@ -47,11 +50,7 @@ impl Validators {
     fn new(etag: &str, max_age: u64) -> Self {
         let value = |text: String| HeaderValue::try_from(text).expect("visible ASCII");
         let cache_control = value(format!("public, max-age={max_age}"));
-        Self { etag: value(etag.to_owned()), max_age, cache_control }
-    }
-
-    fn are_of(&self, etag: &str, max_age: u64) -> bool {
-        self.etag == etag && self.max_age == max_age
+        Self { etag: value(etag.to_owned()), cache_control }
     }
 }
 
@@ -63,7 +62,7 @@ impl Published {
         let issuer = url::Url::parse(&services.issuer).ok();
         let issuer_path = issuer.map_or_else(String::new, |url| url.path()[1..].to_owned());
         let metadata_validators = Validators::new(&etag, METADATA_MAX_AGE);
-        Self { metadata: metadata.into(), metadata_validators, issuer_path, jwks: ArcSwapOption::empty() }
+        Self { metadata: metadata.into(), metadata_validators, issuer_path }
     }
 }
 
@@ -84,30 +83,58 @@ pub(super) async fn metadata_of_path(state: web::Data<State>, request: HttpReque
     metadata(state, request).await
 }
 
+/// The JWKS as one worker last sent it, with its own copies of what every answer holds a part of: workers that
+/// counted the same references would wait for each other.
+struct Sent {
+    jwks: ServedJwks,
+    body: Bytes,
+    validators: Validators,
+}
+
+impl Sent {
+    fn new(jwks: ServedJwks) -> Self {
+        let body = Bytes::copy_from_slice(&jwks.document.body);
+        let validators = Validators::new(&jwks.document.etag, jwks.max_age);
+        Self { jwks, body, validators }
+    }
+
+    /// Whether this is what `jwks` is sent as.
+    fn is_of(&self, jwks: &ServedJwks) -> bool {
+        Arc::ptr_eq(&self.jwks.document, &jwks.document) && self.jwks.max_age == jwks.max_age
+    }
+}
+
+thread_local! {
+    static SENT: RefCell<Option<Sent>> = const { RefCell::new(None) };
+}
+
 /// RFC 7517, section 5. `max-age` never passes the next change of the keys.
 pub(super) async fn jwks(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    let (keys, fetcher) = (&state.services.keys, limits::address(&state, &request).map(ClientAddress::ip));
-    let jwks = match keys.jwks(fetcher) {
-        Ok(jwks) => jwks,
-        // The first start of an installation: they are being made, which takes a fraction of a second.
-        Err(_) => match keys.jwks_when_published(fetcher).await {
-            Ok(jwks) => jwks,
-            Err(error) => return reply::refusal(&error.into()),
+    let fetcher = limits::address(&state, &request).map(ClientAddress::ip);
+    match state.services.keys.jwks(fetcher) {
+        Ok(jwks) => jwks_answer(&request, jwks),
+        // The first start of an installation: they are being made, which takes a fraction of a second. In a box, for all
+        // the other requests' sake, whose future would be as large.
+        Err(_) => match Box::pin(state.services.keys.jwks_when_published(fetcher)).await {
+            Ok(jwks) => jwks_answer(&request, jwks),
+            Err(error) => reply::refusal(&error.into()),
         },
-    };
-    let (document, max_age) = (&jwks.document, jwks.max_age);
-    let answer = |validators: &Validators| {
-        Document { validators, other_etag: None, media_type: "application/jwk-set+json" }
-            .answer(&request, || document.body.clone())
-    };
-    match &*state.published.jwks.load() {
-        Some(validators) if validators.are_of(&document.etag, max_age) => answer(validators),
-        _ => {
-            let validators = Arc::new(Validators::new(&document.etag, max_age));
-            state.published.jwks.store(Some(validators.clone()));
-            answer(&validators)
-        }
     }
+}
+
+fn jwks_answer(request: &HttpRequest, jwks: ServedJwks) -> HttpResponse {
+    SENT.with_borrow_mut(|sent| {
+        let sent = match sent {
+            Some(sent) if sent.is_of(&jwks) => sent,
+            _ => sent.insert(Sent::new(jwks)),
+        };
+        let document = Document {
+            validators: &sent.validators,
+            other_etag: None,
+            media_type: "application/jwk-set+json",
+        };
+        document.answer(request, || sent.body.clone())
+    })
 }
 
 /// draft-ietf-oauth-status-list, section 8.

@@ -4,13 +4,15 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{HeaderName, HeaderValue};
 
-use super::observe::REQUEST_ID;
 use super::{State, limits};
 use crate::audit::{Origin, RequestId};
 use crate::entropy::Entropy;
 use crate::limits::ClientAddress;
+
+/// The field by which an answer, and a trusted proxy's request, says which request it is.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Makes identifiers. No entropy is asked for a request: a counter behind a keyed hash, so that nobody sees from
 /// identifiers how many requests there are.

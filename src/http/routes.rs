@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 
 use super::cors::{self, Cors, Open};
 use super::dialects::AUTH_TOKEN;
+use super::identify::Identify;
 use super::observe::Observe;
 use super::pages::{console, portal};
 use super::{State, admin, apps, limits, pages, publish, reply, token, userinfo, users};
@@ -213,19 +214,22 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
     for served in routes() {
         resource = resource.route((served.route)());
     }
-    let observe = Observe { route: path, named: !publish::is_published(path), state: state.clone() };
+    let observe = Observe { route: path, timed: !publish::is_in_memory(path), state: state.clone() };
+    let identify = Identify { state: state.clone() };
     if path.starts_with("/admin") {
-        config.service(resource.wrap(from_fn(admin::guard)).wrap(observe));
+        config.service(resource.wrap(from_fn(admin::guard)).wrap(identify).wrap(observe));
     } else if path.starts_with("/account") || path.starts_with("/console") {
-        config.service(resource.wrap(from_fn(pages::guard)).wrap(observe));
+        config.service(resource.wrap(from_fn(pages::guard)).wrap(identify).wrap(observe));
     } else if limits::guards(path) {
-        config.service(resource.wrap(from_fn(limits::guard)).wrap(observe));
+        config.service(resource.wrap(from_fn(limits::guard)).wrap(identify).wrap(observe));
     } else if path.starts_with("/users") || path.starts_with("/v1/users") {
-        config.service(resource.wrap(from_fn(users::guard)).wrap(observe));
-    } else if open != Open::No {
+        config.service(resource.wrap(from_fn(users::guard)).wrap(identify).wrap(observe));
+    } else if publish::is_published(path) {
         config.service(resource.wrap(Cors { open, state: state.clone() }).wrap(observe));
+    } else if open != Open::No {
+        config.service(resource.wrap(Cors { open, state: state.clone() }).wrap(identify).wrap(observe));
     } else {
-        config.service(resource.wrap(observe));
+        config.service(resource.wrap(identify).wrap(observe));
     }
 }
 
@@ -268,17 +272,18 @@ pub(super) fn path_of_table<'a>(request: &'a HttpRequest, base: &str) -> &'a str
 fn register_rest(config: &mut web::ServiceConfig, state: &web::Data<State>) {
     let rest =
         |path: &str| web::resource(places(&state.frame.base, path)).default_service(web::to(not_found));
-    let observe = || Observe { route: "other", named: true, state: state.clone() };
+    let identify = || Identify { state: state.clone() };
+    let observe = || Observe { route: "other", timed: true, state: state.clone() };
     for path in ["/admin", "/admin/{rest:.*}"] {
-        config.service(rest(path).wrap(from_fn(admin::guard)).wrap(observe()));
+        config.service(rest(path).wrap(from_fn(admin::guard)).wrap(identify()).wrap(observe()));
     }
     for path in ["/account/{rest:.*}", "/console/{rest:.*}"] {
         let page =
             web::resource(places(&state.frame.base, path)).default_service(web::to(pages::nothing_here));
-        config.service(page.wrap(from_fn(pages::guard)).wrap(observe()));
+        config.service(page.wrap(from_fn(pages::guard)).wrap(identify()).wrap(observe()));
     }
     for path in ["/users/{rest:.*}", "/v1/users/{rest:.*}"] {
-        config.service(rest(path).wrap(from_fn(users::guard)).wrap(observe()));
+        config.service(rest(path).wrap(from_fn(users::guard)).wrap(identify()).wrap(observe()));
     }
 }
 

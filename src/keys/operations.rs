@@ -27,8 +27,8 @@ impl KeyRing {
         KeyList {
             now,
             snapshot_age: snapshot.age(self.parts.clock.monotonic()).as_secs(),
-            next_change: next_change(&ring.records, now),
-            max_age: max_age(ring, policy, now),
+            next_change: next_change(&snapshot.changes, now),
+            max_age: max_age(ring, &snapshot.changes, policy, now),
             lead: lead(ring, policy),
             keys,
         }

@@ -129,6 +129,12 @@ impl KeyRecord {
         self.is_alive(now) && self.phase(now) != Phase::Signing
     }
 
+    /// When the key begins to sign, if it ever does and has not begun.
+    #[must_use]
+    pub fn signs_first_at(&self) -> Option<i64> {
+        (self.private_half == PrivateHalf::Sealed && !self.begun).then_some(self.sign_from)
+    }
+
     /// Since when the key is compromised.
     #[must_use]
     pub fn compromised_at(&self) -> Option<i64> {

@@ -287,28 +287,28 @@ pub fn next_signer(records: &[KeyRecord], algorithm: Algorithm, now: i64) -> Opt
         .min_by(|a, b| (a.sign_from, &a.kid).cmp(&(b.sign_from, &b.kid)))
 }
 
-/// When the JWKS changes next, as far as is planned: a key leaves, or begins to sign, upon which a new one is
-/// made.
+/// When the JWKS changes, as far as is planned, in order: a key leaves, or begins to sign, upon which a new one is made.
 #[must_use]
-pub fn next_change(records: &[KeyRecord], now: i64) -> Option<i64> {
-    records
-        .iter()
-        .filter(|record| record.compromised_at().is_none())
-        .flat_map(|record| {
-            let signs = record.is_waiting(now).then_some(record.sign_from);
-            [signs, record.forget_at()]
-        })
-        .flatten()
-        .filter(|date| *date > now)
-        .min()
+pub fn changes(records: &[KeyRecord]) -> Vec<i64> {
+    let planned = records.iter().filter(|record| record.compromised_at().is_none());
+    let dates = planned.flat_map(|record| [record.signs_first_at(), record.forget_at()]);
+    let mut changes: Vec<i64> = dates.flatten().collect();
+    changes.sort_unstable();
+    changes
+}
+
+/// The first of the [`changes`] that is yet to come.
+#[must_use]
+pub fn next_change(changes: &[i64], now: i64) -> Option<i64> {
+    changes.iter().find(|date| **date > now).copied()
 }
 
 /// For how many seconds a JWKS served at `now` may be cached: M, but never past its next change, and at
 /// least 1.
 #[must_use]
-pub fn max_age(ring: &KeyRingRecord, policy: &Policy, now: i64) -> i64 {
+pub fn max_age(ring: &KeyRingRecord, changes: &[i64], policy: &Policy, now: i64) -> i64 {
     let max_age = policy.max_age().min(ring.max_age.seconds);
-    match next_change(&ring.records, now) {
+    match next_change(changes, now) {
         Some(date) => max_age.min(date - now),
         None => max_age,
     }

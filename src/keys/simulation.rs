@@ -11,7 +11,7 @@ use super::draft::{Dates, new_record, placeholder};
 use super::intervene::{Refusal, admit, compromise, rotate};
 use super::policy::Policy;
 use super::record::KeyRingRecord;
-use super::schedule::{ExpBound, Step, bootstrap, max_age, next_change, plan, signer};
+use super::schedule::{ExpBound, Step, bootstrap, changes, max_age, next_change, plan, signer};
 use crate::oauth::{Algorithm, KeyId};
 use scenario::{Act, Scenario, scenario};
 
@@ -281,9 +281,10 @@ impl World {
         let Node { ring, policy, .. } = &self.nodes[node];
         let published = ring.records.iter().filter(|record| record.is_published(now));
         self.verifiers[index].kids = published.map(|record| record.kid.clone()).collect();
-        let max_age = max_age(ring, policy, now);
+        let changes = changes(&ring.records);
+        let max_age = max_age(ring, &changes, policy, now);
         assert!((1..=policy.max_age()).contains(&max_age), "max-age {max_age}");
-        assert!(next_change(&ring.records, now).is_none_or(|date| now + max_age <= date));
+        assert!(next_change(&changes, now).is_none_or(|date| now + max_age <= date));
         self.verifiers[index].fresh_until = self.t + max_age;
         true
     }
@@ -297,7 +298,7 @@ impl World {
         match act {
             Act::Wait(by) => self.advance(*by),
             Act::ToNextChange(jitter) => {
-                let next = next_change(&self.ring.records, now).unwrap_or(now);
+                let next = next_change(&changes(&self.ring.records), now).unwrap_or(now);
                 self.advance((next - now + jitter).max(0));
             }
             Act::Rotate { algorithm, force } => {

@@ -156,6 +156,8 @@ pub(super) struct Snapshot {
     slots: [Vec<Slot>; Algorithm::ALL.len()],
     /// From when which document is served, the latest first.
     documents: Vec<(i64, Arc<JwksDocument>)>,
+    /// When the JWKS changes, in order.
+    pub(super) changes: Vec<i64>,
     /// The keys that were published when the ring was read, ready to verify with.
     pub(super) key_set: Arc<KeySet>,
     /// Those that had left the JWKS by then, and were never compromised: all that they signed has ended.
@@ -196,7 +198,8 @@ impl Snapshot {
         let key_set = keys_where(KeyRecord::is_published);
         let past_keys = keys_where(|record, now| record.phase(now) == Phase::Forgotten);
         let documents = documents(&ring, now);
-        Self { ring, version, loaded_at: 0.into(), slots, documents, key_set, past_keys }
+        let changes = schedule::changes(&ring.records);
+        Self { ring, version, loaded_at: 0.into(), slots, documents, changes, key_set, past_keys }
     }
 
     pub(super) fn read_at(self, monotonic: Duration) -> Self {
@@ -230,7 +233,7 @@ impl Snapshot {
         let current = self.documents.iter().find(|(from, _)| *from <= now).or(self.documents.last());
         ServedJwks {
             document: current.map(|(_, document)| Arc::clone(document)).unwrap_or_default(),
-            max_age: seconds(schedule::max_age(&self.ring, policy, now)),
+            max_age: seconds(schedule::max_age(&self.ring, &self.changes, policy, now)),
         }
     }
 }

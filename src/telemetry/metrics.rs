@@ -18,10 +18,9 @@ static METADATA: Metadata<'static> = Metadata::new("signet", Level::INFO, Some(m
 ///
 /// ```
 /// use signet::telemetry::Metrics;
-/// use std::time::Duration;
 ///
 /// let metrics = Metrics::new(&["/oauth2/token"], "node-1");
-/// metrics.request("/oauth2/token", 200, Duration::from_millis(1));
+/// metrics.request("/oauth2/token", 200);
 /// assert!(metrics.render().contains("signet_http_requests_total{route=\"/oauth2/token\",status=\"200\"} 1"));
 /// ```
 pub struct Metrics {
@@ -250,9 +249,13 @@ impl Metrics {
     }
 
     /// Counts an answered request. `route` is one of those given to [`Metrics::new`].
-    pub fn request(&self, route: &str, status: u16, elapsed: Duration) {
+    pub fn request(&self, route: &str, status: u16) {
         let name = STATUSES.iter().find(|(code, _)| *code == status).map_or("other", |(_, name)| name);
         self.requests.increment(route, name);
+    }
+
+    /// Adds how long an answered request took.
+    pub fn took(&self, route: &str, elapsed: Duration) {
         self.latency.record(route, elapsed);
     }
 

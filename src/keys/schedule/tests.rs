@@ -64,7 +64,7 @@ fn nothing_is_published_before_others_wait_behind_the_first_keys() {
     let steps = plan(&ring, &policy, NOW + 1);
     apply(&mut ring, &steps);
     assert_eq!((ring.records.len(), ring.was_never_published()), (4, false));
-    assert_eq!(max_age(&ring, &policy, NOW + 1), 5);
+    assert_eq!(max_age(&ring, &changes(&ring.records), &policy, NOW + 1), 5);
     assert_eq!(plan(&ring, &policy, NOW + 1), []);
     // No verifier holds a copy without those that wait.
     for algorithm in [Algorithm::ES256, Algorithm::RS256] {

@@ -4,6 +4,8 @@
 --   code          exchanges the codes in VALUES, a line each, and writes the refresh tokens to TAKEN if it is given
 --   refresh       refreshes the tokens in VALUES; what comes back is refreshed in its turn
 --   introspect    asks about the tokens in VALUES, one after the other
+--   issue         client credentials, and writes the access tokens to TAKEN
+--   revoke        revokes the tokens in VALUES, a line each
 --   tokens        client credentials, ten milliseconds after the answer before
 --
 -- CLIENT_ID, CLIENT_SECRET, REDIRECT_URI and SCOPE are read from the environment. Use one thread: `-t1`.
@@ -55,6 +57,14 @@ local kinds = {
       number = number % #values + 1
       return post("/oauth2/introspect", "&token=" .. values[number])
     end
+  end,
+  issue = function()
+    local asked = post("/oauth2/token", "&grant_type=client_credentials")
+    request = function() return asked end
+    response = function(_, _, body) kept:write(member(body, "access_token"), "\n") end
+  end,
+  revoke = function()
+    request = function() return post("/oauth2/revoke", "&token=" .. next_value()) end
   end,
   tokens = function()
     local asked = post("/oauth2/token", "&grant_type=client_credentials")

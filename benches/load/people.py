@@ -21,6 +21,14 @@ MAY_WAIT = 60 # A few less than the service lets wait for one permit: nobody is 
 CLIENTS_AT_A_TIME = [1, 32, 256]
 PLAIN, WITH_ID_TOKEN = "read offline_access", "openid read offline_access"
 figures = collections.defaultdict(list)
+short = []
+
+
+def held_against(name, values, bar, at_most=False):
+    """Notes a median that is on the wrong side of its bar."""
+    median = statistics.median(values)
+    if (median > bar) if at_most else (median < bar):
+        short.append(f"{name}: {median:.2f} in the median, the bar is {bar}")
 
 
 def run(core, *command, **more):
@@ -137,8 +145,8 @@ def sign_ins_beside_argon2():
     before, duration = bare_argon2(), seconds + 2
     used, flushed = service_cpu(), flushes()
     rate, away, median, p99 = map(float, word(sign_ins(duration, MAY_WAIT), "sign_ins").split())
-    # Those that ended a little later are part of neither.
-    made = rate * duration
+    # In the warm-up of a second as many were made; those that ended a little later are part of neither.
+    made = rate * (duration + 1)
     used, flushed = 1e3 * (service_cpu() - used) / made, (flushes() - flushed) / made
     bare = (before + bare_argon2()) / 2
     figures["sign-ins"].append((bare, rate, 100 * rate / bare, away, median, p99, used, flushed))
@@ -165,8 +173,17 @@ def one_round(plain, with_id_token):
     asked = directory / "access_tokens"
     asked.write_text("\n".join(access_tokens(100)) + "\n")
     figures["introspection 32"].append(wrk("introspect", 32, asked))
+    figures["revocation 32"].append(revocations())
     sign_ins_beside_argon2()
     tokens_beside_sign_ins()
+
+
+def revocations():
+    issued = directory / "issued"
+    issued.unlink(missing_ok=True)
+    while not issued.exists() or len(issued.read_text().split()) < 10_000 * seconds:
+        wrk("issue", 32, "-", issued, "ES256", 1)
+    return wrk("revoke", 32, issued, None, "ES256")
 
 
 def access_tokens(number):
@@ -185,6 +202,7 @@ def report_sign_ins():
     print(f"sign-ins, {MAY_WAIT} people: {spread(rate, 1)} a second, {spread(share, 1)} % of it, bar 90 %")
     print(f"    p50 {spread(median)} ms, p99 {spread(p99)} ms; sent away {sum(away):.0f} times")
     print(f"    each {spread(used, 1)} ms of the service's core and {spread(flushed, 1)} flushes of the store")
+    held_against("sign-ins, % of bare Argon2", share, 90)
 
 
 def report():
@@ -192,6 +210,10 @@ def report():
     print(f"disk: {spread(rate)} fdatasync a second, each {spread(median, 2)} ms, p99 {spread(p99, 2)} ms")
     for name in [name for name in figures if name[-1].isdigit() or name.endswith("token")]:
         rate, median, p99, failed, spent, generated, grouped, _ = zip(*figures[name])
+        held_against(f"{name}, failed", [sum(failed)], 0, at_most=True)
+        if name in ["code 32", "refresh 32"]:
+            held_against(f"{name}, a second", rate, 5000)
+            held_against(f"{name}, p99 in ms", p99, 20, at_most=True)
         shared = "" if name.startswith("introspection") else f"; {spread(grouped, 1)} of them a flush"
         print(f"{name}: {spread(rate)} a second, p50 {spread(median, 2)} ms, p99 {spread(p99, 2)} ms, failed {sum(failed)}")
         print(f"    each {spread(spent)} us of the service's core, {spread(generated)} us of the generator's{shared}")
@@ -201,6 +223,8 @@ def report():
         print(f"{name} tokens: {spread(rate)} a second, p50 {spread(median, 2)} ms, p99 {spread(p99, 2)} ms, failed {sum(failed)}")
     ratios = [busy.p99 / quiet.p99 for busy, quiet in zip(figures["busy"], figures["quiet"])]
     print(f"    p99 while {PEOPLE} people sign in: {spread(ratios, 2)} times the quiet one, bar 2")
+    held_against(f"token p99 while {PEOPLE} people sign in, times the quiet one", ratios, 2, at_most=True)
+    held_against("tokens, failed", [sum(each.failed for each in figures["quiet"] + figures["busy"])], 0, at_most=True)
     rate, away, _, _ = zip(*figures["crowd"])
     print(f"    of whom {spread(rate, 1)} a second got in, and {spread(away)} times somebody was told to come back later")
 
@@ -222,3 +246,5 @@ def main():
 
 if __name__ == "__main__":
     main()
+    if short:
+        sys.exit("SHORT OF THE BAR\n" + "\n".join(short))

@@ -5,7 +5,8 @@
 //! `example.com` and have the same password; the client's consent must be implied. First prints the cookies of one
 //! who has signed in (`cookies TEXT`), then, with some seconds to spend, how many signed in a second, how many were sent
 //! away because too many waited, and the median and 99th percentile of a sign-in in milliseconds (`sign_ins RATE AWAY
-//! MEDIAN P99`). Whoever is sent away comes back when the answer says.
+//! MEDIAN P99`). Whoever is sent away comes back when the answer says. The first second, in which all of them ask for the page
+//! at once, is not counted.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,6 +19,9 @@ use ureq::http::{Response, StatusCode};
 use url::Url;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Before anything is counted.
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Of RFC 7636, appendix B.
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -76,7 +80,7 @@ fn figures(target: &Arc<Target>, people: usize, time: Duration) -> Outcome<Strin
     Ok(format!("{rate:.2} {away} {:.1} {:.1}", millis(50), millis(99)))
 }
 
-/// The latencies of those sign-ins that ended in time, and how often the person was sent away.
+/// The latencies of those sign-ins that ended in time after the warm-up, and how often the person was sent away.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn keep_signing_in(target: &Target, number: usize, time: Duration) -> Outcome<(Vec<Duration>, usize)> {
     let (agent, name) = (agent(), format!("person-{number}@example.com"));
@@ -84,10 +88,11 @@ fn keep_signing_in(target: &Target, number: usize, time: Duration) -> Outcome<(V
     loop {
         let before = Instant::now();
         let went = sign_in(&agent, target, &name)?;
-        if begun.elapsed() > time {
+        if begun.elapsed() > WARM_UP + time {
             return Ok((latencies, away));
         }
         match went {
+            Went::In(_) if begun.elapsed() <= WARM_UP => {}
             Went::In(_) => latencies.push(before.elapsed()),
             Went::Away(wait) => {
                 away += 1;

@@ -22,6 +22,8 @@ FULL = os.environ.get("SIGNET_FAULTS") == "full"
 RESOURCE = "http://127.0.0.1:9000"
 # The scripts say ports from 18610 on; this moves them.
 PORTS = int(os.environ.get("SIGNET_FAULTS_PORTS", "18610")) - 18610
+# Where it is to be tried over PostgreSQL, the URL of an empty database.
+STORE = {"SIGNET_STORE": os.environ["SIGNET_FAULTS_STORE"], "SIGNET_KEYS_KEK": "ab" * 32} if "SIGNET_FAULTS_STORE" in os.environ else {}
 WITHOUT_LIMITS = {
     f"SIGNET_LIMITS__{name}": "off"
     for name in ["TOKEN_PER_ADDRESS", "REFUSED_PER_ADDRESS", "AUTHORIZE_PER_ADDRESS", "LOGIN_PER_ADDRESS"]
@@ -57,7 +59,7 @@ class Service:
     """A running service. Its directory outlives a restart, and goes with `close`."""
 
     def __init__(self, port, directory=None, cores=None, **settings):
-        self.port, self.settings, self.cores = port + PORTS, {**WITHOUT_LIMITS, **settings}, cores
+        self.port, self.settings, self.cores = port + PORTS, {**WITHOUT_LIMITS, **STORE, **settings}, cores
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="signet-faults-"))
         self.log = tempfile.NamedTemporaryFile("w+", prefix="signet-faults-log-")
         self.banner = ""

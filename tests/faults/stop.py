@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from service import FULL, Service, basic, connect, fail, say
+from service import FULL, STORE, Service, basic, connect, fail, say
 
 ROUNDS, CLIENTS = (100 if FULL else 5), 8
 chance = random.Random(18)
@@ -104,6 +104,6 @@ for number in range(ROUNDS):
     answered += counts["answered"] + 1
     unanswered += counts["unanswered"]
     service.start()
-say(f"stop: {ROUNDS} x SIGTERM under load: {answered} answers, 0 cut; {unanswered} requests found a closed connection and got no byte; "
+say(f"stop: {ROUNDS} x SIGTERM under load{' over PostgreSQL' if STORE else ''}: {answered} answers, 0 cut; {unanswered} requests found a closed connection and got no byte; "
     f"not ready first {ROUNDS}/{ROUNDS}; the longest end took {longest:.2f} s")
 service.close()

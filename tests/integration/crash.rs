@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::postgres_fixture::Database;
 use crate::process::{Process, free_port};
 
 /// How often it is killed, unless `SIGNET_TEST_KILLS` says.
@@ -43,10 +44,26 @@ impl Clients {
 
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
-    let rounds = std::env::var("SIGNET_TEST_KILLS").map_or(ROUNDS, |text| text.parse().expect("a number"));
+    survives("sled", &[], ROUNDS);
+}
+
+/// What is stored is the database's, and outlives a node anyway; but what a node answered must have been stored, and what
+/// it left begun must keep nobody waiting.
+#[tokio::test]
+async fn postgres_has_what_a_killed_node_acknowledged() {
+    let Some(database) = Database::fresh().await else { return };
+    let (url, kek) = (database.url(), "ab".repeat(32));
+    let killed =
+        move || survives("PostgreSQL", &[("SIGNET_STORE", &url), ("SIGNET_KEYS_KEK", &kek)], ROUNDS / 5);
+    tokio::task::spawn_blocking(killed).await.expect("nothing was lost");
+}
+
+/// Kills a service with these settings so many times, unless the environment says how often.
+fn survives(store: &str, settings: &[(&str, &str)], rounds: usize) {
+    let rounds = std::env::var("SIGNET_TEST_KILLS").map_or(rounds, |text| text.parse().expect("a number"));
     let dir = tempfile::tempdir().expect("a directory");
     let port = free_port();
-    let mut process = Process::start(dir.path(), port, &[]);
+    let mut process = Process::start(dir.path(), port, settings);
     let clients = Clients::of(&process);
     let (acknowledged, mut ready_after) = (Mutex::new(Acknowledged::default()), Vec::new());
     let mut seed: usize = 7;
@@ -56,7 +73,7 @@ fn what_was_acknowledged_survives_kill_9() {
         load(&process, &clients, &acknowledged, (round, target));
         drop(process);
         let killed = now();
-        process = Process::start(dir.path(), port, &[]);
+        process = Process::start(dir.path(), port, settings);
         process.await_ready();
         ready_after.push(killed.elapsed());
         // The newest are the ones at risk.
@@ -70,7 +87,7 @@ fn what_was_acknowledged_survives_kill_9() {
     }
     assert!(signing.is_some());
     println!(
-        "{rounds} kills: {} clients, {} revocations, {} accounts, {} API keys and {} rotations acknowledged, none lost; ready again \
+        "{rounds} kills over {store}: {} clients, {} revocations, {} accounts, {} API keys and {} rotations acknowledged, none lost; ready again \
          after {}; bar for p99 5000 ms",
         clients.len(),
         revoked.len(),

@@ -254,6 +254,7 @@ async fn a_thousand_acts_that_can_not_be_recorded_do_not_happen() {
     assert_eq!(standing(&app, &admin).await, before, "0 took effect");
     assert!(app.is_active(&demo).await, "nothing was revoked");
     assert_eq!(app.audit_log(), log);
+    println!("1,000 administrative acts while nothing can be recorded: all 503, 0 took effect");
     assert_eq!(app.manage("/health/ready").await.status, 503);
     app.audit_disk.fill(false);
     let (method, path, body) = &acts[0];

@@ -186,6 +186,7 @@ async fn of_two_hundred_at_once_one_wins() {
         }
     }
     assert_eq!(winners.len(), 1);
+    println!("200 exchanges of one code at once: 1 winner, 199 invalid_grant, and the winner's tokens over");
     // The others were second requests: the winner's tokens are over, for whoever asks and for whoever does not.
     let (access_token, refresh_token) = &winners[0];
     assert!(!world.is_active(access_token).await && !world.is_active(refresh_token).await);

@@ -126,6 +126,7 @@ async fn two_nodes_let_a_key_through_no_more_often_than_one() {
         .collect();
     lefts.sort_unstable();
     assert_eq!(lefts, (0..60).collect::<Vec<_>>(), "each is told what is left on all nodes");
+    println!("910 requests of one key over two nodes: at most 100 let through in any 60 s");
 }
 
 #[actix_web::test]

@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{Index, subsequence};
 use serde_json::{Value, json};
 use signet::config::Config;
 use signet::oauth::Algorithm::{self, ES256, ES384, EdDSA, RS256};
 use signet::oauth::{Resource, Scope};
 
 use crate::grants_fixture::{CALLBACK, World, pair};
+use crate::process::{Process, free_port};
 use crate::resource_server_fixture::ResourceServer;
 use crate::revocation::status;
 use crate::rotation::LazyVerifier;
@@ -253,4 +258,120 @@ async fn id_tokens_that_were_promised_by_an_algorithm_that_is_gone_are_refused_b
     assert_eq!(world.redeem(&code).await.status, 200);
     let refreshed = world.refresh(&refresh_token).await.json();
     assert_eq!(self::alg(refreshed["id_token"].as_str().unwrap()), "ES256");
+}
+
+/// What may become of an installation.
+#[derive(Clone, Debug)]
+enum Act {
+    /// It is started again with these algorithms, and with one of them, if any, for the resource.
+    Restart(Vec<Algorithm>, Option<Index>),
+    /// A client registers for one of those in use, or for none, for access tokens and ID tokens.
+    Register(Option<Index>, Option<Index>),
+    /// Seconds pass, in three parts.
+    Pass(u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    // RSA keys take long to make.
+    let algorithms = subsequence(vec![ES256, ES384, EdDSA], 1..=3).prop_shuffle();
+    let which = || option::of(any::<Index>());
+    prop_oneof![
+        3 => (algorithms, which()).prop_map(|(algorithms, resource)| Act::Restart(algorithms, resource)),
+        2 => (which(), which()).prop_map(|(access_token, id_token)| Act::Register(access_token, id_token)),
+        3 => prop_oneof![0..LEAD / 2, LEAD..3 * LEAD].prop_map(Act::Pass),
+    ]
+}
+
+/// Somebody who asks for tokens of every kind, and somebody who verifies them.
+struct Watch {
+    lazy: LazyVerifier,
+    alive: Vec<(i64, String)>,
+}
+
+impl Watch {
+    async fn look(&mut self, world: &World) {
+        let app = &world.app;
+        self.alive.push((app.now() + 900, app.demo_token().await));
+        signed(app).await;
+        let answer = world.redeem(&world.code().await).await;
+        if answer.status == 200 {
+            self.alive.push((app.now() + 900, pair(&answer).0));
+            assert!(answer.json()["id_token"].is_string());
+        } else {
+            answer.refused(400, "invalid_scope");
+            let health = app.manage("/health/ready").await.json();
+            assert_eq!(health["stranded_clients"], json!({ "count": 1, "first": [world.client().0] }));
+        }
+        self.alive.retain(|(end, _)| app.now() < *end);
+        for (_, token) in &self.alive {
+            assert_eq!(self.lazy.check(app, token).await, Ok(()));
+        }
+    }
+}
+
+async fn play(acts: Vec<Act>) {
+    let mut world = World::start_with(json!({}), using([ES256])).await;
+    let mut watch = Watch { lazy: LazyVerifier::default(), alive: Vec::new() };
+    watch.look(&world).await;
+    for act in acts {
+        let in_use = world.services().keys.policy().algorithms().to_vec();
+        let named = |index: Option<Index>, of: &[Algorithm]| index.map(|index| *index.get(of));
+        match act {
+            Act::Restart(algorithms, resource) => {
+                let restarted = world.restart(|config| {
+                    config.resources[0].algorithm = named(resource, &algorithms);
+                    config.keys.algorithms = algorithms;
+                });
+                world = restarted.await;
+            }
+            Act::Register(access_token, id_token) => {
+                let path = format!("/admin/clients/{}", world.client().0);
+                let change = json!({
+                    "access_token_signing_alg": named(access_token, &in_use),
+                    "id_token_signed_response_alg": named(id_token, &in_use),
+                });
+                assert_eq!(world.app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
+            }
+            Act::Pass(seconds) => {
+                for part in [seconds / 3, seconds / 3, seconds - 2 * (seconds / 3)] {
+                    pass(&world.app, part).await;
+                    watch.look(&world).await;
+                }
+            }
+        }
+        watch.look(&world).await;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_becomes_of_the_settings_tokens_are_issued_and_believed(acts in vec(act(), 1..8)) {
+        actix_web::rt::System::new().block_on(play(acts));
+    }
+}
+
+/// The binary, as an operator has it: started anew with an algorithm before those that it had.
+#[test]
+fn doctor_names_what_waits_and_finds_no_fault_in_it() {
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let with = |algorithms| [("SIGNET_KEYS_ALGORITHMS", algorithms)];
+    let mut service = Process::start(dir.path(), port, &with("ES256"));
+    service.await_ready();
+    let credentials = service.credentials("demo client");
+    let credentials = (credentials.0.as_str(), credentials.1.as_str());
+    assert_eq!(alg(&service.token(credentials).unwrap()), "ES256");
+    assert_eq!(service.terminate(), Some(0));
+    let mut service = Process::start(dir.path(), port, &with("EdDSA,ES256"));
+    service.await_ready();
+    assert_eq!(alg(&service.token(credentials).unwrap()), "ES256");
+    let findings = service.doctor(dir.path(), &with("EdDSA,ES256"));
+    let found =
+        |name: &str| findings.as_array().unwrap().iter().find(|finding| finding["name"] == name).cloned();
+    assert_eq!(found("keys").unwrap()["level"], "ok", "{findings}");
+    let algorithms = found("algorithms").unwrap();
+    assert_eq!(algorithms["level"], "warn");
+    assert!(algorithms["what"].as_str().unwrap().contains("EdDSA signs from 20"), "{algorithms}");
+    assert_eq!(found("clients"), None);
 }

@@ -470,6 +470,19 @@ async fn an_added_algorithm_waits_for_verifiers_and_a_dropped_one_signs_on_for_a
 }
 
 #[tokio::test]
+async fn where_only_a_dropped_algorithm_signs_and_its_key_is_compromised_one_in_use_signs_at_once() {
+    let mut world = World::new();
+    drop(world.open().await);
+    world.settings.algorithms = vec![Algorithm::EdDSA];
+    let ring = world.open().await;
+    let kid = ring.signing_key(None).unwrap().kid().clone();
+    let compromised = ring.compromise(&kid).await.unwrap().answer;
+    assert_eq!(ring.signing_key(None).unwrap().algorithm(), Algorithm::EdDSA);
+    let told = compromised.breaks.iter().find(|breakage| breakage.what.contains("before its lead is over"));
+    assert_eq!(told.unwrap().until, START + 10);
+}
+
+#[tokio::test]
 async fn a_longer_lifetime_is_recorded_before_it_is_given() {
     let mut world = World::new();
     let old = world.open().await;

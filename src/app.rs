@@ -1,6 +1,7 @@
 //! The composition root: picks store, vault, clock and entropy, and puts the rooms together.
 
 mod agreement;
+mod algorithms;
 mod first_clients;
 mod follow;
 mod ground;
@@ -79,7 +80,9 @@ impl App {
         std::fs::create_dir_all(&config.data_dir)?;
         let path = config.audit_path();
         let audit = AuditLog::open_of_node(&path, ground.clock.clone(), &config.node)?;
-        Self::open_recording(config, ground, audit).await
+        let app = Self::open_recording(config, ground, audit).await?;
+        algorithms::tell(&app.state.services);
+        Ok(app)
     }
 
     /// As [`Self::open`], with an audit log that is open already.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::{Ground, StartError, seconds};
 use crate::config::Config;
 use crate::keys::{KeyRing, SealingKeys};
-use crate::oauth::Algorithm;
 use crate::tokens::{
     AccessTokens, Codes, Families, IdTokens, ListDates, LogoutTokens, Publication, RefreshTokens,
     Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher,
@@ -54,7 +53,6 @@ pub(super) async fn open(
     let publication = Publication {
         issuer: issuer.clone(),
         ttl: config.tokens.status_list_ttl.as_secs(),
-        algorithm: config.keys.algorithms.first().copied().unwrap_or(Algorithm::ES256),
         lifetime: seconds(config.tokens.longest_lifetime),
     };
     let status = StatusPublisher::new(
@@ -75,10 +73,9 @@ pub(super) async fn open(
         codes: Codes::new(store.clone(), chance, families.clone(), code_lifetime),
         refresh_tokens: RefreshTokens::new(sealer.clone(), families.clone(), clock.clone(), lifetimes),
         families,
-        id_tokens: IdTokens::new(issuer.clone(), keys.clone(), seconds(config.tokens.lifetime)),
+        id_tokens: IdTokens::new(issuer.clone(), seconds(config.tokens.lifetime)),
         logout_tokens: LogoutTokens::new(
             issuer.clone(),
-            keys.clone(),
             entropy.clone(),
             seconds(config.tokens.longest_lifetime),
         ),

@@ -229,6 +229,15 @@ impl Client {
         self.token_endpoint_auth_method == AuthMethod::None
     }
 
+    /// The signature algorithms that it is registered for, each with the member that names it.
+    pub fn algorithms(&self) -> impl Iterator<Item = (&'static str, Algorithm)> {
+        let members = [
+            ("access_token_signing_alg", self.access_token_signing_alg),
+            ("id_token_signed_response_alg", self.id_token_signed_response_alg),
+        ];
+        members.into_iter().filter_map(|(member, algorithm)| Some((member, algorithm?)))
+    }
+
     /// Whether it may present `grant_type`.
     #[must_use]
     pub fn may(&self, grant_type: GrantType) -> bool {

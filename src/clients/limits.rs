@@ -142,13 +142,9 @@ impl Limits {
         {
             return Err(RegistrationError::Lifetime(self.longest_lifetime));
         }
-        for (member, algorithm) in [
-            ("access_token_signing_alg", client.access_token_signing_alg),
-            ("id_token_signed_response_alg", client.id_token_signed_response_alg),
-        ] {
-            if let Some(algorithm) = algorithm.filter(|algorithm| !self.algorithms.contains(algorithm)) {
-                return Err(RegistrationError::Algorithm(member, algorithm));
-            }
+        let is_unknown = |(_, algorithm): &(_, Algorithm)| !self.algorithms.contains(algorithm);
+        if let Some((member, algorithm)) = client.algorithms().find(is_unknown) {
+            return Err(RegistrationError::Algorithm(member, algorithm));
         }
         check_grants(client)?;
         check_lists(client)?;

@@ -1,10 +1,10 @@
 //! The clients as this node keeps them in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Client;
-use crate::oauth::{ClientId, Origin};
+use crate::oauth::{Algorithm, ClientId, Origin};
 use crate::store::typed::Record;
 
 /// A client, and the version of its row.
@@ -21,13 +21,25 @@ impl From<Record<Client>> for Mirrored {
 }
 
 /// Every client by its identifier, and how many of them name an origin: every request of a script asks for that, whoever sends it.
+/// And which of them are registered for an algorithm that is not in use: every look at the service's health asks for that.
 #[derive(Default)]
 pub(super) struct Mirror {
     clients: HashMap<ClientId, Mirrored>,
     origins: HashMap<Origin, usize>,
+    algorithms: Vec<Algorithm>,
+    stranded: BTreeSet<ClientId>,
 }
 
 impl Mirror {
+    /// One of no clients, where `algorithms` are in use.
+    pub(super) fn new(algorithms: &[Algorithm]) -> Self {
+        Self { algorithms: algorithms.to_vec(), ..Self::default() }
+    }
+
+    pub(super) fn stranded(&self) -> &BTreeSet<ClientId> {
+        &self.stranded
+    }
+
     pub(super) fn get(&self, client_id: &str) -> Option<&Mirrored> {
         self.clients.get(client_id)
     }
@@ -50,11 +62,18 @@ impl Mirror {
         for origin in &mirrored.client.allowed_origins {
             *self.origins.entry(origin.clone()).or_default() += 1;
         }
+        let client_id = &mirrored.client.client_id;
+        if mirrored.client.algorithms().all(|(_, algorithm)| self.algorithms.contains(&algorithm)) {
+            self.stranded.remove(client_id);
+        } else {
+            self.stranded.insert(client_id.clone());
+        }
         let before = self.clients.insert(mirrored.client.client_id.clone(), mirrored);
         self.let_go(before.as_ref());
     }
 
     pub(super) fn remove(&mut self, client_id: &ClientId) {
+        self.stranded.remove(client_id);
         let before = self.clients.remove(client_id);
         self.let_go(before.as_ref());
     }
@@ -85,6 +104,24 @@ mod tests {
             "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
         });
         Mirrored { version: 1, client: Arc::new(serde_json::from_value(client).unwrap()) }
+    }
+
+    #[test]
+    fn a_client_is_stranded_for_as_long_as_it_names_an_algorithm_that_is_not_in_use() {
+        let mut mirror = Mirror::new(&[Algorithm::ES256]);
+        let mut of = |id: &str, change: fn(&mut Client)| {
+            let mut changed = Client::clone(&client(id, &[]).client);
+            change(&mut changed);
+            mirror.insert(Mirrored { version: 2, client: Arc::new(changed) });
+            mirror.stranded().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("none", |_| {}), "");
+        assert_eq!(of("kept", |client| client.access_token_signing_alg = Some(Algorithm::ES256)), "");
+        assert_eq!(of("b", |client| client.access_token_signing_alg = Some(Algorithm::EdDSA)), "b");
+        assert_eq!(of("a", |client| client.id_token_signed_response_alg = Some(Algorithm::RS256)), "a b");
+        assert_eq!(of("b", |client| client.access_token_signing_alg = Some(Algorithm::ES256)), "a");
+        mirror.remove(&ClientId::parse("a").unwrap());
+        assert!(mirror.stranded().is_empty());
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub use client::{
 pub use intended::{IntendedChange, IntendedSecret};
 pub use limits::RegistrationError;
 pub use registration::{ClientChange, Registration};
-pub use registry::{ClientError, ClientRegistry, Registered};
+pub use registry::{ClientError, ClientRegistry, Registered, Stranded};
 pub use resources::{ADMIN_SCOPE, ResourceServer, Resources, lend};
 
 /// Every table of this room.

@@ -1,5 +1,6 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::limits::Limits;
@@ -16,6 +17,9 @@ use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
 
 pub(super) const TABLE: Table = Table::mirrored(ClientRegistry::TABLE);
 const CLIENTS: TypedTable<Client> = TypedTable::new(TABLE);
+
+/// How many clients are named where only their number matters.
+const FIRST_STRANDED: usize = 5;
 
 /// The registered clients: kept in the store, answered from memory.
 pub struct ClientRegistry {
@@ -37,6 +41,16 @@ pub struct Registered {
     pub client: Arc<Client>,
     /// Its new secret; a public client has none.
     pub client_secret: Option<Secret>,
+}
+
+/// Clients that are registered for an algorithm that the settings don't have any more. Their access tokens are signed as any
+/// other's; ID tokens that were to be signed with it are refused once no key signs with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stranded {
+    /// How many there are.
+    pub count: usize,
+    /// The first few, in the order of their identifiers.
+    pub first: Vec<ClientId>,
 }
 
 /// A client could not be registered, changed or found.
@@ -86,13 +100,13 @@ impl ClientRegistry {
             most_apps: config.dialects.most_apps,
         };
         let nobody = SecretHash::of(&entropy.token::<32>());
-        let clients = load(store.as_ref()).await?;
+        let clients = load(store.as_ref(), &limits).await?;
         Ok(Self {
             store,
             clock,
             entropy,
             limits,
-            clients: clients.into(),
+            clients: RwLock::new(clients),
             changing: Mutex::default(),
             nobody,
         })
@@ -167,6 +181,14 @@ impl ClientRegistry {
     pub fn may_have(&self, client: &Client, token: &str) -> bool {
         let is_open = client.registrant != Registrant::Anybody || self.limits.apps_scope.contains(token);
         is_open && client.scope.contains(token)
+    }
+
+    /// Those that are registered for an algorithm that is not in use.
+    #[must_use]
+    pub fn stranded(&self) -> Stranded {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let stranded = clients.stranded();
+        Stranded { count: stranded.len(), first: stranded.iter().take(FIRST_STRANDED).cloned().collect() }
     }
 
     /// How many there are.
@@ -330,7 +352,7 @@ impl ClientRegistry {
     /// As [`Self::open`].
     pub async fn reload(&self) -> Result<(), StoreError> {
         let _turn = self.changing.lock().await;
-        let clients = load(self.store.as_ref()).await?;
+        let clients = load(self.store.as_ref(), &self.limits).await?;
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
         Ok(())
     }
@@ -348,8 +370,8 @@ impl ClientRegistry {
     }
 }
 
-async fn load(store: &dyn Store) -> Result<Mirror, StoreError> {
-    let mut clients = Mirror::default();
+async fn load(store: &dyn Store, limits: &Limits) -> Result<Mirror, StoreError> {
+    let mut clients = Mirror::new(&limits.algorithms);
     CLIENTS
         .scan_each(store, |_, record| {
             clients.insert(record.into());

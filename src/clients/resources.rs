@@ -21,8 +21,8 @@ pub struct ResourceServer {
     pub people_scope: Scope,
     /// How many seconds tokens for it live.
     pub lifetime: i64,
-    /// With which algorithm tokens for it are signed.
-    pub algorithm: Algorithm,
+    /// With which algorithm tokens for it should be signed; with the first of the settings unless set.
+    pub algorithm: Option<Algorithm>,
 }
 
 impl ResourceServer {
@@ -55,7 +55,6 @@ impl Resources {
     /// # Errors
     /// When the issuer can't be the stem of the built-in ones' identifiers.
     pub fn new(config: &Config) -> Result<Self, InvalidId> {
-        let algorithm = config.keys.algorithms.first().copied().unwrap_or(Algorithm::ES256);
         let mut servers: Vec<ResourceServer> = config
             .resources
             .iter()
@@ -64,7 +63,7 @@ impl Resources {
                 scope: resource.scope.clone(),
                 people_scope: resource.people_scope.clone(),
                 lifetime: whole_seconds(resource.lifetime.unwrap_or(config.tokens.lifetime)),
-                algorithm: resource.algorithm.unwrap_or(algorithm),
+                algorithm: resource.algorithm,
             })
             .collect();
         for (uri, scope) in [(config.users_resource(), USERS_SCOPE), (config.admin_resource(), ADMIN_SCOPE)] {
@@ -73,7 +72,7 @@ impl Resources {
                 scope: Scope::parse(scope).unwrap_or_default(),
                 people_scope: Scope::default(),
                 lifetime: whole_seconds(config.tokens.lifetime),
-                algorithm,
+                algorithm: None,
             });
         }
         let userinfo = ResourceServer {
@@ -81,7 +80,7 @@ impl Resources {
             scope: Scope::default(),
             people_scope: Scope::default(),
             lifetime: whole_seconds(config.tokens.lifetime),
-            algorithm,
+            algorithm: None,
         };
         Ok(Self { servers, userinfo })
     }

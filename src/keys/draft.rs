@@ -28,6 +28,10 @@ impl<'a> Draft<'a> {
         self.chain(algorithm).iter().any(|record| record.is_waiting(self.now))
     }
 
+    pub(super) fn signs(&self, algorithm: Algorithm) -> bool {
+        self.chain(algorithm).iter().any(|record| !record.is_waiting(self.now))
+    }
+
     pub(super) fn promised(&self) -> PromisedMaxAge {
         self.ring.max_age
     }

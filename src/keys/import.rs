@@ -23,6 +23,11 @@ pub enum UnreadableKey {
          (kty EC, OKP or RSA with p, q, dp, dq and qi)"
     )]
     Format,
+    /// A key that was made for something else: one pair for two purposes lends each the weaknesses of the other.
+    #[error(
+        "the JWK says by use or key_ops that this key is not for signing (RFC 7517, sections 4.2 and 4.3)"
+    )]
+    NotForSigning,
     /// A key, but not one that can be used.
     #[error(transparent)]
     Unusable(#[from] UnusableKey),
@@ -66,6 +71,9 @@ struct PrivateJwk {
     kty: String,
     crv: Option<String>,
     alg: Option<String>,
+    #[serde(rename = "use")]
+    use_: Option<String>,
+    key_ops: Option<Vec<String>>,
     x: Option<String>,
     y: Option<String>,
     d: String,
@@ -82,6 +90,10 @@ type Bytes = Zeroizing<Vec<u8>>;
 
 fn from_jwk(algorithm: Algorithm, text: &str) -> Result<SoftwareSigner, UnreadableKey> {
     let jwk: PrivateJwk = serde_json::from_str(text).map_err(|_| UnreadableKey::Format)?;
+    let is_for_else = jwk.use_.as_ref().is_some_and(|use_| use_ != "sig");
+    if is_for_else || jwk.key_ops.as_ref().is_some_and(|ops| ops.iter().all(|op| op != "sign")) {
+        return Err(UnreadableKey::NotForSigning);
+    }
     let wrong = UnusableKey::NotAKeyFor(algorithm);
     if jwk.alg.as_ref().is_some_and(|alg| alg != algorithm.as_str()) {
         return Err(wrong.into());
@@ -200,6 +212,30 @@ mod tests {
             let wrong = Err(UnreadableKey::Unusable(UnusableKey::NotAKeyFor(algorithm)));
             assert_eq!(read(algorithm, text).map(drop), wrong, "{algorithm}");
         }
+    }
+
+    #[test]
+    fn a_jwk_that_is_not_for_signing_is_refused() {
+        let with = |members: &str| {
+            let text = EC_JWK.replacen('{', &format!("{{{members},"), 1);
+            read(Algorithm::ES256, &text).map(drop)
+        };
+        for good in [r#""use":"sig""#, r#""key_ops":["sign"]"#, r#""use":"sig","key_ops":["verify","sign"]"#]
+        {
+            assert_eq!(with(good), Ok(()), "{good}");
+        }
+        for bad in [
+            r#""use":"enc""#,
+            r#""use":"SIG""#,
+            r#""key_ops":["decrypt"]"#,
+            r#""key_ops":["verify"]"#,
+            r#""key_ops":[]"#,
+            r#""use":"sig","key_ops":["deriveKey"]"#,
+            r#""use":"enc","key_ops":["sign"]"#,
+        ] {
+            assert_eq!(with(bad), Err(UnreadableKey::NotForSigning), "{bad}");
+        }
+        assert_eq!(with(r#""key_ops":"sign""#), Err(UnreadableKey::Format));
     }
 
     #[test]

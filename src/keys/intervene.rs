@@ -111,8 +111,8 @@ pub fn compromise(
     let mut breaks = what_compromise_breaks(record, ring, policy, now);
     let mut draft = Draft::new(ring, policy, now);
     draft.push(condemn(record, policy, lead, now));
-    if signed && policy.algorithms().contains(&algorithm) {
-        let left = draft.records().to_vec();
+    let left = draft.records().to_vec();
+    if let Some(algorithm) = heir(&left, policy, now, algorithm).filter(|_| signed) {
         let waiting = first_ready(&left, lead, now, algorithm);
         let ready = waiting.is_some_and(|waiting| waiting.publish_at + lead <= now);
         match (waiting, signer(&left, algorithm, now)) {
@@ -136,6 +136,16 @@ pub fn compromise(
         }
     }
     Ok((draft.into_steps(), breaks))
+}
+
+/// Of which algorithm a key has to sign at once when one of `algorithm` does no more: of the same, if it is in use; otherwise of
+/// the first that is, if nothing is `left` that signs.
+fn heir(left: &[KeyRecord], policy: &Policy, now: i64, algorithm: Algorithm) -> Option<Algorithm> {
+    if policy.algorithms().contains(&algorithm) {
+        return Some(algorithm);
+    }
+    let nothing_signs = Algorithm::ALL.iter().all(|each| signer(left, *each, now).is_none());
+    policy.algorithms().first().copied().filter(|_| nothing_signs)
 }
 
 /// Drops every key, and makes new ones that sign at once.

@@ -13,6 +13,7 @@
 mod archive;
 mod bootstrap;
 mod change;
+mod choice;
 mod condemn;
 mod data_key;
 mod directory;
@@ -46,6 +47,7 @@ mod vault;
 
 pub use archive::{ArchiveError, ArchiveReader, ArchiveWriter};
 pub use change::KeyEvent;
+pub use choice::Waiting;
 pub use condemn::{Condemned, forget_sealing_keys, keys_named, keys_needed, ring_row, was_published};
 pub use data_key::{DataKey, DataKeyError, Digests};
 pub use directory::DirectoryVault;

@@ -30,6 +30,7 @@ impl KeyRing {
             next_change: next_change(&snapshot.changes, now),
             max_age: max_age(ring, &snapshot.changes, policy, now),
             lead: lead(ring, policy),
+            waiting: self.waiting(),
             keys,
         }
     }

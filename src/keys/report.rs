@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::change::KeyEvent;
+use super::choice::Waiting;
 use super::intervene::Breakage;
 use super::record::{Origin, Phase};
 use super::rfc3339;
@@ -24,6 +25,8 @@ pub struct KeyList {
     pub max_age: i64,
     /// How long a new key waits before it signs, in seconds.
     pub lead: i64,
+    /// The algorithms in use that no key signs with yet.
+    pub waiting: Vec<Waiting>,
     /// The keys, in the order of their publication.
     pub keys: Vec<KeyView>,
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use serde::Serialize;
 
 use super::change::{Change, KeyEvent};
@@ -14,10 +14,10 @@ use super::kek::Kek;
 use super::policy::Policy;
 use super::record::{KeyRecord, KeyRingRecord};
 use super::schedule::signer;
-use super::snapshot::{NoKey, ServedJwks, SigningKey, Snapshot};
+use super::snapshot::{NoKey, ServedJwks, Snapshot};
 use super::vault::KeyVault;
 use crate::clock::SharedClock;
-use crate::oauth::{Algorithm, KeyId};
+use crate::oauth::KeyId;
 use crate::store::Store;
 use crate::verify::KeySet;
 
@@ -154,12 +154,8 @@ impl KeyRing {
         self.failures_ever.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The key to sign with now. Takes no lock and reads no store: this is called for every token.
-    ///
-    /// # Errors
-    /// When the ring, or anything else that this node keeps in memory, was not read for P, when its clock is off, or when
-    /// no key for the algorithm signs yet.
-    pub fn signing_key(&self, algorithm: Algorithm) -> Result<Arc<SigningKey>, NoKey> {
+    /// The ring to sign by, and the time that it is judged by.
+    pub(super) fn snapshot_to_sign_by(&self) -> Result<(Guard<Arc<Snapshot>>, i64), NoKey> {
         let snapshot = self.snapshot.load();
         let (monotonic, fitness) = (self.parts.clock.monotonic(), &self.parts.fitness);
         if snapshot.age(monotonic) > self.propagation() || fitness.is_stale_at(monotonic) {
@@ -174,12 +170,7 @@ impl KeyRing {
         if now > self.latest_use.load(Ordering::Relaxed) {
             self.latest_use.fetch_max(now, Ordering::Relaxed);
         }
-        match snapshot.signing_key(algorithm, now) {
-            Err(NoKey::NotInUse(_)) if self.policy().algorithms().contains(&algorithm) => {
-                Err(NoKey::NotYet { algorithm, retry_after: 1 })
-            }
-            found => found,
-        }
+        Ok((snapshot, now))
     }
 
     /// The published keys, ready to verify with: for introspection.
@@ -250,8 +241,7 @@ impl KeyRing {
     pub fn health(&self) -> Health {
         let failures = self.failures.load(Ordering::Relaxed);
         let unpublished = self.snapshot.load().ring.was_never_published();
-        let signs = |algorithm: &Algorithm| self.signing_key(*algorithm).is_ok();
-        let is_useless = unpublished || !self.policy().algorithms().iter().any(signs);
+        let is_useless = unpublished || self.signing_key(None).is_err();
         if self.age() > self.propagation() || (failures > 0 && is_useless) {
             Health::Red { failures, signs: false }
         } else if failures > 0 && self.lacks_a_next_key() {

@@ -122,12 +122,12 @@ pub fn plan(ring: &KeyRingRecord, policy: &Policy, now: i64) -> Vec<Step> {
     if !draft.was_never_published() {
         promise(&mut draft);
     }
-    for algorithm in Algorithm::ALL {
-        if policy.algorithms().contains(&algorithm) {
-            keep_in_use(&mut draft, algorithm);
-        } else {
-            withdraw(&mut draft, algorithm);
-        }
+    let is_in_use = |algorithm: &Algorithm| policy.algorithms().contains(algorithm);
+    for algorithm in Algorithm::ALL.into_iter().filter(is_in_use) {
+        keep_in_use(&mut draft, algorithm);
+    }
+    for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| !is_in_use(algorithm)) {
+        withdraw(&mut draft, algorithm);
     }
     for record in &ring.records {
         clear(&mut draft, record);
@@ -179,11 +179,15 @@ fn keep_in_use(draft: &mut Draft, algorithm: Algorithm) {
 }
 
 /// An algorithm that was dropped from the settings signs on for a lead, so that taking the setting back
-/// in that time changes nothing for anyone.
+/// in that time changes nothing for anyone. The lead begins when one that is in use signs: until then nothing else could.
 fn withdraw(draft: &mut Draft, algorithm: Algorithm) {
     draft.begin_due(algorithm);
     draft.raise_lifetimes(algorithm);
-    draft.end_chain(algorithm);
+    if draft.policy().algorithms().iter().any(|in_use| draft.signs(*in_use)) {
+        draft.end_chain(algorithm);
+    } else {
+        draft.fix_ends(algorithm, &[]);
+    }
 }
 
 /// What is due whatever the algorithm's use: a longer hold, the erasure.

@@ -236,8 +236,9 @@ impl World {
                 continue;
             }
             let (now, policy) = (self.node_now(node), &self.nodes[node].policy);
-            for algorithm in policy.algorithms() {
-                let Some(record) = signer(&self.nodes[node].ring.records, *algorithm, now) else { continue };
+            // What the settings have dropped is signed with too, for as long as it signs.
+            for algorithm in Algorithm::ALL {
+                let Some(record) = signer(&self.nodes[node].ring.records, algorithm, now) else { continue };
                 let exp = ExpBound::of(record, policy).latest_exp(now);
                 assert!(exp <= now + policy.longest_lifetime());
                 self.tokens.push(Token { kid: record.kid.clone(), exp });
@@ -351,16 +352,19 @@ impl World {
     fn compromise(&mut self, which: usize, node: usize) {
         let (now, policy) = (self.node_now(node), self.nodes[node].policy.clone());
         let Some(record) = self.ring.records.get(which) else { return };
-        let (kid, algorithm) = (record.kid.clone(), record.algorithm);
+        let kid = record.kid.clone();
+        let signers = |ring: &KeyRingRecord| {
+            Algorithm::ALL.map(|each| signer(&ring.records, each, now).map(|record| record.kid.clone()))
+        };
+        let before = signers(&self.ring);
         if let Ok((steps, breaks)) = compromise(&self.ring, &policy, now, &kid) {
             self.apply(&steps, &policy);
             assert!(!self.ring.find(&kid).unwrap().is_published(now));
-            if policy.algorithms().contains(&algorithm)
-                && let Some(successor) = signer(&self.ring.records, algorithm, now)
+            let until = breaks.iter().filter(|breakage| breakage.what.contains("new tokens"));
+            let until = until.map(|breakage| breakage.until).max();
+            for successor in
+                signers(&self.ring).into_iter().flatten().filter(|kid| !before.contains(&Some(kid.clone())))
             {
-                let successor = successor.kid.clone();
-                let until = breaks.iter().filter(|breakage| breakage.what.contains("new tokens"));
-                let until = until.map(|breakage| breakage.until).max();
                 self.excuse(&successor, now, until);
             }
         }
@@ -393,6 +397,18 @@ impl World {
             }
         }
     }
+
+    /// Whatever becomes of the settings, something signs from the first publication on.
+    fn assert_something_signs(&self) {
+        for (node, state) in self.nodes.iter().enumerate() {
+            if self.is_fresh(node) && !state.ring.was_never_published() {
+                let now = self.node_now(node);
+                let signs =
+                    Algorithm::ALL.iter().any(|each| signer(&state.ring.records, *each, now).is_some());
+                assert!(signs, "nobody signs anything");
+            }
+        }
+    }
 }
 
 fn run(scenario: &Scenario) {
@@ -403,6 +419,7 @@ fn run(scenario: &Scenario) {
         let in_use = world.in_use();
         established.retain(|algorithm| in_use.contains(algorithm));
         world.assert_signs(&established);
+        world.assert_something_signs();
     }
 }
 

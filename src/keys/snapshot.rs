@@ -77,6 +77,12 @@ impl SigningKey {
     }
 }
 
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKey").field("kid", self.kid()).finish_non_exhaustive()
+    }
+}
+
 fn header(record: &KeyRecord, token_type: TokenType) -> String {
     let header = json!({ "typ": token_type.as_str(), "alg": record.algorithm, "kid": record.kid });
     URL_SAFE_NO_PAD.encode(header.to_string())
@@ -100,7 +106,7 @@ pub struct ServedJwks {
     pub max_age: u64,
 }
 
-/// No key signs with the algorithm now.
+/// No key signs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoKey {
     /// The ring, or what else of the store is kept in memory, was not read for P: another node may have replaced the key.
@@ -115,32 +121,26 @@ pub enum NoKey {
         /// When to try again, in seconds.
         retry_after: u64,
     },
-    /// The first key for the algorithm is not yet known to every verifier.
-    #[error("the first {algorithm} key signs in {retry_after} s, when every verifier knows it")]
+    /// None that is left is known to every verifier yet.
+    #[error("no key signs now; the first does in {retry_after} s, when every verifier knows it")]
     NotYet {
-        /// The algorithm.
-        algorithm: Algorithm,
         /// When to try again, in seconds.
         retry_after: u64,
     },
     /// The keys that wait behind the first ones are not made yet, so nothing is published.
     #[error("the first keys are not published yet")]
     Unpublished,
-    /// The algorithm is not in the settings.
-    #[error("{0} is not in use")]
-    NotInUse(Algorithm),
 }
 
 impl NoKey {
-    /// When to try again, in seconds, if that can help: for `Retry-After`.
+    /// When to try again, in seconds: for `Retry-After`.
     #[must_use]
-    pub fn retry_after(&self) -> Option<u64> {
+    pub fn retry_after(&self) -> u64 {
         match self {
-            Self::Stale { retry_after }
-            | Self::ClockOff { retry_after }
-            | Self::NotYet { retry_after, .. } => Some(*retry_after),
-            Self::Unpublished => Some(1),
-            Self::NotInUse(_) => None,
+            Self::Stale { retry_after } | Self::ClockOff { retry_after } | Self::NotYet { retry_after } => {
+                *retry_after
+            }
+            Self::Unpublished => 1,
         }
     }
 }
@@ -213,15 +213,15 @@ impl Snapshot {
         Duration::from_millis(millis(monotonic).saturating_sub(loaded_at))
     }
 
-    pub(super) fn signing_key(&self, algorithm: Algorithm, now: i64) -> Result<Arc<SigningKey>, NoKey> {
-        let slots = &self.slots[algorithm as usize];
-        match slots.iter().find(|slot| slot.sign_from <= now && now < slot.retire_at) {
-            Some(slot) => Ok(Arc::clone(&slot.key)),
-            None => match slots.iter().filter(|slot| now < slot.sign_from).map(|slot| slot.sign_from).min() {
-                Some(sign_from) => Err(NoKey::NotYet { algorithm, retry_after: seconds(sign_from - now) }),
-                None => Err(NoKey::NotInUse(algorithm)),
-            },
-        }
+    /// The key that signs with `algorithm` at `now`.
+    pub(super) fn signing_key(&self, algorithm: Algorithm, now: i64) -> Option<&Arc<SigningKey>> {
+        let mut slots = self.slots[algorithm as usize].iter();
+        slots.find(|slot| slot.sign_from <= now && now < slot.retire_at).map(|slot| &slot.key)
+    }
+
+    /// When the first of the keys that wait begins to sign.
+    pub(super) fn first_signs_at(&self, now: i64) -> Option<i64> {
+        self.slots.iter().flatten().map(|slot| slot.sign_from).filter(|date| now < *date).min()
     }
 
     pub(super) fn signer(&self, kid: &KeyId) -> Option<Arc<dyn Signer>> {

@@ -130,11 +130,12 @@ async fn tell(services: &Services, logout: &Logout) -> Told {
 
 /// A new token for every try: one that was answered too late may be known as used, and none counts for long.
 fn issue(services: &Services, client: &Client, logout: &Logout) -> Result<SignedToken, IssueError> {
+    let key = services.logout_token_key(client)?;
     services.logout_tokens.issue(&NewLogoutToken {
         client_id: &client.client_id,
         subject: &Subject::from(&logout.user),
         sid: &logout.sid,
-        algorithm: services.id_token_algorithm(client),
+        key: &key,
         issued_at: services.clock.numeric_date(),
     })
 }

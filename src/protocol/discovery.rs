@@ -27,7 +27,7 @@ pub fn metadata(services: &Services) -> ServerMetadata {
         code_challenge_methods_supported: names(["S256"]),
         subject_types_supported: names(["public"]),
         id_token_signing_alg_values_supported: names(
-            services.keys.policy().algorithms().iter().map(|algorithm| algorithm.as_str()),
+            services.keys.algorithms().iter().map(|algorithm| algorithm.as_str()),
         ),
         prompt_values_supported: names(Prompt::VALUES),
         claims_supported: names(claims::TOKEN.into_iter().chain(claims::names())),

@@ -121,10 +121,7 @@ impl From<AuditError> for ProtocolError {
 
 impl From<NoKey> for ProtocolError {
     fn from(error: NoKey) -> Self {
-        match error.retry_after() {
-            Some(seconds) => Self::unavailable(seconds.max(1), error),
-            None => Self::server_error(error),
-        }
+        Self::unavailable(error.retry_after().max(1), error)
     }
 }
 

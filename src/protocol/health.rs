@@ -1,14 +1,16 @@
 use serde::Serialize;
 
 use super::Services;
-use crate::keys;
+use crate::clients::Stranded;
+use crate::keys::{self, Waiting};
+use crate::oauth::Algorithm;
 use crate::store::Table;
 
 /// A table that nothing is ever written to: reading it shows that the store answers.
 const PROBE: Table = Table::plain("probe");
 
 /// Whether this node can do its work.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Health {
     /// Whether requests should be sent here.
     pub ready: bool,
@@ -17,6 +19,10 @@ pub struct Health {
     pub keys: &'static str,
     /// What the next rotation takes: `ok`, or `missing` when an algorithm has no published key that waits, or none may sign.
     pub next_key: &'static str,
+    /// The algorithms in use that no key signs with yet; what asks for them is signed by others meanwhile.
+    pub waiting: Vec<Waiting>,
+    /// The clients that are registered for an algorithm that is not in use.
+    pub stranded_clients: Stranded,
     /// Where the private keys lie: `ok`; `failing` when that of a key that signs or waits is gone: the service goes on with
     /// what it has read, and would not start again; `unknown` while nobody can be asked.
     pub key_files: &'static str,
@@ -36,14 +42,14 @@ pub struct Health {
     pub audit: &'static str,
 }
 
-/// Whether of every algorithm that signs a key is published that waits to sign next.
+/// Whether of every algorithm in use a key is published that waits to sign next.
 pub(super) fn next_key_waits(services: &Services) -> bool {
     let keys = services.keys.list().keys;
-    let waits = |signing: &keys::KeyView| {
-        keys.iter().any(|key| key.algorithm == signing.algorithm && key.phase == keys::Phase::Published)
+    let waits = |algorithm: &Algorithm| {
+        keys.iter().any(|key| key.algorithm == *algorithm && key.phase == keys::Phase::Published)
     };
     !matches!(services.keys.health(), keys::Health::Red { .. })
-        && keys.iter().filter(|key| key.signs).all(waits)
+        && services.keys.policy().algorithms().iter().all(waits)
 }
 
 /// Asks keys, vault, store, mirror, clock and audit log how they are.
@@ -83,6 +89,8 @@ pub async fn health(services: &Services) -> Health {
             keys::Health::Red { .. } => "failing",
         },
         next_key: if next_key_waits(services) { "ok" } else { "missing" },
+        waiting: services.keys.waiting(),
+        stranded_clients: services.clients.stranded(),
         key_files,
         store,
         disk,

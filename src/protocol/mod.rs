@@ -13,6 +13,7 @@ mod error;
 mod grants;
 mod health;
 mod id_token_hint;
+mod id_token_key;
 mod introspect;
 mod logout;
 mod measure;

@@ -5,12 +5,12 @@ use tokio::sync::Semaphore;
 
 use super::LogoutDeliveries;
 use crate::audit::AuditLog;
-use crate::clients::{Client, ClientRegistry, Resources};
+use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::keys::{Digests, Fitness, KeyRing, SealingKeys};
 use crate::limits::Limits;
-use crate::oauth::{Algorithm, Secret};
+use crate::oauth::Secret;
 use crate::store::{Nodes, Store};
 use crate::tokens::{
     AccessTokens, Codes, Families, IdTokens, LogoutTokens, RefreshTokens, Revocations, Sealer,
@@ -106,16 +106,6 @@ impl Services {
     #[must_use]
     pub fn new_holder(&self) -> Secret {
         Secret::new(self.entropy.token::<32>())
-    }
-
-    /// With which algorithm the client's ID tokens are signed: what it registered, else RS256 (OpenID Connect
-    /// Registration, section 2), else the first in use.
-    #[must_use]
-    pub fn id_token_algorithm(&self, client: &Client) -> Algorithm {
-        let in_use = self.keys.policy().algorithms();
-        let usual = Some(Algorithm::RS256).filter(|usual| in_use.contains(usual));
-        let usual = usual.or_else(|| in_use.first().copied()).unwrap_or(Algorithm::RS256);
-        client.id_token_signed_response_alg.unwrap_or(usual)
     }
 
     pub(super) fn is_stopping(&self) -> bool {

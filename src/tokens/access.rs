@@ -28,8 +28,8 @@ pub struct Authorized<'a> {
     pub scope: &'a Scope,
     /// For how many seconds, at most.
     pub lifetime: i64,
-    /// Signed how.
-    pub algorithm: Algorithm,
+    /// How it should be signed: what is wanted first comes first; see [`KeyRing::signing_key`].
+    pub algorithms: [Option<Algorithm>; 2],
     /// What a person let the client do, if it does not act for itself.
     pub grant: Option<&'a Grant>,
 }
@@ -117,7 +117,7 @@ impl AccessTokens {
     /// # Errors
     /// When no key may sign, or no status list is open.
     pub fn prepare(&self, authorized: &Authorized<'_>) -> Result<Prepared, IssueError> {
-        let key = self.keys.signing_key(authorized.algorithm)?;
+        let key = self.keys.signing_key(authorized.algorithms.into_iter().flatten())?;
         // Whoever was revoked in this very second gets a token dated behind the cut-off, inside the leeway.
         let dated = self.revocations.date_of_new(authorized.client_id, authorized.subject);
         let iat = dated.map_err(|retry_after| IssueError::ClockSetBack { retry_after })?;
@@ -141,7 +141,7 @@ impl AccessTokens {
             expires_in: exp - iat,
             issued_at: *iat,
             scope: authorized.scope.clone(),
-            algorithm: authorized.algorithm,
+            algorithm: key.algorithm(),
         })
     }
 

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, SHA384, SHA512, digest};
@@ -7,13 +5,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Grant, IssueError};
-use crate::keys::KeyRing;
+use crate::keys::SigningKey;
 use crate::oauth::{Algorithm, SessionId, SignedToken, TokenType};
 
 /// Issues ID tokens (OpenID Connect Core, section 2).
 pub struct IdTokens {
     issuer: String,
-    keys: Arc<KeyRing>,
     lifetime: i64,
 }
 
@@ -27,8 +24,8 @@ pub struct NewIdToken<'a> {
     pub nonce: Option<&'a str>,
     /// The access token that is issued beside it.
     pub access_token: Option<&'a SignedToken>,
-    /// Signed how.
-    pub algorithm: Algorithm,
+    /// Signed with.
+    pub key: &'a SigningKey,
     /// When it is issued, in seconds since the epoch.
     pub issued_at: i64,
     /// What else it says of the person; the claims that the token itself has are left out.
@@ -78,16 +75,16 @@ const OWN: [&str; 14] = [
 impl IdTokens {
     /// An issuer of ID tokens that name `issuer` and live for `lifetime` seconds.
     #[must_use]
-    pub fn new(issuer: String, keys: Arc<KeyRing>, lifetime: i64) -> Self {
-        Self { issuer, keys, lifetime }
+    pub fn new(issuer: String, lifetime: i64) -> Self {
+        Self { issuer, lifetime }
     }
 
     /// Issues an ID token for the grant's client alone, so without `azp`.
     ///
     /// # Errors
-    /// When no key may sign.
+    /// When the key fails, or is about to be forgotten.
     pub fn issue(&self, new: NewIdToken<'_>) -> Result<SignedToken, IssueError> {
-        let key = self.keys.signing_key(new.algorithm)?;
+        let key = new.key;
         let exp = (new.issued_at + self.lifetime).min(key.latest_exp(new.issued_at));
         if exp <= new.issued_at {
             return Err(IssueError::KeyEnds);
@@ -105,10 +102,10 @@ impl IdTokens {
             acr: new.grant.acr.as_deref(),
             amr: &new.grant.amr,
             sid: new.grant.sid.as_ref(),
-            at_hash: new.access_token.map(|token| left_half(new.algorithm, token.expose())),
+            at_hash: new.access_token.map(|token| left_half(key.algorithm(), token.expose())),
             person,
         };
-        Ok(SignedToken::new(super::jws::sign(&key, TokenType::IdToken, &claims)?))
+        Ok(SignedToken::new(super::jws::sign(key, TokenType::IdToken, &claims)?))
     }
 }
 

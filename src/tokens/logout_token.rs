@@ -1,11 +1,9 @@
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::IssueError;
 use crate::entropy::SharedEntropy;
-use crate::keys::KeyRing;
-use crate::oauth::{Algorithm, ClientId, SessionId, SignedToken, Subject, TokenType};
+use crate::keys::SigningKey;
+use crate::oauth::{ClientId, SessionId, SignedToken, Subject, TokenType};
 
 /// For how many seconds a logout token counts: long enough for one request (OpenID Connect Back-Channel Logout 1.0,
 /// section 4, advises two minutes at most).
@@ -14,7 +12,6 @@ const LIFETIME: i64 = 120;
 /// Issues logout tokens (OpenID Connect Back-Channel Logout 1.0, section 2.4).
 pub struct LogoutTokens {
     issuer: String,
-    keys: Arc<KeyRing>,
     entropy: SharedEntropy,
     lifetime: i64,
 }
@@ -28,8 +25,8 @@ pub struct NewLogoutToken<'a> {
     pub subject: &'a Subject,
     /// Which one.
     pub sid: &'a SessionId,
-    /// Signed how: as the client's ID tokens are (section 2.4).
-    pub algorithm: Algorithm,
+    /// Signed with: as the client's ID tokens are (section 2.4).
+    pub key: &'a SigningKey,
     /// When it is issued, in seconds since the epoch.
     pub issued_at: i64,
 }
@@ -59,16 +56,16 @@ struct Empty {}
 impl LogoutTokens {
     /// An issuer of logout tokens that name `issuer`; none lives for more than `longest_lifetime` seconds.
     #[must_use]
-    pub fn new(issuer: String, keys: Arc<KeyRing>, entropy: SharedEntropy, longest_lifetime: i64) -> Self {
-        Self { issuer, keys, entropy, lifetime: LIFETIME.min(longest_lifetime) }
+    pub fn new(issuer: String, entropy: SharedEntropy, longest_lifetime: i64) -> Self {
+        Self { issuer, entropy, lifetime: LIFETIME.min(longest_lifetime) }
     }
 
     /// Issues a logout token, with both `sub` and `sid`.
     ///
     /// # Errors
-    /// When no key may sign.
+    /// When the key fails, or is about to be forgotten.
     pub fn issue(&self, new: &NewLogoutToken<'_>) -> Result<SignedToken, IssueError> {
-        let key = self.keys.signing_key(new.algorithm)?;
+        let key = new.key;
         let exp = (new.issued_at + self.lifetime).min(key.latest_exp(new.issued_at));
         if exp <= new.issued_at {
             return Err(IssueError::KeyEnds);
@@ -83,6 +80,6 @@ impl LogoutTokens {
             sid: new.sid,
             events: Events { backchannel_logout: Empty {} },
         };
-        Ok(SignedToken::new(super::jws::sign(&key, TokenType::LogoutToken, &claims)?))
+        Ok(SignedToken::new(super::jws::sign(key, TokenType::LogoutToken, &claims)?))
     }
 }

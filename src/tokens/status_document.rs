@@ -11,7 +11,7 @@ use super::status_list::List;
 use super::{Revocations, StatusLists};
 use crate::clock::SharedClock;
 use crate::keys::{KeyRing, NoKey, SignError};
-use crate::oauth::{Algorithm, KeyId, ListId, StatusList, StatusListClaims, TokenType};
+use crate::oauth::{KeyId, ListId, StatusList, StatusListClaims, TokenType};
 
 /// Publishes status lists as signed tokens (draft-ietf-oauth-status-list, section 5.1), from memory: a
 /// document is built again when a revocation, a cut-off or a key made the last one untrue, or when an eighth of
@@ -20,7 +20,6 @@ use crate::oauth::{Algorithm, KeyId, ListId, StatusList, StatusListClaims, Token
 pub struct StatusPublisher {
     issuer: String,
     ttl: u64,
-    algorithm: Algorithm,
     lifetime: i64,
     clock: SharedClock,
     keys: Arc<KeyRing>,
@@ -36,8 +35,6 @@ pub struct Publication {
     pub issuer: String,
     /// For how many seconds a copy may be used.
     pub ttl: u64,
-    /// Signed how.
-    pub algorithm: Algorithm,
     /// After how many seconds a document must not be used any more; `ttl` says when to ask for a fresh one.
     pub lifetime: i64,
 }
@@ -96,9 +93,9 @@ impl StatusPublisher {
         lists: Arc<StatusLists>,
         revocations: Arc<Revocations>,
     ) -> Self {
-        let Publication { issuer, ttl, algorithm, lifetime } = publication;
+        let Publication { issuer, ttl, lifetime } = publication;
         let documents = Mutex::default();
-        Self { issuer, ttl, algorithm, lifetime, clock, keys, lists, revocations, documents }
+        Self { issuer, ttl, lifetime, clock, keys, lists, revocations, documents }
     }
 
     /// The signed list named `id`. Takes milliseconds of CPU when it has to be built: call it off the async
@@ -167,14 +164,14 @@ impl StatusPublisher {
         built.bits == list.generation()
             && built.cutoffs == self.revocations.generation()
             && built.compromised == self.keys.compromised()
-            && match self.keys.signing_key(self.algorithm) {
+            && match self.keys.signing_key(None) {
                 Ok(key) => now < built.fresh_until && *key.kid() == built.kid,
                 Err(_) => now < built.exp,
             }
     }
 
     fn build(&self, list: &List) -> Result<StatusDocument, StatusError> {
-        let key = self.keys.signing_key(self.algorithm)?;
+        let key = self.keys.signing_key(None)?;
         let iat = self.clock.numeric_date();
         let exp = (iat + self.lifetime).min(key.latest_exp(iat));
         // A copy that is fetched at the end of a document's use must not outlive the document.

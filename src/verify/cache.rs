@@ -55,6 +55,7 @@ pub(super) struct Copy<T> {
     pub value: Arc<T>,
     /// Its entity tag.
     pub etag: Option<String>,
+    /// When it was asked for.
     checked_at: Duration,
     lifetime: Duration,
 }
@@ -158,7 +159,8 @@ impl<L: Load> Cached<L> {
     }
 
     async fn attempt(self: Arc<Self>, flight: OwnedMutexGuard<()>) {
-        self.attempts.start(self.clock.monotonic());
+        let began = self.clock.monotonic();
+        self.attempts.start(began);
         let previous = self.copy.load_full();
         let outcome = self.loader.load(previous.as_deref()).await;
         let now = self.clock.monotonic();
@@ -174,7 +176,9 @@ impl<L: Load> Cached<L> {
             Ok((value, etag, lifetime)) => {
                 let lifetime =
                     lifetime.unwrap_or(DEFAULT_LIFETIME).clamp(SHORTEST_LIFETIME, LONGEST_LIFETIME);
-                self.copy.store(Some(Arc::new(Copy { value, etag, checked_at: now, lifetime })));
+                // Its publisher may have answered as soon as it was asked, and its time runs from there (RFC 9111,
+                // section 4.2.3).
+                self.copy.store(Some(Arc::new(Copy { value, etag, checked_at: began, lifetime })));
                 self.attempts.succeeded(now);
             }
             Err(error) => {

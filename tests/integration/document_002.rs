@@ -396,7 +396,7 @@ fn token_of_a_person(app: &TestApp, client_id: &str, user: &str) -> String {
         audience: &[&users.uri],
         scope: &users.scope,
         lifetime: 60,
-        algorithm: users.algorithm,
+        algorithms: [users.algorithm, None],
         grant: None,
     };
     services.access_tokens.issue(&authorized).unwrap().access_token.expose().to_owned()

@@ -7,7 +7,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use signet::keys::intervene::Refusal;
-use signet::keys::{Health, KeyRing, KeyRingError, NoKey, Phase, RingUnreadable, UnreadableKey, VaultError};
+use signet::keys::{
+    Health, KeyRing, KeyRingError, NoKey, Phase, RingUnreadable, UnreadableKey, VaultError, Waiting,
+};
 use signet::oauth::{Algorithm, KeyId, Secret, TokenType};
 
 use crate::key_ring_fixture::{Fault, START, World, kek, published, signing};
@@ -29,8 +31,8 @@ async fn the_first_start_makes_a_key_that_signs_and_the_first_tick_publishes_it_
     assert!(world.has_only_kept_keys());
     assert_eq!(ring.jwks(None), Err(NoKey::Unpublished));
     let first = signing(&ring);
-    let not_yet = NoKey::NotYet { algorithm: Algorithm::EdDSA, retry_after: 1 };
-    assert_eq!(ring.signing_key(Algorithm::EdDSA).map(drop), Err(not_yet));
+    assert_eq!(ring.signing_key(Some(Algorithm::EdDSA)).map(drop), Err(NoKey::Unpublished));
+    assert!(ring.signing_key(None).is_ok() && ring.waiting().is_empty());
 
     ring.tick().await.unwrap();
     assert_eq!((published(&ring).len(), ring.jwks(None).unwrap().max_age), (4, 5));
@@ -38,7 +40,7 @@ async fn the_first_start_makes_a_key_that_signs_and_the_first_tick_publishes_it_
     assert!(world.has_only_kept_keys());
     assert_eq!((ring.health(), signing(&ring)), (Health::Green, first));
     for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
-        let key = ring.signing_key(algorithm).unwrap();
+        let key = ring.signing_key(Some(algorithm)).unwrap();
         let header = URL_SAFE_NO_PAD.decode(key.header(TokenType::AccessToken)).unwrap();
         let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
         assert_eq!(header["typ"], "at+jwt");
@@ -47,7 +49,7 @@ async fn the_first_start_makes_a_key_that_signs_and_the_first_tick_publishes_it_
         assert_eq!(key.latest_exp(world.now()), START + 10);
         assert!(ring.key_set().find(key.kid()).is_some());
     }
-    assert_eq!(ring.signing_key(Algorithm::RS256).map(drop), Err(NoKey::NotInUse(Algorithm::RS256)));
+    assert_eq!(ring.signing_key(Some(Algorithm::RS256)).unwrap().algorithm(), Algorithm::ES256);
     assert_eq!(ring.tick().await.unwrap(), []);
 }
 
@@ -59,7 +61,7 @@ async fn keys_that_can_not_be_made_behind_the_first_are_told_and_made_later() {
     ring.tick().await.unwrap_err();
     assert_eq!(ring.health(), Health::Red { failures: 1, signs: false });
     assert_eq!(ring.jwks(None), Err(NoKey::Unpublished), "nobody may hold a copy without the key that waits");
-    assert!(ring.signing_key(Algorithm::ES256).is_ok());
+    assert!(ring.signing_key(Some(Algorithm::ES256)).is_ok());
     world.store.fail(None);
     ring.tick().await.unwrap();
     assert_eq!((ring.health(), ring.jwks(None).unwrap().max_age), (Health::Green, 5));
@@ -198,18 +200,18 @@ async fn a_ring_that_was_not_read_for_p_does_not_sign() {
     world.clock.advance(Duration::from_secs(3));
     ring.tick().await.unwrap_err();
     assert_eq!(ring.health(), Health::Amber { failures: 1 });
-    assert!(ring.signing_key(Algorithm::ES256).is_ok());
+    assert!(ring.signing_key(Some(Algorithm::ES256)).is_ok());
     world.clock.advance(Duration::from_secs(1));
     ring.tick().await.unwrap_err();
     assert_eq!(ring.health(), Health::Red { failures: 2, signs: false });
-    let refused = ring.signing_key(Algorithm::ES256).map(drop);
+    let refused = ring.signing_key(Some(Algorithm::ES256)).map(drop);
     assert_eq!(refused, Err(NoKey::Stale { retry_after: 3 }));
-    assert_eq!(refused.unwrap_err().retry_after(), Some(3));
+    assert_eq!(refused.unwrap_err().retry_after(), 3);
     assert_eq!(published(&ring).len(), 2, "the JWKS stays up");
     world.store.fail(None);
     ring.tick().await.unwrap();
     assert_eq!(ring.health(), Health::Green);
-    assert!(ring.signing_key(Algorithm::ES256).is_ok());
+    assert!(ring.signing_key(Some(Algorithm::ES256)).is_ok());
 }
 
 #[tokio::test]
@@ -218,7 +220,7 @@ async fn setting_the_clock_back_does_not_make_an_old_ring_fresh() {
     let ring = world.open().await;
     world.clock.advance(Duration::from_secs(4));
     world.clock.jump_to(START);
-    assert!(matches!(ring.signing_key(Algorithm::ES256).map(drop), Err(NoKey::Stale { .. })));
+    assert!(matches!(ring.signing_key(Some(Algorithm::ES256)).map(drop), Err(NoKey::Stale { .. })));
 }
 
 #[tokio::test]
@@ -445,15 +447,39 @@ async fn an_added_algorithm_waits_for_verifiers_and_a_dropped_one_signs_on_for_a
     drop(world.open().await);
     world.settings.algorithms = vec![Algorithm::EdDSA];
     let ring = world.open().await;
-    let not_yet = NoKey::NotYet { algorithm: Algorithm::EdDSA, retry_after: 10 };
-    assert_eq!(ring.signing_key(Algorithm::EdDSA).map(drop), Err(not_yet));
-    assert!(ring.signing_key(Algorithm::ES256).is_ok());
+    let signs = |wanted: Option<Algorithm>| ring.signing_key(wanted).unwrap().algorithm();
+    // The only one that signs is not in use any more, and can't go before the new one has begun.
+    assert_eq!((signs(None), signs(Some(Algorithm::EdDSA))), (Algorithm::ES256, Algorithm::ES256));
+    let waiting = Waiting { algorithm: Algorithm::EdDSA, sign_from: Some(START + 10) };
+    assert_eq!(
+        (ring.waiting(), ring.algorithms()),
+        (vec![waiting], vec![Algorithm::EdDSA, Algorithm::ES256])
+    );
     world.run(&ring, 10).await;
-    assert!(ring.signing_key(Algorithm::EdDSA).is_ok());
-    assert_eq!(ring.signing_key(Algorithm::ES256).map(drop), Err(NoKey::NotInUse(Algorithm::ES256)));
-    assert_eq!(published(&ring).len(), 4, "its tokens still verify");
+    assert_eq!((signs(None), signs(Some(Algorithm::ES256))), (Algorithm::EdDSA, Algorithm::ES256));
+    assert_eq!((ring.waiting(), ring.algorithms()), (vec![], vec![Algorithm::EdDSA, Algorithm::ES256]));
+    world.run(&ring, 10).await;
+    assert_eq!(signs(Some(Algorithm::ES256)), Algorithm::EdDSA);
+    assert_eq!(
+        (published(&ring).len(), ring.algorithms()),
+        (4, vec![Algorithm::EdDSA]),
+        "its tokens still verify"
+    );
     world.run(&ring, 15).await;
     assert_eq!(published(&ring).len(), 2);
+}
+
+#[tokio::test]
+async fn where_only_a_dropped_algorithm_signs_and_its_key_is_compromised_one_in_use_signs_at_once() {
+    let mut world = World::new();
+    drop(world.open().await);
+    world.settings.algorithms = vec![Algorithm::EdDSA];
+    let ring = world.open().await;
+    let kid = ring.signing_key(None).unwrap().kid().clone();
+    let compromised = ring.compromise(&kid).await.unwrap().answer;
+    assert_eq!(ring.signing_key(None).unwrap().algorithm(), Algorithm::EdDSA);
+    let told = compromised.breaks.iter().find(|breakage| breakage.what.contains("before its lead is over"));
+    assert_eq!(told.unwrap().until, START + 10);
 }
 
 #[tokio::test]
@@ -463,8 +489,8 @@ async fn a_longer_lifetime_is_recorded_before_it_is_given() {
     world.settings.hold = Duration::from_secs(100);
     world.lifetime = Duration::from_mins(1);
     let new = world.open().await;
-    assert_eq!(new.signing_key(Algorithm::ES256).unwrap().latest_exp(START), START + 60);
-    assert_eq!(old.signing_key(Algorithm::ES256).unwrap().latest_exp(START), START + 10);
+    assert_eq!(new.signing_key(Some(Algorithm::ES256)).unwrap().latest_exp(START), START + 60);
+    assert_eq!(old.signing_key(Some(Algorithm::ES256)).unwrap().latest_exp(START), START + 10);
     world.run(&new, 60).await;
     let list = new.list();
     let first = list.keys.iter().find(|key| key.retire_at.is_some()).unwrap();
@@ -476,7 +502,7 @@ async fn no_token_outlives_its_key() {
     let world = World::new();
     let ring = world.open().await;
     for _ in 0..150 {
-        let key = ring.signing_key(Algorithm::ES256).unwrap();
+        let key = ring.signing_key(Some(Algorithm::ES256)).unwrap();
         let exp = key.latest_exp(world.now());
         let list = ring.list();
         let view = list.keys.iter().find(|view| view.kid == *key.kid()).unwrap();

@@ -134,7 +134,7 @@ pub(crate) fn kek(byte: u8) -> Arc<Kek> {
 
 /// The kid that signs with ES256.
 pub(crate) fn signing(ring: &KeyRing) -> KeyId {
-    ring.signing_key(Algorithm::ES256).unwrap().kid().clone()
+    ring.signing_key(Some(Algorithm::ES256)).unwrap().kid().clone()
 }
 
 /// The kids in the JWKS.

@@ -119,7 +119,7 @@ async fn a_next_key_that_is_missing_for_long_is_red_and_stops_no_one() {
     assert_eq!(ring.health(), Health::Amber { failures: 1 });
     fail(&world, &ring, 3).await;
     assert_eq!(ring.health(), Health::Red { failures: 4, signs: true });
-    assert!(ring.signing_key(Algorithm::ES256).is_ok());
+    assert!(ring.signing_key(Some(Algorithm::ES256)).is_ok());
     assert!(
         matches!(ring.rotate(None, true).await, Err(KeyRingError::Vault(_))),
         "there is nothing to rotate to"

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod administration;
+mod algorithms;
 #[path = "../../examples/resource_server/api.rs"]
 mod api;
 mod api_keys;

@@ -132,6 +132,16 @@ impl Process {
         reply.json()["access_token"].as_str().map(str::to_owned)
     }
 
+    /// What `signet doctor` finds, run beside it with the same settings.
+    pub(crate) fn doctor(&self, dir: &Path, settings: &[(&str, &str)]) -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
+        let listen = self.issuer.trim_start_matches("http://");
+        command.args(["doctor", "--json"]).current_dir(dir).env_clear().envs(settings.iter().copied());
+        command.env("SIGNET_LISTEN", listen).env("SIGNET_MANAGEMENT_LISTEN", &self.management);
+        let output = command.output().expect("the binary starts");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("not JSON: {output:?}"))
+    }
+
     /// SIGKILL: no handler runs, nothing is flushed.
     pub(crate) fn kill_now(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);

@@ -223,7 +223,8 @@ async fn management_answers_health_and_metrics() {
     assert_eq!(
         ready,
         json!({
-            "ready": true, "keys": "ok", "next_key": "ok", "key_files": "ok", "store": "ok", "disk": disk, "mirror": "ok",
+            "ready": true, "keys": "ok", "next_key": "ok", "waiting": [],
+            "stranded_clients": { "count": 0, "first": [] }, "key_files": "ok", "store": "ok", "disk": disk, "mirror": "ok",
             "clock": "ok", "audit": "ok"
         })
     );

@@ -30,14 +30,14 @@ fn hurried(config: &mut Config) {
 
 /// A resource server at its laziest: it keeps what it fetched for as long as it was told that it may.
 #[derive(Default)]
-struct LazyVerifier {
+pub(crate) struct LazyVerifier {
     keys: KeySet,
     fetch_again_at: i64,
     fetches: usize,
 }
 
 impl LazyVerifier {
-    async fn check(&mut self, app: &TestApp, token: &str) -> Result<(), Refusal> {
+    pub(crate) async fn check(&mut self, app: &TestApp, token: &str) -> Result<(), Refusal> {
         if self.fetch_again_at <= app.now() {
             let answer = app.send(TestRequest::get().uri("/.well-known/jwks.json")).await;
             let cache = answer.header("cache-control").unwrap();
@@ -121,7 +121,7 @@ async fn from_the_answer_on_a_compromised_key_signs_nothing() {
                         audience: &[&resource],
                         scope: &scope,
                         lifetime: 60,
-                        algorithm: Algorithm::ES256,
+                        algorithms: [Some(Algorithm::ES256), None],
                         grant: None,
                     });
                     let kid =

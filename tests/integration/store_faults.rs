@@ -362,7 +362,7 @@ async fn a_first_start_that_fails_anywhere_is_followed_by_one_that_does_not() {
                 let unseen = !had && clients.is_none() && services.clients.count() > 0;
                 assert!(!unseen, "call {at}, {way:?}");
             }
-            services.keys.signing_key(Algorithm::ES256).unwrap();
+            services.keys.signing_key(Some(Algorithm::ES256)).unwrap();
             if clients.is_none() {
                 // Whoever may write its data makes an administrator, as `signet clients register --offline` does.
                 let registration = serde_json::from_value(json!({

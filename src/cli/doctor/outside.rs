@@ -11,7 +11,7 @@ use crate::cli::http::{Answer, Http};
 use crate::cli::print::plain;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::oauth::{JwkSet, ServerMetadata};
+use crate::oauth::{Algorithm, JwkSet, ServerMetadata};
 
 /// A clock that is off by more is worth a word; `Date` headers are whole seconds.
 const NOTABLE_SKEW: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ pub(super) fn findings(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<F
     }
     findings.push(ready_or_not(readiness));
     findings.extend(kept_keys(&health));
+    findings.extend(algorithms(&health));
     findings
 }
 
@@ -88,19 +89,20 @@ fn clock_skew(config: &Config, answer: &Answer, clock: &dyn Clock) -> Finding {
     }
 }
 
-/// Of each algorithm there must be a key that signs and one that waits. The key set does not say which is which, and holds
-/// retired ones too: that only the service knows, of whose `health` nothing is known on another machine.
+/// Of each algorithm there must be a key that signs and one that waits; of one that was added, one that waits. The key set does not
+/// say which is which, and holds retired ones too: that only the service knows, of whose `health` nothing is known on another machine.
 fn keys(config: &Config, answer: &Answer, health: &Value) -> Finding {
     let Ok(set) = serde_json::from_str::<JwkSet>(&answer.body) else {
         let what = format!("the key set can't be read (status {})", answer.status);
         return Finding::fail("keys", what, "look at jwks_uri");
     };
     let published = |algorithm| set.keys.iter().filter(|key| key.alg == algorithm).count();
+    let waits = |algorithm: &Algorithm| waiting(health).any(|(name, _)| name == algorithm.as_str());
     let lacking: Vec<String> = config
         .keys
         .algorithms
         .iter()
-        .filter(|algorithm| published(**algorithm) < 2)
+        .filter(|algorithm| published(**algorithm) < if waits(algorithm) { 1 } else { 2 })
         .map(|algorithm| format!("{algorithm} has {}", published(*algorithm)))
         .collect();
     let remedy = "see what `signet keys list` and the service's log say of the rotation";
@@ -136,6 +138,41 @@ fn keys(config: &Config, answer: &Answer, health: &Value) -> Finding {
         }
         _ => Finding::ok("keys", format!("{published} published; whether one waits only the service says")),
     }
+}
+
+/// The algorithms that no key signs with yet, and from when.
+fn waiting(health: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let waiting = health["waiting"].as_array().map(Vec::as_slice).unwrap_or_default();
+    waiting.iter().filter_map(|each| {
+        let soon = "when its first key is made and every verifier knows it";
+        Some((each["algorithm"].as_str()?, each["sign_from"].as_str().unwrap_or(soon)))
+    })
+}
+
+/// What was added to the settings and signs later by itself, and which clients want what was taken away.
+fn algorithms(health: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let waiting: Vec<String> =
+        waiting(health).map(|(algorithm, date)| format!("{algorithm} signs from {date}")).collect();
+    if !waiting.is_empty() {
+        findings.push(Finding::warn(
+            "algorithms",
+            format!("verifiers have yet to learn of a key: {}; others sign until then", waiting.join(", ")),
+            "nothing is to be done; keep the old algorithms in keys.algorithms until then",
+        ));
+    }
+    let stranded = &health["stranded_clients"];
+    let count = stranded["count"].as_u64().unwrap_or_default();
+    if count > 0 {
+        let first = stranded["first"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let first: Vec<&str> = first.iter().filter_map(Value::as_str).collect();
+        findings.push(Finding::warn(
+            "clients",
+            format!("{count} registered for an algorithm that is not in use: {}", first.join(", ")),
+            "change access_token_signing_alg or id_token_signed_response_alg of these clients, or add the algorithm to keys.algorithms",
+        ));
+    }
+    findings
 }
 
 /// Verifiers must not keep the key set longer than the key schedule reckons with.
@@ -325,6 +362,35 @@ mod tests {
         assert!(said(signs, 200).contains("none of which waits"));
         // A service that says nothing of it, or is out of reach.
         assert_eq!(keys("{}"), []);
+    }
+
+    #[test]
+    fn an_algorithm_that_waits_needs_one_key_and_is_named() {
+        let one = r#"{"keys": [
+            {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "a", "alg": "ES256", "use": "sig"}]}"#;
+        let health = r#"{"keys": "ok", "next_key": "ok", "waiting": [{"algorithm": "ES256", "sign_from": "2027-01-15T08:00:00Z"}],
+            "stranded_clients": {"count": 0, "first": []}}"#;
+        let found = findings_at(World { keys: one, health, ..SOUND }, 0);
+        let wrong: Vec<_> = found.iter().filter(|finding| finding.level != Level::Ok).collect();
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert_eq!((wrong[0].level, wrong[0].name), (Level::Warn, "algorithms"));
+        assert!(wrong[0].what.contains("ES256 signs from 2027-01-15T08:00:00Z"), "{}", wrong[0].what);
+        // One that signs needs two.
+        let health = r#"{"keys": "ok", "next_key": "ok", "waiting": []}"#;
+        assert_eq!(super::tests::wrong(World { keys: one, health, ..SOUND }, 0), [(Level::Fail, "keys")]);
+    }
+
+    #[test]
+    fn clients_of_an_algorithm_that_is_gone_are_named() {
+        let health = r#"{"keys": "ok", "next_key": "ok", "stranded_clients": {"count": 7, "first": ["web", "batch"]}}"#;
+        let found = findings_at(World { health, ..SOUND }, 0);
+        let finding = found.into_iter().find(|finding| finding.level != Level::Ok).unwrap();
+        assert_eq!((finding.level, finding.name), (Level::Warn, "clients"));
+        assert!(
+            finding.what.contains("7 registered") && finding.what.contains("web, batch"),
+            "{}",
+            finding.what
+        );
     }
 
     #[test]

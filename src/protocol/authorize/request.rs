@@ -7,6 +7,7 @@ use super::redirect::{Reply, ReplyTo, ResponseMode};
 use super::{Door, Prompt, target};
 use crate::clients::{Client, GrantType};
 use crate::oauth::{CodeChallenge, ErrorCode, RedirectUri, Resource, Scope, Subject};
+use crate::protocol::id_token_key::no_id_token;
 use crate::protocol::welcome::is_welcome;
 use crate::protocol::{Params, ProtocolError, Services};
 
@@ -108,6 +109,10 @@ impl AuthorizationRequest {
         let claims = asked_claims::read(params)?;
         let (scope, resources) = target::asked(services, &client, params, door.default_scope())?;
         let scope = target::with_claims(&client, &scope, claims.as_ref())?;
+        if scope.contains(Scope::OPENID) && matches!(services.id_token_key(&client), Ok(None)) {
+            // Before anybody signs in for it.
+            return Err(no_id_token(&client));
+        }
         let prompt = Prompt::read(params)?;
         Ok(Self {
             redirect_uri: params.one("redirect_uri").map(str::to_owned),

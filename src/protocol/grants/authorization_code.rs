@@ -62,7 +62,7 @@ pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<
     }
     let account = standing(services, &fresh.grant, bad_code).await?;
     in_session(services, &fresh.grant, bad_code).await?;
-    let wish = Wish { scope: None, resources: request.resources.clone() };
+    let wish = Wish { scope: None, resources: request.resources.clone(), needs_id_token: true };
     let plan = Plan::new(services, client, &fresh.grant, &wish)?;
     if plan.names_the_person() {
         join(services, client, (&fresh.grant, &account)).await?;

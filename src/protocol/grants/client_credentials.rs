@@ -22,7 +22,7 @@ pub(super) fn grant(
         audience: &target.audience(),
         scope: &scope,
         lifetime: target.lifetime(client),
-        algorithm: target.algorithm(),
+        algorithms: target.algorithms(),
         grant: None,
     })?;
     // Deleted meanwhile: its cut-off may be older than this token.

@@ -1,9 +1,13 @@
 //! What the grants that speak for a person have in common.
 
+use std::sync::Arc;
+
 use super::Granted;
 use super::target::{Target, asked_for, cut_down};
 use crate::clients::{AuthenticatedClient, GrantType};
-use crate::oauth::{Algorithm, ErrorCode, Resource, Scope, Secret, UserId};
+use crate::keys::SigningKey;
+use crate::oauth::{ErrorCode, Resource, Scope, Secret, UserId};
+use crate::protocol::id_token_key::no_id_token;
 use crate::protocol::{ProtocolError, Services, claims};
 use crate::tokens::{Authorized, Grant, NewIdToken, Prepared, RefreshToken};
 use crate::users::Account;
@@ -81,6 +85,8 @@ pub(super) struct Wish {
     pub(super) scope: Option<String>,
     /// The first resource if empty.
     pub(super) resources: Vec<String>,
+    /// Whether an ID token that can't be issued is worth a refusal, or is left out (OpenID Connect Core 1.0, section 12.2).
+    pub(super) needs_id_token: bool,
 }
 
 /// Everything that is decided before anything is written. What is still to come can only fail with the keys.
@@ -90,7 +96,7 @@ pub(super) struct Plan<'a> {
     target: Target<'a>,
     audience: Vec<&'a Resource>,
     scope: Scope,
-    id_token_algorithm: Option<Algorithm>,
+    id_token_key: Option<Arc<SigningKey>>,
 }
 
 impl<'a> Plan<'a> {
@@ -112,16 +118,14 @@ impl<'a> Plan<'a> {
             None => cut_down(&grant.scope, grantable)?,
         };
         let target = target.with_scope(services, client, &scope);
-        let id_token_algorithm = if scope.contains(Scope::OPENID) {
-            let algorithm = services.id_token_algorithm(client);
-            // Before a code is spent for a token that nobody can sign.
-            services.keys.signing_key(algorithm)?;
-            Some(algorithm)
-        } else {
-            None
-        };
+        let is_openid = scope.contains(Scope::OPENID);
+        // Before a code is spent for a token that nobody can sign.
+        let id_token_key = if is_openid { services.id_token_key(client)? } else { None };
+        if is_openid && id_token_key.is_none() && wish.needs_id_token {
+            return Err(no_id_token(client));
+        }
         let audience = target.audience();
-        Ok(Self { client, grant, target, audience, scope, id_token_algorithm })
+        Ok(Self { client, grant, target, audience, scope, id_token_key })
     }
 
     fn authorized(&self) -> Authorized<'_> {
@@ -131,14 +135,14 @@ impl<'a> Plan<'a> {
             audience: &self.audience,
             scope: &self.scope,
             lifetime: self.target.lifetime(self.client),
-            algorithm: self.target.algorithm(),
+            algorithms: self.target.algorithms(),
             grant: Some(self.grant),
         }
     }
 
     /// Whether an ID token is issued.
     pub(super) fn names_the_person(&self) -> bool {
-        self.id_token_algorithm.is_some()
+        self.id_token_key.is_some()
     }
 
     /// Takes the access token's place.
@@ -155,13 +159,13 @@ impl<'a> Plan<'a> {
         account: &Account,
     ) -> Result<Granted, ProtocolError> {
         let issued = services.access_tokens.sign(&self.authorized(), prepared)?;
-        let id_token = match self.id_token_algorithm {
+        let id_token = match &self.id_token_key {
             None => None,
-            Some(algorithm) => Some(services.id_tokens.issue(NewIdToken {
+            Some(key) => Some(services.id_tokens.issue(NewIdToken {
                 grant: self.grant,
                 nonce: self.grant.nonce.as_deref(),
                 access_token: Some(&issued.access_token),
-                algorithm,
+                key,
                 issued_at: issued.issued_at,
                 claims: claims::for_id_token(account, &self.scope, self.grant.claims.as_ref()),
             })?),

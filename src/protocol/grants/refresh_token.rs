@@ -21,6 +21,7 @@ impl RefreshRequest {
         let wish = Wish {
             scope: params.one("scope").map(str::to_owned),
             resources: params.all("resource").map(str::to_owned).collect(),
+            needs_id_token: false,
         };
         Ok(Self { client, refresh_token, wish })
     }

@@ -1,17 +1,18 @@
 //! For whom an access token is, and what of the scope means something there.
 
 use crate::clients::{Client, ResourceServer, lend};
+use crate::keys::NoKey;
 use crate::oauth::{Algorithm, ErrorCode, Resource, Scope};
 use crate::protocol::{ProtocolError, Services};
 
 /// More audiences than any token has reason to name.
 const MAX_RESOURCES: usize = 8;
 
-/// The resource servers of one access token: at least one, and one algorithm for all.
+/// The resource servers of one access token: at least one, and one signature for all.
 #[derive(Debug)]
 pub(super) struct Target<'s> {
     servers: Vec<&'s ResourceServer>,
-    algorithm: Algorithm,
+    algorithms: [Option<Algorithm>; 2],
 }
 
 impl<'s> Target<'s> {
@@ -51,12 +52,11 @@ impl<'s> Target<'s> {
         if servers.len() > 1 && servers.iter().any(|server| server.uri == *admin) {
             return Err(refused("the admin API shares no token with other resources"));
         }
-        let algorithm = match client.access_token_signing_alg {
-            Some(algorithm) => algorithm,
-            None => agreed(&servers)
-                .ok_or_else(|| refused("the resources want different signature algorithms"))?,
-        };
-        Ok(Self { servers, algorithm })
+        if !is_agreed(services, client, &servers)? {
+            return Err(refused("the resources want different signature algorithms"));
+        }
+        let theirs = servers.first().and_then(|server| server.algorithm);
+        Ok(Self { servers, algorithms: [client.access_token_signing_alg, theirs] })
     }
 
     /// The same, but for those servers only that a token of that scope is meant for.
@@ -64,9 +64,9 @@ impl<'s> Target<'s> {
         Self { servers: services.resources.meant(self.servers, client, scope), ..self }
     }
 
-    /// With which algorithm the token is signed.
-    pub(super) fn algorithm(&self) -> Algorithm {
-        self.algorithm
+    /// With which algorithms the token should be signed: the client's, then the resources'.
+    pub(super) fn algorithms(&self) -> [Option<Algorithm>; 2] {
+        self.algorithms
     }
 
     /// The value of `aud`.
@@ -106,8 +106,26 @@ pub(super) fn asked_for(asked: &str, grantable: impl Fn(&str) -> bool) -> Result
     Err(ProtocolError::invalid_scope("the scope exceeds what the client may ask for at this resource"))
 }
 
-/// The algorithm that all the resources want.
-fn agreed(servers: &[&ResourceServer]) -> Option<Algorithm> {
-    let (first, others) = servers.split_first()?;
-    others.iter().all(|server| server.algorithm == first.algorithm).then_some(first.algorithm)
+/// Whether one signature does for all the resources, as keys sign now: the client's own, or one that each of them would get.
+fn is_agreed(
+    services: &Services,
+    client: &Client,
+    servers: &[&ResourceServer],
+) -> Result<bool, ProtocolError> {
+    let Some((first, others)) = servers.split_first().filter(|(_, others)| !others.is_empty()) else {
+        return Ok(true);
+    };
+    let signed = |wanted: Option<Algorithm>| Ok::<_, NoKey>(services.keys.signing_key(wanted)?.algorithm());
+    if let Some(own) = client.access_token_signing_alg
+        && signed(Some(own))? == own
+    {
+        return Ok(true);
+    }
+    let agreed = signed(first.algorithm)?;
+    for other in others {
+        if signed(other.algorithm)? != agreed {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -85,7 +85,7 @@ fn issue(services: &Services, key: &ApiKey, params: &Params<'_>) -> Result<Issue
         audience: &[&server.uri],
         scope: &scope,
         lifetime: server.lifetime.min(LONGEST).min(remaining),
-        algorithm: server.algorithm,
+        algorithms: [server.algorithm, None],
         grant: None,
     })?)
 }

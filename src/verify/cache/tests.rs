@@ -10,6 +10,8 @@ struct Source {
     answer: StdMutex<Option<u32>>,
     calls: AtomicUsize,
     held: Arc<tokio::sync::RwLock<()>>,
+    /// By which clock an answer takes how many seconds.
+    slowness: StdMutex<Option<(Arc<ManualClock>, u64)>>,
 }
 
 #[async_trait]
@@ -23,6 +25,9 @@ impl Load for Arc<Source> {
     async fn load(&self, previous: Option<&Copy<u32>>) -> Result<Loaded<u32>, LoadError> {
         self.calls.fetch_add(1, SeqCst);
         drop(self.held.read().await);
+        if let Some((clock, seconds)) = &*self.slowness.lock().unwrap() {
+            clock.advance(Duration::from_secs(*seconds));
+        }
         let answer = self.answer.lock().unwrap().ok_or("away")?;
         let lifetime = Some(Duration::from_secs(100));
         if previous.is_some_and(|copy| *copy.value == answer) {
@@ -81,6 +86,31 @@ async fn the_first_use_waits_and_then_nobody_fetches() {
         assert_eq!(f.read().await, Some(1));
     }
     assert_eq!(f.calls(), 1);
+}
+
+/// RFC 9111, section 4.2.3: the time that an answer was under way is part of its age.
+#[tokio::test]
+async fn a_copy_ages_from_when_it_was_asked_for_and_a_failure_counts_from_its_end() {
+    let f = Fixture::new(Some(1));
+    *f.source.slowness.lock().unwrap() = Some((f.clock.clone(), 5));
+    let copy = f.cached.read().await.unwrap();
+    assert_eq!(f.clock.monotonic(), Duration::from_secs(5));
+    f.advance(94);
+    assert!(copy.is_fresh(f.clock.monotonic()));
+    f.advance(1);
+    assert!(!copy.is_fresh(f.clock.monotonic()), "it was good for 100 seconds");
+    f.advance(2);
+    assert_eq!(copy.stale_for(f.clock.monotonic()), Duration::from_secs(2));
+    f.answer(None);
+    assert_eq!((f.read().await, f.calls()), (Some(1), 2));
+    // That took five seconds, and the pause after it has just begun.
+    f.read().await;
+    settle().await;
+    assert_eq!(f.calls(), 2);
+    f.advance(1);
+    f.read().await;
+    settle().await;
+    assert_eq!(f.calls(), 3);
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ const CHANGED: &str = "The plan has changed since it was shown, or was not confi
 struct KeysPage<'a> {
     shell: Shell<'a>,
     timeline: Timeline,
+    /// The algorithms that no key signs with yet, and from when.
+    waiting: Vec<(Algorithm, Option<String>)>,
     keys: Vec<KeyRow>,
     sealing: Vec<SealingRow>,
     events: Vec<Event>,
@@ -140,6 +142,11 @@ pub(in crate::http) async fn list(state: web::Data<State>, visitor: Visitor) -> 
     let template = KeysPage {
         shell: Shell::new(&state, &visitor, PLACE),
         timeline: timeline::draw(&list),
+        waiting: list
+            .waiting
+            .iter()
+            .map(|each| (each.algorithm, each.sign_from.map(words::seconds)))
+            .collect(),
         keys: list.keys.iter().map(KeyRow::from).collect(),
         sealing: sealing.iter().map(SealingRow::from).collect(),
         events: events.map(|event| Event { date: words::seconds(event.at), words: event.words }).collect(),

@@ -274,7 +274,15 @@ mod tests {
     }
 
     fn list(keys: Vec<KeyView>) -> KeyList {
-        KeyList { now: NOW, snapshot_age: 0, next_change: Some(NOW + DAY), max_age: 300, lead: DAY, keys }
+        KeyList {
+            now: NOW,
+            snapshot_age: 0,
+            next_change: Some(NOW + DAY),
+            max_age: 300,
+            lead: DAY,
+            waiting: Vec::new(),
+            keys,
+        }
     }
 
     fn spans(row: &Row) -> Vec<(Stretch, i64, i64)> {

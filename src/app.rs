@@ -179,8 +179,8 @@ impl App {
             copying: Arc::new(Semaphore::new(1)),
             stopping: AtomicBool::new(false),
         };
-        protocol::admin::keys::record(&services, &events).await?;
-        protocol::admin::keys::record_sealing(&services, &sealing_events).await?;
+        protocol::admin::keys::record(&services.audit, &events).await?;
+        protocol::admin::keys::record_sealing(&services.audit, &sealing_events).await?;
         let state = State::new(Arc::new(services), metrics, config);
         let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self {

@@ -10,7 +10,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 use base64::Engine as _;
@@ -244,13 +244,17 @@ pub(crate) async fn exchange_api_key<B: MessageBody>(
     let key = exchange.as_ref().and_then(|exchange| api_key(exchange, &request));
     if let (Some(exchange), Some(key)) = (exchange, key) {
         let nothing = |_| Exchanged { token: Err(NoToken::Unavailable), limit: Vec::new() };
-        let Exchanged { token, limit } =
-            web::block(move || exchange.token(&key)).await.unwrap_or_else(nothing);
+        let Exchanged { token, limit } = web::block({
+            let exchange = exchange.clone();
+            move || exchange.token(&key)
+        })
+        .await
+        .unwrap_or_else(nothing);
         let bearer =
             |token| HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| NoToken::Unavailable);
         match token.and_then(bearer) {
             Ok(value) => request.headers_mut().insert(AUTHORIZATION, value),
-            Err(reason) => return Err(refusal(&reason, &limit)),
+            Err(reason) => return Err(refusal(&reason, &exchange.audience, &limit)),
         };
         let mut answered = next.call(request).await?;
         for (name, value) in limit {
@@ -278,7 +282,7 @@ fn api_key(exchange: &KeyExchange, request: &ServiceRequest) -> Option<String> {
     (bearer || scheme.eq_ignore_ascii_case("ApiKey")).then(|| key.to_owned())
 }
 
-fn refusal(reason: &NoToken, limit: &[(&'static str, String)]) -> Error {
+fn refusal(reason: &NoToken, audience: &str, limit: &[(&'static str, String)]) -> Error {
     let (status, error, message) = match reason {
         NoToken::Refused => (StatusCode::UNAUTHORIZED, "invalid_token", "the API key is not valid here"),
         NoToken::TooOften(_) => {
@@ -289,8 +293,16 @@ fn refusal(reason: &NoToken, limit: &[(&'static str, String)]) -> Error {
         }
     };
     let mut answer = HttpResponse::build(status);
-    if let NoToken::TooOften(seconds) = reason {
-        answer.insert_header((RETRY_AFTER, seconds.as_str()));
+    match reason {
+        // RFC 6750, section 3; the key came in the place of a token. A resource identifier is a URI, which has no quotes.
+        NoToken::Refused => {
+            let challenge = format!("Bearer realm=\"{audience}\", error=\"{error}\"");
+            answer.insert_header((WWW_AUTHENTICATE, challenge));
+        }
+        NoToken::TooOften(seconds) => {
+            answer.insert_header((RETRY_AFTER, seconds.as_str()));
+        }
+        NoToken::Unavailable => {}
     }
     for (name, value) in limit {
         answer.insert_header((*name, value.as_str()));

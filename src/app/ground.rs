@@ -59,7 +59,10 @@ impl Ground {
     pub fn vault(&self, config: &Config, kek: Arc<Kek>) -> Result<Arc<dyn SealedVault>, StartError> {
         let entropy = self.entropy.clone();
         Ok(match config.keys.vault {
-            VaultPlace::Directory => Arc::new(DirectoryVault::open(&config.keys.dir, kek, entropy)?),
+            VaultPlace::Directory => {
+                let vault = DirectoryVault::open(&config.keys.dir, kek, entropy);
+                Arc::new(vault.map_err(StartError::KeysDir)?)
+            }
             VaultPlace::Store => {
                 Arc::new(StoreVault::new(self.store.clone(), kek, (self.clock.clone(), entropy)))
             }

@@ -86,9 +86,9 @@ impl App {
                 .detail("error", error.to_string());
             services.audit.record(failed).await?;
         }
-        record(services, &owed.signing).await?;
+        record(&services.audit, &owed.signing).await?;
         owed.signing.clear();
-        record_sealing(services, &owed.sealing).await?;
+        record_sealing(&services.audit, &owed.sealing).await?;
         owed.sealing.clear();
         Ok(both(signing, sealing)?)
     }

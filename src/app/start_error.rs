@@ -26,8 +26,8 @@ pub enum StartError {
     #[error(transparent)]
     Kek(#[from] KekError),
     /// The directory of the sealed keys can't be used.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
+    #[error("keys.dir: {0}")]
+    KeysDir(#[source] VaultError),
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,9 +1,9 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::AuditError;
 
@@ -28,6 +28,29 @@ pub trait Sink: Send + 'static {
     fn take_back(&mut self) -> io::Result<()>;
 }
 
+/// A log whose end is looked at before it is appended to; a trait for the same reason.
+pub(super) trait End {
+    /// Where it is.
+    fn path(&self) -> &Path;
+
+    /// How long it is.
+    fn len(&self) -> u64;
+
+    /// The bytes from `start` to the end.
+    fn read_from(&mut self, start: u64) -> io::Result<Vec<u8>>;
+
+    /// Writes what stands at `start` once more, durably.
+    fn write_again(&mut self, start: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts the log to `length`, durably.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+
+    /// What is wrong with it.
+    fn damaged(&self, reason: &str) -> AuditError {
+        AuditError::Damaged { path: self.path().to_owned(), reason: reason.to_owned() }
+    }
+}
+
 /// Opens a log for reading. Nothing but a file is read: a pipe would keep its reader waiting, a device has no end.
 pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(not_waiting()).open(path)?;
@@ -42,7 +65,7 @@ fn not_waiting() -> i32 {
 /// The log's file, locked for this process.
 #[derive(Debug)]
 pub(super) struct LogFile {
-    pub(super) path: PathBuf,
+    path: PathBuf,
     file: File,
     /// How long the file is with all that was synced.
     durable: u64,
@@ -81,27 +104,35 @@ impl LogFile {
         let durable = file.metadata().map_err(unavailable)?.len();
         Ok(Self { path: path.to_owned(), file, durable })
     }
+}
 
-    /// How long the file is.
-    pub(super) fn len(&self) -> u64 {
+impl End for LogFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn len(&self) -> u64 {
         self.durable
     }
 
-    /// What is wrong with it.
-    pub(super) fn damaged(&self, reason: &str) -> AuditError {
-        AuditError::Damaged { path: self.path.clone(), reason: reason.to_owned() }
-    }
-
-    /// The bytes from `start` to the end.
-    pub(super) fn read_from(&mut self, start: u64) -> io::Result<Vec<u8>> {
+    fn read_from(&mut self, start: u64) -> io::Result<Vec<u8>> {
         self.file.seek(SeekFrom::Start(start))?;
         let mut bytes = Vec::new();
         self.file.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Cuts the file to `length`, durably.
-    pub(super) fn cut(&mut self, length: u64) -> io::Result<()> {
+    fn write_again(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
+        // While it is opened for appending, Linux writes at its end whatever the place that is named (pwrite(2)).
+        let flags = fcntl_getfl(&self.file)?;
+        fcntl_setfl(&self.file, flags - OFlags::APPEND)?;
+        let written = self.file.write_all_at(bytes, start);
+        fcntl_setfl(&self.file, flags)?;
+        written?;
+        self.file.sync_all()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
         self.file.set_len(length)?;
         self.file.sync_all()?;
         self.durable = length;
@@ -147,6 +178,19 @@ mod tests {
         assert!(matches!(LogFile::open(&path), Err(AuditError::InUse(_))));
         drop(log);
         LogFile::open(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_again_stands_where_it_stood_and_more_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        std::fs::write(&path, "one two").unwrap();
+        let mut log = LogFile::open(&path).unwrap();
+        log.write_again(4, b"TWO").unwrap();
+        assert_eq!(log.read_from(0).unwrap(), b"one TWO");
+        log.append(b" three").unwrap();
+        log.sync().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one TWO three");
     }
 
     #[test]

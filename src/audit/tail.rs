@@ -4,7 +4,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::chain::{Head, read_line};
-use super::file::LogFile;
+use super::file::End;
 use super::{AuditError, chain};
 
 /// Where the next entry is linked to.
@@ -25,12 +25,16 @@ pub(super) struct Torn {
 const WINDOW: u64 = 1024 * 1024;
 
 /// Reads the end of the log, cuts off what a power cut left of the last write, and checks the last two lines before it.
-pub(super) fn read(file: &mut LogFile) -> Result<Tail, AuditError> {
+///
+/// What is left of the last write is written once more before anything follows it. If it was never flushed, for the disk failed
+/// then, the system has it in memory and counts it as written; and entries behind it would say that it was on disk when they were
+/// written, of which a power cut would make damage.
+pub(super) fn read(file: &mut dyn End) -> Result<Tail, AuditError> {
     let unavailable = |error: io::Error| AuditError::Unavailable(error.to_string());
     let length = file.len();
     let mut window = WINDOW.min(length);
     let mut bytes = file.read_from(length - window).map_err(unavailable)?;
-    while window < length && newlines(sound(&bytes)) < 3 {
+    while window < length && !holds_last_write(sound(&bytes)) {
         window = (window * 2).min(length);
         bytes = file.read_from(length - window).map_err(unavailable)?;
     }
@@ -40,6 +44,8 @@ pub(super) fn read(file: &mut LogFile) -> Result<Tail, AuditError> {
     let head = last_entry(sound).map_err(|reason| file.damaged(reason))?;
     let entries = entries_of_one_write(torn, head.seq + 1).ok_or_else(|| file.damaged(LATER_ENTRIES))?;
     let torn = cut_torn(file, torn, entries).map_err(unavailable)?;
+    let again = &sound[start_of_last_write(sound)..];
+    file.write_again(file.len() - again.len() as u64, again).map_err(unavailable)?;
     Ok(Tail { head, torn })
 }
 
@@ -50,8 +56,23 @@ fn sound(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
 }
 
-fn newlines(bytes: &[u8]) -> usize {
-    bytes.split(|byte| *byte == b'\n').count() - 1
+/// Whether all of the last write is in `bytes`, and the line before its last.
+fn holds_last_write(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    // Of the first in the window there may be half.
+    let whole = lines.clone().count().saturating_sub(1);
+    let Some(last) = lines.next_back() else { return false };
+    // What is no entry is told of by whoever reads it.
+    whole >= 2 && read_line(last).is_none_or(|link| whole as u64 > link.head.seq.saturating_sub(link.first))
+}
+
+/// Where the last write begins in `sound`, which ends with a whole line.
+fn start_of_last_write(sound: &[u8]) -> usize {
+    let lines = || sound.split_inclusive(|byte| *byte == b'\n').rev();
+    let Some(last) = lines().next().and_then(read_line) else { return sound.len() };
+    let entries =
+        usize::try_from(last.head.seq.saturating_sub(last.first)).unwrap_or(usize::MAX).saturating_add(1);
+    sound.len() - lines().take(entries).map(<[u8]>::len).sum::<usize>()
 }
 
 const LATER_ENTRIES: &str = "zeros stand in it before entries that were written when all before them was on disk, which no power cut does";
@@ -72,12 +93,12 @@ fn entries_of_one_write(torn: &[u8], next: u64) -> Option<u64> {
     Some(entries)
 }
 
-fn cut_torn(file: &mut LogFile, torn: &[u8], entries: u64) -> io::Result<Option<Torn>> {
+fn cut_torn(file: &mut dyn End, torn: &[u8], entries: u64) -> io::Result<Option<Torn>> {
     if torn.is_empty() {
         return Ok(None);
     }
     let (bytes, sha256) = (torn.len() as u64, chain::digest(torn));
-    keep(&file.path, &sha256, torn)?;
+    keep(file.path(), &sha256, torn)?;
     file.cut(file.len() - bytes)?;
     Ok(Some(Torn { bytes, entries, sha256 }))
 }

@@ -212,10 +212,10 @@ async fn begin(audit: &AuditLog, act: &'static str, file: &Path) -> Result<(), C
 }
 
 /// Records what did not work; what did is shown first, then recorded.
-async fn or_recorded<T>(
+pub(super) async fn or_recorded<T, E: std::fmt::Display>(
     audit: &AuditLog,
     event: &Event,
-    done: Result<T, BackupError>,
+    done: Result<T, E>,
 ) -> Result<T, CliError> {
     match done {
         Ok(done) => Ok(done),

@@ -13,6 +13,7 @@ mod audit;
 mod backup;
 mod banner;
 mod credentials;
+mod directories;
 mod doctor;
 mod error;
 #[cfg(test)]

@@ -1,9 +1,4 @@
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
-
-use rustix::fs::{Access, access};
-
+use super::directories;
 use crate::clock::Clock;
 use crate::config::{
     self, Config, ConfigError, KekSource, PIN_VARIABLE, PinSource, Problem, Refusal, Sources,
@@ -27,7 +22,11 @@ pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Conf
         let (mut refusals, kek): (Vec<_>, _) =
             (unsafe_policy(config).into_iter().collect(), &config.keys.kek);
         of_variables.extend(lone_pin(sources, kek));
-        match Kek::check(kek, &config.keys.dir) {
+        let of_directories = directories::look(config);
+        // A key-encryption key that would lie in a directory that can't be is not what is wrong.
+        let can_be = of_directories.is_empty() || !matches!(kek, KekSource::Developer);
+        refusals.extend(of_directories);
+        match if can_be { Kek::check(kek, &config.keys.dir) } else { Ok(()) } {
             Ok(()) => {}
             // Not for want of other settings: the start itself will tell, and can be tried again.
             Err(KekError::Module { reason, .. }) if reason.may_pass() => {}
@@ -49,10 +48,10 @@ pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Conf
         refusals
     });
     if of_variables.is_empty() {
-        // Last, and only where nothing else is wrong: this makes the directory.
-        return match data_directory(&loaded?.data_dir) {
+        // Last, and only where nothing else is wrong: this makes the directories.
+        return match directories::make(&loaded?) {
             Ok(()) => load(sources),
-            Err(refusal) => config::load_with(sources, |_| vec![refusal]),
+            Err(refusals) => config::load_with(sources, |_| refusals),
         };
     }
     let mut problems = loaded.map_or_else(|error| error.problems, |_| Vec::new());
@@ -88,16 +87,6 @@ fn variable(source: &KekSource, error: &KekError) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-/// Whether the data directory is there and can be written to; makes it, for this user alone, where there is none.
-fn data_directory(directory: &Path) -> Result<(), Refusal> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    let writable = made.and_then(|()| Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?));
-    writable.map_err(|error| {
-        let reason = format!("can't be made or written to: {error}");
-        Refusal::new("data_dir", reason, "name a directory that this user may make, or write to")
-    })
 }
 
 fn wrong_kek(error: &KekError) -> Refusal {
@@ -153,22 +142,6 @@ mod tests {
     }
 
     #[test]
-    fn a_data_directory_that_can_not_be_is_a_wrong_setting() {
-        let dir = tempfile::tempdir().unwrap();
-        let keys = dir.path().join("keys").display().to_string();
-        let file = dir.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        for place in ["/proc/x", &file.display().to_string(), &file.join("data").display().to_string()] {
-            let error = of(&[("SIGNET_DATA_DIR", place), ("SIGNET_KEYS_DIR", &keys)]).unwrap_err();
-            let [problem] = error.problems.as_slice() else { panic!("{error}") };
-            assert_eq!(problem.origin, "environment variable SIGNET_DATA_DIR");
-            assert_eq!(problem.key.as_deref(), Some("data_dir"));
-            assert!(problem.value.as_deref().unwrap_or_default().contains(place), "{error}");
-            assert!(problem.remedy.contains("may make"), "{error}");
-        }
-    }
-
-    #[test]
     fn a_pin_without_a_module_does_not_end_in_a_key_beside_the_keys() {
         let dir = tempfile::tempdir().unwrap();
         let (data, keys) = (dir.path().join("data"), dir.path().join("keys"));
@@ -185,18 +158,5 @@ mod tests {
         // Beside another source it is for `signet keys rekey`.
         let kek = "ab".repeat(32);
         of(&[given[0], given[1], ("SIGNET_KEYS_PKCS11_PIN", "hunter2"), ("SIGNET_KEYS_KEK", &kek)]).unwrap();
-    }
-
-    #[test]
-    fn the_data_directory_is_made_when_nothing_else_is_wrong() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("a/data");
-        let (place, keys) = (data.display().to_string(), dir.path().join("keys").display().to_string());
-        let given = [("SIGNET_DATA_DIR", place.as_str()), ("SIGNET_KEYS_DIR", keys.as_str())];
-        of(&[given[0], given[1], ("SIGNET_WORKERS", "none")]).unwrap_err();
-        assert!(!data.exists());
-        assert_eq!(of(&given).unwrap().data_dir, data);
-        let mode = std::os::unix::fs::PermissionsExt::mode(&data.metadata().unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o700);
     }
 }

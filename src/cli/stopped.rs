@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -6,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::act::{Act, Revocation, Target};
 use super::args::NodesArgs;
-use super::backup::assured;
+use super::backup::{assured, or_recorded};
 use super::error::CliError;
 use super::note;
 use super::print::Printer;
@@ -107,8 +108,12 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
         let parts = app::key_ring_parts(config, &ground).map_err(failed)?;
         parts.fitness.compare_with(ground.store.as_ref()).await.map_err(failed)?;
         let event = Event::new(EventKind::KeyCompromised, Actor::Operator(operator_name())).key(kid);
-        audit.record(event.detail("reason", reason.unwrap_or_default())).await.map_err(failed)?;
-        let condemned = KeyRing::compromise_unopened(parts, kid).await.map_err(failed)?;
+        let event = match reason {
+            Some(reason) => event.detail("reason", reason),
+            None => event,
+        };
+        let condemned = audited(&audit, event, KeyRing::compromise_unopened(parts, kid)).await?;
+        admin::keys::record(&audit, &condemned.events).await.map_err(failed)?;
         serde_json::to_value(condemned.answer).map_err(failed)
     })
 }
@@ -125,8 +130,8 @@ pub(super) fn change_issuer(
         let ground = installation(config).await?;
         let audit = audit_log(config, &ground).await?;
         let event = Event::new(EventKind::InstallationIssuerChanged, Actor::Operator(operator_name()));
-        audit.record(event.detail("from", from).detail("to", to)).await.map_err(failed)?;
-        app::change_issuer(ground.store.as_ref(), (from, to), assured(nodes)).await.map_err(failed)
+        let event = event.detail("from", from).detail("to", to);
+        audited(&audit, event, app::change_issuer(ground.store.as_ref(), (from, to), assured(nodes))).await
     })?;
     let next = "start the service; clients that administer: `signet clients change ID --offline --resource ISSUER/admin`";
     printer.show(&json!({ "issuer": to, "former": from, "next": next }), &[])
@@ -167,12 +172,9 @@ pub(super) fn rekey(config: &Config, new: &KekSource, printer: &Printer) -> Resu
         let old = Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref()).map_err(failed)?;
         let new = Kek::load(new, &config.keys.dir, entropy.as_ref());
         let rekey = Rekey { old: Arc::new(old), new: Arc::new(new.map_err(failed)?) };
-        audit
-            .record(Event::new(EventKind::KeysRekeyed, Actor::Operator(operator_name())))
-            .await
-            .map_err(failed)?;
         let vault = ground.vault(config, rekey.new.clone()).map_err(failed)?;
-        keys::rekey(ground.store.as_ref(), vault, &rekey, entropy).await.map_err(failed)
+        let event = Event::new(EventKind::KeysRekeyed, Actor::Operator(operator_name()));
+        audited(&audit, event, keys::rekey(ground.store.as_ref(), vault, &rekey, entropy)).await
     })?;
     let mut answer = serde_json::to_value(rekeyed).map_err(failed)?;
     answer["next"] = json!(next);
@@ -205,6 +207,16 @@ pub(super) async fn audit_log(config: &Config, ground: &Ground) -> Result<Arc<Au
         note(&app::warning(&evidence));
     }
     Ok(audit)
+}
+
+/// Records `event`, then does `act`; if that fails, records that too, as the admin API does.
+async fn audited<T, E: Display>(
+    audit: &AuditLog,
+    event: Event,
+    act: impl Future<Output = Result<T, E>>,
+) -> Result<T, CliError> {
+    audit.record(event.clone()).await.map_err(failed)?;
+    or_recorded(audit, &event, act.await).await
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {

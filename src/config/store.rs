@@ -77,7 +77,7 @@ pub(super) fn read(reader: &mut Reader, secrets: &Secrets) -> StoreConfig {
     let timeout = reader.read("postgres.timeout", |leaf| {
         leaf.short_duration(&(Duration::from_millis(100)..=Duration::from_secs(30)))
     });
-    let connections = reader.read("postgres.connections", |leaf| leaf.count(&(2..=1000)));
+    let connections = reader.read("postgres.connections", connections);
     let waiting = reader.read("postgres.waiting", |leaf| leaf.count(&(0..=1_000_000)));
     let Some(url) = url else { return StoreConfig::Directory };
 
@@ -128,6 +128,18 @@ pub(super) fn redacted(text: &str) -> String {
         None if text == "directory" => "\"directory\"".to_owned(),
         None => "\"…\"".to_owned(),
     }
+}
+
+/// One alone can't be: see the pool of the PostgreSQL store.
+fn connections(leaf: &Leaf) -> Result<usize, Wrong> {
+    leaf.count(&(2..=1000)).map_err(|(reason, remedy)| match leaf.count(&(1..=1)) {
+        Ok(_) => (
+            "must be 2 at least: one of them never writes, so that what is only read is had while a commit waits for the server"
+                .to_owned(),
+            "write 2, or more".to_owned(),
+        ),
+        Err(_) => (reason, remedy),
+    })
 }
 
 fn store_url(leaf: &Leaf) -> Result<Option<PostgresUrl>, Wrong> {

@@ -5,8 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::oauth::ErrorCode;
 
-/// So many reasons are kept apart; any other counts with the rest. A reason may quote a number, so there is no end to them.
+/// So many reasons are kept apart; all others are counted together. A reason may quote a number, so there is no end to them.
 const KEPT_APART: usize = 16;
+
+/// What stands for all others.
+const OTHERS: &str = "other errors";
 
 /// Of this process, as the log is.
 static FAILURES: Failures = Failures::new();
@@ -52,14 +55,20 @@ impl Failures {
     /// A request failed for this reason. Says whether that is to be told; else it is counted.
     fn is_news(&self, text: &str) -> bool {
         let mut reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = reasons.len() >= KEPT_APART;
-        let known = reasons.iter().position(|reason| is_same(&reason.text, text));
-        if let Some(at) = known.or(is_full.then_some(KEPT_APART - 1)) {
-            reasons[at].more += 1;
+        if let Some(known) = reasons.iter_mut().find(|reason| is_same(&reason.text, text)) {
+            known.more += 1;
             return false;
         }
-        reasons.push(Reason { text: text.to_owned(), more: 0 });
-        true
+        let kept = reasons.iter().filter(|reason| reason.text != OTHERS).count();
+        if kept < KEPT_APART {
+            reasons.push(Reason { text: text.to_owned(), more: 0 });
+            return true;
+        }
+        match reasons.iter_mut().find(|reason| reason.text == OTHERS) {
+            Some(others) => others.more += 1,
+            None => reasons.push(Reason { text: OTHERS.to_owned(), more: 1 }),
+        }
+        false
     }
 
     /// Each reason, and how many more requests failed for it since this was last asked; those for which none did are over.
@@ -106,7 +115,11 @@ mod tests {
         let reason = |number: usize| "x".repeat(number);
         let news = (0..1000).filter(|number| failures.is_news(&reason(*number))).count();
         assert_eq!(news, KEPT_APART);
-        let told = failures.more();
-        assert_eq!((told.len(), told.iter().map(|(_, more)| more).sum::<u64>()), (KEPT_APART, 984));
+        let mut told = failures.more();
+        assert_eq!(told.pop(), Some(("other errors".to_owned(), 984)));
+        assert!(told.len() == KEPT_APART && told.iter().all(|(_, more)| *more == 0), "{told:?}");
+        // None of the first came again: there is room.
+        assert!(failures.is_news(&reason(999)));
+        assert_eq!(failures.more(), [(OTHERS.to_owned(), 0), (reason(999), 0)]);
     }
 }

@@ -269,14 +269,22 @@ def percentile(values, percent):
     return values[min(len(values) - 1, len(values) * percent // 100)]
 
 
+# What p99 of good clients may become while others do their worst.
+BAR = 2
+
+
 def compare(before, during, where):
-    """Prints both 99th percentiles and their ratio. A figure, not a test: a machine that does other work beside would fail it."""
+    """Prints both 99th percentiles and their ratio; gives the largest. Whoever fails for it must know that it is the service's doing:
+    a machine that does other work beside comes to any ratio."""
+    largest = 0
     for name, baseline in before.items():
         was, now = percentile(baseline, 99), percentile(during[name], 99)
         ratio = now / was
-        mark = ", OVER THE BAR of x2" if ratio > 2 else ""
+        largest = max(largest, ratio)
+        mark = f", OVER THE BAR of x{BAR}" if ratio > BAR else ""
         say(f"  {where}: {name} p50 {percentile(baseline, 50):.1f} -> {percentile(during[name], 50):.1f} ms, "
             f"p99 {was:.1f} -> {now:.1f} ms: x{ratio:.1f}{mark} ({len(during[name])} requests)")
+    return largest
 
 
 def say(text):

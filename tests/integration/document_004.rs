@@ -121,12 +121,15 @@ async fn an_api_key_is_taken_in_its_own_header_and_where_it_is_wanted_in_the_que
     // "or as a query parameter": it ends up in logs there, so an operator has to want it. This resource server does.
     let in_query = |key: &str| api.send(TestRequest::get().uri(&format!("/v1/data?api_key={key}")));
     assert_eq!(in_query(&key).await.status, 200);
-    for answer in [
-        api.send(data()).await,
-        api.send(data().insert_header(("X-API-Key", "YOUR_API_KEY"))).await,
-        in_query("YOUR_API_KEY").await,
+    // RFC 9110, section 15.5.2: a 401 says how to come back. Without an error code for whoever brought nothing (RFC 6750, section 3.1).
+    let wrong = format!("Bearer realm=\"{RESOURCE}\", error=\"invalid_token\"");
+    for (answer, challenge) in [
+        (api.send(data()).await, format!("Bearer realm=\"{RESOURCE}\"")),
+        (api.send(data().insert_header(("X-API-Key", "YOUR_API_KEY"))).await, wrong.clone()),
+        (in_query("YOUR_API_KEY").await, wrong),
     ] {
         assert_eq!(answer.status, 401);
+        assert_eq!(answer.header("www-authenticate"), Some(&*challenge), "{answer:?}");
         let Value::Object(members) = answer.json() else { panic!("{answer:?}") };
         assert_eq!(members.keys().collect::<Vec<_>>(), ["error", "message"]);
     }

@@ -98,6 +98,7 @@ mod softhsm_fixture;
 mod spoofing;
 mod stale_forms;
 mod status_growth;
+mod stopped_service;
 mod store_contract;
 mod store_faults;
 mod store_faults_admin;

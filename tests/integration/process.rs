@@ -4,9 +4,13 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+/// How long it may take to serve, and then to be ready: what takes longer never comes.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running service; killed when dropped.
 pub(crate) struct Process {
@@ -15,7 +19,7 @@ pub(crate) struct Process {
     /// What it printed until it was ready.
     pub(crate) banner: String,
     /// Where it says whether it is ready.
-    management: String,
+    pub(crate) management: String,
     agent: ureq::Agent,
 }
 
@@ -55,12 +59,26 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
         let mut child = command.spawn().expect("the binary starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
-        let mut banner = String::new();
+        let out = BufReader::new(child.stdout.take().expect("stdout"));
+        let (tell, said) = channel();
+        // It goes on when nobody listens any more, so that the service never waits for its output to be read.
+        std::thread::spawn(move || {
+            out.lines().map_while(Result::ok).for_each(|line| {
+                tell.send(line).ok();
+            });
+        });
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(20)))
+            .build();
+        let mut service = Self { child, issuer, banner: String::new(), management, agent: config.into() };
         // The banner ends with an empty line after its last command, or is one line on a later start.
-        while let Some(Ok(line)) = lines.next() {
-            banner.push_str(&line);
-            banner.push('\n');
+        loop {
+            let line = said.recv_timeout(PATIENCE).unwrap_or_else(|why| {
+                panic!("it does not serve ({why}); what it said until then: {:?}", service.banner)
+            });
+            service.banner.push_str(&line);
+            service.banner.push('\n');
             if line.contains("/admin/keys/rotate")
                 || (line.starts_with("Signet serves") && dir.join("seen").exists())
             {
@@ -68,12 +86,7 @@ impl Process {
             }
         }
         std::fs::write(dir.join("seen"), "").expect("a marker");
-        std::thread::spawn(move || lines.for_each(drop));
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(20)))
-            .build();
-        Self { child, issuer, banner, management, agent: config.into() }
+        service
     }
 
     /// The secret that stands behind `role` in the banner, with its client's identifier.
@@ -98,17 +111,23 @@ impl Process {
         Self::reply(request.header(header, value).call())
     }
 
-    /// Asks it until it says that it is ready; fails when it has ended.
+    /// Asks it until it says that it is ready; fails when it has ended, or is not ready in a time that is beyond any machine.
+    #[expect(clippy::disallowed_methods, reason = "the process has the system's clock")]
     pub(crate) fn await_ready(&mut self) {
-        while !self.is_ready() {
+        let begun = Instant::now();
+        loop {
+            let answer =
+                Self::reply(self.agent.get(format!("http://{}/health/ready", self.management)).call());
+            if answer.as_ref().is_some_and(|answer| answer.status == 200) {
+                return;
+            }
             let ended = self.child.try_wait().expect("asked");
             assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "it is not ready after {PATIENCE:?}; it last said {answer:?}"
+            );
         }
-    }
-
-    fn is_ready(&self) -> bool {
-        let answer = self.agent.get(format!("http://{}/health/ready", self.management)).call();
-        answer.is_ok_and(|answer| answer.status() == 200)
     }
 
     pub(crate) fn post_json(&self, path: &str, token: &str, body: &Value) -> Option<Reply> {

@@ -92,6 +92,124 @@ async fn a_failed_flush_is_final() {
     assert_eq!((open.failures(), open.head()), (2, None));
 }
 
+/// A file as the system shows it, and what of it the disk has. After a flush that failed the system takes the pages for written, as
+/// Linux does: only what is written anew is flushed again.
+#[derive(Clone, Default)]
+struct Paged(Arc<std::sync::Mutex<Pages>>);
+
+#[derive(Default)]
+struct Pages {
+    shown: Vec<u8>,
+    disk: Vec<u8>,
+    /// From where to where the system has what the disk has not.
+    dirty: Vec<std::ops::Range<usize>>,
+    dying: bool,
+}
+
+impl Pages {
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        let end = at + bytes.len();
+        self.shown.resize(self.shown.len().max(end), 0);
+        self.shown[at..end].copy_from_slice(bytes);
+        self.dirty.push(at..end);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let dirty = std::mem::take(&mut self.dirty);
+        if self.dying {
+            return Err(io::Error::other("input/output error"));
+        }
+        for range in dirty {
+            self.disk.resize(self.disk.len().max(range.end), 0);
+            self.disk[range.clone()].copy_from_slice(&self.shown[range]);
+        }
+        Ok(())
+    }
+}
+
+impl Paged {
+    fn pages(&self) -> std::sync::MutexGuard<'_, Pages> {
+        self.0.lock().unwrap()
+    }
+
+    /// The process is gone, and another opens the log.
+    fn open(&self) -> Result<State, AuditError> {
+        let mut end = self.clone();
+        end.pages().flush().unwrap();
+        let head = tail::read(&mut end)?.head;
+        Ok(State::new(Box::new(end), head, (clock(), None)))
+    }
+
+    /// The power goes: what the disk has is left.
+    fn cut_power(&self) {
+        let mut pages = self.pages();
+        pages.shown = pages.disk.clone();
+        pages.dirty.clear();
+    }
+}
+
+impl Sink for Paged {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut pages = self.pages();
+        let end = pages.shown.len();
+        pages.put(end, bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.pages().flush()
+    }
+
+    fn take_back(&mut self) -> io::Result<()> {
+        unreachable!("nothing fails to be appended")
+    }
+}
+
+impl file::End for Paged {
+    fn path(&self) -> &Path {
+        Path::new("")
+    }
+
+    fn len(&self) -> u64 {
+        self.pages().shown.len() as u64
+    }
+
+    fn read_from(&mut self, start: u64) -> io::Result<Vec<u8>> {
+        Ok(self.pages().shown[usize::try_from(start).unwrap()..].to_vec())
+    }
+
+    fn write_again(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut pages = self.pages();
+        pages.put(usize::try_from(start).unwrap(), bytes);
+        pages.flush()
+    }
+
+    fn cut(&mut self, _: u64) -> io::Result<()> {
+        unreachable!("nothing is torn")
+    }
+}
+
+#[test]
+fn what_a_failed_flush_left_in_memory_is_on_disk_before_anything_follows_it() {
+    let events = |count: usize| (0..count).map(event).collect::<Vec<_>>();
+    // The last of them is longer than the window that is read first.
+    for lost in [1, 3, 4000] {
+        let disk = Paged::default();
+        let mut state = disk.open().unwrap();
+        state.write(events(2).iter()).unwrap();
+        disk.pages().dying = true;
+        state.write(events(lost).iter()).unwrap_err();
+        disk.pages().dying = false;
+        // The next process sees what the disk has not, and goes on behind it.
+        let mut state = disk.open().unwrap();
+        state.write(events(1).iter()).unwrap();
+        disk.cut_power();
+        let mut end = disk.clone();
+        let tail = tail::read(&mut end).unwrap();
+        assert_eq!((tail.head.seq(), tail.torn.is_some()), (2 + lost as u64 + 1, false), "{lost}");
+    }
+}
+
 #[tokio::test]
 async fn an_event_is_on_disk_before_the_caller_is_told() {
     let disk = Disk::default();

@@ -38,6 +38,23 @@ fn a_database_is_named_by_its_url() {
 }
 
 #[test]
+fn that_one_connection_is_too_few_is_told_with_its_reason() {
+    let with = |connections: &str| {
+        let toml = format!("store = \"postgres://a@localhost/c\"\n[postgres]\nconnections = {connections}");
+        given(&toml, &SHARED)
+    };
+    let error = with("1").unwrap_err().to_string();
+    assert!(
+        error.contains("postgres.connections = 1: must be 2 at least: one of them never writes"),
+        "{error}"
+    );
+    for wrong in ["0", "1001"] {
+        assert!(with(wrong).unwrap_err().to_string().contains("from 2 to 1000"), "{wrong}");
+    }
+    with("2").unwrap();
+}
+
+#[test]
 fn a_database_elsewhere_is_reached_by_tls_unless_plain_text_is_allowed() {
     assert!(database("postgres://a@db.example.com/c").unwrap().tls);
     assert!(!database("postgres://a@127.0.0.1/c").unwrap().tls);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Administrator, audited};
-use crate::audit::{Actor, AuditError, Event, EventKind};
+use crate::audit::{Actor, AuditError, AuditLog, Event, EventKind};
 use crate::keys::forecast::Forecast;
 use crate::keys::intervene::{Breakage, Refusal};
 use crate::keys::schedule::Step;
@@ -87,7 +87,7 @@ pub async fn rotate(
     let changed =
         audited(services, event, async { Ok(services.keys.rotate(request.algorithm, request.force).await?) })
             .await?;
-    record(services, &changed.events).await?;
+    record(&services.audit, &changed.events).await?;
     Ok(changed.answer)
 }
 
@@ -120,11 +120,11 @@ pub async fn compromise(
     }
     if services.keys.preview_compromise(&kid).is_err() {
         // Another node may have made it a moment ago.
-        record(services, &services.keys.tick().await?).await?;
+        record(&services.audit, &services.keys.tick().await?).await?;
         services.keys.preview_compromise(&kid)?;
     }
     let changed = audited(services, event, async { Ok(services.keys.compromise(&kid).await?) }).await?;
-    record(services, &changed.events).await?;
+    record(&services.audit, &changed.events).await?;
     Ok(changed.answer)
 }
 
@@ -173,7 +173,7 @@ pub async fn import(
     let changed =
         audited(services, event, async { Ok(services.keys.import(&request.key, request.algorithm).await?) })
             .await?;
-    record(services, &changed.events).await?;
+    record(&services.audit, &changed.events).await?;
     Ok(changed.answer)
 }
 
@@ -181,7 +181,7 @@ pub async fn import(
 ///
 /// # Errors
 /// When the audit log can't be written; what happened stays so.
-pub async fn record(services: &Services, events: &[KeyEvent]) -> Result<(), AuditError> {
+pub async fn record(audit: &AuditLog, events: &[KeyEvent]) -> Result<(), AuditError> {
     for event in events {
         let kind = match event.change {
             Step::Create { .. } => EventKind::KeyGenerated,
@@ -195,7 +195,7 @@ pub async fn record(services: &Services, events: &[KeyEvent]) -> Result<(), Audi
         if let Some(kid) = &event.kid {
             entry = entry.key(kid);
         }
-        services.audit.record(entry).await?;
+        audit.record(entry).await?;
     }
     Ok(())
 }
@@ -204,13 +204,13 @@ pub async fn record(services: &Services, events: &[KeyEvent]) -> Result<(), Audi
 ///
 /// # Errors
 /// When the audit log can't be written; what happened stays so.
-pub async fn record_sealing(services: &Services, events: &[SealingEvent]) -> Result<(), AuditError> {
+pub async fn record_sealing(audit: &AuditLog, events: &[SealingEvent]) -> Result<(), AuditError> {
     for event in events {
         let (kind, id) = match event {
             SealingEvent::Created(id) => (EventKind::KeyGenerated, id),
             SealingEvent::Forgotten(id) => (EventKind::KeyForgotten, id),
         };
-        services.audit.record(Event::new(kind, Actor::Service).key(id).detail("use", "sealing")).await?;
+        audit.record(Event::new(kind, Actor::Service).key(id).detail("use", "sealing")).await?;
     }
     Ok(())
 }

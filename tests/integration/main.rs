@@ -87,6 +87,7 @@ mod revocation;
 mod rotating_process;
 mod rotation;
 mod self_registered;
+mod session_ends;
 mod shared_store;
 mod shell;
 mod sign_in;

@@ -21,8 +21,8 @@ pub async fn rename(services: &Services, present: &Present, name: String) -> Res
 /// `invalid_request` when it is no address, or is theirs already; `conflict` when it is another account's.
 pub async fn change_email(services: &Services, present: &Present, email: &str) -> Result<(), ProtocolError> {
     let email = request::email(email)?;
-    // It may be verified, and would not be afterwards.
-    if email == present.account.email {
+    // It may be verified, and would not be afterwards. Browsers send an address in other letters than it is shown in.
+    if email.normalized() == present.account.email.normalized() {
         return Err(ProtocolError::invalid_request("this is your e-mail address already"));
     }
     let change = AccountChange {

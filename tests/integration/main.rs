@@ -103,6 +103,7 @@ mod store_faults;
 mod store_faults_admin;
 mod store_faults_people;
 mod storms;
+mod stray_pages;
 #[path = "../support/mod.rs"]
 mod support;
 mod test_app;

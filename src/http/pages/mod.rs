@@ -21,7 +21,7 @@ pub(super) mod sign_out;
 mod views;
 mod words;
 
-pub(super) use answers::failure;
+pub(super) use answers::{failure, form_opened, no_such_page};
 pub(super) use assets::asset;
 pub(super) use cookies::Cookies;
 pub(super) use frame::Frame;

@@ -25,4 +25,5 @@ pub(super) use answers::{failure, form_opened, no_such_page};
 pub(super) use assets::asset;
 pub(super) use cookies::Cookies;
 pub(super) use frame::Frame;
+pub(crate) use scopes::unexplained as unexplained_scopes;
 pub(super) use shell::{guard, nothing_here};

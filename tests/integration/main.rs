@@ -79,6 +79,7 @@ mod postgres_standby;
 mod postgres_tls;
 mod postgres_together;
 mod process;
+mod profiles;
 mod publication;
 mod refresh_tokens;
 mod relying_party;

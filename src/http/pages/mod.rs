@@ -14,6 +14,7 @@ mod cookies;
 mod fields;
 mod frame;
 pub(super) mod portal;
+mod profile_form;
 mod scopes;
 mod shell;
 pub(super) mod sign_in;

@@ -13,7 +13,7 @@ pub use applications::{
     find_application, offered_scope, register_application, rotate_application_secret,
 };
 pub use password::{PasswordChange, change_password};
-pub use profile::{change_email, rename};
+pub use profile::{ProfileChange, change_email, change_profile};
 pub use second_factor::{confirm_second_factor, new_recovery_codes, remove_second_factor};
 
 use super::admin::audited;

@@ -76,6 +76,11 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     let end = terminated();
     // Before anything else can fail: the secrets can't be had again.
     banner::print(config, first.as_ref());
+    let unexplained = http::unexplained_scopes(config);
+    if !unexplained.is_empty() {
+        let scopes = unexplained.join(" ");
+        tracing::warn!(%scopes, "the consent page shows scopes as they are: [pages.scope_descriptions] can say what they mean");
+    }
     record(&app, config, EventKind::ServiceStarted).await?;
     let listeners = Listeners { public, tls: tls.clone(), management };
     let state = app.state.clone();

@@ -219,7 +219,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "pages.scope_descriptions.*",
         default: None,
-        meaning: "What a scope token lets a client do, in words, for the consent page.",
+        meaning: "What a scope token lets a client do, in words, for the consent page. Without it the token is shown as it is, and `signet doctor` and the log at start name it.",
     },
     Setting {
         key: "dialects.oauth_token_get",
@@ -310,7 +310,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "people.change_email",
         default: Some("false"),
-        meaning: "Let people change their e-mail address in the portal. Nothing is sent to the new one, so it is not verified.",
+        meaning: "Let people change their e-mail address in the portal. Nothing is sent to the new one, so it is not verified; and \"The email is taken.\" tells whoever is signed in which addresses have accounts.",
     },
     Setting {
         key: "people.made_per_day",

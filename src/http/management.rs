@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, Route, web};
 
-use super::routes::{method_not_allowed, not_found, read};
+use super::routes::{method_not_allowed, nothing_here, read};
 use super::{State, reply};
 use crate::protocol;
 
@@ -30,7 +30,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         let others = web::to(move || async move { method_not_allowed(path, "GET, HEAD") });
         config.service(web::resource(path).route(route()).default_service(others));
     }
-    config.default_service(web::to(not_found));
+    config.default_service(web::to(async || reply::refusal(&nothing_here())));
 }
 
 /// The text format of Prometheus.

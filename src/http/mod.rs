@@ -27,6 +27,7 @@ mod userinfo;
 mod users;
 
 pub use management::{configure as configure_management, managed};
+pub(crate) use pages::unexplained_scopes;
 pub(crate) use routes::PATHS;
 pub use routes::{Served, configure, served};
 pub use server::{Listeners, run};

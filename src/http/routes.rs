@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use actix_web::guard;
 use actix_web::http::Method;
-use actix_web::http::header;
+use actix_web::http::header::{self, Header as _};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, Route, web};
 
@@ -144,6 +144,9 @@ static TABLE: &[Served] = &[
     post("/admin/revocations", REVOCATIONS, || web::post().to(admin::revocations::revoke)),
 ];
 
+/// What the forms on the way to an application lead to: nobody can start there.
+const FORMS: [&str; 4] = ["/oauth2/sign-in", "/oauth2/second-factor", "/oauth2/consent", "/oauth2/sign-out"];
+
 /// Every route of the public listener.
 #[must_use]
 pub fn served() -> &'static [Served] {
@@ -206,8 +209,8 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
     let open = Open::of(path);
     let mut resource = web::resource(places(&state.frame.base, path)).default_service(web::to(
         move |state: web::Data<State>, request: HttpRequest| {
-            let response =
-                cors::preflight(open, &state, &request).unwrap_or_else(|| method_not_allowed(path, &allow));
+            let response = cors::preflight(open, &state, &request)
+                .unwrap_or_else(|| not_by(request.method(), &state, (path, &allow)));
             async { response }
         },
     ));
@@ -306,7 +309,18 @@ fn refusal_at(path: &str) -> Option<Refuse> {
 /// RFC 9110, section 15.5.6.
 pub(super) fn method_not_allowed(path: &str, allow: &str) -> HttpResponse {
     let error = ProtocolError::invalid_request("the method is not allowed here");
-    let mut response = refusal_at(path).unwrap_or(reply::refusal)(&error);
+    only(allow, refusal_at(path).unwrap_or(reply::refusal)(&error))
+}
+
+/// The same, by a page for whoever opens by its address what a form leads to.
+fn not_by(method: &Method, state: &State, (path, allow): (&str, &str)) -> HttpResponse {
+    if FORMS.contains(&path) && matches!(*method, Method::GET | Method::HEAD) {
+        return only(allow, pages::form_opened(state));
+    }
+    method_not_allowed(path, allow)
+}
+
+fn only(allow: &str, mut response: HttpResponse) -> HttpResponse {
     *response.status_mut() = actix_web::http::StatusCode::METHOD_NOT_ALLOWED;
     if let Ok(allow) = header::HeaderValue::from_str(allow) {
         response.headers_mut().insert(header::ALLOW, allow);
@@ -314,9 +328,29 @@ pub(super) fn method_not_allowed(path: &str, allow: &str) -> HttpResponse {
     response
 }
 
-pub(super) async fn not_found(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+/// What is served nowhere, as a page for people and in the words of the document that describes what is there.
+async fn not_found(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
     let path = request.path();
     let below = || path.strip_prefix(&state.frame.base).and_then(refusal_at);
-    let refuse = refusal_at(path).or_else(below).unwrap_or(reply::refusal);
-    refuse(&ProtocolError::new(ErrorCode::NotFound, "there is nothing here"))
+    match refusal_at(path).or_else(below) {
+        Some(refuse) => refuse(&nothing_here()),
+        None if prefers_pages(&request) => pages::no_such_page(&state),
+        None => reply::refusal(&nothing_here()),
+    }
+}
+
+pub(super) fn nothing_here() -> ProtocolError {
+    ProtocolError::new(ErrorCode::NotFound, "there is nothing here")
+}
+
+/// Whether `Accept` names HTML, and JSON less (RFC 9110, section 12.5.1): a browser that opens an address does. What takes
+/// anything is a program.
+fn prefers_pages(request: &HttpRequest) -> bool {
+    let Ok(accept) = header::Accept::parse(request) else { return false };
+    let quality = |name: &str| {
+        let items = accept.iter().filter(|each| each.item.essence_str() == name);
+        items.map(|each| each.quality).max()
+    };
+    quality("text/html")
+        .is_some_and(|html| html > header::Quality::ZERO && Some(html) > quality("application/json"))
 }

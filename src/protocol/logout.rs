@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::authorize::form::{self, Opened, Purpose};
 use super::authorize::{Browser, Present, with_query};
-use super::{IdTokenHint, Params, ProtocolError, Services};
+use super::{IdTokenHint, Params, ProtocolError, Services, users};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::Client;
 use crate::oauth::{ClientId, SessionId, Subject};
@@ -100,7 +100,7 @@ pub async fn sign_out(
 async fn end(services: &Services, present: &Present) -> Result<(), ProtocolError> {
     let user = &present.account.id;
     services.audit.record(Event::new(EventKind::SessionEnded, Actor::User(user.clone()))).await?;
-    services.sessions.end(user, &present.session.sid).await?;
+    users::end_session(services, user, &present.session.sid).await?;
     Ok(())
 }
 

@@ -36,6 +36,12 @@ impl<'a> Params<'a> {
         self.0.iter().find(|(each, value)| each == name && !value.is_empty()).map(|(_, value)| &**value)
     }
 
+    /// The parameter as it was sent, be it empty: a form clears what a field held by that.
+    #[must_use]
+    pub fn sent(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(each, _)| each == name).map(|(_, value)| &**value)
+    }
+
     /// The parameter's value.
     ///
     /// # Errors
@@ -78,7 +84,7 @@ mod tests {
     #[test]
     fn an_empty_value_counts_as_absent() {
         let params = params(&[("scope", "")]).unwrap();
-        assert_eq!(params.one("scope"), None);
+        assert_eq!((params.one("scope"), params.sent("scope"), params.sent("x")), (None, Some(""), None));
         assert!(params.required("scope").is_err());
     }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::family::Families;
+use super::family::{Families, session_prefix};
 use super::status_list::date;
 use super::{Grant, LiveToken};
 use crate::clock::SharedClock;
@@ -194,11 +194,13 @@ impl Codes {
         Ok(self.store.commit(batch).await? == Committed::Applied)
     }
 
-    /// A family for a code that is about to be redeemed.
+    /// A family for a code that is about to be redeemed. One that ends with a session stands under that one's name.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "base64url is a valid identifier")]
-    pub fn new_family(&self) -> FamilyId {
-        FamilyId::parse(&self.entropy.token::<16>()).expect("base64url is a valid identifier")
+    #[expect(clippy::expect_used, reason = "base64url and a dot are a valid identifier")]
+    pub fn new_family(&self, grant: &Grant) -> FamilyId {
+        let mut name = grant.ends_with().map(session_prefix).unwrap_or_default();
+        name.push_str(&self.entropy.token::<16>());
+        FamilyId::parse(&name).expect("a valid identifier")
     }
 }
 

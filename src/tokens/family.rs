@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 use super::status_list::date;
 use super::{LiveToken, Revocations};
 use crate::clock::SharedClock;
-use crate::oauth::{FamilyId, ListId};
+use crate::oauth::{FamilyId, ListId, SessionId};
 use crate::store::typed::{Record, TypedTable};
-use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
+use crate::store::{Batch, Committed, Condition, Put, Row, Store, StoreError, Table};
 
 pub(super) const TABLE: Table = Table::plain("families");
 const FAMILIES: TypedTable<Family> = TypedTable::new(TABLE);
 
-/// The access tokens of families: family, list and place are the key, and there is no value.
+/// The access tokens of families: family, list and place are the key, and the value is when it ends. Those that end with one
+/// session stand together.
 pub(super) const LIVE_TOKENS: Table = Table::plain("family_tokens");
 
 /// How many rows are read, or revoked, at once.
@@ -155,25 +156,71 @@ impl Families {
         Replayed::ALL.into_iter().zip(self.replays.iter().map(|counter| counter.load(Relaxed)))
     }
 
-    async fn revoke_tokens(&self, family: &FamilyId) -> Result<(), StoreError> {
-        let prefix = format!("{family}/").into_bytes();
+    /// Adds to the batch with which the session ends that the access tokens are revoked which end with it; answers with those.
+    /// Where there are more than one batch should hold, the first of them are revoked at once: they would be in a moment.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn ending(&self, batch: Batch, sid: &SessionId) -> Result<(Batch, Vec<LiveToken>), StoreError> {
+        let prefix = session_prefix(sid).into_bytes();
         let mut after = prefix.clone();
         loop {
-            let rows = self.store.scan(LIVE_TOKENS, Some(&after), PAGE).await?;
-            let of_family = |key: &&Vec<u8>| key.starts_with(&prefix);
-            let keys: Vec<&Vec<u8>> = rows.iter().map(|(key, _)| key).take_while(of_family).collect();
-            let tokens: Vec<LiveToken> = rows
-                .iter()
-                .take(keys.len())
-                .map(|(key, row)| live_token(&key[prefix.len()..], &row.value).ok_or_else(damaged))
-                .collect::<Result<_, _>>()?;
+            let (tokens, next) = self.page(&prefix, &after).await?;
+            let Some(next) = next else {
+                let revoke = |batch, token| self.revocations.revoking(batch, token, Vec::new());
+                return Ok((tokens.iter().fold(batch, revoke), tokens));
+            };
             self.revocations.revoke_live(&tokens).await?;
-            match keys.last() {
-                Some(last) if keys.len() == PAGE => after = (*last).clone(),
-                _ => return Ok(()),
-            }
+            after = next;
         }
     }
+
+    /// The session has ended, and `tokens` with it. Revokes those that have come since: whoever redeems a code looks again
+    /// afterwards whether the session lives, so that one of the two sees the other.
+    ///
+    /// # Errors
+    /// When the store fails: then such may be left.
+    pub async fn ended(&self, sid: &SessionId, tokens: &[LiveToken]) -> Result<(), StoreError> {
+        for token in tokens {
+            self.revocations.note_revoked(token);
+        }
+        self.revoke_all(session_prefix(sid)).await
+    }
+
+    async fn revoke_tokens(&self, family: &FamilyId) -> Result<(), StoreError> {
+        self.revoke_all(format!("{family}/")).await
+    }
+
+    /// Revokes the access tokens whose keys begin with `prefix`.
+    async fn revoke_all(&self, prefix: String) -> Result<(), StoreError> {
+        let prefix = prefix.into_bytes();
+        let mut after = prefix.clone();
+        loop {
+            let (tokens, next) = self.page(&prefix, &after).await?;
+            self.revocations.revoke_live(&tokens).await?;
+            let Some(next) = next else { return Ok(()) };
+            after = next;
+        }
+    }
+
+    /// The access tokens whose keys begin with `prefix`, as many as are read at once; and the last key, if there may be more.
+    async fn page(
+        &self,
+        prefix: &[u8],
+        after: &[u8],
+    ) -> Result<(Vec<LiveToken>, Option<Vec<u8>>), StoreError> {
+        let mut rows = self.store.scan(LIVE_TOKENS, Some(after), PAGE).await?;
+        rows.retain(|(key, _)| key.starts_with(prefix));
+        let token = |(key, row): &(Vec<u8>, Row)| live_token(key, &row.value).ok_or_else(damaged);
+        let tokens = rows.iter().map(token).collect::<Result<_, _>>()?;
+        let is_full = rows.len() == PAGE;
+        Ok((tokens, rows.pop().map(|(key, _)| key).filter(|_| is_full)))
+    }
+}
+
+/// How the names of the families begin that end with the session.
+pub(super) fn session_prefix(sid: &SessionId) -> String {
+    format!("{sid}.")
 }
 
 /// How often a change of a family is tried again.
@@ -197,6 +244,8 @@ fn key(family: &FamilyId, token: &LiveToken) -> Vec<u8> {
 }
 
 fn live_token(key: &[u8], value: &[u8]) -> Option<LiveToken> {
+    // No family has a slash in its name.
+    let key = key.splitn(2, |&byte| byte == b'/').nth(1)?;
     let (list, idx) = key.split_last_chunk::<8>()?;
     let list = std::str::from_utf8(list.strip_suffix(b"/")?).ok()?;
     let exp = i64::from_be_bytes(value.try_into().ok()?);

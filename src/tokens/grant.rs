@@ -13,7 +13,7 @@ pub struct Grant {
     pub scope: Scope,
     /// The resources that tokens may be asked for; at least one.
     pub resources: Vec<Resource>,
-    /// In which session; refresh tokens without `offline_access` end with it.
+    /// In which session; what is issued without `offline_access` ends with it.
     pub sid: Option<SessionId>,
     /// When they proved who they are, in seconds since the epoch (OpenID Connect Core, section 2).
     pub auth_time: i64,
@@ -30,6 +30,12 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// The session with which everything ends that is issued for it, unless it may outlive that.
+    #[must_use]
+    pub fn ends_with(&self) -> Option<&SessionId> {
+        self.sid.as_ref().filter(|_| !self.is_offline())
+    }
+
     /// Whether refresh tokens of it outlive the session (OpenID Connect Core, section 11).
     #[must_use]
     pub fn is_offline(&self) -> bool {

@@ -196,13 +196,14 @@ impl Revocations {
         Ok(())
     }
 
-    fn revoking(&self, batch: Batch, token: &LiveToken, value: Vec<u8>) -> Batch {
+    /// Adds that the token is revoked. Once that is written, [`Self::note_revoked`] says so here.
+    pub(super) fn revoking(&self, batch: Batch, token: &LiveToken, value: Vec<u8>) -> Batch {
         let put = Put::until(date(self.kept_until(token.exp)), value);
         batch.put(REVOCATIONS, key(token.list.as_str(), token.idx), Condition::Always, put)
     }
 
     /// Of a list that is not known yet the follower hears first, and then of what is revoked in it.
-    fn note_revoked(&self, token: &LiveToken) {
+    pub(super) fn note_revoked(&self, token: &LiveToken) {
         if let Some(list) = self.lists.kept(token.list.as_str()) {
             list.revoke(token.idx);
         }

@@ -22,6 +22,7 @@ pub struct InvalidUsername;
 /// let email = Email::parse("Alice@Example.com")?;
 /// assert_eq!(email.as_str(), "Alice@Example.com");
 /// assert_eq!(email.normalized(), "alice@example.com");
+/// assert_eq!(Email::parse("x@bücher.example")?.normalized(), "x@xn--bcher-kva.example");
 /// # Ok::<(), signet::users::InvalidEmail>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,10 +40,22 @@ impl Email {
     /// # Errors
     /// When it is no such address.
     pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
-        let (local, domain) = text.split_once('@').ok_or(InvalidEmail)?;
-        let longest = text.len() <= Self::LONGEST && local.len() <= Self::LONGEST_LOCAL_PART;
+        // What it is found by is an address, too, and itself found by that.
+        let is_found = |folded: String| {
+            Self::is_address(&folded) && folded_of(&folded).is_some_and(|again| again == folded)
+        };
+        if Self::is_address(text) && folded_of(text).is_some_and(is_found) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidEmail)
+        }
+    }
+
+    fn is_address(text: &str) -> bool {
+        let Some((local, domain)) = text.split_once('@') else { return false };
+        let short = text.len() <= Self::LONGEST && local.len() <= Self::LONGEST_LOCAL_PART;
         let dotted = local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext));
-        if longest && dotted && is_domain(domain) { Ok(Self(text.to_owned())) } else { Err(InvalidEmail) }
+        short && dotted && is_domain(domain)
     }
 
     /// The address as it was written.
@@ -51,16 +64,24 @@ impl Email {
         &self.0
     }
 
-    /// Two addresses that differ in the case of letters only are one account's.
+    /// Two addresses are one account's that differ in the case of letters only, or in how the domain is written: in its own
+    /// letters, as people do, or as DNS has it (RFC 5890, section 2.3.2.1), as browsers send what was typed into a form.
     #[must_use]
     pub fn normalized(&self) -> String {
-        self.0.to_lowercase()
+        folded_of(&self.0).unwrap_or_else(|| self.0.to_lowercase())
     }
 
     /// What stands before the `@`.
     pub(super) fn local_part(&self) -> &str {
         self.0.split('@').next().unwrap_or_default()
     }
+}
+
+/// The address in small letters, with the domain as DNS has it (UTS #46, as the URL standard applies it). None if the domain has
+/// no such form.
+fn folded_of(text: &str) -> Option<String> {
+    let (local, domain) = text.split_once('@')?;
+    Some(format!("{}@{}", local.to_lowercase(), idna::domain_to_ascii(domain).ok()?))
 }
 
 /// `atext` of RFC 5322, section 3.2.3, and letters and digits beyond ASCII (RFC 6531).
@@ -164,6 +185,8 @@ mod tests {
     fn what_is_no_address_is_refused() {
         let long = format!("{}@example.com", "a".repeat(65));
         let longer = format!("a@{}.com", "b".repeat(250));
+        // Short as it is written, too long as it is sent.
+        let wide = format!("a@{}com", "ü.".repeat(80));
         for text in [
             "",
             "@",
@@ -187,6 +210,12 @@ mod tests {
             "a@[127.0.0.1]",
             "<a@b>",
             "a@b,c@d",
+            // No letter of any language, no domain by itself, and none in the form of DNS.
+            "a@xn--.example",
+            "a@xn--a.example",
+            "a@a\u{200d}b.example",
+            "a@\u{2488}com",
+            &wide,
             "a\0@b",
             &long,
             &longer,
@@ -200,6 +229,23 @@ mod tests {
         let forms =
             ["JOSÉ@Example.COM", "josé@example.com"].map(|text| Email::parse(text).unwrap().normalized());
         assert_eq!(forms[0], forms[1]);
+    }
+
+    #[test]
+    fn a_domain_is_the_same_in_its_own_letters_and_as_dns_has_it() {
+        for (text, folded) in [
+            ("x@bücher.example", "x@xn--bcher-kva.example"),
+            ("X@BÜCHER.example", "x@xn--bcher-kva.example"),
+            ("x@XN--BCHER-KVA.example", "x@xn--bcher-kva.example"),
+            ("jörg@Straße.example", "jörg@xn--strae-oqa.example"),
+            ("x@ｅｘａｍｐｌｅ.com", "x@example.com"),
+            ("x@127.0.0.1", "x@127.0.0.1"),
+            ("x@ab--cd.example", "x@ab--cd.example"),
+        ] {
+            let email = Email::parse(text).unwrap();
+            assert_eq!((email.as_str(), email.normalized().as_str()), (text, folded));
+            assert_eq!(Email::parse(folded).unwrap().normalized(), folded, "normal is normal");
+        }
     }
 
     #[test]

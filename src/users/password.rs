@@ -57,11 +57,13 @@ pub(super) fn check(password: &Secret, account: &Account) -> Result<(), Password
     }
     // `alice1985!` is `alice` to whoever guesses.
     let bare = lower.trim_matches(|c: char| !c.is_alphabetic());
-    let own = [account.email.normalized(), account.email.local_part().to_lowercase(), "signet".to_owned()];
+    let email = &account.email;
+    let own = [email.normalized(), email.as_str().to_lowercase(), email.local_part().to_lowercase()];
+    let own = own.into_iter().chain(["signet".to_owned()]);
     let username = account.preferred_username.as_ref().map(super::Username::normalized);
     let name = account.name.to_lowercase();
     let words = name.split_whitespace().map(str::to_owned).chain([name.replace(char::is_whitespace, "")]);
-    let mut known = own.into_iter().chain(username).chain([name.clone()]).chain(words);
+    let mut known = own.chain(username).chain([name.clone()]).chain(words);
     let whole = unit.unwrap_or(&lower);
     if known.any(|word| !word.is_empty() && (word == *lower || word == whole || word == bare)) {
         return Err(PasswordRefusal::Personal);

@@ -288,24 +288,41 @@ impl Sessions {
     /// # Errors
     /// When the store fails.
     pub async fn end(&self, user: &UserId, sid: &SessionId) -> Result<Option<Session>, StoreError> {
-        let index = index::key(user, sid.as_str());
         for _ in 0..ATTEMPTS {
-            let Some(pointer) = OF_USER.get(self.store.as_ref(), &index).await? else { return Ok(None) };
-            let session = self.row(&pointer.value).await?;
-            // The condition: a cookie that was renewed meanwhile must not survive.
-            let batch = Batch::new()
-                .delete(OF_USER.table(), index.clone(), Condition::VersionIs(pointer.version))
-                .delete(SESSIONS.table(), key(&pointer.value), Condition::Always);
-            let batch = match &session {
-                Some(session) => self.logouts.add(batch, &session.value)?,
-                None => batch,
-            };
+            let Some((ended, batch)) = self.ending(Batch::new(), user, sid).await? else { return Ok(None) };
             if self.store.commit(batch).await? == Committed::Applied {
                 self.logouts.wake();
-                return Ok(session.map(|record| record.value));
+                return Ok(ended);
             }
         }
         Err(contended())
+    }
+
+    /// The session, and the same batch, with which it ends and its parties are put into the queue: wake that afterwards.
+    /// `None` if there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn ending(
+        &self,
+        batch: Batch,
+        user: &UserId,
+        sid: &SessionId,
+    ) -> Result<Option<(Option<Session>, Batch)>, StoreError> {
+        let index = index::key(user, sid.as_str());
+        let Some(pointer) = OF_USER.get(self.store.as_ref(), &index).await? else { return Ok(None) };
+        let session = self.row(&pointer.value).await?.map(|record| record.value);
+        // The condition: a cookie that was renewed meanwhile must not survive.
+        let batch = batch.delete(OF_USER.table(), index, Condition::VersionIs(pointer.version)).delete(
+            SESSIONS.table(),
+            key(&pointer.value),
+            Condition::Always,
+        );
+        let batch = match &session {
+            Some(session) => self.logouts.add(batch, session)?,
+            None => batch,
+        };
+        Ok(Some((session, batch)))
     }
 
     /// Ends every session of `user`; answers with them.

@@ -54,7 +54,10 @@ export async function console_(driver, service) {
   await root.goto(count);
   await root.says('127.0.0.1', service.shop);
   await root.picture('user');
-  await root.fill({ Name: 'Count von Long' });
+  await root.page.locator('summary').click();
+  await root.fill({ Name: 'Count von Long', 'Phone number': '+1 202 555 0100', Country: 'Transylvania' });
+  await root.field('The number is known to be the person’s').check();
+  await root.picture('user-profile');
   await root.field('The address is known to be the person’s').check();
   await root.press('Save');
   await root.says('The account is changed.');
@@ -73,6 +76,8 @@ export async function console_(driver, service) {
   await root.press('Enable');
   await theySignIn('yet another long password');
   assert.equal(await theirs.field('Name').inputValue(), 'Count von Long');
+  assert.equal(await theirs.field('Country').inputValue(), 'Transylvania');
+  await theirs.says(/\+1 202 555 0100 verified/);
   await theirs.close();
   await menu('Users');
   await root.says(LONG_ADDRESS);

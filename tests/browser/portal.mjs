@@ -20,13 +20,20 @@ export async function portal(driver, service) {
   // Profile.
   await ada.says('Your profile', ADA, 'not verified');
   await ada.picture('profile');
-  await ada.fill({ Name: 'Augusta Ada King, Countess of Lovelace' });
+  await ada.fill({ Name: 'Augusta Ada King, Countess of Lovelace', Website: 'https://ada.example', 'Phone number': '+44 20 7946 0958' });
+  await ada.fill({ 'Date of birth': '1815-12-10', 'Street and number': '12 St James’s Square\nSecond floor', Town: 'London' });
   await ada.press('Save');
-  await ada.says('Your name is changed.');
+  await ada.says('Your profile is changed.');
   await ada.picture('profile-changed');
   await ada.page.reload();
-  await ada.saysNot('Your name is changed.');
+  await ada.saysNot('Your profile is changed.');
   assert.equal(await ada.field('Name').inputValue(), 'Augusta Ada King, Countess of Lovelace');
+  assert.equal(await ada.field('Street and number').inputValue(), '12 St James’s Square\nSecond floor');
+  await ada.fill({ Nickname: 'x\u0007' });
+  await ada.press('Save', { status: 400 });
+  await ada.picture('profile-problem');
+  await ada.goto(`${service.issuer}/account`);
+  await ada.says('+44 20 7946 0958', 'not verified');
 
   // E-mail.
   await ada.follow('Change your e-mail address');

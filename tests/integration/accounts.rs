@@ -10,6 +10,8 @@ use signet::oauth::{ClientId, Resource, Scope, Secret, Subject, UserId};
 use signet::protocol::users::{Entry, sign_in};
 use signet::users::{Account, Asker, Authentication, NewSession};
 
+use crate::browser::text;
+use crate::shell::{account, act, signed_in};
 use crate::test_app::{ISSUER, RESOURCE, TestApp, bearer};
 
 const PASSWORD: &str = "correct horse battery";
@@ -238,4 +240,57 @@ async fn a_client_can_not_be_called_as_an_account() {
         let answer = app.administer(Method::POST, "/admin/clients", Some(registration)).await;
         answer.refused(400, "invalid_request");
     }
+}
+
+/// Browsers send the second form when somebody types the first.
+#[actix_web::test]
+async fn an_address_is_one_accounts_whichever_way_its_domain_is_written() {
+    const FORMS: [&str; 3] = ["x@bücher.example", "x@xn--bcher-kva.example", "X@BÜCHER.Example"];
+    for (own, others) in [(FORMS[0], [FORMS[1], FORMS[2]]), (FORMS[1], [FORMS[0], FORMS[2]])] {
+        let app = TestApp::start_with(|config| config.people.change_email = true).await;
+        account(&app, ("Root", "root@example.com"), true).await;
+        let path = format!("/admin/users/{}", account(&app, ("Ximena", own), false).await.id);
+        let bob = account(&app, ("Bob", "bob@example.com"), false).await;
+        let mut root = signed_in(&app, "root@example.com", "/console/users").await;
+        let mut bobs = signed_in(&app, "bob@example.com", "/account/email").await;
+        for other in others {
+            let body = json!({ "name": "Eve", "email": other, "password": PASSWORD });
+            app.administer(Method::POST, "/admin/users", Some(body.clone())).await.refused(409, "conflict");
+            let token = users_token(&app).await;
+            let request = TestRequest::post().uri("/users").insert_header(bearer(&token)).set_json(body);
+            assert_eq!(app.send(request).await.status, 409);
+            let change = Some(json!({ "email": other }));
+            let taken = app.administer(Method::PATCH, &format!("/admin/users/{}", bob.id), change).await;
+            taken.refused(409, "conflict");
+            let members = [("name", "Eve"), ("email", other), ("password", PASSWORD)];
+            let refused = act(&mut root, &app, "/console/new-user", &members).await;
+            assert!(refused.status == 400 && text(&refused).contains("The email is taken."), "{other}");
+            let refused = act(&mut bobs, &app, "/account/email", &[("email", other)]).await;
+            assert!(refused.status == 400 && text(&refused).contains("The email is taken."), "{other}");
+            // Whoever is meant gets in by every form.
+            signed_in(&app, other, "/account").await;
+            let change = Some(json!({ "email": other, "email_verified": true }));
+            assert_eq!(app.administer(Method::PATCH, &path, change).await.status, 200, "it is their own");
+            let change = Some(json!({ "email": own }));
+            let back = app.administer(Method::PATCH, &path, change).await.json();
+            assert_eq!((&back["email"], &back["email_verified"]), (&json!(own), &json!(true)));
+            let mut hers = signed_in(&app, own, "/account/email").await;
+            let refused = act(&mut hers, &app, "/account/email", &[("email", other)]).await;
+            assert!(text(&refused).contains("This is your e-mail address already."), "{other}");
+        }
+        // Given up, it is free in every form.
+        let change = Some(json!({ "email": "ximena@example.com" }));
+        assert_eq!(app.administer(Method::PATCH, &path, change).await.status, 200);
+        add(&app, json!({ "name": "Eve", "email": others[0] })).await;
+    }
+}
+
+/// A token for the users API.
+async fn users_token(app: &TestApp) -> String {
+    let registration = json!({
+        "client_name": "Directory", "scope": "users:write", "resources": [format!("{ISSUER}/users")],
+    });
+    let made = app.administer(Method::POST, "/admin/clients", Some(registration)).await.json();
+    let client = (made["client_id"].as_str().unwrap(), made["client_secret"].as_str().unwrap());
+    app.token(client, "").await.access_token()
 }

@@ -6,26 +6,18 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
-use signet::oauth::{ClientId, Subject};
+use signet::oauth::{Algorithm, ClientId, Resource, Subject};
 use signet::tokens::Authorized;
 
 use crate::resource_server_fixture::ResourceServer;
-use crate::test_app::{Answer, ISSUER, TestApp, bearer, form};
+use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, bearer, form, part};
 
 /// Where the accounts are served.
 const PATHS: [&str; 2] = ["/users", "/v1/users"];
 
-/// A client that may keep accounts, registered as an operator would; its id and secret.
+/// A client that may keep accounts and nothing else, registered as an operator would; its id and secret.
 async fn keeper(app: &TestApp, scope: &str) -> (String, String) {
-    let registration = json!({
-        "client_name": "Directory",
-        "scope": scope,
-        "resources": [format!("{ISSUER}/users")],
-    });
-    let answer = app.administer(Method::POST, "/admin/clients", Some(registration)).await;
-    assert_eq!(answer.status, 201, "{answer:?}");
-    let member = |name: &str| answer.json()[name].as_str().expect(name).to_owned();
-    (member("client_id"), member("client_secret"))
+    client_of(app, scope, &[&format!("{ISSUER}/users")]).await
 }
 
 /// A token as the document says to get it.
@@ -111,6 +103,89 @@ async fn products_are_listed_by_category_and_by_what_is_searched_for() {
         assert_eq!(members.keys().collect::<Vec<_>>(), ["error", "message"]);
         assert!(members["message"].is_string());
     }
+}
+
+/// A client that is registered for all of these, in that order; its id and secret.
+async fn client_of(app: &TestApp, scope: &str, resources: &[&str]) -> (String, String) {
+    let registration = json!({ "client_name": "Shop", "scope": scope, "resources": resources });
+    let answer = app.administer(Method::POST, "/admin/clients", Some(registration)).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let member = |name: &str| answer.json()[name].as_str().expect(name).to_owned();
+    (member("client_id"), member("client_secret"))
+}
+
+/// The document has one host, one client and one token: what its example gets opens the accounts and the products alike.
+#[actix_web::test]
+async fn one_token_opens_everything_that_the_document_describes() {
+    let app = TestApp::start().await;
+    let api = ResourceServer::beside(&app);
+    let users = format!("{ISSUER}/users");
+    let scope = "read write users:read users:write";
+    for resources in [[RESOURCE, users.as_str()], [users.as_str(), RESOURCE]] {
+        let shop = client_of(&app, scope, &resources).await;
+        let token = token(&app, &shop).await;
+        assert_eq!((&part(&token, 1)["aud"], &part(&token, 1)["scope"]), (&json!(resources), &json!(scope)));
+        let user = json!({ "name": "Charlie Chaplin", "email": "charlie@example.com", "password": "securepassword123" });
+        let request = TestRequest::post().uri("/users").insert_header(bearer(&token)).set_json(user);
+        let created = app.send(request).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        let listed = app.send(TestRequest::get().uri("/users").insert_header(bearer(&token))).await;
+        assert_eq!((listed.status, &listed.json()[0]), (200, &created.json()));
+        let products = api.products(&token).await;
+        assert_eq!((products.status, &products.json()[0]["id"]), (200, &json!("prod_xyz789")));
+        let path = format!("/users/{}", created.json()["id"].as_str().unwrap());
+        let deleted = app.send(TestRequest::delete().uri(&path).insert_header(bearer(&token))).await;
+        assert_eq!(deleted.status, 204);
+    }
+}
+
+/// Nobody gets by this dialect what the standard way would refuse; and who names a resource gets that one.
+#[actix_web::test]
+async fn one_token_for_everything_is_for_nothing_that_keeps_to_itself() {
+    const OTHER: &str = "https://other.example";
+    let app = TestApp::start_with(|config| {
+        let mut other = config.resources[0].clone();
+        other.uri = Resource::parse(OTHER).unwrap();
+        other.algorithm = Some(Algorithm::EdDSA);
+        config.keys.algorithms = vec![Algorithm::ES256, Algorithm::EdDSA];
+        config.resources.push(other);
+    })
+    .await;
+    let (admin, users) = (format!("{ISSUER}/admin"), format!("{ISSUER}/users"));
+    for (resources, parameters, aud, granted) in [
+        // The admin API shares no token, wherever it stands.
+        (vec![RESOURCE, &users, &admin], "", json!([RESOURCE, users]), "read users:read"),
+        (vec![&admin, &users, RESOURCE], "", json!([users, RESOURCE]), "read users:read"),
+        (vec![&admin, &users], "", json!(users), "users:read"),
+        (vec![&admin], "", json!(admin), "signet:users"),
+        // One signature can't be two.
+        (vec![RESOURCE, OTHER, &users], "", json!([RESOURCE, users]), "read users:read"),
+        (vec![OTHER, RESOURCE], "", json!(OTHER), "read"),
+        // Who names resources gets those.
+        (vec![RESOURCE, &users], &format!("&resource={users}"), json!(users), "users:read"),
+        (vec![&users, RESOURCE], &format!("&resource={RESOURCE}"), json!(RESOURCE), "read"),
+        (vec![RESOURCE, &users], "&scope=read", json!([RESOURCE, users]), "read"),
+    ] {
+        // All that any of them knows.
+        let known = [(RESOURCE, "read"), (OTHER, "read"), (&*users, "users:read"), (&*admin, "signet:users")];
+        let known: Vec<&str> =
+            known.iter().filter(|(uri, _)| resources.contains(uri)).map(|(_, token)| *token).collect();
+        let (id, secret) = client_of(&app, &known.join(" "), &resources).await;
+        let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}{parameters}");
+        let token = app.send(form("/auth/token", &body)).await.access_token();
+        let claims = part(&token, 1);
+        assert_eq!((&claims["aud"], &claims["scope"]), (&aud, &json!(granted)), "{resources:?} {parameters}");
+        // The standard way has one audience unless several are named.
+        let token = app.send(form("/oauth2/token", &body)).await.access_token();
+        assert!(part(&token, 1)["aud"].is_string());
+    }
+    let (id, secret) = client_of(&app, "read users:read signet:users", &[RESOURCE, &users, &admin]).await;
+    let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+    for (path, refused) in [("/auth/token", "scope=signet:users"), ("/auth/token", "scope=orders")] {
+        app.send(form(path, &format!("{body}&{refused}"))).await.refused(400, "invalid_scope");
+    }
+    let both = format!("{body}&resource={users}&resource={admin}");
+    app.send(form("/auth/token", &both)).await.refused(400, "invalid_target");
 }
 
 struct Directory {

@@ -82,8 +82,11 @@ async fn a_name_is_changed_escaped_and_told_once() {
     assert!(page.contains("Ada &#60;script&#62;") && !page.contains("<script"), "{page}");
     let answer = act(&mut ada, &app, "/account", &[("name", "Ada \"><b>")]).await;
     let page = text(&done(&mut ada, &app, &answer).await);
-    assert!(page.contains("Your name is changed.") && page.contains("Ada &#34;&#62;&#60;b&#62;"), "{page}");
-    assert!(!text(&ada.get(&app, "/account").await).contains("Your name is changed."), "only once");
+    assert!(
+        page.contains("Your profile is changed.") && page.contains("Ada &#34;&#62;&#60;b&#62;"),
+        "{page}"
+    );
+    assert!(!text(&ada.get(&app, "/account").await).contains("Your profile is changed."), "only once");
     let refused = act(&mut ada, &app, "/account", &[("name", "\u{7}")]).await;
     assert!(refused.status == 400 && text(&refused).contains("role=\"alert\""), "{}", text(&refused));
     assert!(app.audit_log().contains("user.changed"));

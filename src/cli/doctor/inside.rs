@@ -9,7 +9,7 @@ use crate::audit::{self, EventKind, Search};
 use crate::clock::Clock;
 use crate::config::{Config, KekSource, ModuleKeyConfig, exposed};
 use crate::entropy::SystemEntropy;
-use crate::http::certificate_end;
+use crate::http::{certificate_end, unexplained_scopes};
 use crate::keys::{DirectoryVault, Kek, SealedVault as _};
 use crate::store::Room;
 
@@ -67,6 +67,19 @@ pub(super) fn resources(config: &Config) -> Finding {
         );
     }
     Finding::ok("resources", format!("{} of your own", config.resources.len()))
+}
+
+/// What nobody has put into words people can't decide about.
+pub(super) fn scopes(config: &Config) -> Finding {
+    let unexplained = unexplained_scopes(config);
+    if unexplained.is_empty() {
+        return Finding::ok("scopes", "each is explained on the consent page");
+    }
+    Finding::warn(
+        "scopes",
+        format!("the consent page shows as they are: {}", unexplained.join(" ")),
+        "say under [pages.scope_descriptions] what each lets a client do",
+    )
 }
 
 /// The directory of the keys and every file in it must be closed to others.
@@ -331,6 +344,22 @@ mod tests {
         assert_eq!(resources(&config).level, Level::Ok);
         config.resources.clear();
         assert_eq!(resources(&config).level, Level::Ok);
+    }
+
+    #[test]
+    fn a_scope_that_nobody_has_explained_is_worth_a_warning() {
+        let Installation { _dir, mut config, .. } = installation();
+        assert_eq!(scopes(&config).level, Level::Ok, "read and write have usual words");
+        config.resources[0].scope = crate::oauth::Scope::parse("read orders.write orders.read").unwrap();
+        let warned = scopes(&config);
+        assert_eq!(warned.level, Level::Warn);
+        assert!(warned.what.ends_with(": orders.read orders.write"), "{}", warned.what);
+        let mut describe = |token: &str| {
+            config.pages.scope_descriptions.insert(token.into(), "See your orders".into());
+            scopes(&config).what
+        };
+        assert!(describe("orders.read").ends_with(": orders.write"));
+        assert!(describe("orders.write").contains("each is explained"));
     }
 
     #[test]

@@ -76,6 +76,7 @@ fn examine(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<Finding> {
     findings.push(inside::management_exposure(config));
     findings.extend(shared::findings(config));
     findings.push(inside::resources(config));
+    findings.push(inside::scopes(config));
     if config.keys.vault == VaultPlace::Directory {
         findings.push(inside::keys_directory(config));
     }

@@ -6,8 +6,9 @@ use crate::http::reply;
 use crate::oauth::{ErrorCode, Secret, SignedToken};
 use crate::protocol::{Defaults, Granted, ProtocolError};
 
-/// `/auth/token`: `bearer` in small letters, and errors with a `message`.
-pub(in crate::http) static AUTH_TOKEN: Dialect = Dialect { defaults: Defaults::NONE, success, refusal };
+/// `/auth/token`: `bearer` in small letters, errors with a `message`, and one token for everything that the client may use.
+pub(in crate::http) static AUTH_TOKEN: Dialect =
+    Dialect { defaults: Defaults { every_resource: true, ..Defaults::NONE }, success, refusal };
 
 #[derive(Serialize)]
 struct Answer<'a> {

@@ -112,6 +112,23 @@ pub(super) fn refused(state: &State, error: &ProtocolError) -> HttpResponse {
     reply::with_retry(page(reply::status(error.code), &template, &Allowed::default()), error)
 }
 
+/// What only a form leads to was opened by its address: after an error there, or with a tab of before.
+pub(in crate::http) fn form_opened(state: &State) -> HttpResponse {
+    let text = "It belongs to a form that was sent. Please start again at the application that you were on the way to.";
+    stray(state, StatusCode::METHOD_NOT_ALLOWED, ("This page can’t be opened by its address", text))
+}
+
+/// There is no such page.
+pub(in crate::http) fn no_such_page(state: &State) -> HttpResponse {
+    let text = "Please look at the address again, or start at the application that you were on the way to.";
+    stray(state, StatusCode::NOT_FOUND, ("There is nothing here", text))
+}
+
+fn stray(state: &State, status: StatusCode, (heading, text): (&str, &str)) -> HttpResponse {
+    let template = views::Failure { frame: &state.frame, heading, text, again: None, home: true, code: None };
+    page(status, &template, &Allowed::default())
+}
+
 /// A form that leads nowhere.
 pub(super) fn interrupted(state: &State, interrupted: &Interrupted) -> HttpResponse {
     match interrupted {

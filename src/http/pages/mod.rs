@@ -14,6 +14,7 @@ mod cookies;
 mod fields;
 mod frame;
 pub(super) mod portal;
+mod profile_form;
 mod scopes;
 mod shell;
 pub(super) mod sign_in;
@@ -21,8 +22,9 @@ pub(super) mod sign_out;
 mod views;
 mod words;
 
-pub(super) use answers::failure;
+pub(super) use answers::{failure, form_opened, no_such_page};
 pub(super) use assets::asset;
 pub(super) use cookies::Cookies;
 pub(super) use frame::Frame;
+pub(crate) use scopes::unexplained as unexplained_scopes;
 pub(super) use shell::{guard, nothing_here};

@@ -1,4 +1,7 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::views::ScopeView;
+use crate::config::Config;
 use crate::http::State;
 
 /// What the usual scope tokens mean, unless the settings say otherwise.
@@ -18,7 +21,17 @@ const USUAL: [(&str, &str); 10] = [
 /// A scope token with what it means, as the settings say or as is usual; one that nobody has explained is shown as it
 /// is.
 pub(super) fn view<'a>(state: &'a State, token: &'a str) -> ScopeView<'a> {
-    let configured = state.scope_descriptions.get(token).map(String::as_str);
+    ScopeView { token, words: words(&state.scope_descriptions, token).unwrap_or(token) }
+}
+
+fn words<'a>(described: &'a BTreeMap<String, String>, token: &str) -> Option<&'a str> {
     let usual = || USUAL.iter().find(|(each, _)| *each == token).map(|(_, words)| *words);
-    ScopeView { token, words: configured.or_else(usual).unwrap_or(token) }
+    described.get(token).map(String::as_str).or_else(usual)
+}
+
+/// The scope tokens of the settings' resources that people are asked about and that nobody has explained, each once.
+pub(crate) fn unexplained(config: &Config) -> Vec<&str> {
+    let tokens: BTreeSet<&str> = config.resources.iter().flat_map(|resource| resource.scope.iter()).collect();
+    let described = &config.pages.scope_descriptions;
+    tokens.into_iter().filter(|token| words(described, token).is_none()).collect()
 }

@@ -25,7 +25,7 @@ pub(super) async fn start(
     if let Some(other) = before.as_ref().filter(|before| before.account.id != account.id) {
         let event = Event::new(EventKind::SessionEnded, Actor::User(other.account.id.clone()));
         services.audit.record(event).await.map_err(ProtocolError::from)?;
-        let ended = services.sessions.end(&other.account.id, &other.session.sid).await;
+        let ended = users::end_session(services, &other.account.id, &other.session.sid).await;
         ended.map_err(ProtocolError::from)?;
     }
     let own = before.filter(|before| before.account.id == account.id);

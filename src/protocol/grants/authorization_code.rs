@@ -1,4 +1,4 @@
-use super::person::{Plan, Wish, in_session, invalid_grant, is_refreshable, not_revoked, standing};
+use super::person::{Plan, Wish, in_session, invalid_grant, is_refreshable, not_ended, standing};
 use super::{Defaults, Granted};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, Client, GrantType};
@@ -68,7 +68,7 @@ pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<
         join(services, client, (&fresh.grant, &account)).await?;
     }
     let prepared = plan.prepare(services)?;
-    let family = services.codes.new_family();
+    let family = services.codes.new_family(&fresh.grant);
     let refresh = is_refreshable(client, &fresh.grant).then(|| {
         // The nonce is for the first ID token alone.
         let grant = Grant { nonce: None, ..fresh.grant.clone() };
@@ -81,8 +81,8 @@ pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<
         find(services, &request).await?;
         return Err(bad_code());
     }
-    // Whatever was revoked meanwhile ends what it was too late to see.
-    not_revoked(services, &fresh.grant, bad_code)?;
+    let end = end.max(prepared.live().exp);
+    not_ended(services, &fresh.grant, (&family, end), bad_code).await?;
     plan.issue(services, &prepared, (GrantType::AuthorizationCode, refresh_token), &account)
 }
 

@@ -1,7 +1,7 @@
 use super::target::{Target, asked_for, cut_down};
 use crate::clients::AuthenticatedClient;
 use crate::oauth::{Scope, Subject};
-use crate::protocol::{Params, ProtocolError, Services};
+use crate::protocol::{Defaults, Params, ProtocolError, Services};
 use crate::tokens::{Authorized, Issued};
 
 /// The client acts on its own behalf (RFC 6749, section 4.4): the token's subject is the client itself
@@ -10,10 +10,14 @@ pub(super) fn grant(
     services: &Services,
     client: &AuthenticatedClient,
     params: &Params<'_>,
-    default_scope: Option<&str>,
+    defaults: &Defaults,
 ) -> Result<Issued, ProtocolError> {
-    let target = Target::new(services, client, &client.resources, params.all("resource"))?;
-    let scope = scope(services, client, &target, (params, default_scope))?;
+    let mut asked: Vec<&str> = params.all("resource").collect();
+    if asked.is_empty() && defaults.every_resource {
+        asked = Target::every(services, client);
+    }
+    let target = Target::new(services, client, &client.resources, asked.into_iter())?;
+    let scope = scope(services, client, &target, (params, defaults.scope))?;
     let target = target.with_scope(services, client, &scope);
     let subject = Subject::from(&client.client_id);
     let issued = services.access_tokens.issue(&Authorized {

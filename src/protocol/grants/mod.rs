@@ -32,6 +32,9 @@ pub struct Defaults {
     /// Whether an absent `client_id` or `client_secret` is `invalid_request`, like any other absent parameter, and not
     /// `invalid_client`.
     pub credentials_are_parameters: bool,
+    /// Whether a token of the client's own that names no `resource` is for all of the client's, not for the first: the older
+    /// document has one host and one token for everything there.
+    pub every_resource: bool,
 }
 
 impl Defaults {
@@ -41,6 +44,7 @@ impl Defaults {
         grant_type: None,
         without_redirect_uri: false,
         credentials_are_parameters: false,
+        every_resource: false,
     };
 }
 
@@ -102,7 +106,7 @@ pub fn asked_for_token(
         None => return Err(ProtocolError::invalid_request("grant_type is missing")),
         Some("client_credentials") => {
             may(&client, GrantType::ClientCredentials)?;
-            let issued = client_credentials::grant(services, &client, params, defaults.scope)?;
+            let issued = client_credentials::grant(services, &client, params, defaults)?;
             let grant_type = GrantType::ClientCredentials;
             let granted = Box::new(Granted { grant_type, issued, refresh_token: None, id_token: None });
             if client.owner().is_none() {

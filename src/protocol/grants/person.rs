@@ -6,7 +6,7 @@ use super::Granted;
 use super::target::{Target, asked_for, cut_down};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::keys::SigningKey;
-use crate::oauth::{ErrorCode, Resource, Scope, Secret, UserId};
+use crate::oauth::{ErrorCode, FamilyId, Resource, Scope, Secret, UserId};
 use crate::protocol::id_token_key::no_id_token;
 use crate::protocol::{ProtocolError, Services, claims};
 use crate::tokens::{Authorized, Grant, NewIdToken, Prepared, RefreshToken};
@@ -53,13 +53,32 @@ fn user(grant: &Grant, ended: fn() -> ProtocolError) -> Result<UserId, ProtocolE
 }
 
 /// Whether neither the client's nor the person's tokens were revoked as a whole since it was given.
-pub(super) fn not_revoked(
+fn not_revoked(
     services: &Services,
     grant: &Grant,
     ended: fn() -> ProtocolError,
 ) -> Result<(), ProtocolError> {
     let cutoff = services.revocations.cutoff(&grant.client_id, &grant.subject);
     if cutoff.is_some_and(|before| grant.granted_at <= before) { Err(ended()) } else { Ok(()) }
+}
+
+/// Whether what has just been remembered of `family` may be given out: whatever was revoked meanwhile ends what it was too late
+/// to see. The same for whoever ended the session: if they looked before the token was there, it is revoked here.
+pub(super) async fn not_ended(
+    services: &Services,
+    grant: &Grant,
+    (family, end): (&FamilyId, i64),
+    ended: fn() -> ProtocolError,
+) -> Result<(), ProtocolError> {
+    not_revoked(services, grant, ended)?;
+    if grant.ends_with().is_none() {
+        return Ok(());
+    }
+    let lives = in_session(services, grant, ended).await;
+    if lives.as_ref().is_err_and(|error| error.code == ErrorCode::InvalidGrant) {
+        services.families.revoke(family, end).await?;
+    }
+    lives
 }
 
 /// Whether a refresh token would be taken now, if its own client presented it.

@@ -1,5 +1,5 @@
 use super::Granted;
-use super::person::{Plan, Wish, invalid_grant, not_revoked, refreshable};
+use super::person::{Plan, Wish, invalid_grant, not_ended, refreshable};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::oauth::Secret;
@@ -47,8 +47,7 @@ pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Res
         }
         Rotation::Dead => return Err(bad_token()),
     };
-    // Whatever was revoked meanwhile ends what it was too late to see.
-    not_revoked(services, &token.grant, bad_token)?;
+    not_ended(services, &token.grant, (&token.family, token.family_ends_at), bad_token).await?;
     plan.issue(services, &prepared, (GrantType::RefreshToken, Some(successor)), &account)
 }
 

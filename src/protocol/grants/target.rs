@@ -59,7 +59,22 @@ impl<'s> Target<'s> {
         Ok(Self { servers, algorithms: [client.access_token_signing_alg, theirs] })
     }
 
-    /// The same, but for those servers only that a token of that scope is meant for.
+    /// The resources that one token of the client's own is for where its dialect knows no `resource` and one host serves them all:
+    /// every one of the client's that agrees with the first about the signature, up to as many as a token can name. The
+    /// admin API shares no token, so it is left out; where there is nothing else the token is for that.
+    pub(super) fn every<'a>(services: &Services, client: &'a Client) -> Vec<&'a str> {
+        let resources = &services.resources;
+        let found =
+            client.resources.iter().filter_map(|uri| Some((uri.as_str(), resources.find(uri.as_str())?)));
+        let mut shared = found.filter(|(_, server)| server.uri != resources.admin().uri).peekable();
+        let first = shared.peek().map(|(_, server)| server.algorithm);
+        let agrees = |server: &ResourceServer| {
+            client.access_token_signing_alg.is_some() || Some(server.algorithm) == first
+        };
+        shared.filter(|(_, server)| agrees(server)).map(|(uri, _)| uri).take(MAX_RESOURCES).collect()
+    }
+
+    /// This target, but with those servers only that a token of that scope is meant for.
     pub(super) fn with_scope(self, services: &'s Services, client: &Client, scope: &Scope) -> Self {
         Self { servers: services.resources.meant(self.servers, client, scope), ..self }
     }

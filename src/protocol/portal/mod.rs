@@ -13,7 +13,7 @@ pub use applications::{
     find_application, offered_scope, register_application, rotate_application_secret,
 };
 pub use password::{PasswordChange, change_password};
-pub use profile::{change_email, rename};
+pub use profile::{ProfileChange, change_email, change_profile};
 pub use second_factor::{confirm_second_factor, new_recovery_codes, remove_second_factor};
 
 use super::admin::audited;
@@ -27,7 +27,7 @@ use crate::store::Batch;
 use crate::tokens::Whole;
 use crate::users::{AccountChange, Consents};
 
-/// Ends one of the person's sessions. Refresh tokens without `offline_access` end with it.
+/// Ends one of the person's sessions. What was issued in it without `offline_access` ends with it.
 ///
 /// # Errors
 /// `not_found` when the person has no such session.
@@ -38,7 +38,7 @@ pub async fn end_session(services: &Services, present: &Present, sid: &str) -> R
         return Err(unknown());
     }
     services.audit.record(event(EventKind::SessionEnded, present)).await?;
-    services.sessions.end(&present.account.id, &sid).await?.map(drop).ok_or_else(unknown)
+    users::end_session(services, &present.account.id, &sid).await?.map(drop).ok_or_else(unknown)
 }
 
 /// Ends all of the person's sessions but the present one; says how many.
@@ -50,7 +50,7 @@ pub async fn end_other_sessions(services: &Services, present: &Present) -> Resul
     let others: Vec<_> = sessions.iter().filter(|each| each.sid != present.session.sid).collect();
     for other in &others {
         services.audit.record(event(EventKind::SessionEnded, present)).await?;
-        services.sessions.end(&present.account.id, &other.sid).await?;
+        users::end_session(services, &present.account.id, &other.sid).await?;
     }
     Ok(others.len())
 }

@@ -17,7 +17,7 @@ use crate::users::{Account, AccountChange, AccountError, ApiKeyOwner, NewAccount
 
 pub use admit::admit;
 pub use request::{NewUser, PageRequest, UserChange};
-pub use sign_in::{Entry, sign_in, sign_in_from, sign_out_everywhere};
+pub use sign_in::{Entry, end_session, sign_in, sign_in_from, sign_out_everywhere};
 pub use view::{UserView, optional_rfc3339, rfc3339};
 
 /// Who changes accounts, and how far.

@@ -1,10 +1,10 @@
-use crate::oauth::{Secret, Subject, UserId};
+use crate::oauth::{Secret, SessionId, Subject, UserId};
 use crate::protocol::{ProtocolError, Services};
 use crate::store::{Batch, Committed, StoreError};
 use crate::tokens::Whole;
 use crate::users::{Account, Authentication, DeviceCookie, DeviceId, NewSession, Session, StartedSession};
 
-/// How often a sign-in is tried again because something that it depends on was changed.
+/// How often a sign-in or a sign-out is tried again because something that it depends on was changed.
 const ATTEMPTS: usize = 16;
 
 /// What a sign-in is to come to.
@@ -78,7 +78,31 @@ async fn committed<T>(
             return Ok(Some(drafted));
         }
     }
-    Err(StoreError::Unavailable("what a sign-in depends on is changed all the time".into()))
+    Err(StoreError::Unavailable("what a session depends on is changed all the time".into()))
+}
+
+/// Ends one session, and with it what was issued in it: codes and refresh tokens need it, and the access tokens are revoked in the
+/// same commit. What was granted with `offline_access` goes on (OpenID Connect Back-Channel Logout 1.0, section 2.7). Answers
+/// with the session if there was one.
+///
+/// # Errors
+/// When the store fails.
+pub async fn end_session(
+    services: &Services,
+    user: &UserId,
+    sid: &SessionId,
+) -> Result<Option<Session>, StoreError> {
+    let drafted = async || {
+        let Some((ended, batch)) = services.sessions.ending(Batch::new(), user, sid).await? else {
+            return Ok(None);
+        };
+        let (batch, tokens) = services.families.ending(batch, sid).await?;
+        Ok(Some(((ended, tokens), batch)))
+    };
+    let Some((ended, tokens)) = committed(services, drafted).await? else { return Ok(None) };
+    services.logouts.wake();
+    services.families.ended(sid, &tokens).await?;
+    Ok(ended)
 }
 
 /// Ends every session of `user`, and every token and grant that was made for them up to now. Answers with the sessions,

@@ -361,6 +361,7 @@ async fn names_that_nobody_has_are_folded_as_accounts_are() {
         ("JOSÉ@example.com", "josé@EXAMPLE.com", true),
         ("\u{212a}elly@example.com", "kelly@example.com", true),
         ("JOSÉ", "josé", false),
+        ("x@BÜCHER.example", "x@xn--bcher-kva.example", true),
     ] {
         let found = |name: &str| (Email::parse(name).ok(), Username::parse(name).ok());
         let account = match (found(one), found(other)) {

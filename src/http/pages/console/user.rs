@@ -8,6 +8,7 @@ use super::users::PLACE;
 use super::{administrator, words};
 use crate::http::State;
 use crate::http::pages::answers::curable;
+use crate::http::pages::profile_form::Shown;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::oauth::{Resource, Scope};
 use crate::protocol::admin::users::AccountChangeRequest;
@@ -30,6 +31,7 @@ struct UserPage<'a> {
     sessions: Vec<SessionRow>,
     consents: Vec<(String, String, String)>,
     form: UserForm,
+    profile: Shown,
     myself: bool,
 }
 
@@ -67,7 +69,10 @@ pub(in crate::http) async fn act(
     let myself = *id == visitor.present.account.id.as_str();
     let brought = UserForm::read(&form);
     let (change, text) = match form.one("act") {
-        Some("change") => (brought.change(myself)?, "The account is changed."),
+        Some("change") => {
+            let account = users::show(&state.services, &id).await?;
+            (brought.change(&account, myself)?, "The account is changed.")
+        }
         Some("disable" | "set_password" | "remove_second_factor" | "delete") if myself => {
             return user_page(&state, &visitor, (&id, None), Some(NOT_ONESELF)).await;
         }
@@ -122,6 +127,8 @@ async fn user_page(
     let consents = services.consents.of_user(&account.id).await?;
     let sessions = services.sessions.of_user(&account.id).await?;
     let second_factor = services.second_factors.find(&account.id).await?;
+    // One of another version would undo what was changed meanwhile.
+    let form = brought.filter(|form| form.is_of(&account)).unwrap_or_else(|| UserForm::of(&account));
     let template = UserPage {
         shell: Shell::new(state, visitor, PLACE).with_problem(problem),
         account: &account,
@@ -130,8 +137,8 @@ async fn user_page(
         second_factor: second_factor.is_some(),
         sessions: sessions.iter().map(SessionRow::from).collect(),
         consents: consents.iter().flat_map(consent_rows).collect(),
-        // One of another version would undo what was changed meanwhile.
-        form: brought.filter(|form| form.is_of(&account)).unwrap_or_else(|| UserForm::of(&account)),
+        profile: form.shown(),
+        form,
         myself: account.id == visitor.present.account.id,
     };
     Ok(show(problem, &template))

@@ -1,8 +1,9 @@
 use crate::http::pages::fields::{of_version, text, version};
+use crate::http::pages::profile_form::{ProfileForm, Shown};
 use crate::oauth::Secret;
 use crate::protocol::admin::users::{AccountChangeRequest, AccountRequest};
 use crate::protocol::{Params, ProtocolError};
-use crate::users::Account;
+use crate::users::{Account, Profile};
 
 /// An account as its form shows it and brings it: texts, not yet believed.
 pub(super) struct UserForm {
@@ -13,6 +14,9 @@ pub(super) struct UserForm {
     pub(super) email_verified: bool,
     pub(super) preferred_username: String,
     pub(super) administrator: bool,
+    pub(super) profile: ProfileForm,
+    /// Whether the phone number is known to be the person's, if the form has brought it.
+    pub(super) phone_number_verified: Option<bool>,
 }
 
 impl UserForm {
@@ -29,6 +33,8 @@ impl UserForm {
                 .map(ToString::to_string)
                 .unwrap_or_default(),
             administrator: account.administrator,
+            profile: ProfileForm::of(&account.profile),
+            phone_number_verified: account.profile.phone_number_verified,
         }
     }
 
@@ -42,7 +48,14 @@ impl UserForm {
             email_verified: checked("email_verified"),
             preferred_username: text(params, "preferred_username"),
             administrator: checked("administrator"),
+            profile: ProfileForm::read(params),
+            phone_number_verified: params.sent("phone_number").map(|_| checked("phone_number_verified")),
         }
+    }
+
+    /// The profile as the page shows it.
+    pub(super) fn shown(&self) -> Shown {
+        self.profile.shown(false, self.phone_number_verified)
     }
 
     /// Whether it shows the account as it is now.
@@ -59,13 +72,17 @@ impl UserForm {
             password: password(params),
             preferred_username: self.username(),
             administrator: self.administrator,
-            ..AccountRequest::default()
+            profile: self.profile.onto(&Profile::default(), self.phone_number_verified),
         }
     }
 
     /// As a change of everything that the form shows, of the version that it shows: what was changed meanwhile is not
     /// undone. Nobody takes the administration away from `themselves`.
-    pub(super) fn change(&self, themselves: bool) -> Result<AccountChangeRequest, ProtocolError> {
+    pub(super) fn change(
+        &self,
+        account: &Account,
+        themselves: bool,
+    ) -> Result<AccountChangeRequest, ProtocolError> {
         Ok(AccountChangeRequest {
             of_version: Some(of_version(&self.version)?),
             name: Some(self.name.clone()),
@@ -73,6 +90,7 @@ impl UserForm {
             email_verified: Some(self.email_verified),
             preferred_username: Some(self.username()),
             administrator: (!themselves).then_some(self.administrator),
+            profile: Some(self.profile.onto(&account.profile, self.phone_number_verified)),
             ..AccountChangeRequest::default()
         })
     }

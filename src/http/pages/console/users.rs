@@ -6,6 +6,7 @@ use askama::Template;
 use super::user_form::UserForm;
 use super::{administrator, words};
 use crate::http::pages::answers::curable;
+use crate::http::pages::profile_form::Shown;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::http::{State, body};
 use crate::protocol::users::PageRequest;
@@ -41,7 +42,14 @@ struct UserRow {
 struct NewUser<'a> {
     shell: Shell<'a>,
     form: UserForm,
+    profile: Shown,
     myself: bool,
+}
+
+impl<'a> NewUser<'a> {
+    fn of(shell: Shell<'a>, form: UserForm) -> Self {
+        Self { profile: form.shown(), shell, form, myself: false }
+    }
 }
 
 impl From<&Account> for UserRow {
@@ -82,7 +90,7 @@ pub(in crate::http) async fn list(
 pub(in crate::http) async fn new(state: web::Data<State>, visitor: Visitor) -> Answered {
     let form = UserForm::read(&Params::default());
     let shell = Shell::new(&state, &visitor, PLACE);
-    Ok(show(None, &NewUser { shell, form, myself: false }))
+    Ok(show(None, &NewUser::of(shell, form)))
 }
 
 /// Makes an account.
@@ -97,7 +105,7 @@ pub(in crate::http) async fn register(state: web::Data<State>, visitor: Visitor,
         Err(error) => {
             let problem = curable(error)?;
             let shell = Shell::new(&state, &visitor, PLACE).with_problem(Some(&problem));
-            Ok(show(Some(&problem), &NewUser { shell, form: brought, myself: false }))
+            Ok(show(Some(&problem), &NewUser::of(shell, brought)))
         }
     }
 }

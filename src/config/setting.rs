@@ -128,7 +128,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "keys.algorithms",
         default: Some("ES256,RS256"),
-        meaning: "Signature algorithms in use; the first is the default, RS256 the default of ID tokens.",
+        meaning: "Signature algorithms in use; the first whose key signs is the default, RS256 the default of ID tokens. One that is added waits for `keys.lead`.",
     },
     Setting {
         key: "keys.jwks_max_age",
@@ -355,7 +355,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "resources[].algorithm",
         default: None,
-        meaning: "With which algorithm tokens for it are signed; the first of `keys.algorithms` unless set.",
+        meaning: "With which algorithm tokens for it are signed, once its key signs; as everything else is unless set.",
     },
 ];
 

@@ -14,11 +14,13 @@ use signet::config::Config;
 use signet::oauth::Algorithm::{self, ES256, ES384, EdDSA, RS256};
 use signet::oauth::{Resource, Scope};
 
+use crate::browser::text;
 use crate::grants_fixture::{CALLBACK, World, pair};
 use crate::process::{Process, free_port};
 use crate::resource_server_fixture::ResourceServer;
 use crate::revocation::status;
 use crate::rotation::LazyVerifier;
+use crate::shell::{account, signed_in};
 use crate::test_app::{Answer, RESOURCE, TestApp, part};
 
 /// How long a key waits before it signs, in seconds.
@@ -260,6 +262,22 @@ async fn id_tokens_that_were_promised_by_an_algorithm_that_is_gone_are_refused_b
     assert_eq!(self::alg(refreshed["id_token"].as_str().unwrap()), "ES256");
 }
 
+#[actix_web::test]
+async fn the_console_says_what_waits_and_what_is_signed_with_until_then() {
+    let app = TestApp::start_with(using([ES256])).await;
+    account(&app, ("Root", "root@example.com"), true).await;
+    let app = app.restart(using([EdDSA, ES256])).await;
+    let mut root = signed_in(&app, "root@example.com", "/console").await;
+    let keys = text(&root.get(&app, "/console/keys").await);
+    assert!(keys.contains("EdDSA is in use and signs from <span class=\"date\">16 Jan 2027 08:00"), "{keys}");
+    let resources = text(&root.get(&app, "/console/resources").await);
+    assert!(resources.contains("EdDSA; ES256 until its key signs"), "{resources}");
+    pass(&app, LEAD).await;
+    let mut root = signed_in(&app, "root@example.com", "/console").await;
+    assert!(!text(&root.get(&app, "/console/keys").await).contains("is in use and signs from"));
+    assert!(!text(&root.get(&app, "/console/resources").await).contains("until its key signs"));
+}
+
 /// What may become of an installation.
 #[derive(Clone, Debug)]
 enum Act {
@@ -359,6 +377,8 @@ fn doctor_names_what_waits_and_finds_no_fault_in_it() {
     let with = |algorithms| [("SIGNET_KEYS_ALGORITHMS", algorithms)];
     let mut service = Process::start(dir.path(), port, &with("ES256"));
     service.await_ready();
+    // Which is published by the first answer; before it an algorithm would have nothing to wait for.
+    assert_eq!(service.get("/.well-known/jwks.json", "").unwrap().status, 200);
     let credentials = service.credentials("demo client");
     let credentials = (credentials.0.as_str(), credentials.1.as_str());
     assert_eq!(alg(&service.token(credentials).unwrap()), "ES256");

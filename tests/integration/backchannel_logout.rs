@@ -492,3 +492,32 @@ async fn a_private_authority_vouches_for_a_client_only_where_the_settings_name_i
         }
     }
 }
+
+/// A session ends whatever the settings are: who takes no other algorithm refuses the token, any other learns of it.
+#[actix_web::test]
+async fn a_client_whose_algorithm_signs_no_more_is_told_by_another() {
+    let short = |config: &mut Config| {
+        open_loopback(config);
+        config.keys.lead = Duration::from_mins(7);
+    };
+    let app = TestApp::start_with(short).await;
+    ada(&app).await;
+    let party = RelyingParty::start();
+    let registration = Registration {
+        client_id: Some(ClientId::parse("shop").unwrap()),
+        backchannel_logout_uri: Some(WebUri::parse(&party.uri("/shop")).unwrap()),
+        id_token_signed_response_alg: Some(Algorithm::EdDSA),
+        ..shop()
+    };
+    let shop = register(&app, registration).await;
+    let mut browser = Browser::default();
+    let tokens = enter(&app, &mut browser, &shop, "openid").await;
+    assert_eq!(part(tokens["id_token"].as_str().unwrap(), 0)["alg"], "EdDSA");
+    let app = app.restart(|config| config.keys.algorithms = vec![Algorithm::ES256]).await;
+    app.pass(Duration::from_mins(7)).await;
+    sign_out(&app, &mut browser, &tokens).await;
+    assert_eq!(send(&app).await, 1);
+    let seen = party.take();
+    assert_eq!(part(&seen[0].logout_token(), 0)["alg"], "ES256");
+    assert_eq!(believed(&app, &seen, "shop").await[0]["sid"], sid(&tokens));
+}

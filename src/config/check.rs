@@ -6,13 +6,14 @@ use url::{Host, Url};
 
 use super::error::Refusal;
 use super::leaf::written;
-use super::{Config, KekSource, PinSource, StoreConfig, VaultPlace};
+use super::{AdminListener, Config, KekSource, PinSource, StoreConfig, VaultPlace};
 
 /// The rules between settings, besides the issuer's. Whether lead, hold and period are safe is not asked
 /// here: that is the key schedule's arithmetic.
 pub(super) fn relations(config: &Config) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     refusals.extend(listeners(config));
+    refusals.extend(admin_in_plaintext(config));
     refusals.extend(issuer_of_tls(config));
     refusals.extend(kek_apart_from_keys(config));
     refusals.extend(one_kek_for_all_nodes(config));
@@ -97,6 +98,18 @@ fn listeners(config: &Config) -> Option<Refusal> {
             "give it another port",
         )
         .depending_on(&["listen"])
+    })
+}
+
+/// The management listener never speaks TLS: whoever hears an access token there administers until it ends.
+fn admin_in_plaintext(config: &Config) -> Option<Refusal> {
+    let (admin, address) = (config.admin, config.management_listen);
+    let is_open = !address.ip().to_canonical().is_loopback();
+    (admin.listener == AdminListener::Management && is_open && !admin.allow_plaintext).then(|| {
+        let reason = format!("would have access tokens that administer come in plaintext to {address}");
+        let remedy = "bind management_listen to loopback, or set admin.allow_plaintext = true if a trusted network carries them";
+        Refusal::new("admin.listener", reason, remedy)
+            .depending_on(&["management_listen", "admin.allow_plaintext"])
     })
 }
 

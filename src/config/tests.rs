@@ -151,6 +151,23 @@ fn the_listeners_must_not_overlap() {
 }
 
 #[test]
+fn the_admin_api_is_not_served_in_plaintext_to_other_machines_unless_that_is_said() {
+    let with = |listen: &str, more: &str| {
+        given(&format!("management_listen = {listen:?}\n[admin]\nlistener = \"management\"\n{more}"), &[])
+    };
+    for listen in ["0.0.0.0:8081", "[::]:8081", "192.0.2.1:8081"] {
+        let error = with(listen, "").unwrap_err().to_string();
+        assert!(error.contains("admin.listener = \"management\"") && error.contains(listen), "{error}");
+        with(listen, "allow_plaintext = true").unwrap();
+        given(&format!("management_listen = {listen:?}"), &[]).unwrap();
+    }
+    for listen in ["127.0.0.1:8081", "[::1]:8081", "[::ffff:127.0.0.1]:8081"] {
+        with(listen, "").unwrap();
+    }
+    assert!(problem("[admin]\nlistener = \"both\"").contains("public or management"));
+}
+
+#[test]
 fn a_key_encryption_key_has_one_source_and_stays_out_of_the_file() {
     let in_file = problem("[keys]\nkek = \"hunter2\"");
     assert!(in_file.contains("a secret does not belong"), "{in_file}");

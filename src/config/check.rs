@@ -23,9 +23,10 @@ pub(super) fn relations(config: &Config) -> Vec<Refusal> {
     refusals
 }
 
-/// How no issuer's path may begin: what is served below it could not be told from what Signet serves by itself.
-const OWN_SEGMENTS: [&str; 8] =
-    [".well-known", "account", "admin", "assets", "console", "status", "users", "v1"];
+/// How no issuer's path may begin: some path below it would be another one of Signet's own, for a proxy that takes the issuer's
+/// path away.
+const OWN_PATHS: [&str; 8] =
+    ["/.well-known", "/account", "/admin", "/assets", "/console", "/status", "/users", "/v1/users"];
 
 /// An issuer's identifier is an absolute https URL without query and fragment (RFC 8414, section 2); the
 /// trailing slash is refused because `iss` is compared as text.
@@ -60,8 +61,10 @@ pub(super) fn issuer(issuer: &str, allow_insecure: bool) -> Result<(), Refusal> 
             "use letters and digits there",
         );
     }
-    let mut segments = url.path().split('/').skip(1);
-    if segments.next().is_some_and(|first| OWN_SEGMENTS.contains(&first)) {
+    let is_below = |own: &&str| {
+        url.path().strip_prefix(*own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if OWN_PATHS.iter().any(is_below) {
         return refuse(
             "begins its path as pages and documents of Signet itself do",
             "name its path otherwise",

@@ -118,14 +118,20 @@ fn issuers_that_are_no_issuer_are_refused() {
         ("https://example.com/a%20b", "written in several ways"),
         ("https://example.com/a*", "written in several ways"),
         ("https://example.com/users", "as pages and documents of Signet itself do"),
+        ("https://example.com/v1/users", "as pages and documents of Signet itself do"),
         ("https://example.com/status/a", "as pages and documents of Signet itself do"),
         ("", "must not be empty"),
     ] {
         let problem = problem(&format!("issuer = {issuer:?}"));
         assert!(problem.contains(reason), "{issuer}: {problem}");
     }
-    let with_paths =
-        ["https://example.com/id", "https://example.com/auth/v1", "https://example.com/a.b/~c_d-E"];
+    let with_paths = [
+        "https://example.com/id",
+        "https://example.com/v1",
+        "https://example.com/usersx",
+        "https://example.com/auth/v1",
+        "https://example.com/a.b/~c_d-E",
+    ];
     for issuer in
         ["https://id.example.com", "http://localhost:1", "http://[::1]:1"].into_iter().chain(with_paths)
     {

@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use super::remote::admin_base;
 use crate::app::{FirstClient, FirstClients};
 use crate::config::Config;
 use crate::oauth::shell_word;
@@ -26,7 +27,8 @@ fn introduction(config: &Config, FirstClients { admin, demo }: &FirstClients) ->
     // As it was called: nothing says that it is on the path.
     let program = shell_word(&std::env::args().next().unwrap_or_else(|| "signet".to_owned()));
     let at = |path: &str| shell_word(&format!("{issuer}{path}"));
-    let (named, token, rotate) = (at(""), at("/oauth2/token"), at("/admin/keys/rotate"));
+    let (named, token) = (at(""), at("/oauth2/token"));
+    let rotate = shell_word(&format!("{}/admin/keys/rotate", admin_base(config)));
     let (admin_id, admin_secret) = shown(admin);
     let demo = demo.as_ref().zip(config.resources.first());
     let (made, secrets, sample) = match demo {

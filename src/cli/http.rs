@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -150,6 +151,16 @@ fn certificates(path: &Path) -> Result<RootCerts, CliError> {
         return Err(wrong("holds no certificate".into()));
     }
     Ok(RootCerts::from(certificates))
+}
+
+/// Nobody can connect to the unspecified address; the listener behind it is on loopback too.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]

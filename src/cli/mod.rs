@@ -155,7 +155,7 @@ fn note(text: &str) {
 
 fn remote(config: &Config, admin: &AdminArgs) -> Result<Remote, CliError> {
     let credentials = Credentials::find(admin.credentials.as_deref(), admin.admin_client_id.as_ref())?;
-    Ok(Remote::new(&config.issuer, credentials, Http::new(admin.ca_file.as_deref())?))
+    Ok(Remote::new(config, credentials, Http::new(admin.ca_file.as_deref())?))
 }
 
 fn default_file() -> Option<PathBuf> {

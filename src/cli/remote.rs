@@ -9,21 +9,33 @@ use zeroize::Zeroizing;
 use super::act::{Act, Target};
 use super::credentials::Credentials;
 use super::error::CliError;
-use super::http::{Answer, Http};
+use super::http::{Answer, Http, reachable};
 use super::print::plain;
+use crate::config::{AdminListener, Config};
 use crate::oauth::Secret;
 
 /// The admin API of a running service, asked with an access token by client credentials.
 #[derive(Debug)]
 pub struct Remote {
     issuer: String,
+    /// What the paths of the admin API stand behind.
+    admin: String,
     credentials: Credentials,
     http: Http,
 }
 
+/// What the paths of the admin API stand behind.
+pub(super) fn admin_base(config: &Config) -> String {
+    match config.admin.listener {
+        AdminListener::Public => config.issuer.clone(),
+        AdminListener::Management => format!("http://{}", reachable(config.management_listen)),
+    }
+}
+
 impl Remote {
-    pub(super) fn new(issuer: &str, credentials: Credentials, http: Http) -> Self {
-        Self { issuer: issuer.to_owned(), credentials, http }
+    pub(super) fn new(config: &Config, credentials: Credentials, http: Http) -> Self {
+        let issuer = config.issuer.clone();
+        Self { issuer, admin: admin_base(config), credentials, http }
     }
 
     /// What the service says of `token` (RFC 7662).
@@ -61,7 +73,7 @@ impl Remote {
     pub(super) fn download(&self, path: &str, scope: &str, to: &mut dyn Write) -> Result<(), CliError> {
         let token = self.access_token(Some(scope))?;
         let authorization = Zeroizing::new(format!("Bearer {}", token.expose()));
-        match self.http.download(&format!("{}{path}", self.issuer), &authorization, to)? {
+        match self.http.download(&format!("{}{path}", self.admin), &authorization, to)? {
             Some(refusal) => self.read(&refusal, Some(scope)).map(drop),
             None => Ok(()),
         }
@@ -128,7 +140,7 @@ impl Target for Remote {
         let call = act.call();
         let token = self.access_token(call.scope)?;
         let authorization = Zeroizing::new(format!("Bearer {}", token.expose()));
-        let url = format!("{}{}", self.issuer, call.path);
+        let url = format!("{}{}", self.admin, call.path);
         let answer = self.http.json(call.method, &url, &authorization, call.body.as_ref())?;
         self.read(&answer, call.scope)
     }
@@ -136,6 +148,8 @@ impl Target for Remote {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::cli::fake::{Reply, Service};
     use crate::oauth::ClientId;
@@ -145,7 +159,11 @@ mod tests {
             client_id: ClientId::parse("ops").unwrap(),
             client_secret: Secret::new("p+ss:w rd".into()),
         };
-        Remote::new(&service.url, credentials, Http::new(None).unwrap())
+        Remote::new(&config(&service.url), credentials, Http::new(None).unwrap())
+    }
+
+    fn config(issuer: &str) -> Config {
+        Config { issuer: issuer.to_owned(), ..Config::for_tests(Path::new("t")) }
     }
 
     fn token() -> Reply {
@@ -168,6 +186,21 @@ mod tests {
         assert!(requests[1].starts_with("POST /admin/keys/rotate HTTP/1.1"), "{}", requests[1]);
         assert!(requests[1].contains("authorization: Bearer at"), "{}", requests[1]);
         assert!(requests[1].ends_with(r#"{"force":true}"#), "{}", requests[1]);
+    }
+
+    #[test]
+    fn where_the_management_listener_has_the_admin_api_it_is_asked_there_and_for_tokens_at_the_issuer() {
+        let issuer = Service::start(vec![token()]);
+        let management = Service::start(vec![Reply::json(200, r#"{"keys": []}"#)]);
+        let mut config = config(&issuer.url);
+        config.admin.listener = AdminListener::Management;
+        config.management_listen = management.url.strip_prefix("http://").unwrap().parse().unwrap();
+        let Remote { credentials, http, .. } = remote(&issuer);
+        Remote::new(&config, credentials, http).perform(&Act::ListKeys).unwrap();
+        let resource: String = byte_serialize(format!("{}/admin", issuer.url).as_bytes()).collect();
+        let asked = issuer.requests().remove(0);
+        assert!(asked.starts_with("POST /oauth2/token") && asked.contains(&resource), "{asked}");
+        assert!(management.requests()[0].starts_with("GET /admin/keys HTTP/1.1"));
     }
 
     #[test]
@@ -213,7 +246,7 @@ mod tests {
             client_id: ClientId::parse("ops").unwrap(),
             client_secret: Secret::new("x".into()),
         };
-        let remote = Remote::new("http://127.0.0.1:1", credentials, Http::new(None).unwrap());
+        let remote = Remote::new(&config("http://127.0.0.1:1"), credentials, Http::new(None).unwrap());
         let error = remote.perform(&Act::ListKeys).unwrap_err().to_string();
         assert!(error.starts_with("http://127.0.0.1:1/oauth2/token does not answer"), "{error}");
     }

@@ -6,13 +6,14 @@ use url::{Host, Url};
 
 use super::error::Refusal;
 use super::leaf::written;
-use super::{Config, KekSource, PinSource, StoreConfig, VaultPlace};
+use super::{AdminListener, Config, KekSource, PinSource, StoreConfig, VaultPlace};
 
 /// The rules between settings, besides the issuer's. Whether lead, hold and period are safe is not asked
 /// here: that is the key schedule's arithmetic.
 pub(super) fn relations(config: &Config) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     refusals.extend(listeners(config));
+    refusals.extend(admin_in_plaintext(config));
     refusals.extend(issuer_of_tls(config));
     refusals.extend(kek_apart_from_keys(config));
     refusals.extend(one_kek_for_all_nodes(config));
@@ -22,9 +23,10 @@ pub(super) fn relations(config: &Config) -> Vec<Refusal> {
     refusals
 }
 
-/// How no issuer's path may begin: what is served below it could not be told from what Signet serves by itself.
-const OWN_SEGMENTS: [&str; 8] =
-    [".well-known", "account", "admin", "assets", "console", "status", "users", "v1"];
+/// How no issuer's path may begin: some path below it would be another one of Signet's own, for a proxy that takes the issuer's
+/// path away.
+const OWN_PATHS: [&str; 8] =
+    ["/.well-known", "/account", "/admin", "/assets", "/console", "/status", "/users", "/v1/users"];
 
 /// An issuer's identifier is an absolute https URL without query and fragment (RFC 8414, section 2); the
 /// trailing slash is refused because `iss` is compared as text.
@@ -59,8 +61,10 @@ pub(super) fn issuer(issuer: &str, allow_insecure: bool) -> Result<(), Refusal> 
             "use letters and digits there",
         );
     }
-    let mut segments = url.path().split('/').skip(1);
-    if segments.next().is_some_and(|first| OWN_SEGMENTS.contains(&first)) {
+    let is_below = |own: &&str| {
+        url.path().strip_prefix(*own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if OWN_PATHS.iter().any(is_below) {
         return refuse(
             "begins its path as pages and documents of Signet itself do",
             "name its path otherwise",
@@ -97,6 +101,18 @@ fn listeners(config: &Config) -> Option<Refusal> {
             "give it another port",
         )
         .depending_on(&["listen"])
+    })
+}
+
+/// The management listener never speaks TLS: whoever hears an access token there administers until it ends.
+fn admin_in_plaintext(config: &Config) -> Option<Refusal> {
+    let (admin, address) = (config.admin, config.management_listen);
+    let is_open = !address.ip().to_canonical().is_loopback();
+    (admin.listener == AdminListener::Management && is_open && !admin.allow_plaintext).then(|| {
+        let reason = format!("would have access tokens that administer come in plaintext to {address}");
+        let remedy = "bind management_listen to loopback, or set admin.allow_plaintext = true if a trusted network carries them";
+        Refusal::new("admin.listener", reason, remedy)
+            .depending_on(&["management_listen", "admin.allow_plaintext"])
     })
 }
 

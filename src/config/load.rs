@@ -8,7 +8,9 @@ use super::error::{ConfigError, Refusal};
 use super::layers::{Secrets, Sources, merge};
 use super::leaf::{Leaf, Wrong};
 use super::reader::Reader;
-use super::{ApiKeysConfig, CodesConfig, Config, DialectsConfig, HashingCost, KeysConfig, LimitsConfig};
+use super::{
+    AdminConfig, ApiKeysConfig, CodesConfig, Config, DialectsConfig, HashingCost, KeysConfig, LimitsConfig,
+};
 use super::{
     LogConfig, OutgoingConfig, PagesConfig, PasswordsConfig, PeopleConfig, RefreshTokensConfig,
     ResourceConfig, SessionsConfig, StoreConfig, TlsConfig, TokensConfig, VaultPlace, check, kek, store, tls,
@@ -72,6 +74,10 @@ fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
         listen,
         tls,
         management_listen: reader.read("management_listen", |leaf| leaf.parsed("127.0.0.1:8081")),
+        admin: AdminConfig {
+            listener: reader.read("admin.listener", |leaf| leaf.parsed("management")),
+            allow_plaintext: reader.read("admin.allow_plaintext", Leaf::flag),
+        },
         node: reader.read_optional("node", node).unwrap_or_else(host_name),
         workers: reader.read_optional("workers", |leaf| leaf.count(&(1..=1024))).unwrap_or_else(cores),
         data_dir: reader.read("data_dir", path),

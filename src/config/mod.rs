@@ -55,6 +55,8 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// Where metrics and health are served.
     pub management_listen: SocketAddr,
+    /// The admin API.
+    pub admin: AdminConfig,
     /// What this node is called in the log, the metrics and the audit log.
     pub node: String,
     /// Worker threads of the public listener.
@@ -240,6 +242,36 @@ pub struct PagesConfig {
     pub service_name: String,
     /// What scope tokens mean in words, where the usual words don't fit.
     pub scope_descriptions: BTreeMap<String, String>,
+}
+
+/// The admin API.
+#[derive(Clone, Copy, Debug)]
+pub struct AdminConfig {
+    /// Where it is served.
+    pub listener: AdminListener,
+    /// Whether it may be served where access tokens come in plaintext from other machines.
+    pub allow_plaintext: bool,
+}
+
+/// Where the admin API is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminListener {
+    /// Beside everything else.
+    Public,
+    /// Beside metrics and health, and nowhere else.
+    Management,
+}
+
+impl std::str::FromStr for AdminListener {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "public" => Ok(Self::Public),
+            "management" => Ok(Self::Management),
+            _ => Err("must be public or management"),
+        }
+    }
 }
 
 /// What old documents' clients need beyond the standard.

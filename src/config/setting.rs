@@ -43,6 +43,16 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Where metrics and health are served, without authentication.",
     },
     Setting {
+        key: "admin.listener",
+        default: Some("public"),
+        meaning: "Which listener serves the admin API: `public`, or `management` alone.",
+    },
+    Setting {
+        key: "admin.allow_plaintext",
+        default: Some("false"),
+        meaning: "Serve the admin API on a management listener that other machines reach, though it speaks no TLS.",
+    },
+    Setting {
         key: "node",
         default: None,
         meaning: "What this node is called in the log, the metrics and the audit log; the machine's name unless set.",
@@ -81,7 +91,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "postgres.connections",
         default: Some("16"),
-        meaning: "How many connections to the database this node may have, 2 at least; a quarter of them, one at least, never write. Three more listen for changes, read them and announce this node.",
+        meaning: "How many connections to the database this node may have, 2 at least: a quarter of them, one at least, never write, so that reads go on while commits wait. Three more listen for changes, read them and announce this node.",
     },
     Setting {
         key: "postgres.waiting",

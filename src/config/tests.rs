@@ -118,14 +118,20 @@ fn issuers_that_are_no_issuer_are_refused() {
         ("https://example.com/a%20b", "written in several ways"),
         ("https://example.com/a*", "written in several ways"),
         ("https://example.com/users", "as pages and documents of Signet itself do"),
+        ("https://example.com/v1/users", "as pages and documents of Signet itself do"),
         ("https://example.com/status/a", "as pages and documents of Signet itself do"),
         ("", "must not be empty"),
     ] {
         let problem = problem(&format!("issuer = {issuer:?}"));
         assert!(problem.contains(reason), "{issuer}: {problem}");
     }
-    let with_paths =
-        ["https://example.com/id", "https://example.com/auth/v1", "https://example.com/a.b/~c_d-E"];
+    let with_paths = [
+        "https://example.com/id",
+        "https://example.com/v1",
+        "https://example.com/usersx",
+        "https://example.com/auth/v1",
+        "https://example.com/a.b/~c_d-E",
+    ];
     for issuer in
         ["https://id.example.com", "http://localhost:1", "http://[::1]:1"].into_iter().chain(with_paths)
     {
@@ -148,6 +154,23 @@ fn the_listeners_must_not_overlap() {
         let problem = problem(&format!("listen = {listen:?}\nissuer = \"https://id.example.com\""));
         assert!(problem.contains("management_listen"), "{listen}: {problem}");
     }
+}
+
+#[test]
+fn the_admin_api_is_not_served_in_plaintext_to_other_machines_unless_that_is_said() {
+    let with = |listen: &str, more: &str| {
+        given(&format!("management_listen = {listen:?}\n[admin]\nlistener = \"management\"\n{more}"), &[])
+    };
+    for listen in ["0.0.0.0:8081", "[::]:8081", "192.0.2.1:8081"] {
+        let error = with(listen, "").unwrap_err().to_string();
+        assert!(error.contains("admin.listener = \"management\"") && error.contains(listen), "{error}");
+        with(listen, "allow_plaintext = true").unwrap();
+        given(&format!("management_listen = {listen:?}"), &[]).unwrap();
+    }
+    for listen in ["127.0.0.1:8081", "[::1]:8081", "[::ffff:127.0.0.1]:8081"] {
+        with(listen, "").unwrap();
+    }
+    assert!(problem("[admin]\nlistener = \"both\"").contains("public or management"));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::identify::Identify;
 use super::observe::Observe;
 use super::pages::{console, portal};
 use super::{State, admin, apps, limits, pages, publish, reply, token, userinfo, users};
+use crate::config::AdminListener;
 use crate::oauth::ErrorCode;
 use crate::protocol::ProtocolError;
 
@@ -26,6 +27,8 @@ pub struct Served {
     pub path: &'static str,
     /// The admin scope it needs; none means that the route itself decides.
     pub scope: Option<&'static str>,
+    /// The query parameters that it takes. Of a route that needs an admin scope these are all; others look for themselves.
+    pub query: &'static [&'static str],
     pub(super) route: fn() -> Route,
 }
 
@@ -34,6 +37,9 @@ const CLIENTS: Option<&str> = Some("signet:clients");
 const USERS: Option<&str> = Some("signet:users");
 const API_KEYS: Option<&str> = Some("signet:api-keys");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
+
+/// How a page of a list is asked for.
+const PAGE: &[&str] = &["after", "limit"];
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
 static TABLE: &[Served] = &[
@@ -123,24 +129,24 @@ static TABLE: &[Served] = &[
     post("/admin/keys/rotate", KEYS, || web::post().to(admin::keys::rotate)),
     post("/admin/keys/import", KEYS, || web::post().to(admin::keys::import)),
     post("/admin/keys/{kid}/compromise", KEYS, || web::post().to(admin::keys::compromise)),
-    get("/admin/clients", CLIENTS, || web::get().to(admin::clients::list)),
+    get("/admin/clients", CLIENTS, || web::get().to(admin::clients::list)).taking(PAGE),
     post("/admin/clients", CLIENTS, || web::post().to(admin::clients::register)),
     get("/admin/clients/{client_id}", CLIENTS, || web::get().to(admin::clients::show)),
     patch("/admin/clients/{client_id}", CLIENTS, || web::patch().to(admin::clients::change)),
     delete("/admin/clients/{client_id}", CLIENTS, || web::delete().to(admin::clients::delete)),
     post("/admin/clients/{client_id}/secret", CLIENTS, || web::post().to(admin::clients::rotate_secret)),
-    get("/admin/users", USERS, || web::get().to(admin::users::list)),
+    get("/admin/users", USERS, || web::get().to(admin::users::list)).taking(&["limit", "offset"]),
     post("/admin/users", USERS, || web::post().to(admin::users::register)),
     get("/admin/users/{id}", USERS, || web::get().to(admin::users::show)),
     patch("/admin/users/{id}", USERS, || web::patch().to(admin::users::change)),
     delete("/admin/users/{id}", USERS, || web::delete().to(admin::users::delete)),
     delete("/admin/users/{id}/second-factor", USERS, || web::delete().to(admin::users::remove_second_factor)),
-    get("/admin/api-keys", API_KEYS, || web::get().to(admin::api_keys::list)),
+    get("/admin/api-keys", API_KEYS, || web::get().to(admin::api_keys::list)).taking(PAGE),
     post("/admin/api-keys", API_KEYS, || web::post().to(admin::api_keys::create)),
     delete("/admin/api-keys/{id}", API_KEYS, || web::delete().to(admin::api_keys::revoke)),
     post("/admin/backup", KEYS, || web::post().to(admin::copies::begin)),
     get("/admin/nodes", KEYS, || web::get().to(admin::nodes::list)),
-    get("/admin/revocations", REVOCATIONS, || web::get().to(admin::revocations::list)),
+    get("/admin/revocations", REVOCATIONS, || web::get().to(admin::revocations::list)).taking(PAGE),
     post("/admin/revocations", REVOCATIONS, || web::post().to(admin::revocations::revoke)),
 ];
 
@@ -166,36 +172,61 @@ pub(super) fn read() -> Route {
 }
 
 const fn get(path: &'static str, scope: Option<&'static str>, route: fn() -> Route) -> Served {
-    Served { method: Method::GET, path, scope, route }
+    Served { method: Method::GET, path, scope, query: &[], route }
 }
 
 const fn post(path: &'static str, scope: Option<&'static str>, route: fn() -> Route) -> Served {
-    Served { method: Method::POST, path, scope, route }
+    Served { method: Method::POST, path, scope, query: &[], route }
 }
 
 const fn put(path: &'static str, scope: Option<&'static str>, route: fn() -> Route) -> Served {
-    Served { method: Method::PUT, path, scope, route }
+    Served { method: Method::PUT, path, scope, query: &[], route }
 }
 
 const fn patch(path: &'static str, scope: Option<&'static str>, route: fn() -> Route) -> Served {
-    Served { method: Method::PATCH, path, scope, route }
+    Served { method: Method::PATCH, path, scope, query: &[], route }
 }
 
 const fn delete(path: &'static str, scope: Option<&'static str>, route: fn() -> Route) -> Served {
-    Served { method: Method::DELETE, path, scope, route }
+    Served { method: Method::DELETE, path, scope, query: &[], route }
 }
 
-/// Registers every route of the table, and an answer for whatever is not in it. Where the issuer has a path, each is served
-/// below it too: as the metadata name it, and as a proxy asks that takes the issuer's path away.
+impl Served {
+    const fn taking(mut self, query: &'static [&'static str]) -> Self {
+        self.query = query;
+        self
+    }
+}
+
+/// Whether a path of the table belongs to the admin API.
+pub(super) fn administers(path: &str) -> bool {
+    path.starts_with("/admin")
+}
+
+/// Registers every route of the table, without those of the admin API if another listener has them, and an answer for whatever
+/// is not there. Where the issuer has a path, each is served below it too: as the metadata name it, and as a proxy asks that
+/// takes the issuer's path away.
 pub fn configure(state: web::Data<State>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
-        for path in PATHS.iter() {
+        let has_admin = state.admin_listener == AdminListener::Public;
+        for path in PATHS.iter().filter(|path| has_admin || !administers(path)) {
             register(config, path, &state);
+        }
+        if has_admin {
+            register_rest_of_admin(config, &state);
         }
         register_rest(config, &state);
         config.app_data(state);
         config.default_service(web::to(not_found));
     }
+}
+
+/// Registers the admin API alone, as it would be among the other routes.
+pub(super) fn configure_admin(config: &mut web::ServiceConfig, state: &web::Data<State>) {
+    for path in PATHS.iter().filter(|path| administers(path)) {
+        register(config, path, state);
+    }
+    register_rest_of_admin(config, state);
 }
 
 /// One path with all its methods.
@@ -219,7 +250,7 @@ fn register(config: &mut web::ServiceConfig, path: &'static str, state: &web::Da
     }
     let observe = Observe { route: path, timed: !publish::is_in_memory(path), state: state.clone() };
     let identify = Identify { state: state.clone() };
-    if path.starts_with("/admin") {
+    if administers(path) {
         config.service(resource.wrap(from_fn(admin::guard)).wrap(identify).wrap(observe));
     } else if path.starts_with("/account") || path.starts_with("/console") {
         config.service(resource.wrap(from_fn(pages::guard)).wrap(identify).wrap(observe));
@@ -277,9 +308,6 @@ fn register_rest(config: &mut web::ServiceConfig, state: &web::Data<State>) {
         |path: &str| web::resource(places(&state.frame.base, path)).default_service(web::to(not_found));
     let identify = || Identify { state: state.clone() };
     let observe = || Observe { route: "other", timed: true, state: state.clone() };
-    for path in ["/admin", "/admin/{rest:.*}"] {
-        config.service(rest(path).wrap(from_fn(admin::guard)).wrap(identify()).wrap(observe()));
-    }
     for path in ["/account/{rest:.*}", "/console/{rest:.*}"] {
         let page =
             web::resource(places(&state.frame.base, path)).default_service(web::to(pages::nothing_here));
@@ -287,6 +315,16 @@ fn register_rest(config: &mut web::ServiceConfig, state: &web::Data<State>) {
     }
     for path in ["/users/{rest:.*}", "/v1/users/{rest:.*}"] {
         config.service(rest(path).wrap(from_fn(users::guard)).wrap(identify()).wrap(observe()));
+    }
+}
+
+/// As [`register_rest`], for the admin API.
+fn register_rest_of_admin(config: &mut web::ServiceConfig, state: &web::Data<State>) {
+    for path in ["/admin", "/admin/{rest:.*}"] {
+        let rest = web::resource(places(&state.frame.base, path)).default_service(web::to(not_found));
+        let observe = Observe { route: "other", timed: true, state: state.clone() };
+        config
+            .service(rest.wrap(from_fn(admin::guard)).wrap(Identify { state: state.clone() }).wrap(observe));
     }
 }
 

@@ -9,6 +9,7 @@ use actix_web::middleware::DefaultHeaders;
 use actix_web::{App, HttpServer, web};
 
 use super::{State, Tls, configure, configure_management};
+use crate::config::AdminListener;
 
 /// How long a client may take to send the head of a request, and how long an idle connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,11 +41,11 @@ const GRACE_SECONDS: u64 = 30;
 /// The sockets that are served.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For clients, resource servers and administrators.
+    /// For clients, resource servers and people, and for administrators unless the settings say otherwise.
     pub public: TcpListener,
     /// With what it speaks TLS, unless it is left to a proxy. The management listener never does.
     pub tls: Option<Arc<Tls>>,
-    /// For metrics and health.
+    /// For metrics and health, and for administrators if the settings say so.
     pub management: TcpListener,
 }
 
@@ -94,12 +95,14 @@ pub async fn run(
         None => bounded!(HttpServer::new(app), workers).listen(listeners.public)?.run(),
     };
     let management_state = state.clone();
+    // Acts under way are waited for wherever they come from.
+    let grace = if state.admin_listener == AdminListener::Management { GRACE_SECONDS } else { 1 };
     let management = HttpServer::new(move || {
-        App::new().app_data(web::Data::from(management_state.clone())).configure(configure_management)
+        App::new().configure(configure_management(web::Data::from(management_state.clone())))
     })
     .workers(1)
     .client_request_timeout(HEAD_TIMEOUT)
-    .shutdown_timeout(1)
+    .shutdown_timeout(grace)
     .disable_signals()
     .listen(listeners.management)?
     .run();

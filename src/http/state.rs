@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::pages::{Cookies, Frame};
 use super::publish::Published;
 use super::request_id::RequestIds;
-use crate::config::Config;
+use crate::config::{AdminListener, Config};
 use crate::limits::TrustedProxies;
 use crate::protocol::Services;
 use crate::telemetry::Metrics;
@@ -34,6 +34,8 @@ pub struct State {
     pub(super) api_keys_in_query: bool,
     /// Whether people may change their e-mail address.
     pub(super) change_email: bool,
+    /// Which listener serves the admin API.
+    pub(super) admin_listener: AdminListener,
     /// Whether anybody may register an application.
     pub(super) apps: bool,
     /// Whether `GET /oauth/token` issues.
@@ -58,6 +60,7 @@ impl State {
             scope_descriptions: config.pages.scope_descriptions.clone(),
             api_keys_in_query: config.api_keys.in_query,
             change_email: config.people.change_email,
+            admin_listener: config.admin.listener,
             apps: config.dialects.apps,
             oauth_token_get: config.dialects.oauth_token_get,
         }

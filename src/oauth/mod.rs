@@ -34,4 +34,4 @@ pub use secret::{Secret, SecretHash, SignedToken};
 pub use shell_word::shell_word;
 pub use shown::{is_all_seen, is_name};
 pub use status::{RevokedBefore, StatusClaim, StatusList, StatusListClaims, StatusReference};
-pub use unreadable::unreadable;
+pub use unreadable::{quotable, unreadable};

@@ -1,6 +1,13 @@
 /// No name from a document is repeated at greater length, in characters.
 const LONGEST_NAME: usize = 40;
 
+/// A name that somebody sent, in the characters that a description may have (RFC 6749, section 5.2), clipped.
+#[must_use]
+pub fn quotable(name: &str) -> String {
+    let printable = |c| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\') { c } else { '\'' };
+    name.chars().take(LONGEST_NAME).map(printable).collect()
+}
+
 /// What is wrong with a JSON document: which member is missing or unknown, else where to look. None of its
 /// values is repeated, which may be secret and which serde's own messages quote.
 ///
@@ -24,9 +31,7 @@ pub fn unreadable(error: &serde_json::Error) -> String {
     for kind in ["missing field", "unknown field"] {
         let quoted = text.strip_prefix(kind).and_then(|rest| rest.strip_prefix(" `"));
         if let Some((name, _)) = quoted.and_then(|rest| rest.split_once('`')) {
-            let printable = |c| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\') { c } else { '\'' };
-            let name: String = name.chars().take(LONGEST_NAME).map(printable).collect();
-            return format!("{kind} `{name}`");
+            return format!("{kind} `{}`", quotable(name));
         }
     }
     match error.line() {

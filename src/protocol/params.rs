@@ -30,6 +30,11 @@ impl<'a> Params<'a> {
         Ok(Self(params))
     }
 
+    /// The parameters' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+
     /// The parameter's value.
     #[must_use]
     pub fn one(&self, name: &str) -> Option<&str> {

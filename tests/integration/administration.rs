@@ -44,6 +44,34 @@ async fn every_admin_route_is_denied_without_exactly_its_scope() {
     }
 }
 
+/// What is misspelt would not be done, and something else instead: all keys rotated, say, not the one that was meant.
+#[actix_web::test]
+async fn a_query_parameter_that_a_route_does_not_take_is_refused_before_anything_is_done() {
+    let app = TestApp::start().await;
+    let token = app.admin_token().await;
+    let entries = || app.audit_log().lines().count();
+    let before = entries();
+    for route in signet::http::served().iter().filter(|route| route.scope.is_some()) {
+        let path = route.path.replace("{client_id}", app.demo().0).replace("{kid}", "x").replace("{id}", "x");
+        for query in ["limt=1", "algorithm=ES384", "after=&x=", "access_token=x", "rotate"] {
+            let request = TestRequest::with_uri(&format!("{path}?{query}")).method(route.method.clone());
+            let answer = app.send(request.insert_header(bearer(&token))).await;
+            answer.refused(400, "invalid_request");
+        }
+        let request = |token: Option<&str>| {
+            let request = TestRequest::with_uri(&format!("{path}?x=1")).method(route.method.clone());
+            token.into_iter().fold(request, |request, token| request.insert_header(bearer(token)))
+        };
+        app.send(request(None)).await.refused(401, "invalid_token");
+        let query: Vec<String> = route.query.iter().map(|name| format!("{name}=1")).collect();
+        if !query.is_empty() {
+            let request = TestRequest::with_uri(&format!("{path}?{}", query.join("&")));
+            assert_eq!(app.send(request.insert_header(bearer(&token))).await.status, 200, "{path}");
+        }
+    }
+    assert_eq!(entries(), before, "nothing was done");
+}
+
 #[actix_web::test]
 async fn a_revoked_or_ended_token_administers_nothing() {
     let app = TestApp::start().await;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
+use signet::config::{self, Sources};
 
 use crate::browser::{Browser, PASSWORD, location, text};
 use crate::shell::{account, hidden};
@@ -100,9 +101,13 @@ async fn keeps_accounts(app: &TestApp, start: &str, admin: &str) {
     let made = app.send(made.set_json(new)).await;
     assert_eq!(made.status, 201, "{made:?}");
     let place = made.header("location").expect("a location");
-    assert!(place.starts_with(&format!("{path}/v1/users/user_")), "{place}");
-    let found = app.send(TestRequest::get().uri(place).insert_header(bearer(&token))).await;
-    assert_eq!(found.status, 200, "{place}");
+    // At `/v1` what is asked for without the path reads like the accounts' other name below it: those are the same accounts.
+    let is_twin = path == "/v1" && place.starts_with("/v1/users/user_");
+    assert!(place.starts_with(&format!("{path}/v1/users/user_")) || is_twin, "{place}");
+    for place in [place, place.strip_prefix(path).expect("below the path")] {
+        let found = app.send(TestRequest::get().uri(place).insert_header(bearer(&token))).await;
+        assert_eq!(found.status, 200, "{place}");
+    }
 }
 
 /// Where the page leads and what it loads, as far as that is ours.
@@ -161,11 +166,15 @@ async fn pages_lead_to_pages_below_the_path() {
     }
 }
 
+fn is_taken(base: &str) -> bool {
+    let env = vec![("SIGNET_ISSUER".to_owned(), format!("{ORIGIN}{base}"))];
+    config::load(&Sources { env, ..Sources::default() }).is_ok()
+}
+
 /// A path of the table that reads like another one below an issuer's path would be the wrong one for a proxy that takes the
-/// path away. Such issuers are refused; no other path may come to that.
+/// path away. Such issuers are refused; no other path may come to that, and no other is refused.
 #[test]
 fn no_issuer_is_taken_whose_paths_could_be_mistaken() {
-    let refused = [".well-known", "account", "admin", "assets", "console", "status", "users", "v1"];
     let paths: Vec<Vec<&str>> =
         signet::http::served().iter().map(|each| each.path[1..].split('/').collect()).collect();
     let fits = |pattern: &[&str], path: &[&str]| {
@@ -173,10 +182,90 @@ fn no_issuer_is_taken_whose_paths_could_be_mistaken() {
             |(part, other): (&&str, &&str)| part == other || part.starts_with('{') || other.starts_with('{');
         pattern.len() == path.len() && pattern.iter().zip(path).all(same)
     };
-    for path in &paths {
-        for base in (1..path.len()).filter(|length| !path[0].is_empty() && *length > 0).map(|n| &path[..n]) {
-            let ambiguous = paths.iter().any(|other| fits(path, &[base, other].concat()));
-            assert!(!ambiguous || refused.contains(&base[0]), "an issuer at /{}: {path:?}", base.join("/"));
+    // The two names of the same accounts: whichever is meant, the same is done.
+    let is_twin = |path: &[&str], other: &[&str]| path.strip_prefix(&["v1"]) == Some(other);
+    let mut mistaken = BTreeSet::new();
+    for path in paths.iter().filter(|path| !path[0].is_empty()) {
+        for base in (1..path.len()).map(|length| &path[..length]) {
+            let ambiguous = paths.iter().any(|other| {
+                fits(path, &[base, other].concat()) && !(base == ["v1"] && is_twin(path, other))
+            });
+            let base = format!("/{}", base.join("/").replace(['{', '}'], ""));
+            assert!(!ambiguous || !is_taken(&base), "an issuer at {base}: {path:?}");
+            mistaken.extend(ambiguous.then_some(base));
         }
+        // Without more the issuer is the front page.
+        let whole = format!("/{}", path.join("/"));
+        if ["/users", "/v1/users", "/account", "/console", "/status"].contains(&&*whole) {
+            mistaken.insert(whole);
+        }
+    }
+    for refused in ["/account", "/admin", "/assets", "/console", "/status", "/users", "/v1/users"] {
+        assert!(mistaken.contains(refused), "{refused} is refused for nothing: {mistaken:?}");
+        assert!(!is_taken(refused) && !is_taken(&format!("{refused}/x")), "{refused}");
+        assert!(is_taken(&format!("{refused}x")), "{refused}x");
+    }
+    for fine in ["/v1", "/v1/tenant", "/v2", "/api", "/api/v1", "/oauth2", "/user", "/tenant/admin"] {
+        assert!(is_taken(fine), "{fine}");
+    }
+}
+
+/// Every route of the table, with and without the issuer's path: both are the same route, and neither is missing.
+#[actix_web::test]
+async fn every_route_is_served_in_both_forms() {
+    for base in ["/tenant", "/a/b.c", "/v1"] {
+        let app = TestApp::start_with(|config| {
+            config.issuer = format!("{ORIGIN}{base}");
+            (config.dialects.apps, config.dialects.oauth_token_get) = (true, true);
+        })
+        .await;
+        let token = app.admin_token().await;
+        for route in signet::http::served() {
+            // It names the issuer's path by itself.
+            if route.path.ends_with("/{path}") {
+                continue;
+            }
+            let path = route.path.replace("{name}", "x").replace("{client_id}", "x").replace("{kid}", "x");
+            let path = path.replace("{id}", "x");
+            let mut answers = Vec::new();
+            for start in [base, ""] {
+                let request =
+                    || TestRequest::with_uri(&format!("{start}{path}")).method(route.method.clone());
+                let anonymous = app.send(request()).await;
+                // What would act does nothing: it is given a parameter that it does not take.
+                let asked = match route.scope {
+                    Some(_) => TestRequest::with_uri(&format!("{start}{path}?x=1")),
+                    None => TestRequest::with_uri(&format!("{start}{path}")),
+                };
+                let asked = asked.method(route.method.clone()).insert_header(bearer(&token));
+                let administrator = app.send(asked).await;
+                // Of what these have, nothing is called that.
+                let has_no_x = ["/assets/x", "/status/x"].contains(&&*path);
+                for answer in [&anonymous, &administrator] {
+                    assert_ne!(answer.status, 405, "{base}: {} {path}", route.method);
+                    let text = String::from_utf8_lossy(&answer.body);
+                    assert!(
+                        has_no_x || !text.contains("there is nothing here"),
+                        "{base}: {} {start}{path}",
+                        route.method
+                    );
+                }
+                answers.push((anonymous.status, administrator.status));
+            }
+            assert_eq!(answers[0], answers[1], "{base}: {} {path}", route.method);
+            if route.scope.is_some() {
+                assert_eq!(answers[0], (401, 400), "{base}: {} {path}", route.method);
+            }
+        }
+    }
+}
+
+/// A proxy that takes the issuer's path away, and one that leaves it: an account is found where its answer says.
+#[actix_web::test]
+async fn an_issuer_at_v1_keeps_accounts_with_and_without_its_path() {
+    for start in ["/v1", ""] {
+        let app = app_at("/v1").await;
+        let admin = app.admin_token().await;
+        keeps_accounts(&app, start, &admin).await;
     }
 }

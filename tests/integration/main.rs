@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
 
 mod accounts;
+mod admin_listener;
 mod administration;
 mod algorithms;
 #[path = "../../examples/resource_server/api.rs"]

@@ -55,6 +55,34 @@ fn every_admin_operation_asks_for_one_described_scope() {
     }
 }
 
+/// The admin API refuses query parameters by the table, so the table has those of the document.
+#[test]
+fn every_admin_operation_takes_the_query_parameters_that_are_described() {
+    let contract = &*CONTRACT;
+    let mut described: Vec<(String, String, Vec<&str>)> = Vec::new();
+    for operation in contract.operations().filter(|operation| operation.path.starts_with("/admin")) {
+        let of_path = &contract.document()["paths"][operation.path]["parameters"];
+        let all = [of_path, &operation.definition["parameters"]].into_iter().filter_map(Value::as_array);
+        let all = all.flatten().map(|parameter| contract.resolve(parameter));
+        let mut names: Vec<_> =
+            all.filter(|each| each["in"] == "query").filter_map(|each| each["name"].as_str()).collect();
+        names.sort_unstable();
+        described.push((operation.path.to_owned(), operation.method.clone(), names));
+    }
+    let routes = signet::http::served().iter().filter(|route| route.scope.is_some());
+    let mut taken: Vec<_> = routes
+        .map(|route| {
+            let mut names = route.query.to_vec();
+            names.sort_unstable();
+            (route.path.to_owned(), route.method.to_string(), names)
+        })
+        .collect();
+    taken.sort();
+    described.sort();
+    assert_eq!(taken, described);
+    assert!(taken.iter().any(|(.., names)| names == &["after", "limit"]));
+}
+
 #[test]
 fn it_is_a_document_of_openapi_3_1() {
     let document = oas3::from_yaml(include_str!("../../openapi.yaml")).unwrap();

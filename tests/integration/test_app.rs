@@ -287,12 +287,9 @@ impl TestApp {
     pub(crate) async fn send_to_management(&self, request: TestRequest) -> Answer {
         let request = request.to_request();
         let (method, path) = (request.method().clone(), request.path().to_owned());
-        let service = init_service(
-            ActixApp::new()
-                .app_data(web::Data::from(self.app.state.clone()))
-                .configure(signet::http::configure_management),
-        )
-        .await;
+        let state = web::Data::from(self.app.state.clone());
+        let service =
+            init_service(ActixApp::new().configure(signet::http::configure_management(state))).await;
         let answer = Answer::read(call_service(&service, request).await).await;
         hold(&method, &path, &answer, &path);
         answer

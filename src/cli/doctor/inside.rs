@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Finding;
 use crate::audit::{self, EventKind, Search};
 use crate::clock::Clock;
-use crate::config::{Config, KekSource, ModuleKeyConfig, exposed};
+use crate::config::{AdminListener, Config, KekSource, ModuleKeyConfig, exposed};
 use crate::entropy::SystemEntropy;
 use crate::http::{certificate_end, unexplained_scopes};
 use crate::keys::{DirectoryVault, Kek, SealedVault as _};
@@ -44,11 +44,22 @@ pub(super) fn certificate(config: &Config, clock: &dyn Clock) -> Option<Finding>
     })
 }
 
-/// Metrics and health need no authentication, so they belong where strangers don't reach.
+/// Metrics and health need no authentication, so they belong where strangers don't reach; nor does the admin API have TLS there.
 pub(super) fn management_exposure(config: &Config) -> Finding {
     let address = config.management_listen;
+    let administers = config.admin.listener == AdminListener::Management;
     if address.ip().is_loopback() {
-        return Finding::ok("management", format!("{address} is reached from this machine only"));
+        let too = if administers { ", the admin API too" } else { "" };
+        return Finding::ok("management", format!("{address} is reached from this machine only{too}"));
+    }
+    if administers {
+        return Finding::warn(
+            "management",
+            format!(
+                "{address} may be reached from elsewhere, the admin API too, whose access tokens come in plaintext"
+            ),
+            "make sure that only administrators and the monitoring can reach it, over a network that nobody else hears",
+        );
     }
     Finding::warn(
         "management",

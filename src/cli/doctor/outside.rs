@@ -1,4 +1,3 @@
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -7,7 +6,7 @@ use url::Url;
 
 use super::Finding;
 use crate::cli::CliError;
-use crate::cli::http::{Answer, Http};
+use crate::cli::http::{Answer, Http, reachable};
 use crate::cli::print::plain;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -236,16 +235,6 @@ fn kept_keys(health: &Value) -> Option<Finding> {
             "restore keys.dir from a backup, or rotate the keys twice before the service is stopped",
         ),
     })
-}
-
-/// Nobody can connect to the unspecified address; the listener behind it is on loopback too.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ fn every_field_is_a_setting() {
         listen,
         tls: _of_two_settings,
         management_listen,
+        admin,
         node,
         workers,
         data_dir,
@@ -81,6 +82,7 @@ fn every_field_is_a_setting() {
     let PasswordsConfig { hashing_permits, cost: _no_setting } = passwords;
     let SessionsConfig { idle: session_idle, absolute } = sessions;
     let PagesConfig { service_name, scope_descriptions } = pages;
+    let AdminConfig { listener, allow_plaintext } = admin;
     let DialectsConfig { oauth_token_get, apps, apps_scope, most_apps } = dialects;
     let LimitsConfig {
         token_per_client,
@@ -111,6 +113,7 @@ fn every_field_is_a_setting() {
     count!(hashing_permits session_idle absolute);
     count!(service_name scope_descriptions);
     count!(oauth_token_get uri scope people_scope own_lifetime algorithm);
+    count!(listener allow_plaintext);
     count!(store vault);
     // The settings of PostgreSQL are those of a store that is not the default.
     let StoreConfig::Postgres(database) =

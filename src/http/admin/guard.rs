@@ -8,8 +8,8 @@ use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
 
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::http::bearer::{self, Unadmitted};
-use crate::http::{Served, State, limits, reply, routes};
-use crate::oauth::{ErrorCode, Scope};
+use crate::http::{Served, State, body, limits, reply, routes};
+use crate::oauth::{ErrorCode, Scope, quotable};
 use crate::protocol::ProtocolError;
 use crate::protocol::admin::Administrator;
 
@@ -18,7 +18,8 @@ use crate::protocol::admin::Administrator;
 pub(in crate::http) struct Admitted(pub(super) Administrator);
 
 /// Lets a request through to an admin handler only with an access token of this issuer, made for the admin
-/// API, not revoked, whose scope holds what the URL table asks of the route; and only while this node can know that.
+/// API, not revoked, whose scope holds what the URL table asks of the route; and only while this node can know that. A query
+/// parameter that the route does not take is refused then.
 pub(in crate::http) async fn guard(
     request: ServiceRequest,
     next: Next<BoxBody>,
@@ -28,7 +29,10 @@ pub(in crate::http) async fn guard(
         return Ok(request.into_response(refusal));
     };
     match admit(&state, &request).await {
-        Ok(administrator) => {
+        Ok((administrator, taken)) => {
+            if let Err(error) = taken.map_or(Ok(()), |taken| only_taken(request.query_string(), taken)) {
+                return Ok(request.into_response(reply::refusal(&error)));
+            }
             request.extensions_mut().insert(Admitted(administrator));
             next.call(request).await
         }
@@ -39,7 +43,11 @@ pub(in crate::http) async fn guard(
     }
 }
 
-async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator, Unadmitted> {
+/// Who asks, and the query parameters that the route takes, if there is such a route.
+async fn admit(
+    state: &State,
+    request: &ServiceRequest,
+) -> Result<(Administrator, Option<&'static [&'static str]>), Unadmitted> {
     let services = &state.services;
     let token = bearer::token(request.headers())?;
     let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "the access token is not valid here");
@@ -51,12 +59,12 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
         |scope: &str| services.clients.may_have(&client, scope) && client.resources.contains(&admin_api.uri);
     let actor = Actor::Client(claims.client_id.clone());
     let Some(path) = request.match_pattern() else { return Err(not_served().into()) };
-    let Some(needed) = scope_of(routes::served(), request.method(), &path)? else {
+    let Some((needed, query)) = needed_by(routes::served(), request.method(), &path)? else {
         // Another method than the path has, or no path of the table: the answer is 405 or 404, and nothing is done.
-        return Ok(Administrator { actor, scope: Scope::default() });
+        return Ok((Administrator { actor, scope: Scope::default() }, None));
     };
     if claims.permits(needed) && still_may(needed) {
-        return Ok(Administrator { actor, scope: claims.scope });
+        return Ok((Administrator { actor, scope: claims.scope }, Some(query)));
     }
     // Nobody shall fill the disk with refusals.
     if !limits::is_refused_too_often(state, request.request()) {
@@ -67,13 +75,28 @@ async fn admit(state: &State, request: &ServiceRequest) -> Result<Administrator,
     Err(ProtocolError::new(ErrorCode::InsufficientScope, format!("this needs the scope {needed}")).into())
 }
 
-/// The scope that a route of `table` needs; nothing where there is no such route. A route that names none is denied: there
-/// is no default scope.
-fn scope_of(table: &[Served], method: &Method, path: &str) -> Result<Option<&'static str>, ProtocolError> {
+/// The scope that a route needs, and the query parameters that it takes.
+type Needed = (&'static str, &'static [&'static str]);
+
+/// What a route of `table` needs; nothing where there is no such route. A route that names no scope is denied: there is no
+/// default scope.
+fn needed_by(table: &[Served], method: &Method, path: &str) -> Result<Option<Needed>, ProtocolError> {
     // A handler of GET may answer HEAD too.
     let method = if *method == Method::HEAD { &Method::GET } else { method };
     let route = table.iter().find(|each| each.method == *method && each.path == path);
-    route.map(|route| route.scope.ok_or_else(not_served)).transpose()
+    route.map(|route| Ok((route.scope.ok_or_else(not_served)?, route.query))).transpose()
+}
+
+/// Refuses a query parameter that the route does not take: what somebody meant by it would not be done, and something else
+/// instead.
+fn only_taken(query: &str, taken: &[&str]) -> Result<(), ProtocolError> {
+    let params = body::form(query.as_bytes())?;
+    let Some(unknown) = params.names().find(|name| !taken.contains(name)) else { return Ok(()) };
+    let taken = if taken.is_empty() { "none".to_owned() } else { taken.join(" and ") };
+    let unknown = quotable(unknown);
+    Err(ProtocolError::invalid_request(format!(
+        "unknown query parameter `{unknown}`: {taken} may stand here"
+    )))
 }
 
 fn not_served() -> ProtocolError {
@@ -103,16 +126,37 @@ impl FromRequest for Admitted {
 mod tests {
     use super::*;
 
+    const PAGE: &[&str] = &["after", "limit"];
+
+    #[test]
+    fn a_query_parameter_is_taken_or_refused_by_its_name() {
+        for fine in ["", "after=x", "limit=1&after=x", "&", "limit="] {
+            only_taken(fine, PAGE).unwrap();
+        }
+        for (query, named) in [("limt=1", "`limt`"), ("limit=1&%22\n=", "`''`"), ("rotate", "`rotate`")] {
+            let error = only_taken(query, PAGE).unwrap_err();
+            assert!(error.description.contains(named), "{query}: {}", error.description);
+            assert!(error.description.contains("after and limit may"), "{}", error.description);
+        }
+        assert!(only_taken("limit=1", &[]).is_err());
+        assert!(only_taken("limit=1&limit=1", PAGE).is_err());
+    }
+
     #[test]
     fn a_route_that_names_no_scope_lets_nobody_in() {
-        let served =
-            |method, path, scope| Served { method, path, scope, route: || web::to(HttpResponse::Ok) };
+        let served = |method, path, scope| Served {
+            method,
+            path,
+            scope,
+            query: PAGE,
+            route: || web::to(HttpResponse::Ok),
+        };
         let table = [
             served(Method::GET, "/admin/keys", Some("signet:keys")),
             served(Method::GET, "/admin/forgotten", None),
         ];
-        let asked = |method, path| scope_of(&table, &method, path).map_err(|error| error.code);
-        assert_eq!(asked(Method::GET, "/admin/keys"), Ok(Some("signet:keys")));
+        let asked = |method, path| needed_by(&table, &method, path).map_err(|error| error.code);
+        assert_eq!(asked(Method::GET, "/admin/keys"), Ok(Some(("signet:keys", PAGE))));
         for method in [Method::GET, Method::HEAD] {
             assert_eq!(asked(method, "/admin/forgotten"), Err(ErrorCode::InsufficientScope));
         }

@@ -62,6 +62,7 @@ mod old_hints;
 mod openapi;
 mod other_settings;
 mod over_http;
+mod patience;
 mod people_clients;
 mod people_scope;
 mod pkce;

@@ -101,6 +101,7 @@ mod status_growth;
 mod store_contract;
 mod store_faults;
 mod store_faults_admin;
+mod store_faults_apart;
 mod store_faults_people;
 mod storms;
 #[path = "../support/mod.rs"]

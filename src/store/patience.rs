@@ -2,8 +2,8 @@
 //!
 //! A store in a database gives up each call after a while ([`Store::patience`]). Without more, a request that goes on without
 //! what it did not get would wait as long for its next call, and one that must wait for its turn, until all before it have
-//! waited. So what a request has waited in vain is counted, and so is the time that it stood in line: after a call's time and a
-//! quarter more it waits no longer. Calls that are answered count nothing, however many they are.
+//! waited. So what a request has waited in vain is counted, and so is the time that it stood in line: after a call's time and an
+//! eighth more it waits no longer. Calls that are answered count nothing, however many they are.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub async fn patiently<T>(
 ) -> Result<T, StoreError> {
     let (Some(patience), Some(waited)) = (store.patience(), waited()) else { return call.await };
     // The call's own limit ends it first, unless some of the time is used up.
-    let most = (patience + patience / 4).saturating_sub(waited);
+    let most = (patience + patience / 8).saturating_sub(waited);
     let began = Instant::now();
     let answer = timeout(most, call).await.unwrap_or_else(|_| Err(late("the store's answer")));
     if answer.is_err() {

@@ -34,7 +34,9 @@ use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
 use crate::store::{Cursor, Room};
 use crate::telemetry::{self, Metrics};
 
-pub use agreement::{Agreement, Difference, Disagreement, change_issuer, refuse_other_issuer};
+pub use agreement::{
+    Agreement, Difference, Disagreement, change_issuer, compare_settings, refuse_other_issuer,
+};
 pub use first_clients::{FirstClient, FirstClients};
 pub use ground::Ground;
 pub(crate) use ground::database;

@@ -60,6 +60,7 @@ pub static TARGETS: &[Target] = &[
     target("token_form", token::form),
     target("token_json", token::json),
     target("token_multipart", token::multipart),
+    target("register_app", token::app),
     target("client_auth", credentials::client),
     target("api_credentials", credentials::api),
     target("cookie", credentials::cookie),

@@ -34,6 +34,8 @@ pub(crate) const SIGNED_OUT: &str = "https://shop.example/signed-out";
 pub(crate) const PERSON: &str = "Ada Lovelace";
 /// What only a request could have brought into a page.
 const MARKUP: &str = "<zz";
+/// What applications may have that register themselves, where they may.
+pub(crate) const OPEN_SCOPE: &str = "read write follow";
 /// After so many requests the service is made anew: what they left behind fills memory.
 const LIFE: u32 = 4096;
 
@@ -62,6 +64,7 @@ pub(crate) struct Secrets {
 /// A running service.
 pub(crate) struct Service {
     pub(crate) secrets: Secrets,
+    open_scope: Option<&'static str>,
     // Dropped in this order: what uses the directory before the directory.
     app: App,
     system: SystemRunner,
@@ -129,13 +132,23 @@ thread_local! {
     static SERVICE: RefCell<Option<(Service, u32)>> = const { RefCell::new(None) };
 }
 
-/// Asks the service of this thread.
+/// Asks the service of this thread, where nobody registers an application but administrators.
 pub(crate) fn with_service<T>(ask: impl FnOnce(&Service) -> T) -> T {
+    with_service_of(None, ask)
+}
+
+/// Asks the service of this thread, where anybody may register applications for [`OPEN_SCOPE`].
+pub(crate) fn with_open_service<T>(ask: impl FnOnce(&Service) -> T) -> T {
+    with_service_of(Some(OPEN_SCOPE), ask)
+}
+
+fn with_service_of<T>(open_scope: Option<&'static str>, ask: impl FnOnce(&Service) -> T) -> T {
     SERVICE.with_borrow_mut(|slot| {
-        if slot.as_ref().is_none_or(|(_, asked)| *asked >= LIFE) {
+        let fits = |(service, asked): &(Service, u32)| *asked < LIFE && service.open_scope == open_scope;
+        if !slot.as_ref().is_some_and(fits) {
             // The old one first: a thread has one system.
             drop(slot.take());
-            *slot = Some((Service::start(), 0));
+            *slot = Some((Service::start(open_scope), 0));
         }
         let (service, asked) = slot.as_mut().expect("a service");
         *asked += 1;
@@ -149,7 +162,7 @@ pub(crate) fn renew() {
 }
 
 impl Service {
-    fn start() -> Self {
+    fn start(open_scope: Option<&'static str>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config::for_tests(dir.path());
         let limits = &mut config.limits;
@@ -169,9 +182,13 @@ impl Service {
         }
         config.api_keys.in_query = true;
         config.dialects.oauth_token_get = true;
+        if let Some(scope) = open_scope {
+            config.dialects.apps = true;
+            config.dialects.apps_scope = Scope::parse(scope).expect("a scope");
+        }
         let system = System::new();
         let (app, secrets) = system.block_on(open(config));
-        Self { secrets, app, system, _dir: dir }
+        Self { secrets, open_scope, app, system, _dir: dir }
     }
 
     /// Puts secrets into an input where it names them.

@@ -3,6 +3,10 @@
 //! The issuer stands in whatever is issued. P and S say when every node has heard of a change and how far their clocks differ: each
 //! node dates keys by its own, so a node with a longer P would sign with a key that the others let go. All other settings of the
 //! keys may differ for a while, so that nodes can be given new ones in turn: the ring remembers the longest of what was promised.
+//!
+//! P and S are what most of the nodes that run say they have. What is written down decides among as many, and for those of an earlier
+//! release, which do not say: so neither a node that slips in while the others are not heard of stops them when they come back, nor one
+//! that was forgotten those that were started since.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +17,7 @@ use super::StartError;
 use crate::backup::{self, Assurances, BackupError, INSTALLATION};
 use crate::config::Config;
 use crate::store::typed::TypedTable;
-use crate::store::{Batch, Committed, Condition, Nodes, Store, StoreError};
+use crate::store::{Batch, Committed, Condition, Node, Nodes, Store, StoreError};
 
 const SETTINGS: TypedTable<Agreement> = TypedTable::new(INSTALLATION);
 const ROW: &[u8] = b"settings";
@@ -77,7 +81,7 @@ pub struct Difference {
 
 impl Agreement {
     /// What the settings of a node say of it.
-    fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config) -> Self {
         let keys = &config.keys;
         let algorithms: Vec<_> = keys.algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
         let times = [
@@ -117,16 +121,17 @@ impl Agreement {
             };
             let differences =
                 before.as_ref().map(|before| self.differences(before)).transpose()?.unwrap_or_default();
+            let written = before.as_ref().unwrap_or(self);
+            self.refuse_beside_others(store, written).await?;
             if before.is_some() && differences.is_empty() {
                 return Ok(());
             }
-            self.refuse_beside_others(store, &differences).await?;
             if self.write(store, condition).await? == Committed::Conflict {
                 continue;
             }
             // A node that announced itself meanwhile is seen here, or it sees what was written.
-            let alone = self.refuse_beside_others(store, &differences).await;
-            if let (Err(_), Some(before)) = (&alone, before) {
+            let alone = self.refuse_beside_others(store, written).await;
+            if let (Err(_), Some(before)) = (&alone, &before) {
                 let _unconditional = before.write(store, Condition::Always).await?;
             }
             alone?;
@@ -142,17 +147,51 @@ impl Agreement {
         Err(StoreError::Unavailable("other nodes change the same row again and again".into()).into())
     }
 
-    /// Looks again, as a node that the others can see by now: nobody may have been started with other settings meanwhile.
+    /// Looks again, as one of the `nodes`, which the others can see by now: most of them may have other settings. Tells what else
+    /// differs.
     ///
     /// # Errors
     /// As [`Self::enter`].
-    pub(super) async fn keep(&self, store: &dyn Store) -> Result<Vec<Difference>, StartError> {
+    pub(super) async fn keep(
+        &self,
+        store: &dyn Store,
+        nodes: &[Node],
+    ) -> Result<Vec<Difference>, StartError> {
         let Some(found) = SETTINGS.get(store, ROW).await? else { return Ok(Vec::new()) };
-        let differences = self.differences(&found.value)?;
-        match differences.iter().find(|difference| difference.matters()) {
-            Some(difference) => Err(Disagreement::Overtaken(difference.clone()).into()),
-            None => Ok(differences),
+        let mut differences = self.differences(&found.value)?;
+        if let Some(difference) = self.difference_from_most(nodes, &found.value) {
+            return Err(Disagreement::Overtaken(difference).into());
         }
+        let before = differences.len();
+        differences.retain(|difference| !difference.matters());
+        if differences.len() < before {
+            // Written by a node that was alone for a while.
+            let mut most = found.value.clone();
+            most.settings.extend(self.must_agree());
+            let _by_another = most.write(store, Condition::VersionIs(found.version)).await?;
+        }
+        Ok(differences)
+    }
+
+    /// What must be the same on every node that runs.
+    pub(super) fn must_agree(&self) -> BTreeMap<String, String> {
+        let settings = self.settings.iter().filter(|(name, _)| MUST_AGREE.contains(&name.as_str()));
+        settings.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// In what this node differs from most of `nodes`, of what must be the same on all of them.
+    fn difference_from_most(&self, nodes: &[Node], written: &Self) -> Option<Difference> {
+        let written = written.must_agree();
+        let mut counts = BTreeMap::from([(&written, 0)]);
+        for node in nodes {
+            let said = node.said.as_ref().map(|said| &said.settings).filter(|said| !said.is_empty());
+            *counts.entry(said.unwrap_or(&written)).or_insert(0) += 1;
+        }
+        let (most, _) = counts.into_iter().max_by_key(|(settings, count)| (*count, **settings == written))?;
+        self.must_agree().into_iter().find_map(|(setting, here)| {
+            let there = most.get(&setting).filter(|there| **there != here)?.clone();
+            Some(Difference { setting, here, there })
+        })
     }
 
     /// # Errors
@@ -168,19 +207,12 @@ impl Agreement {
         Ok(differing.collect())
     }
 
-    async fn refuse_beside_others(
-        &self,
-        store: &dyn Store,
-        differences: &[Difference],
-    ) -> Result<(), StartError> {
-        let Some(difference) = differences.iter().find(|difference| difference.matters()) else {
-            return Ok(());
-        };
-        let names: Vec<_> = Nodes::running(store).await?.into_iter().map(|node| node.name).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        Err(Disagreement::Setting { difference: difference.clone(), nodes: names.join(", ") }.into())
+    async fn refuse_beside_others(&self, store: &dyn Store, written: &Self) -> Result<(), StartError> {
+        let nodes = Nodes::running(store).await?;
+        let difference = if nodes.is_empty() { None } else { self.difference_from_most(&nodes, written) };
+        let Some(difference) = difference else { return Ok(()) };
+        let names: Vec<_> = nodes.into_iter().map(|node| node.name).collect();
+        Err(Disagreement::Setting { difference, nodes: names.join(", ") }.into())
     }
 
     async fn write(&self, store: &dyn Store, condition: Condition) -> Result<Committed, StoreError> {
@@ -205,6 +237,24 @@ pub async fn refuse_other_issuer(store: &dyn Store, issuer: &str) -> Result<(), 
         }
         _ => Ok(()),
     }
+}
+
+/// What differs in the settings from those of the nodes that run, or that ran last: what keeps this one from starting beside them, and what
+/// does not.
+///
+/// # Errors
+/// [`Disagreement::Issuer`], and when the store fails.
+pub async fn compare_settings(
+    config: &Config,
+    store: &dyn Store,
+) -> Result<(Option<Difference>, Vec<Difference>), StartError> {
+    let here = Agreement::of(config);
+    let Some(found) = SETTINGS.get(store, ROW).await? else { return Ok((None, Vec::new())) };
+    let mut differences = here.differences(&found.value)?;
+    let nodes = Nodes::running(store).await?;
+    let fatal = if nodes.is_empty() { None } else { here.difference_from_most(&nodes, &found.value) };
+    differences.retain(|difference| Some(difference) != fatal.as_ref());
+    Ok((fatal, differences))
 }
 
 /// From now on the service on this store, which was called `from`, is called `to`.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{App, StartError};
-use crate::store::following;
+use crate::store::{Node, following};
 
 impl App {
     /// Takes part: announces this node, then takes in what was committed since it was opened. Whoever serves does this first; a node
@@ -43,9 +43,9 @@ impl App {
             if services.fitness.is_stopped() {
                 self.agree_anew().await?;
             }
-            services.nodes.announce(services.fitness.node_clock()).await?;
+            let nodes = services.nodes.announce(services.fitness.node_clock()).await?;
             self.refuse_unfinished().await?;
-            self.keep_agreement().await
+            self.keep_agreement(&nodes).await
         })
         .await?;
         services.fitness.acknowledged(begun);
@@ -64,14 +64,14 @@ impl App {
         self.agreement.write_down(store.as_ref()).await
     }
 
-    /// Refuses to go on where nodes were started, while this one was not heard of, with settings that it must share: it issues
-    /// nothing more. Tells once what else differs.
-    async fn keep_agreement(&self) -> Result<(), StartError> {
+    /// Refuses to go on where more nodes were started, while this one was not heard of, with other settings that it must share: it
+    /// issues nothing more. Tells once what else differs.
+    async fn keep_agreement(&self, nodes: &[Node]) -> Result<(), StartError> {
         let services = &self.state.services;
         if !services.store.is_shared() {
             return Ok(());
         }
-        let kept = self.agreement.keep(services.store.as_ref()).await;
+        let kept = self.agreement.keep(services.store.as_ref(), nodes).await;
         if matches!(kept, Err(StartError::Disagreement(_))) {
             services.fitness.stop();
         }

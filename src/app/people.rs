@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::Ground;
+use super::agreement::Agreement;
 use crate::config::Config;
 use crate::keys::{DataKey, Fitness};
 use crate::limits::Limits;
@@ -34,7 +35,8 @@ impl People {
         let hasher = PasswordHasher::new(passwords.cost, passwords.hashing_permits, chance.clone());
         let limits = Arc::new(Limits::new(&config.limits, &clock));
         let start = entropy.token::<9>();
-        let nodes = Arc::new(Nodes::new(store.clone(), clock.clone(), (&config.node, &start)));
+        let nodes = Nodes::new(store.clone(), clock.clone(), (&config.node, &start));
+        let nodes = Arc::new(nodes.with_settings(Agreement::of(config).must_agree()));
         let logouts = Arc::new(LogoutQueue::new(store.clone(), clock.clone(), entropy.clone()));
         Self {
             accounts: Accounts::new(store.clone(), clock.clone(), entropy.clone(), hasher),

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -6,10 +7,12 @@ use chrono::{DateTime, Utc};
 use crate::clock::SharedClock;
 use crate::store::{
     Batch, Changes, Committed, Cursor, Room, Row, SharedFrozen, Store, StoreError, StoreLoad, Table,
+    patiently,
 };
 use crate::telemetry::{Metrics, StoreCall};
 
-/// A store whose calls are timed, whichever it is: how long each took, waiting included, and also where it failed.
+/// A store whose calls are timed, whichever it is: how long each took, waiting included, and also where it failed; within what a
+/// request has left of its patience.
 /// [`Store::changed`] is none: it waits on purpose.
 pub struct TimedStore {
     inner: Arc<dyn Store>,
@@ -24,9 +27,13 @@ impl TimedStore {
         Arc::new(Self { inner, clock, metrics })
     }
 
-    async fn timed<T>(&self, call: StoreCall, work: impl Future<Output = T>) -> T {
+    async fn timed<T>(
+        &self,
+        call: StoreCall,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let began = self.clock.monotonic();
-        let answer = work.await;
+        let answer = patiently(self, work).await;
         self.metrics.store_call(call, self.clock.monotonic().saturating_sub(began));
         answer
     }
@@ -65,6 +72,10 @@ impl Store for TimedStore {
 
     fn is_shared(&self) -> bool {
         self.inner.is_shared()
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.inner.patience()
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {

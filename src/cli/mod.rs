@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::clock::SystemClock;
-use crate::config::{Config, Sources};
+use crate::config::{self, Config, Sources};
 
 pub use act::{Act, Revocation, Target};
 pub use api_keys::ApiKeyAct;
@@ -78,8 +78,14 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Command::Ready => printer.show(&doctor::ready(&config?, &Http::new(None)?)?, &[])?,
         Command::Serve => serve::serve(&settings::load_to_serve(&sources, &SystemClock::new())?)?,
-        Command::Store(StoreCommand::Migrate) => store::migrate(&config?, &printer)?,
-        Command::Store(StoreCommand::Check) => store::check(&config?, &printer)?,
+        Command::Store(command) => {
+            // Whoever owns the tables need not hold the key-encryption key.
+            let config = config::load_for_tables(&sources)?;
+            match command {
+                StoreCommand::Migrate => store::migrate(&config, &printer)?,
+                StoreCommand::Check => store::check(&config, &printer)?,
+            }
+        }
         Command::Audit(AuditCommand::Verify { head, file }) => {
             let path = file.map_or_else(|| config.map(|config| config.audit_path()), Ok)?;
             return audit::verify(&path, head.as_ref(), &printer);

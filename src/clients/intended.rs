@@ -9,7 +9,7 @@ use tokio::sync::MutexGuard;
 use super::registry::{ClientError, Registered};
 use super::{Client, ClientChange, ClientRegistry, ClientSecret, ConsentRule, RegistrationError};
 use crate::oauth::Secret;
-use crate::store::Condition;
+use crate::store::{Condition, turn};
 
 /// No more secrets than this are honoured at once.
 const MAX_SECRETS: usize = 2;
@@ -42,7 +42,7 @@ impl ClientRegistry {
         client_id: &str,
         change: ClientChange,
     ) -> Result<IntendedChange<'_>, ClientError> {
-        let turn = self.changing.lock().await;
+        let turn = turn(&self.changing, self.store.as_ref()).await?;
         let (before, version) = self.current(client_id)?;
         if change.of_version.is_some_and(|version| version != before.updated_at) {
             return Err(ClientError::Changed);
@@ -73,7 +73,7 @@ impl ClientRegistry {
         client_id: &str,
         overlap: Duration,
     ) -> Result<IntendedSecret<'_>, ClientError> {
-        let turn = self.changing.lock().await;
+        let turn = turn(&self.changing, self.store.as_ref()).await?;
         let (before, version) = self.current(client_id)?;
         if before.is_public() {
             return Err(RegistrationError::Public("has no secret").into());

@@ -13,7 +13,7 @@ use crate::entropy::SharedEntropy;
 use crate::oauth::{ClientId, Secret, SecretHash, UserId};
 use crate::outgoing::Reach;
 use crate::store::typed::TypedTable;
-use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
+use crate::store::{Batch, Committed, Condition, Store, StoreError, Table, turn};
 
 pub(super) const TABLE: Table = Table::mirrored(ClientRegistry::TABLE);
 const CLIENTS: TypedTable<Client> = TypedTable::new(TABLE);
@@ -23,7 +23,7 @@ const FIRST_STRANDED: usize = 5;
 
 /// The registered clients: kept in the store, answered from memory.
 pub struct ClientRegistry {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) clock: SharedClock,
     entropy: SharedEntropy,
     pub(super) limits: Limits,
@@ -212,7 +212,7 @@ impl ClientRegistry {
         let client_secret = (!is_public).then(|| self.new_secret());
         let client = self.draft(registration, client_secret.as_ref());
         self.limits.check_open(&client)?;
-        let _turn = self.changing.lock().await;
+        let _turn = turn(&self.changing, self.store.as_ref()).await?;
         self.leaves_room(&client.registrant)?;
         match self.write(client, Condition::Absent).await {
             Ok(client) => Ok(Registered { client, client_secret }),
@@ -281,7 +281,7 @@ impl ClientRegistry {
     /// # Errors
     /// When there is no such client, it is not any more as it was `seen`, or the store fails.
     pub async fn delete(&self, seen: &Client) -> Result<(), ClientError> {
-        let _turn = self.changing.lock().await;
+        let _turn = turn(&self.changing, self.store.as_ref()).await?;
         let (client, version) = self.current(seen.client_id.as_str())?;
         if client.updated_at != seen.updated_at {
             return Err(ClientError::Changed);
@@ -341,7 +341,7 @@ impl ClientRegistry {
             let reason = "a key is no client_id".to_owned();
             return Err(StoreError::Damaged { table: Self::TABLE.to_owned(), reason });
         };
-        let _turn = self.changing.lock().await;
+        let _turn = turn(&self.changing, self.store.as_ref()).await?;
         self.mirror(&client_id).await?;
         Ok(())
     }
@@ -351,7 +351,7 @@ impl ClientRegistry {
     /// # Errors
     /// As [`Self::open`].
     pub async fn reload(&self) -> Result<(), StoreError> {
-        let _turn = self.changing.lock().await;
+        let _turn = turn(&self.changing, self.store.as_ref()).await?;
         let clients = load(self.store.as_ref(), &self.limits).await?;
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
         Ok(())

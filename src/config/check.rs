@@ -11,12 +11,18 @@ use super::{AdminListener, Config, KekSource, PinSource, StoreConfig, VaultPlace
 /// The rules between settings, besides the issuer's. Whether lead, hold and period are safe is not asked
 /// here: that is the key schedule's arithmetic.
 pub(super) fn relations(config: &Config) -> Vec<Refusal> {
+    let mut refusals: Vec<_> = one_kek_for_all_nodes(config).into_iter().collect();
+    refusals.extend(relations_without_kek(config));
+    refusals
+}
+
+/// The same for whoever opens no key.
+pub(super) fn relations_without_kek(config: &Config) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     refusals.extend(listeners(config));
     refusals.extend(admin_in_plaintext(config));
     refusals.extend(issuer_of_tls(config));
     refusals.extend(kek_apart_from_keys(config));
-    refusals.extend(one_kek_for_all_nodes(config));
     refusals.extend(lifetimes(config));
     refusals.extend(refresh_tokens(config));
     refusals.extend(resources(config));

@@ -46,12 +46,28 @@ pub fn load_with(
     sources: &Sources,
     rules: impl FnOnce(&Config) -> Vec<Refusal>,
 ) -> Result<Config, ConfigError> {
+    load_related(sources, |config| check::relations(config).into_iter().chain(rules(config)).collect())
+}
+
+/// As [`load`], for whoever has to do with the tables of a database and with no key: a key-encryption key that all nodes
+/// share need not be there.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for_tables(sources: &Sources) -> Result<Config, ConfigError> {
+    load_related(sources, check::relations_without_kek)
+}
+
+fn load_related(
+    sources: &Sources,
+    relations: impl FnOnce(&Config) -> Vec<Refusal>,
+) -> Result<Config, ConfigError> {
     let merged = merge(sources);
     let mut reader = Reader::new(&merged.figment, merged.problems);
     let config = read(&mut reader, &merged.secrets);
     reader.refuse_the_rest();
     reader.everything_is_read();
-    for refusal in check::relations(&config).into_iter().chain(rules(&config)) {
+    for refusal in relations(&config) {
         reader.push(refusal);
     }
     if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reader.problems }) }

@@ -38,7 +38,7 @@ pub use forwarded_header::ForwardedHeader;
 pub use kek::{KekSource, ModuleKeyConfig, PinSource};
 pub(crate) use layers::PIN_VARIABLE;
 pub use layers::{FlagOverrides, Sources};
-pub use load::{load, load_with};
+pub use load::{load, load_for_tables, load_with};
 pub use setting::{SETTINGS, Setting};
 pub use store::{PasswordSource, PostgresConfig, StoreConfig};
 pub use tls::{TlsConfig, TransportPolicy};

@@ -35,13 +35,13 @@ pub use state::State;
 pub use tls::{Reloaded, Tls, TlsError, certificate_end};
 
 use crate::audit::Origin;
-use crate::protocol::ProtocolError;
+use crate::protocol::{Patience, ProtocolError};
 
 /// Lets `act` end even if the client hangs up: what is committed must reach memory too.
 async fn to_the_end<T: 'static>(
     act: impl Future<Output = Result<T, ProtocolError>> + 'static,
 ) -> Result<T, ProtocolError> {
-    actix_web::rt::spawn(Origin::carried(act))
+    actix_web::rt::spawn(Origin::carried(Patience::carried(act)))
         .await
         .unwrap_or_else(|cut_off| Err(ProtocolError::server_error(cut_off)))
 }

@@ -13,6 +13,7 @@ use actix_web::{Error, web};
 use pin_project_lite::pin_project;
 
 use super::State;
+use crate::protocol::Patience;
 
 /// Observes one route of the table.
 #[derive(Clone)]
@@ -61,7 +62,8 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let observe = Rc::clone(&self.observe);
         let begun = observe.timed.then(|| observe.state.services.clock.monotonic());
-        Answering { observe, begun, answer: self.inner.call(request) }
+        let patience = begun.map(|_| Patience::default());
+        Answering { observe, begun, patience, answer: self.inner.call(request) }
     }
 }
 
@@ -70,6 +72,8 @@ pin_project! {
     pub(super) struct Answering<F> {
         observe: Rc<Observe>,
         begun: Option<Duration>,
+        // What it has waited for the store, which nothing asks that comes from memory.
+        patience: Option<Patience>,
         #[pin]
         answer: F,
     }
@@ -83,7 +87,11 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answered = this.answer.poll(context);
+        let answer = this.answer;
+        let answered = match this.patience {
+            Some(patience) => patience.during(|| answer.poll(context)),
+            None => answer.poll(context),
+        };
         if let Poll::Ready(Ok(response)) = &answered {
             let Observe { route, state, .. } = &**this.observe;
             state.metrics.request(route, response.status().as_u16());

@@ -19,7 +19,7 @@ use super::signer::Signer;
 use super::snapshot::Snapshot;
 use super::software::SoftwareSigner;
 use crate::oauth::{Algorithm, KeyId};
-use crate::store::{Batch, Committed, Condition, Put, Row, carried};
+use crate::store::{Batch, Committed, Condition, Put, Row, carried, turn};
 
 /// How often a change is tried anew when other nodes were faster.
 const ATTEMPTS: usize = 100;
@@ -114,7 +114,12 @@ impl Work {
 
 impl KeyRing {
     pub(super) async fn change<T>(&self, change: &Change<'_, T>) -> Result<(T, Vec<KeyEvent>), KeyRingError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let _one_at_a_time = if change.urgent {
+            // Not to be sent away because a vault is slow.
+            self.changing.lock().await
+        } else {
+            turn(&self.changing, self.parts.store.as_ref()).await?
+        };
         if let Err(off) = self.parts.fitness.check_clock() {
             self.take_over().await?;
             return Err(off.into());

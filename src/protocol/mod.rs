@@ -26,6 +26,7 @@ pub mod users;
 mod verified;
 mod welcome;
 
+pub use crate::store::Patience;
 pub use api_key::{API_KEY_PREFIX, PresentedKey, admit_api_key, present_api_key};
 pub use apps::{app_of_token, register_app};
 pub use authenticate::{Credentials, authenticate};

@@ -9,12 +9,15 @@ mod frozen;
 pub mod memory;
 mod names;
 mod nodes;
+mod patience;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod room;
 mod scan;
 pub mod sled_store;
 pub mod typed;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -25,6 +28,7 @@ pub use frozen::{Frozen, SharedFrozen};
 pub use memory::MemoryStore;
 pub(crate) use names::sync_names_above;
 pub use nodes::{Node, NodeClock, Nodes, Said};
+pub use patience::{Patience, patiently, turn};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use room::Room;
@@ -68,6 +72,11 @@ pub trait Store: Send + Sync + 'static {
     /// Whether other processes may write to it meanwhile.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// How long a call waits for an answer at most; nothing where none is waited for over a network.
+    fn patience(&self) -> Option<Duration> {
+        None
     }
 
     /// Removes up to `limit` rows that have expired by `now`; says how many.

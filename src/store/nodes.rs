@@ -1,5 +1,6 @@
 //! Which nodes use a shared store now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,6 +25,7 @@ pub struct Nodes {
     /// Two nodes may have been given one name.
     key: String,
     started_at: DateTime<Utc>,
+    settings: BTreeMap<String, String>,
     live: AtomicUsize,
     names: AtomicUsize,
 }
@@ -49,6 +51,9 @@ pub struct Said {
     pub seen_at: DateTime<Utc>,
     /// How its clock stood.
     pub clock: NodeClock,
+    /// Its settings that all nodes must have; none of a node of an earlier release.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// How a node's clock stands.
@@ -71,18 +76,26 @@ impl Nodes {
             name: name.to_owned(),
             key,
             started_at,
+            settings: BTreeMap::new(),
             live: AtomicUsize::new(1),
             names: AtomicUsize::new(1),
         }
     }
 
-    /// Announces this node for the next minute, by the store's clock, and counts those that are there.
+    /// The same, with the settings that all nodes must have.
+    #[must_use]
+    pub fn with_settings(self, settings: BTreeMap<String, String>) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Announces this node for the next minute, by the store's clock, and counts those that are there, which it gives. None where the
+    /// store is not shared.
     ///
     /// # Errors
     /// When the store fails; the last count stands.
-    pub async fn announce(&self, clock: NodeClock) -> Result<(), StoreError> {
+    pub async fn announce(&self, clock: NodeClock) -> Result<Vec<Node>, StoreError> {
         if !self.store.is_shared() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let said = self.said(clock, self.store.now().await?);
         let value = serde_json::to_vec(&said).map_err(|error| damaged(&error))?;
@@ -94,13 +107,14 @@ impl Nodes {
         self.live.store(running.len(), Ordering::Relaxed);
         let names = running.chunk_by(|one, next| one.name == next.name).count();
         self.names.store(names, Ordering::Relaxed);
-        Ok(())
+        Ok(running)
     }
 
     fn said(&self, clock: NodeClock, now: Option<DateTime<Utc>>) -> Said {
         let (version, seen_at) =
             (env!("CARGO_PKG_VERSION").to_owned(), now.unwrap_or_else(|| self.clock.now()));
-        Said { name: self.name.clone(), version, started_at: self.started_at, seen_at, clock }
+        let (name, settings) = (self.name.clone(), self.settings.clone());
+        Said { name, version, started_at: self.started_at, seen_at, clock, settings }
     }
 
     /// Takes leave: this node stops, and must not be waited for.

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,13 +20,13 @@ use crate::keys::Fitness;
 use crate::limits::{Exceeded, Limit, Limits, Quota};
 use crate::oauth::ApiKeyId;
 use crate::store::typed::TypedTable;
-use crate::store::{Batch, Committed, Condition, Nodes, Store, StoreError, Table};
+use crate::store::{Batch, Committed, Condition, Nodes, Store, StoreError, Table, turn};
 
 pub(super) const TABLE: Table = Table::plain("api_key_requests");
 const REQUESTS: TypedTable<Requests> = TypedTable::new(TABLE);
 
-/// How many keys' requests are counted at once by one node.
-const TURNS: usize = 64;
+/// Among how many maps the keys whose requests are being counted are divided.
+const SHARDS: usize = 64;
 
 /// A row has no more entries than this, and about as many requests of other nodes may come in between.
 const ENTRIES: u32 = 1000;
@@ -43,14 +43,24 @@ pub struct ApiKeyLimit {
     /// A node whose clock is off counts for itself: by its dates it would lock out the key on all others.
     fitness: Arc<Fitness>,
     hasher: RandomState,
-    turns: Vec<Turn>,
+    shards: Vec<Shard>,
 }
 
-/// Requests of one key come one after another: only other nodes can come in between.
+/// The keys whose requests wait, and those that are used up.
+type Shard = std::sync::Mutex<HashMap<ApiKeyId, Arc<Line>>>;
+
+/// Requests of one key come one after another: only other nodes can come in between. No other key waits for them.
 #[derive(Default)]
-struct Turn {
-    taken: Mutex<()>,
-    refused: std::sync::Mutex<HashMap<ApiKeyId, Refused>>,
+struct Line {
+    turn: Mutex<()>,
+    refused: std::sync::Mutex<Option<Refused>>,
+}
+
+/// A place in the line of a key, which is forgotten with the last one unless the key is used up.
+struct Place<'a> {
+    shard: &'a Shard,
+    key: &'a ApiKeyId,
+    line: Arc<Line>,
 }
 
 /// A key that is used up, and until when, in monotonic time: nobody can give anything back.
@@ -60,20 +70,45 @@ struct Refused {
     until: Duration,
 }
 
-impl Turn {
+impl Line {
+    fn refused(&self) -> MutexGuard<'_, Option<Refused>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What was answered when the key was refused, if it still is.
-    fn refusal(&self, key: &ApiKeyId, monotonic: Duration) -> Option<Quota> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()?;
+    fn refusal(&self, monotonic: Duration) -> Option<Quota> {
+        let refused = (*self.refused())?;
         let resets_after = refused.until.checked_sub(monotonic).filter(|left| !left.is_zero())?;
         Some(Quota { resets_after, ..refused.quota })
     }
+}
 
-    fn remember(&self, key: &ApiKeyId, quota: Quota, monotonic: Duration) {
-        let until = monotonic.saturating_add(quota.resets_after);
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.retain(|_, each| each.until > monotonic);
-        refused.insert(key.clone(), Refused { quota, until });
+impl<'a> Place<'a> {
+    fn new(shard: &'a Shard, key: &'a ApiKeyId) -> Self {
+        let line = lines(shard).entry(key.clone()).or_default().clone();
+        Self { shard, key, line }
     }
+
+    fn remember(&self, quota: Quota, monotonic: Duration) {
+        let until = monotonic.saturating_add(quota.resets_after);
+        *self.line.refused() = Some(Refused { quota, until });
+        // Those that nobody has asked with since they were let through again.
+        lines(self.shard).retain(|_, line| Arc::strong_count(line) > 1 || line.refusal(monotonic).is_some());
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut lines = lines(self.shard);
+        // That of the map and this one; nobody joins meanwhile.
+        if Arc::strong_count(&self.line) == 2 && self.line.refused().is_none() {
+            lines.remove(self.key);
+        }
+    }
+}
+
+fn lines(shard: &Shard) -> MutexGuard<'_, HashMap<ApiKeyId, Arc<Line>>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The requests of the last span, oldest first: in which millisecond since the epoch, and how many.
@@ -89,8 +124,8 @@ impl ApiKeyLimit {
         limits: Arc<Limits>,
         (nodes, fitness): (Arc<Nodes>, Arc<Fitness>),
     ) -> Self {
-        let turns = std::iter::repeat_with(Turn::default).take(TURNS).collect();
-        Self { store, clock, limits, nodes, fitness, hasher: RandomState::new(), turns }
+        let shards = std::iter::repeat_with(Shard::default).take(SHARDS).collect();
+        Self { store, clock, limits, nodes, fitness, hasher: RandomState::new(), shards }
     }
 
     /// Takes a request's share of the key's quota. Says how it stands, unless the limit is switched off. While the store
@@ -105,33 +140,39 @@ impl ApiKeyLimit {
         if !self.store.is_shared() {
             return limited.spend(key);
         }
-        let turn = &self.turns[usize::try_from(self.hasher.hash_one(key)).unwrap_or_default() % TURNS];
-        if let Some(refused) = turn.refusal(key, self.clock.monotonic()) {
+        let shard = &self.shards[usize::try_from(self.hasher.hash_one(key)).unwrap_or_default() % SHARDS];
+        let place = Place::new(shard, key);
+        if let Some(refused) = place.line.refusal(self.clock.monotonic()) {
             return limited.judge(refused);
         }
-        let _turn = turn.taken.lock().await;
-        let monotonic = self.clock.monotonic();
-        if let Some(refused) = turn.refusal(key, monotonic) {
-            return limited.judge(refused);
-        }
-        if self.fitness.is_clock_off() {
-            return self.spend_own(key, limit);
-        }
-        match self.spend_shared(key, limit).await {
-            Ok(quota) => {
-                if quota.admitted {
-                    // For the share of this node, should the store be out of reach next time.
-                    let _own = limited.spend(key);
-                } else {
-                    turn.remember(key, quota, monotonic);
-                }
-                limited.judge(quota)
-            }
+        match self.spend_in_turn(&place, limit).await {
+            Ok(Some(quota)) => limited.judge(quota),
+            Ok(None) => self.spend_own(key, limit),
             Err(error) => {
                 tracing::warn!(%error, "requests with an API key are counted by this node for itself");
                 self.spend_own(key, limit)
             }
         }
+    }
+
+    /// How the key stands on all nodes when its requests before this one are through; nothing while this node's clock is off.
+    async fn spend_in_turn(&self, place: &Place<'_>, limit: Limit) -> Result<Option<Quota>, StoreError> {
+        let _turn = turn(&place.line.turn, self.store.as_ref()).await?;
+        let monotonic = self.clock.monotonic();
+        if let Some(refused) = place.line.refusal(monotonic) {
+            return Ok(Some(refused));
+        }
+        if self.fitness.is_clock_off() {
+            return Ok(None);
+        }
+        let quota = self.spend_shared(place.key, limit).await?;
+        if quota.admitted {
+            // For the share of this node, should the store be out of reach next time.
+            let _own = self.limits.api_key.spend(place.key);
+        } else {
+            place.remember(quota, monotonic);
+        }
+        Ok(Some(quota))
     }
 
     async fn spend_shared(&self, key: &ApiKeyId, limit: Limit) -> Result<Quota, StoreError> {

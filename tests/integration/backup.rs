@@ -284,7 +284,7 @@ async fn nothing_of_the_lost_hour_counts_after_a_restore_in_postgres() {
         nothing_counts_after(seed, world, Some(another.store(time()).await)).await;
     }
     println!(
-        "20 restores in PostgreSQL of a copy that was an hour old: 0 of what was spent or revoked since accepted"
+        "{restores} restores in PostgreSQL of a copy that was an hour old: 0 of what was spent or revoked since accepted"
     );
 }
 

@@ -2,9 +2,11 @@
 //! second, and so on until the flow gets through without having met the fault (as the I/O error tests of `SQLite` do).
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use actix_web::http::header::{self, HeaderValue};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -48,6 +50,8 @@ pub(crate) struct FaultyStore {
     pub(crate) failure: Mutex<Option<String>>,
     /// The room that it is to say it has.
     pub(crate) room: Mutex<Option<Room>>,
+    /// Whether it says that other nodes write to it too.
+    pub(crate) shared: AtomicBool,
     /// What is to happen after so many calls.
     meanwhile: Mutex<Option<(usize, Meanwhile)>>,
 }
@@ -61,6 +65,7 @@ impl FaultyStore {
             plan: Mutex::default(),
             failure: Mutex::default(),
             room: Mutex::default(),
+            shared: AtomicBool::default(),
             meanwhile: Mutex::default(),
         })
     }
@@ -155,6 +160,10 @@ impl Store for FaultyStore {
         self.failure.lock().unwrap().clone()
     }
 
+    fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::SeqCst)
+    }
+
     fn room(&self) -> Option<Room> {
         *self.room.lock().unwrap()
     }
@@ -169,9 +178,18 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn open() -> Self {
+        Self::open_with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn open_with(change: impl FnOnce(&mut Config)) -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let store = FaultyStore::new(clock.clone());
-        let app = TestApp::start_on(store.clone(), clock, without_limits).await;
+        let settings = |config: &mut Config| {
+            without_limits(config);
+            change(config);
+        };
+        let app = TestApp::start_on(store.clone(), clock, settings).await;
         Self { world: World::on(app, json!({})).await, store, trials: 0 }
     }
 
@@ -239,6 +257,13 @@ impl House {
         );
         Self { world, store, trials }
     }
+}
+
+/// What came of something that no request asks for, as a request would be told.
+pub(crate) fn as_answer<T, E>(done: &Result<T, E>) -> Answer {
+    let (status, retry_after) = if done.is_ok() { (204, None) } else { (503, Some("5")) };
+    let headers = retry_after.map(|seconds| (header::RETRY_AFTER, HeaderValue::from_static(seconds)));
+    Answer { status, headers: headers.into_iter().collect(), body: Vec::new() }
 }
 
 /// Whether the answer says that what was asked for is done.

@@ -147,6 +147,37 @@ async fn of_two_nodes_that_start_at_once_with_another_p_one_gives_way() {
     a.demo_token().await;
 }
 
+/// All nodes were away for so long that none counted, and one with another P was started before they came back.
+#[actix_web::test]
+async fn a_node_that_slips_in_while_all_others_are_away_stops_no_fleet() {
+    let (store, a) = first().await;
+    let b = a.try_another_node(store.clone(), 2, |_| {}).await.unwrap();
+    let c = a.try_another_node(store.clone(), 3, |_| {}).await.unwrap();
+    a.clock.advance(Duration::from_secs(61));
+    let wrong = a.try_another_node(store.clone(), 4, longer_p).await.unwrap();
+    wrong.demo_token().await;
+    // One against one, and it is the other that is written down.
+    assert!(matches!(a.app.rotate().await, Err(StartError::Disagreement(Disagreement::Overtaken(_)))));
+    a.token(a.demo(), "").await.refused(503, "temporarily_unavailable");
+    // Most that say something say what it was before.
+    for node in [&b, &c, &a] {
+        node.app.rotate().await.unwrap();
+        node.app.follow().await.unwrap();
+        node.demo_token().await;
+    }
+    assert!(matches!(wrong.app.rotate().await, Err(StartError::Disagreement(Disagreement::Overtaken(_)))));
+    wrong.token(wrong.demo(), "").await.refused(503, "temporarily_unavailable");
+    let text = said(a.try_another_node(store.clone(), 5, longer_p).await);
+    assert!(text.contains("keys.propagation is 60 s here, but 30 s"), "{text}");
+    // What is written down is theirs again, so that it is clear who comes back to fewer.
+    for node in [&b, &c, &wrong] {
+        node.app.leave().await;
+    }
+    a.app.rotate().await.unwrap();
+    assert!(wrong.app.rotate().await.is_err());
+    a.demo_token().await;
+}
+
 fn rolled(config: &mut Config) {
     config.keys.algorithms = vec![Algorithm::ES256, Algorithm::EdDSA];
     config.keys.jwks_max_age *= 2;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::{Either, join_all, select};
+use serde_json::{Value, json};
 use signet::app::{App, Ground};
 use signet::clock::{Clock as _, ManualClock, SystemClock};
 use signet::config::{Config, KekSource, VaultPlace};
@@ -175,7 +176,8 @@ async fn a_file_of_the_databases_password_must_be_closed_to_others() {
         for verb in ["migrate", "check"] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
             command.args(["store", verb]).current_dir(dir.path()).env_clear();
-            command.envs([("SIGNET_STORE", database.url()), ("SIGNET_KEYS_KEK", KEK.to_owned())]);
+            // Whoever keeps the tables holds no key-encryption key.
+            command.env("SIGNET_STORE", database.url());
             let output = command.env("SIGNET_POSTGRES__PASSWORD_FILE", &file).output().unwrap();
             let told = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.success(), is_closed, "{mode:04o}: {told}");
@@ -209,6 +211,17 @@ async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
         nodes.into_iter().map(|node| node.name).collect::<Vec<_>>()
     };
     while running().await != ["the-node"] {}
+
+    let doctor = |propagation: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
+        command.args(["doctor", "--json"]).current_dir(operator.path()).env_clear().envs(settings);
+        let found = command.env("SIGNET_KEYS_PROPAGATION", propagation).output().unwrap();
+        let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+        let found = found.as_array().unwrap().iter().find(|each| each["name"] == "settings of the nodes");
+        found.map(|each| (each["level"].clone(), each["what"].clone())).unwrap()
+    };
+    assert_eq!(doctor("30s"), (json!("ok"), json!("as here")));
+    assert_eq!(doctor("60s"), (json!("fail"), json!("keys.propagation is 60 s here, but 30 s")));
 
     let version = ring_version(&store).await;
     for args in [["restore", "--in-place"].as_slice(), &["restore", "copy"], &["import", "copy", "--move"]] {

@@ -17,6 +17,10 @@ pub(crate) struct SharedStore {
     clock: Arc<ManualClock>,
     out_of_reach: AtomicBool,
     read_only: AtomicBool,
+    /// Whether commits are never answered.
+    silent: AtomicBool,
+    /// For how many milliseconds a request waits for it; 0 is for ever.
+    pub(crate) patience: AtomicU64,
     /// In seconds ahead of the nodes' clock.
     pub(crate) ahead: AtomicI64,
     /// How many milliseconds it takes to tell the time, which it reads in the middle of them.
@@ -45,6 +49,8 @@ impl SharedStore {
             clock,
             out_of_reach: AtomicBool::default(),
             read_only: AtomicBool::default(),
+            silent: AtomicBool::default(),
+            patience: AtomicU64::default(),
             ahead: AtomicI64::default(),
             tells_time_in: AtomicU64::default(),
             commits: AtomicU64::default(),
@@ -62,6 +68,11 @@ impl SharedStore {
 
     pub(crate) fn make_read_only(&self, read_only: bool) {
         self.read_only.store(read_only, Ordering::SeqCst);
+    }
+
+    /// From now on commits arrive nowhere, and nobody is told, as when a synchronous standby is away.
+    pub(crate) fn leave_commits_unanswered(&self, silent: bool) {
+        self.silent.store(silent, Ordering::SeqCst);
     }
 
     /// From now on it has counted `commits` that its standby does not have.
@@ -132,6 +143,9 @@ impl Store for SharedStore {
         if let Some(held) = held {
             held.await.ok();
         }
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if self.read_only.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("a test lets nobody write".into()));
         }
@@ -171,6 +185,11 @@ impl Store for SharedStore {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        let patience = self.patience.load(Ordering::SeqCst);
+        (patience > 0).then(|| Duration::from_millis(patience))
     }
 
     async fn freeze(&self) -> Result<SharedFrozen, StoreError> {

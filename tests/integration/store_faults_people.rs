@@ -13,8 +13,8 @@ use crate::shell::{account, form_token, hidden, signed_in};
 use crate::test_app::Answer;
 
 /// Somebody with an account of their own for a trial, and the browser in front of them.
-struct Person {
-    id: UserId,
+pub(crate) struct Person {
+    pub(crate) id: UserId,
     email: String,
     browser: Browser,
     page: Answer,
@@ -31,7 +31,7 @@ impl Person {
     }
 
     /// Signed in, with the page at `path` open.
-    async fn inside(world: &World, number: usize, path: &str) -> Self {
+    pub(crate) async fn inside(world: &World, number: usize, path: &str) -> Self {
         let email = format!("person-{number}@example.com");
         let id = account(&world.app, ("Grace", &email), false).await.id;
         let mut browser = signed_in(&world.app, &email, "/account").await;
@@ -50,7 +50,7 @@ impl Person {
         self.browser.clone().post(&world.app, path, &members).await
     }
 
-    async fn sessions(&self, world: &World) -> usize {
+    pub(crate) async fn sessions(&self, world: &World) -> usize {
         world.services().sessions.of_user(&self.id).await.unwrap().len()
     }
 
@@ -64,7 +64,7 @@ impl Person {
         text(&browser.get(&world.app, "/account").await).contains("Your profile")
     }
 
-    async fn factor(&self, world: &World) -> (String, Vec<String>) {
+    pub(crate) async fn factor(&self, world: &World) -> (String, Vec<String>) {
         let factors = &world.services().second_factors;
         let secret = factors.enroll(&self.id, "Grace").await.unwrap().secret.expose().to_owned();
         let codes = factors.confirm(&self.id, &code(world, &secret)).await.unwrap().unwrap();
@@ -218,7 +218,32 @@ async fn a_second_factor_counts_once_whatever_fails() {
                 },
             ),
         )
+        .await
+        .hold(
+            "remove one's second factor",
+            async |world: &World, number| {
+                let mut person = Person::inside(world, number, "/account/second-factor").await;
+                person.factor(world).await;
+                person.page = person.browser.get(&world.app, "/account/second-factor").await;
+                person
+            },
+            remove_factor,
+            (
+                async |world: &World, person: &Person, _: Option<&Answer>| {
+                    world.services().second_factors.find(&person.id).await.unwrap().is_none()
+                },
+                async |world: &World, person: &Person, _| {
+                    // Also where there is none any more.
+                    assert_eq!(remove_factor(world, person).await.status, 303);
+                    assert!(world.services().second_factors.find(&person.id).await.unwrap().is_none());
+                },
+            ),
+        )
         .await;
+}
+
+async fn remove_factor(world: &World, person: &Person) -> Answer {
+    person.act(world, "/account/second-factor", &[("act", "remove"), ("confirm", "yes")]).await
 }
 
 async fn confirm(world: &World, (person, (enrollment, code)): &(Person, (String, String))) -> Answer {

@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use signet::clients::{ConsentRule, Registrant};
 use signet::oauth::Scope;
 
 use crate::members::Members;
-use crate::service::{Answer, Request, Service, with_service};
+use crate::service::{Answer, OPEN_SCOPE, Request, Service, with_open_service, with_service};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const BOUNDARY: &str = "zz";
@@ -61,6 +62,38 @@ pub(crate) fn multipart(data: &[u8]) {
                 assert!(text.contains("client_credentials") && !text.contains("filename="));
                 assert_eq!(text.matches("name=\"grant_type\"").count().max(1), 1, "{text}");
             }
+        }
+    });
+}
+
+/// An application that registers itself, in the encoding that the first byte tells. It gets no more than the operator opens to anybody,
+/// people are asked before it gets anything of theirs, and it says who it is.
+pub(crate) fn app(data: &[u8]) {
+    with_open_service(|service| {
+        let body = service.fill(data);
+        let content_type = match body.first() {
+            Some(b'{') => "application/json".to_owned(),
+            Some(b'-') => format!("multipart/form-data; boundary={BOUNDARY}"),
+            _ => FORM.to_owned(),
+        };
+        let answer = service.send(Request::post("/api/v1/apps", &content_type, &body)).expect("a request");
+        if answer.status != 200 {
+            assert!(matches!(answer.status, 400 | 409 | 413 | 415), "{answer:?}");
+            return;
+        }
+        let made = answer.json();
+        let text = |name: &str| made[name].as_str().expect("text").to_owned();
+        let (id, secret) = (text("client_id"), text("client_secret"));
+        let client = service.state().services.clients.find(&id).expect("a client");
+        assert_eq!((client.registrant.clone(), client.consent), (Registrant::Anybody, ConsentRule::Required));
+        assert!(client.scope.is_subset(&Scope::parse(OPEN_SCOPE).expect("a scope")), "{}", client.scope);
+        assert_eq!(client.client_name, text("name"));
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let issued = service.send(Request::post("/oauth2/token", FORM, form.as_bytes())).expect("a request");
+        if let Some(token) = issued.json()["access_token"].as_str() {
+            let bearer = format!("Bearer {token}");
+            let asked = Request::get(b"/api/v1/apps/verify_credentials").with("authorization", bearer);
+            assert_eq!(service.send(asked).expect("a request").json()["name"], made["name"]);
         }
     });
 }

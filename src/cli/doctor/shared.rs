@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Finding;
-use crate::app::{Ground, database};
+use crate::app::{self, Ground, database};
 use crate::cli::stopped::runtime;
 use crate::config::{Config, PostgresConfig, StoreConfig, VaultPlace};
 use crate::keys::Kek;
@@ -15,6 +15,9 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let StoreConfig::Postgres(settings) = &config.store else { return Vec::new() };
     let mut findings = store(settings);
     let is_well = findings.iter().all(|finding| finding.remedy != Some(START_FAILS));
+    if is_well {
+        findings.push(agreement(config));
+    }
     if config.keys.vault == VaultPlace::Store && is_well {
         findings.push(match keys(config) {
             Ok(count) => Finding::ok("keys in the store", format!("{count}, each opens")),
@@ -46,6 +49,25 @@ fn store(settings: &PostgresConfig) -> Vec<Finding> {
     let durability = "change the server's settings, or those of the role";
     findings.extend(report.warnings.into_iter().map(|what| Finding::warn("durability", what, durability)));
     findings
+}
+
+/// Whether a node with these settings could serve beside those that run.
+fn agreement(config: &Config) -> Finding {
+    let name = "settings of the nodes";
+    let compared = async {
+        let ground = Ground::of_installation(config).await?;
+        app::compare_settings(config, ground.store.as_ref()).await
+    };
+    match runtime().map(|runtime| runtime.block_on(compared)) {
+        Ok(Ok((None, differences))) if differences.is_empty() => Finding::ok(name, "as here"),
+        Ok(Ok((None, differences))) => {
+            let what: Vec<_> = differences.iter().map(ToString::to_string).collect();
+            Finding::warn(name, what.join("; "), "give all nodes the same")
+        }
+        Ok(Ok((Some(difference), _))) => Finding::fail(name, difference.to_string(), START_FAILS),
+        Ok(Err(error)) => Finding::fail(name, error.to_string(), START_FAILS),
+        Err(error) => Finding::fail(name, error.to_string(), START_FAILS),
+    }
 }
 
 /// Opens every key that is there; makes nothing.

@@ -37,6 +37,23 @@ fn a_database_is_named_by_its_url() {
     }
 }
 
+/// Its tables may be a database administrator's, who opens no key.
+#[test]
+fn nodes_of_a_database_share_a_key_encryption_key_which_its_tables_do_not_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("signet.toml");
+    let sources = |toml: &str| {
+        std::fs::write(&path, toml).unwrap();
+        Sources { file: Some(path.clone()), env: Vec::new(), flags: FlagOverrides::default() }
+    };
+    let owner = sources("store = \"postgres://owner@localhost/c\"");
+    assert!(load(&owner).unwrap_err().to_string().contains("keys.kek_file"));
+    assert!(matches!(load_for_tables(&owner).unwrap().store, StoreConfig::Postgres(_)));
+    // All else is asked of it too.
+    let twice = sources("store = \"postgres://owner@localhost/c\"\nlisten = \"127.0.0.1:8081\"");
+    assert!(load_for_tables(&twice).unwrap_err().to_string().contains("management_listen"));
+}
+
 #[test]
 fn that_one_connection_is_too_few_is_told_with_its_reason() {
     let with = |connections: &str| {

@@ -11,12 +11,12 @@ use super::views;
 use crate::audit::Origin;
 use crate::http::{State, reply};
 use crate::oauth::ErrorCode;
-use crate::protocol::ProtocolError;
 use crate::protocol::authorize::{Interrupted, Reply, ResponseMode};
+use crate::protocol::{Patience, ProtocolError};
 
 /// Lets `act` end even if the browser hangs up.
 pub(super) async fn whole<T: 'static>(act: impl Future<Output = T> + 'static) -> Result<T, ProtocolError> {
-    actix_web::rt::spawn(Origin::carried(act)).await.map_err(ProtocolError::server_error)
+    actix_web::rt::spawn(Origin::carried(Patience::carried(act))).await.map_err(ProtocolError::server_error)
 }
 
 /// Sends the browser on by GET, whatever it came by: 303 and never 307, which would carry a password along (RFC 9700,

@@ -165,22 +165,20 @@ impl PostgresStore {
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let called = async {
-            // Before anything waits anywhere.
-            let admitted = self.pool.admit(purpose, access)?;
-            let working = work(self.pool.clone());
-            let answered = self.runtime.spawn(async move {
-                let answer = working.await;
-                drop(admitted);
-                answer
-            });
-            answered.await.map_err(|_| closed())?
-        };
-        let answer = called.await;
-        if answer.is_err() {
-            self.pool.note_failure();
-        }
-        answer
+        // Before anything waits anywhere.
+        let admitted = self.pool.admit(purpose, access).inspect_err(|_| self.pool.note_failure())?;
+        let working = work(self.pool.clone());
+        let pool = self.pool.clone();
+        let answered = self.runtime.spawn(async move {
+            let answer = working.await;
+            drop(admitted);
+            // Here, for whoever called may wait no longer.
+            if answer.is_err() {
+                pool.note_failure();
+            }
+            answer
+        });
+        answered.await.map_err(|_| closed())?
     }
 }
 
@@ -263,6 +261,10 @@ impl Store for PostgresStore {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.pool.options.timeout)
     }
 
     fn load(&self) -> StoreLoad {

@@ -1,0 +1,90 @@
+//! How long one request waits for a store that does not answer, all its calls and turns together.
+//!
+//! A store in a database gives up each call after a while ([`Store::patience`]). Without more, a request that goes on without
+//! what it did not get would wait as long for its next call, and one that must wait for its turn, until all before it have
+//! waited. So what a request has waited in vain is counted, and so is the time that it stood in line: after a call's time and an
+//! eighth more it waits no longer. Calls that are answered count nothing, however many they are.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, timeout};
+
+use super::{Store, StoreError};
+
+tokio::task_local! {
+    static WAITED: Cell<Duration>;
+}
+
+/// What a request has waited so far. Whoever polls a request does so [`during`](Self::during) it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience(Duration);
+
+impl Patience {
+    /// Does a part of the request's work.
+    pub fn during<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (done, waited) = WAITED.sync_scope(Cell::new(self.0), || (work(), WAITED.with(Cell::get)));
+        self.0 = waited;
+        done
+    }
+
+    /// `work` of the same request that a task of its own does.
+    pub fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+        let waited = waited();
+        async move {
+            match waited {
+                Some(waited) => WAITED.scope(Cell::new(waited), work).await,
+                None => work.await,
+            }
+        }
+    }
+}
+
+/// `call`, for as long as this request still waits. What it was to write may be written all the same.
+///
+/// # Errors
+/// Its own, and that it took too long.
+pub async fn patiently<T>(
+    store: &dyn Store,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let (Some(patience), Some(waited)) = (store.patience(), waited()) else { return call.await };
+    // The call's own limit ends it first, unless some of the time is used up.
+    let most = (patience + patience / 8).saturating_sub(waited);
+    let began = Instant::now();
+    let answer = timeout(most, call).await.unwrap_or_else(|_| Err(late("the store's answer")));
+    if answer.is_err() {
+        count(began.elapsed());
+    }
+    answer
+}
+
+/// The turn among those who change the same, for as long as this request still waits. Work that is no request's waits for it however
+/// long that takes, which is no longer than those before it may wait.
+///
+/// # Errors
+/// When those before it take too long.
+pub async fn turn<'a, T>(line: &'a Mutex<T>, store: &dyn Store) -> Result<MutexGuard<'a, T>, StoreError> {
+    if let Ok(turn) = line.try_lock() {
+        return Ok(turn);
+    }
+    let (Some(patience), Some(waited)) = (store.patience(), waited()) else { return Ok(line.lock().await) };
+    let began = Instant::now();
+    let turn = timeout(patience.saturating_sub(waited), line.lock()).await;
+    count(began.elapsed());
+    turn.map_err(|_| late("others that change the same"))
+}
+
+/// Nothing where no request is served.
+fn waited() -> Option<Duration> {
+    WAITED.try_with(Cell::get).ok()
+}
+
+fn count(more: Duration) {
+    let _no_request = WAITED.try_with(|waited| waited.set(waited.get() + more));
+}
+
+fn late(awaited: &str) -> StoreError {
+    StoreError::Unavailable(format!("the request has waited too long, last for {awaited}"))
+}

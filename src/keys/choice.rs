@@ -49,17 +49,18 @@ impl KeyRing {
         Err(NoKey::NotYet { retry_after: u64::try_from(wait).unwrap_or(1) })
     }
 
-    /// The algorithms that something may be signed with: those of the settings in their order, then those that the settings have
-    /// dropped and that sign still.
+    /// The algorithms that something is signed with now: those of the settings in their order, without those that wait, then those
+    /// that the settings have dropped and that sign still.
     #[must_use]
     pub fn algorithms(&self) -> Vec<Algorithm> {
         let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
-        let mut algorithms = self.policy().algorithms().to_vec();
-        let dropped = Algorithm::ALL.into_iter().filter(|algorithm| !algorithms.contains(algorithm));
-        let still: Vec<_> =
-            dropped.filter(|dropped| signer(&snapshot.ring.records, *dropped, now).is_some()).collect();
-        algorithms.extend(still);
-        algorithms
+        let in_use = self.policy().algorithms();
+        if snapshot.ring.was_never_published() {
+            return in_use.to_vec();
+        }
+        let dropped = Algorithm::ALL.into_iter().filter(|algorithm| !in_use.contains(algorithm));
+        let signs = |algorithm: &Algorithm| signer(&snapshot.ring.records, *algorithm, now).is_some();
+        in_use.iter().copied().chain(dropped).filter(signs).collect()
     }
 
     /// The algorithms in use that no key signs with yet, in the order of the settings: after the first JWKS of an installation,

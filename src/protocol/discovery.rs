@@ -1,11 +1,11 @@
 use super::authorize::Prompt;
 use super::{Services, TOKEN_EXCHANGE, claims};
 use crate::clients::{AuthMethod, GrantType};
-use crate::oauth::{Acr, Scope, ServerMetadata};
+use crate::oauth::{Acr, Algorithm, Scope, ServerMetadata};
 
-/// What this server can do today (RFC 8414, section 2; OpenID Connect Discovery 1.0, section 3).
+/// What this server can do today, where `algorithms` sign (RFC 8414, section 2; OpenID Connect Discovery 1.0, section 3).
 #[must_use]
-pub fn metadata(services: &Services) -> ServerMetadata {
+pub fn metadata(services: &Services, algorithms: &[Algorithm]) -> ServerMetadata {
     let at = |path: &str| format!("{}{path}", services.issuer);
     // Who revokes or introspects has a secret, or a token of its own to revoke.
     let auth_methods: Vec<String> = names(AuthMethod::ALL.map(AuthMethod::as_str));
@@ -26,9 +26,7 @@ pub fn metadata(services: &Services) -> ServerMetadata {
         response_modes_supported: names(["query", "form_post"]),
         code_challenge_methods_supported: names(["S256"]),
         subject_types_supported: names(["public"]),
-        id_token_signing_alg_values_supported: names(
-            services.keys.algorithms().iter().map(|algorithm| algorithm.as_str()),
-        ),
+        id_token_signing_alg_values_supported: names(algorithms.iter().map(|algorithm| algorithm.as_str())),
         prompt_values_supported: names(Prompt::VALUES),
         claims_supported: names(claims::TOKEN.into_iter().chain(claims::names())),
         claims_parameter_supported: true,

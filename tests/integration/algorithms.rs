@@ -205,12 +205,20 @@ async fn id_tokens_go_on_as_they_were_until_what_the_client_registered_signs() {
     let world = world.restart(using([ES256, RS256, EdDSA])).await;
     let path = "/.well-known/openid-configuration";
     let metadata = world.app.send(TestRequest::get().uri(path)).await.json();
-    assert_eq!(metadata["id_token_signing_alg_values_supported"], json!(["ES256", "RS256", "EdDSA"]));
+    assert_eq!(metadata["id_token_signing_alg_values_supported"], json!(["ES256"]), "what works today");
     let (id_token, _, refresh_token) = redeemed(&world).await;
     assert_eq!(id_token, "ES256");
-    assert_eq!(world.register_id_token_alg(Some("EdDSA")).await.status, 200);
-    assert_eq!(redeemed(&world).await.0, "ES256");
+    let early = world.register_id_token_alg(Some("EdDSA")).await;
+    early.refused(400, "invalid_request");
+    let said = early.json()["error_description"].as_str().unwrap().to_owned();
+    assert!(said.contains("EdDSA waits until every verifier knows its key, until 20"), "{said}");
+    let registration = json!({ "client_name": "Early", "scope": "read", "resources": [RESOURCE], "id_token_signed_response_alg": "EdDSA" });
+    let registered = world.app.administer(Method::POST, "/admin/clients", Some(registration)).await;
+    registered.refused(400, "invalid_request");
     pass(&world.app, LEAD).await;
+    let metadata = world.app.send(TestRequest::get().uri(path)).await.json();
+    assert_eq!(metadata["id_token_signing_alg_values_supported"], json!(["ES256", "RS256", "EdDSA"]));
+    assert_eq!(world.register_id_token_alg(Some("EdDSA")).await.status, 200);
     assert_eq!(redeemed(&world).await.0, "EdDSA");
     let refreshed = world.refresh(&refresh_token).await.json();
     assert_eq!(alg(refreshed["id_token"].as_str().unwrap()), "EdDSA");
@@ -223,6 +231,26 @@ async fn id_tokens_go_on_as_they_were_until_what_the_client_registered_signs() {
     assert_eq!(redeemed(&world).await.0, "RS256");
     pass(&world.app, LEAD).await;
     assert_eq!(redeemed(&world).await.0, "ES256");
+    let metadata = world.app.send(TestRequest::get().uri(path)).await.json();
+    assert_eq!(metadata["id_token_signing_alg_values_supported"], json!(["ES256"]), "without a restart");
+}
+
+/// A client that holds its ID tokens to what it registered had rather wait than get another.
+#[actix_web::test]
+async fn id_tokens_that_were_promised_wait_for_an_algorithm_that_comes_back() {
+    let alg = json!({ "id_token_signed_response_alg": "EdDSA" });
+    let world = World::start_with(alg, using([ES256, EdDSA])).await.restart(using([ES256])).await;
+    pass(&world.app, LEAD).await;
+    let world = world.restart(using([ES256, EdDSA])).await;
+    let code = world.code().await;
+    let refused = world.redeem(&code).await;
+    refused.refused(400, "invalid_scope");
+    let said = refused.json()["error_description"].as_str().unwrap().to_owned();
+    assert!(said.contains("EdDSA waits until every verifier knows its key"), "{said}");
+    // What the client has registered already is no new promise.
+    assert_eq!(world.register_id_token_alg(Some("EdDSA")).await.status, 200);
+    pass(&world.app, LEAD).await;
+    assert_eq!(redeemed(&world).await.0, "EdDSA");
 }
 
 #[actix_web::test]
@@ -303,6 +331,8 @@ fn act() -> impl Strategy<Value = Act> {
 /// Somebody who asks for tokens of every kind, and somebody who verifies them.
 struct Watch {
     lazy: LazyVerifier,
+    /// What the client holds its ID tokens to.
+    promised: Option<Algorithm>,
     alive: Vec<(i64, String)>,
 }
 
@@ -314,11 +344,16 @@ impl Watch {
         let answer = world.redeem(&world.code().await).await;
         if answer.status == 200 {
             self.alive.push((app.now() + 900, pair(&answer).0));
-            assert!(answer.json()["id_token"].is_string());
+            let signed = alg(answer.json()["id_token"].as_str().unwrap());
+            assert!(self.promised.is_none_or(|promised| signed == promised.as_str()), "{signed}");
         } else {
             answer.refused(400, "invalid_scope");
             let health = app.manage("/health/ready").await.json();
-            assert_eq!(health["stranded_clients"], json!({ "count": 1, "first": [world.client().0] }));
+            let promised = self.promised.unwrap().as_str();
+            let waits =
+                health["waiting"].as_array().unwrap().iter().any(|each| each["algorithm"] == promised);
+            let stranded = json!({ "count": 1, "first": [world.client().0] });
+            assert!(waits || health["stranded_clients"] == stranded, "{health}");
         }
         self.alive.retain(|(end, _)| app.now() < *end);
         for (_, token) in &self.alive {
@@ -329,7 +364,7 @@ impl Watch {
 
 async fn play(acts: Vec<Act>) {
     let mut world = World::start_with(json!({}), using([ES256])).await;
-    let mut watch = Watch { lazy: LazyVerifier::default(), alive: Vec::new() };
+    let mut watch = Watch { lazy: LazyVerifier::default(), promised: None, alive: Vec::new() };
     watch.look(&world).await;
     for act in acts {
         let in_use = world.services().keys.policy().algorithms().to_vec();
@@ -344,11 +379,19 @@ async fn play(acts: Vec<Act>) {
             }
             Act::Register(access_token, id_token) => {
                 let path = format!("/admin/clients/{}", world.client().0);
+                let promised = named(id_token, &in_use);
+                let waits =
+                    world.services().keys.waiting().iter().any(|each| Some(each.algorithm) == promised);
+                let is_early = waits && promised != watch.promised;
                 let change = json!({
                     "access_token_signing_alg": named(access_token, &in_use),
-                    "id_token_signed_response_alg": named(id_token, &in_use),
+                    "id_token_signed_response_alg": promised,
                 });
-                assert_eq!(world.app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
+                let answer = world.app.administer(Method::PATCH, &path, Some(change)).await;
+                assert_eq!(answer.status, if is_early { 400 } else { 200 }, "{answer:?}");
+                if !is_early {
+                    watch.promised = promised;
+                }
             }
             Act::Pass(seconds) => {
                 for part in [seconds / 3, seconds / 3, seconds - 2 * (seconds / 3)] {

@@ -139,6 +139,34 @@ async fn one_token_opens_everything_that_the_document_describes() {
     }
 }
 
+/// What counts is what the token would be signed with, not how the settings put it.
+#[actix_web::test]
+async fn one_token_is_for_all_that_would_be_signed_alike() {
+    const OTHER: &str = "https://other.example";
+    let app = TestApp::start_with(|config| {
+        config.keys.algorithms = vec![Algorithm::ES256, Algorithm::EdDSA];
+        config.resources[0].algorithm = Some(Algorithm::ES256);
+        let mut other = config.resources[0].clone();
+        other.uri = Resource::parse(OTHER).unwrap();
+        other.algorithm = Some(Algorithm::EdDSA);
+        config.resources.push(other);
+    })
+    .await;
+    let users = format!("{ISSUER}/users");
+    let shop = client_of(&app, "read users:read", &[RESOURCE, users.as_str(), OTHER]).await;
+    assert_eq!(part(&token(&app, &shop).await, 1)["aud"], json!([RESOURCE, users]));
+    // The client's own, which is for all; and once it is in use no more, as if it had none.
+    let path = format!("/admin/clients/{}", shop.0);
+    let change = json!({ "access_token_signing_alg": "EdDSA" });
+    assert_eq!(app.administer(Method::PATCH, &path, Some(change)).await.status, 200);
+    assert_eq!(part(&token(&app, &shop).await, 1)["aud"], json!([RESOURCE, users, OTHER]));
+    let app = app.restart(|config| config.keys.algorithms = vec![Algorithm::RS256, Algorithm::ES256]).await;
+    for _ in 0..3 {
+        app.pass(Duration::from_hours(25)).await;
+    }
+    assert_eq!(part(&token(&app, &shop).await, 1)["aud"], json!([RESOURCE]), "RS256 signs for /users");
+}
+
 /// Nobody gets by this dialect what the standard way would refuse; and who names a resource gets that one.
 #[actix_web::test]
 async fn one_token_for_everything_is_for_nothing_that_keeps_to_itself() {

@@ -97,7 +97,9 @@ async fn of_two_hundred_at_once_all_get_the_one_child() {
         assert!(!world.is_active(access_token).await && !world.is_active(refresh_token).await);
         assert_eq!(api.products(access_token).await.json()["message"], "the access token was revoked");
     }
-    println!("200 refreshes of one token at once: 1 child; after its reuse 0 of the family's 200 access tokens accepted");
+    println!(
+        "200 refreshes of one token at once: 1 child; after its reuse 0 of the family's 200 access tokens accepted"
+    );
 }
 
 #[actix_web::test]

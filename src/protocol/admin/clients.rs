@@ -196,6 +196,7 @@ pub async fn register(
     let event = administrator.event(EventKind::ClientRegistered).client(&client_id);
     registration.client_id = Some(client_id);
     services.clients.may_register(&registration)?;
+    services.may_promise(registration.id_token_signed_response_alg)?;
     if let Registrant::Person(owner) = &registration.registrant {
         services.allowance.spend(owner).await?;
     }
@@ -217,6 +218,10 @@ pub async fn change(
     let intended = services.clients.intend(client_id, change).await?;
     administrator.may_touch(&intended.before.scope)?;
     administrator.may_touch(&intended.after.scope)?;
+    let promised = intended.after.id_token_signed_response_alg;
+    if promised != intended.before.id_token_signed_response_alg {
+        services.may_promise(promised)?;
+    }
     let difference = difference::of_client(&services.digests, &intended.before, &intended.after)?;
     let event = administrator
         .event(EventKind::ClientChanged)

@@ -7,7 +7,6 @@ use super::redirect::{Reply, ReplyTo, ResponseMode};
 use super::{Door, Prompt, target};
 use crate::clients::{Client, GrantType};
 use crate::oauth::{CodeChallenge, ErrorCode, RedirectUri, Resource, Scope, Subject};
-use crate::protocol::id_token_key::no_id_token;
 use crate::protocol::welcome::is_welcome;
 use crate::protocol::{Params, ProtocolError, Services};
 
@@ -111,7 +110,7 @@ impl AuthorizationRequest {
         let scope = target::with_claims(&client, &scope, claims.as_ref())?;
         if scope.contains(Scope::OPENID) && matches!(services.id_token_key(&client), Ok(None)) {
             // Before anybody signs in for it.
-            return Err(no_id_token(&client));
+            return Err(services.no_id_token(&client));
         }
         let prompt = Prompt::read(params)?;
         Ok(Self {

@@ -14,7 +14,7 @@ pub(super) fn grant(
 ) -> Result<Issued, ProtocolError> {
     let mut asked: Vec<&str> = params.all("resource").collect();
     if asked.is_empty() && defaults.every_resource {
-        asked = Target::every(services, client);
+        asked = Target::every(services, client)?;
     }
     let target = Target::new(services, client, &client.resources, asked.into_iter())?;
     let scope = scope(services, client, &target, (params, defaults.scope))?;

@@ -7,7 +7,6 @@ use super::target::{Target, asked_for, cut_down};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::keys::SigningKey;
 use crate::oauth::{ErrorCode, FamilyId, Resource, Scope, Secret, UserId};
-use crate::protocol::id_token_key::no_id_token;
 use crate::protocol::{ProtocolError, Services, claims};
 use crate::tokens::{Authorized, Grant, NewIdToken, Prepared, RefreshToken};
 use crate::users::Account;
@@ -141,7 +140,7 @@ impl<'a> Plan<'a> {
         // Before a code is spent for a token that nobody can sign.
         let id_token_key = if is_openid { services.id_token_key(client)? } else { None };
         if is_openid && id_token_key.is_none() && wish.needs_id_token {
-            return Err(no_id_token(client));
+            return Err(services.no_id_token(client));
         }
         let audience = target.audience();
         Ok(Self { client, grant, target, audience, scope, id_token_key })

@@ -52,7 +52,7 @@ impl<'s> Target<'s> {
         if servers.len() > 1 && servers.iter().any(|server| server.uri == *admin) {
             return Err(refused("the admin API shares no token with other resources"));
         }
-        if !is_agreed(services, client, &servers)? {
+        if agreeing(services, client, &servers)?.len() < servers.len() {
             return Err(refused("the resources want different signature algorithms"));
         }
         let theirs = servers.first().and_then(|server| server.algorithm);
@@ -62,16 +62,12 @@ impl<'s> Target<'s> {
     /// The resources that one token of the client's own is for where its dialect knows no `resource` and one host serves them all:
     /// every one of the client's that agrees with the first about the signature, up to as many as a token can name. The
     /// admin API shares no token, so it is left out; where there is nothing else the token is for that.
-    pub(super) fn every<'a>(services: &Services, client: &'a Client) -> Vec<&'a str> {
+    pub(super) fn every(services: &'s Services, client: &Client) -> Result<Vec<&'s str>, ProtocolError> {
         let resources = &services.resources;
-        let found =
-            client.resources.iter().filter_map(|uri| Some((uri.as_str(), resources.find(uri.as_str())?)));
-        let mut shared = found.filter(|(_, server)| server.uri != resources.admin().uri).peekable();
-        let first = shared.peek().map(|(_, server)| server.algorithm);
-        let agrees = |server: &ResourceServer| {
-            client.access_token_signing_alg.is_some() || Some(server.algorithm) == first
-        };
-        shared.filter(|(_, server)| agrees(server)).map(|(uri, _)| uri).take(MAX_RESOURCES).collect()
+        let found = client.resources.iter().filter_map(|uri| resources.find(uri.as_str()));
+        let shared: Vec<_> = found.filter(|server| server.uri != resources.admin().uri).collect();
+        let agreeing = agreeing(services, client, &shared)?;
+        Ok(agreeing.into_iter().map(|server| server.uri.as_str()).take(MAX_RESOURCES).collect())
     }
 
     /// This target, but with those servers only that a token of that scope is meant for.
@@ -121,26 +117,26 @@ pub(super) fn asked_for(asked: &str, grantable: impl Fn(&str) -> bool) -> Result
     Err(ProtocolError::invalid_scope("the scope exceeds what the client may ask for at this resource"))
 }
 
-/// Whether one signature does for all the resources, as keys sign now: the client's own, or one that each of them would get.
-fn is_agreed(
+/// Those of `servers` for which one signature does, as keys sign now: the first, and all that would get the same.
+fn agreeing<'s>(
     services: &Services,
     client: &Client,
-    servers: &[&ResourceServer],
-) -> Result<bool, ProtocolError> {
-    let Some((first, others)) = servers.split_first().filter(|(_, others)| !others.is_empty()) else {
-        return Ok(true);
-    };
-    let signed = |wanted: Option<Algorithm>| Ok::<_, NoKey>(services.keys.signing_key(wanted)?.algorithm());
-    if let Some(own) = client.access_token_signing_alg
-        && signed(Some(own))? == own
-    {
-        return Ok(true);
+    servers: &[&'s ResourceServer],
+) -> Result<Vec<&'s ResourceServer>, NoKey> {
+    // The usual one needs no look at the keys.
+    if servers.len() < 2 {
+        return Ok(servers.to_vec());
     }
-    let agreed = signed(first.algorithm)?;
-    for other in others {
-        if signed(other.algorithm)? != agreed {
-            return Ok(false);
+    let signed = |server: &ResourceServer| {
+        let wanted = [client.access_token_signing_alg, server.algorithm];
+        Ok::<_, NoKey>(services.keys.signing_key(wanted.into_iter().flatten())?.algorithm())
+    };
+    let first = signed(servers[0])?;
+    let mut agreeing = Vec::with_capacity(servers.len());
+    for server in servers {
+        if signed(server)? == first {
+            agreeing.push(*server);
         }
     }
-    Ok(true)
+    Ok(agreeing)
 }

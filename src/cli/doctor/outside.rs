@@ -157,7 +157,7 @@ fn algorithms(health: &Value) -> Vec<Finding> {
         findings.push(Finding::warn(
             "algorithms",
             format!("verifiers have yet to learn of a key: {}; others sign until then", waiting.join(", ")),
-            "nothing is to be done; keep the old algorithms in keys.algorithms until then",
+            "nothing is to be done",
         ));
     }
     let stranded = &health["stranded_clients"];

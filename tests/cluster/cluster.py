@@ -19,7 +19,8 @@ VERIFIER, CHALLENGE = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2O
 
 FIRST_PORT = int(os.environ.get("CLUSTER_PORTS", "18850"))
 WIRE, RESOURCE_SERVER, PRIMARY, STANDBY = (FIRST_PORT + number for number in (10, 20, 30, 31))
-LIMITS = ("token_per_client", "token_per_address", "revocation_per_client", "refused_per_address", "authorize_per_address")
+LIMITS = ("token_per_client", "token_per_address", "revocation_per_client", "refused_per_address", "authorize_per_address",
+          "login_per_address", "login_per_account")
 
 
 def check(good, *why):
@@ -198,25 +199,43 @@ class Cluster:
         person = {"name": "Somebody", "email": "somebody@example.com", "password": PASSWORD}
         registered = await node.administer("POST", "/admin/users", person)
         check(registered.status == 201, "an account:", registered)
-        jar, location, answer = {}, authorization(client), None
-        for _ in range(8):
-            answer = await node.get(location, Cookie=joined(jar))
+        jar, action, fields = await self.sign_in_page(node, client)
+        answer = await node.send("POST", action, fields, {"Cookie": joined(jar)})
+        for _ in range(6):
             keep(jar, answer)
-            if answer.status == 200:
-                page = answer.body.decode()
-                fields = {}
-                for tag in re.findall(r"<input[^>]*>", page):
-                    if 'type="hidden"' in tag:
-                        fields[re.search('name="([^"]*)"', tag)[1]] = re.search('value="([^"]*)"', tag)[1]
-                fields |= {"username": "somebody@example.com", "password": PASSWORD}
-                action = urllib.parse.urljoin(location, re.search('action="([^"]*)"', page)[1])
-                answer = await node.send("POST", action, fields, {"Cookie": joined(jar)})
-                keep(jar, answer)
             location = answer.headers.get("location", [""])[0].removeprefix(self.issuer)
             if location.startswith(REDIRECT_URI):
                 return joined(jar)
             check(location, "signing in:", answer)
+            answer = await node.get(location, Cookie=joined(jar))
         return check(False, "signing in:", answer)
+
+    async def sign_in_page(self, node, client):
+        """The cookies with which it is sent off, where to, and its fields, filled in."""
+        jar, location = {}, authorization(client)
+        for _ in range(4):
+            answer = await node.get(location, Cookie=joined(jar))
+            keep(jar, answer)
+            if answer.status == 200:
+                page, fields = answer.body.decode(), {}
+                for tag in re.findall(r"<input[^>]*>", page):
+                    if 'type="hidden"' in tag:
+                        fields[re.search('name="([^"]*)"', tag)[1]] = re.search('value="([^"]*)"', tag)[1]
+                fields |= {"username": "somebody@example.com", "password": PASSWORD}
+                return jar, urllib.parse.urljoin(location, re.search('action="([^"]*)"', page)[1]), fields
+            location = answer.headers.get("location", [""])[0].removeprefix(self.issuer)
+            check(location, "signing in:", answer)
+        return check(False, "signing in:", answer)
+
+    async def api_keys(self, number):
+        """So many keys that may read accounts."""
+        scope, resources = "users:read", [f"{self.issuer}/users"]
+        keeper = await self.client(self.nodes[0], scope=scope, resources=resources, grant_types=["client_credentials"])
+        await self.everywhere(keeper)
+        request = {"name": "keeper", "client_id": keeper["client_id"], "scope": scope, "resources": resources}
+        made = [await self.nodes[0].administer("POST", "/admin/api-keys", request) for _ in range(number)]
+        check(all(each.status == 201 for each in made), "API keys:", made[:1])
+        return [each.member("api_key") for each in made]
 
     async def authorize(self, node, client, cookies, limit=10.0):
         """Asks for a code as somebody's browser does, who has signed in."""

@@ -1,17 +1,20 @@
 """Both servers of the database stand still for a while, and go on: a call that needs them says so soon, the rest goes on."""
 
 import asyncio
+import itertools
 import time
 
-from client import Load, outcomes, spread
-from cluster import check
+from client import JSON, Load, outcomes, spread
+from cluster import check, joined
 
 # What a call may take that has to wait for the database.
 SOON = 2.0
 # After the database goes on, everything does.
 NORMAL = 5.0
 # Each needs the database; the others need it only to hear of what other nodes have done.
-WRITES = ("codes", "refreshes", "revocations", "authorizations")
+WRITES = ("codes", "refreshes", "revocations", "authorizations", "cut-offs", "sign-ins", "API keys")
+# So many requests with an API key: fewer than it may make in a minute.
+OF_A_KEY = 80
 READS = ("tokens", "introspections")
 
 
@@ -38,6 +41,9 @@ async def freeze(cluster, client, cookies, propagation, seconds):
         mine = (await node.token(client)).member("access_token") or token
         return await node.form("/oauth2/revoke", **client, token=mine)
 
+    victim = await cluster.client(nodes[0])
+    await cluster.everywhere(victim)
+    keys = iter(await cluster.api_keys(3 * (6 * (seconds + 15) // OF_A_KEY + 1)))
     for node in nodes:
         held = [(await node.redeem(client, next(codes))).member("refresh_token")]
 
@@ -46,11 +52,31 @@ async def freeze(cluster, client, cookies, propagation, seconds):
             held[0] = answer.member("refresh_token") or held[0]
             return answer
 
+        # Several at once that wait in one line: what one client or one API key does, and what needs a thread for the password.
+        headers = {"Authorization": f"Bearer {await cluster.admin_token(node)}", "Content-Type": JSON}
+        whole = {"client_id": victim["client_id"]}
+        jar, action, fields = await cluster.sign_in_page(node, client)
+        turns, key = itertools.count(), [None]
+
+        async def sign_in(node=node, action=action, fields=fields, cookie=joined(jar)):
+            answer = await node.send("POST", action, fields, {"Cookie": cookie})
+            # Who is in gets a session and is sent on.
+            is_in = answer.status == 303 and "set-cookie" in answer.headers
+            return answer._replace(status=200, headers={}) if is_in else answer
+
+        async def by_key(node=node, turns=turns, key=key):
+            if next(turns) % OF_A_KEY == 0:
+                key[0] = next(keys)
+            return await node.send("GET", "/v1/users", None, {"X-API-Key": key[0]})
+
         about = {**client, "token": token}
         add("codes", lambda node=node: node.redeem(client, next(codes)), 4, 0.4)
         add("refreshes", refresh, 1, 0.2)
         add("revocations", lambda node=node: revoke(node), 1, 0.2)
         add("authorizations", lambda node=node: cluster.authorize(node, client, cookies), 1, 0.2)
+        add("cut-offs", lambda n=node, h=headers, w=whole: n.send("POST", "/admin/revocations", w, h), 4, 0.2)
+        add("sign-ins", sign_in, 2, 1.0)
+        add("API keys", by_key, 6, 1.0)
         add("introspections", lambda node=node, about=about: node.form("/oauth2/introspect", **about), 1, 0.05)
         add("tokens", lambda node=node: node.token(client), 2, 0.02)
         add("keys", lambda node=node: node.get("/.well-known/jwks.json", 5), 1, 0.05)

@@ -7,13 +7,14 @@ import sys
 import time
 
 import changes
+import drill
 import failures
 import freeze
 import races
 import rotation
 from cluster import WIRE, Cluster, check
 
-PARTS = ["races", "changes", "limits", "rotation", "partition", "kill", "freeze", "failover"]
+PARTS = ["races", "changes", "limits", "drill", "rotation", "partition", "kill", "freeze", "failover"]
 HURRIED = {
     # M 2, P 2, S 1, T 5: the shortest lead and hold that are safe.
     "keys.jwks_max_age": "2s", "keys.propagation": "2s", "keys.clock_skew": "1s", "keys.lead": "5s", "keys.hold": "8s",
@@ -47,12 +48,14 @@ async def main(binaries, directory, arguments):
             cookies = await cluster.sign_in(client)
             if "races" in parts:
                 await races.codes(cluster, client, cookies, 1000 if full else 50)
-                await races.refreshes(cluster, client, cookies, 1000 if full else 50)
+                await races.refreshes(cluster, client, cookies, *((1000, 200) if full else (50, 50)))
             if "changes" in parts:
                 await changes.seen_everywhere(cluster, client, 200 if full else 30)
                 await changes.at_a_rate(cluster, client, 30 if full else 5)
             if "limits" in parts:
                 await races.api_key(cluster)
+            if "drill" in parts:
+                await drill.compromise(cluster)
             if "kill" in parts:
                 await failures.kill(cluster, client, cookies)
             if "freeze" in parts:

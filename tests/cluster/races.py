@@ -4,28 +4,49 @@ import asyncio
 import collections
 import time
 
+from changes import BAR, on_all
+from client import spread
 from cluster import check
 
 
+async def dead(cluster, client, tokens):
+    """After how long each of these tokens is inactive on every node."""
+
+    async def inactive(node, token):
+        return not await node.active(client, token)
+
+    seconds = []
+    for token in tokens:
+        seconds += await on_all(cluster.nodes, lambda node, token=token: inactive(node, token), "the end of a token")
+    return seconds
+
+
 async def codes(cluster, client, cookies, number, racing=200):
-    """Each code is redeemed by exactly one of many; the others are told `invalid_grant`."""
+    """Each code is redeemed by exactly one of many; the others are told `invalid_grant`, and what the one got ends by that."""
     waiting = await cluster.codes(client, cookies, number)
-    begun = time.monotonic()
+    begun, ended, aside = time.monotonic(), [], 0.0
     for code in waiting:
         answers = await asyncio.gather(*(cluster.nodes[i % 2].redeem(client, code) for i in range(racing)))
         won = sum(answer.status == 200 for answer in answers)
         others = [a for a in answers if a.status != 200 and (a.status, a.member("error")) != (400, "invalid_grant")]
         check(won == 1, f"a code had {won} winners;", others[:3])
         check(not others, len(others), "answers are not invalid_grant:", others[:3])
-    rate = number * racing / (time.monotonic() - begun)
+        raced = time.monotonic()
+        ended += await dead(cluster, client, [answer.member("access_token") for answer in answers if answer.status == 200])
+        aside += time.monotonic() - raced
+    rate = number * racing / (time.monotonic() - begun - aside)
     print(f"codes: {number} with {racing} redemptions each over two nodes ({rate:.0f} a second): one winner each,")
-    print(f"    {number * (racing - 1)} times invalid_grant, 0 other answers")
+    print(f"    {number * (racing - 1)} times invalid_grant, 0 other answers; what each winner got was inactive on every node"
+          f" after {spread(ended)} from the last answer; bar 1000 ms")
+    check(max(ended) <= BAR, "that is too long")
 
 
 async def refreshes(cluster, client, cookies, number, racing=50):
-    """Who races gets the same child; an older one kills the family, on every node."""
+    """Who races gets the same child; an older one kills the family with all its access tokens, on every node."""
+    ended = []
     for code in await cluster.codes(client, cookies, number):
-        first = (await cluster.nodes[0].redeem(client, code)).member("refresh_token")
+        redeemed = await cluster.nodes[0].redeem(client, code)
+        first = redeemed.member("refresh_token")
         check(first, "a code gave no refresh token")
         answers = await asyncio.gather(*(cluster.nodes[i % 2].refresh(client, first) for i in range(racing)))
         children = {answer.member("refresh_token") for answer in answers}
@@ -37,22 +58,19 @@ async def refreshes(cluster, client, cookies, number, racing=50):
         check(second.status == 200, "the child was refused:", second)
         reused = await cluster.nodes[0].refresh(client, first)
         check((reused.status, reused.member("error")) == (400, "invalid_grant"), "reuse:", reused)
-        dead = await cluster.nodes[1].refresh(client, second.member("refresh_token"))
-        check((dead.status, dead.member("error")) == (400, "invalid_grant"), "the family lives on:", dead)
+        family = (redeemed, answers[0], answers[-1], again, second)
+        ended += await dead(cluster, client, [answer.member("access_token") for answer in family])
+        next_one = await cluster.nodes[1].refresh(client, second.member("refresh_token"))
+        check((next_one.status, next_one.member("error")) == (400, "invalid_grant"), "the family lives on:", next_one)
     print(f"refresh tokens: {number} with {racing} refreshes each over two nodes: one child each, given again to a retry;")
-    print(f"    {number} reused, whose families died on both nodes")
+    print(f"    {number} reused, whose families died on both nodes, five access tokens of each inactive on every node after"
+          f" {spread(ended)}; bar 1000 ms")
+    check(max(ended) <= BAR, "that is too long")
 
 
 async def api_key(cluster, calls=400):
     """At most 100 in 60 seconds over two nodes. The slack is the difference of the nodes' clocks, here none."""
-    node = cluster.nodes[0]
-    scope, resources = "users:read", [f"{cluster.issuer}/users"]
-    keeper = await cluster.client(node, scope=scope, resources=resources, grant_types=["client_credentials"])
-    await cluster.everywhere(keeper)
-    request = {"name": "keeper", "client_id": keeper["client_id"], "scope": scope, "resources": resources}
-    made = await node.administer("POST", "/admin/api-keys", request)
-    check(made.status == 201, "an API key:", made)
-    headers = {"X-API-Key": made.member("api_key")}
+    headers = {"X-API-Key": (await cluster.api_keys(1))[0]}
     begun = time.monotonic()
     answers = await asyncio.gather(*(cluster.nodes[i % 2].send("GET", "/v1/users", None, headers) for i in range(calls)))
     took, statuses = time.monotonic() - begun, collections.Counter(answer.status for answer in answers)

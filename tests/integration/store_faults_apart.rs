@@ -123,7 +123,6 @@ async fn lists_for_revocations_are_reserved_whatever_fails() {
 
 /// The service is called the one or the other, and what was asked for can be asked for again.
 #[actix_web::test]
-#[expect(clippy::print_stdout, reason = "a test prints what it counted")]
 async fn an_issuer_is_changed_whatever_fails() {
     const OTHER: &str = "https://id.example.com";
     let mut calls = 0;

@@ -140,6 +140,7 @@ async fn twelve_secrets_leave_no_trace_in_postgres() {
 
 /// Sends the twelve through `app`, and looks for them everywhere; `elsewhere` is where else it writes.
 #[expect(clippy::too_many_lines, reason = "one way through the service, in order")]
+#[expect(clippy::print_stdout, reason = "the figure is what it is run for")]
 async fn leave_no_trace(log: &Log, app: &TestApp, elsewhere: impl AsyncFnOnce() -> Vec<(String, Vec<u8>)>) {
     let kek = KEK.repeat(8);
     let kek_text = STANDARD.encode(&kek);

@@ -59,6 +59,7 @@ async fn postgres_has_what_a_killed_node_acknowledged() {
 }
 
 /// Kills a service with these settings so many times, unless the environment says how often.
+#[expect(clippy::print_stdout, reason = "the figure is what it is run for")]
 fn survives(store: &str, settings: &[(&str, &str)], rounds: usize) {
     let rounds = std::env::var("SIGNET_TEST_KILLS").map_or(rounds, |text| text.parse().expect("a number"));
     let dir = tempfile::tempdir().expect("a directory");

@@ -173,13 +173,15 @@ impl Codes {
         }))
     }
 
-    /// Spends a code, in one commit with all that must be remembered of what it produces: the access token, and a
-    /// family whose last refresh token ends at `end`. `false` if somebody else was faster.
+    /// Spends a code, in one commit with `batch` and all that must be remembered of what it produces: the access token, and a
+    /// family whose last refresh token ends at `end`. `false` if somebody else was faster, or a condition of `batch` does
+    /// not hold.
     ///
     /// # Errors
     /// When the store fails: then it may or may not be spent.
     pub async fn redeem(
         &self,
+        batch: Batch,
         code: &FreshCode,
         family: &FamilyId,
         (token, end): (&LiveToken, i64),
@@ -189,7 +191,7 @@ impl Codes {
         let spent = CodeRecord { binding: code.binding.clone(), state };
         let put = CODES.encode(&spent, Some(date(end)))?;
         let condition = Condition::VersionIs(code.version);
-        let batch = Batch::new().put(CODES.table(), code.key.as_str(), condition, put);
+        let batch = batch.put(CODES.table(), code.key.as_str(), condition, put);
         let batch = self.families.remember(batch, family, token);
         Ok(self.store.commit(batch).await? == Committed::Applied)
     }

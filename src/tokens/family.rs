@@ -157,26 +157,20 @@ impl Families {
     }
 
     /// Adds to the batch with which the session ends that the access tokens are revoked which end with it; answers with those.
-    /// Where there are more than one batch should hold, the first of them are revoked at once: they would be in a moment.
+    /// Where there are more than one batch should hold, it is the first of them: [`Self::ended`] revokes the others, and none is
+    /// revoked of a session that does not end after all.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn ending(&self, batch: Batch, sid: &SessionId) -> Result<(Batch, Vec<LiveToken>), StoreError> {
         let prefix = session_prefix(sid).into_bytes();
-        let mut after = prefix.clone();
-        loop {
-            let (tokens, next) = self.page(&prefix, &after).await?;
-            let Some(next) = next else {
-                let revoke = |batch, token| self.revocations.revoking(batch, token, Vec::new());
-                return Ok((tokens.iter().fold(batch, revoke), tokens));
-            };
-            self.revocations.revoke_live(&tokens).await?;
-            after = next;
-        }
+        let (tokens, _) = self.page(&prefix, &prefix).await?;
+        let revoke = |batch, token| self.revocations.revoking(batch, token, Vec::new());
+        Ok((tokens.iter().fold(batch, revoke), tokens))
     }
 
-    /// The session has ended, and `tokens` with it. Revokes those that have come since: whoever redeems a code looks again
-    /// afterwards whether the session lives, so that one of the two sees the other.
+    /// The session has ended, and `tokens` with it. Revokes the others, those too that have come in between: whoever redeems a
+    /// code or refreshes does so on the condition that the session lives, so that none comes from now on.
     ///
     /// # Errors
     /// When the store fails: then such may be left.

@@ -128,12 +128,17 @@ impl RefreshTokens {
         })
     }
 
-    /// Spends `token` for its successor, in one commit with `access`, the access token that is issued beside it. Does
-    /// not look at dates, client and subject.
+    /// Spends `token` for its successor, in one commit with `access`, the access token that is issued beside it, and on the
+    /// condition that `also` adds: what that answers `None` to is dead. Does not look at dates, client and subject.
     ///
     /// # Errors
     /// When the store fails, or no key may seal: then it may or may not be spent, and can be presented again.
-    pub async fn rotate(&self, token: &RefreshToken, access: &LiveToken) -> Result<Rotation, RefreshError> {
+    pub async fn rotate(
+        &self,
+        token: &RefreshToken,
+        access: &LiveToken,
+        also: impl AsyncFn(Batch) -> Result<Option<Batch>, StoreError>,
+    ) -> Result<Rotation, RefreshError> {
         for _ in 0..attempts() {
             let known = self.families.find(&token.family).await?;
             let now = self.families.now_millis();
@@ -154,6 +159,7 @@ impl RefreshTokens {
                 // Later than what the store knows: the store is an older one, put back.
                 None | Some(_) => return Ok(Rotation::Dead),
             };
+            let Some(batch) = also(batch).await? else { return Ok(Rotation::Dead) };
             let batch = self.families.remember(batch, &token.family, access);
             if self.families.store().commit(batch).await? == Committed::Applied {
                 return Ok(rotation);

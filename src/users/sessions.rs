@@ -188,9 +188,33 @@ impl Sessions {
     /// # Errors
     /// When the store fails.
     pub async fn find_by_sid(&self, user: &UserId, sid: &SessionId) -> Result<Option<Session>, StoreError> {
-        let store = self.store.as_ref();
-        let Some(hash) = OF_USER.get(store, &index::key(user, sid.as_str())).await? else { return Ok(None) };
-        Ok(self.row(&hash.value).await?.map(|record| record.value))
+        for _ in 0..JOIN_ATTEMPTS {
+            let Some(pointer) = self.pointer(user, sid).await? else { return Ok(None) };
+            if let Some(record) = self.row(&pointer.value).await? {
+                return Ok(Some(record.value));
+            }
+            // Its cookie was renewed in between, or it has ended: the pointer says which.
+        }
+        Err(contended())
+    }
+
+    /// Adds to `batch` that it applies only as long as the session called `sid` of `user` lives and is as it is now. `None` if
+    /// it has ended. Where the batch does not apply, it may merely have been used: ask again.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn living(
+        &self,
+        batch: Batch,
+        user: &UserId,
+        sid: &SessionId,
+    ) -> Result<Option<Batch>, StoreError> {
+        // The pointer alone: the row that it names is another one whenever the cookie is renewed.
+        let as_now = |pointer: Record<_>| {
+            let condition = Condition::VersionIs(pointer.version);
+            batch.check(OF_USER.table(), index::key(user, sid.as_str()), condition)
+        };
+        Ok(self.pointer(user, sid).await?.map(as_now))
     }
 
     /// Notes that a client takes part in the session called `sid`, so that it is told when that is ended; `false` if it
@@ -205,10 +229,7 @@ impl Sessions {
         (client_id, registered_at): (&ClientId, DateTime<Utc>),
     ) -> Result<bool, StoreError> {
         for _ in 0..JOIN_ATTEMPTS {
-            let Some(pointer) = OF_USER.get(self.store.as_ref(), &index::key(user, sid.as_str())).await?
-            else {
-                return Ok(false);
-            };
+            let Some(pointer) = self.pointer(user, sid).await? else { return Ok(false) };
             // None: it was ended, or its cookie renewed, in between.
             let Some(Record { version, value: mut session, .. }) = self.row(&pointer.value).await? else {
                 continue;
@@ -227,28 +248,9 @@ impl Sessions {
         Err(contended())
     }
 
-    /// Notes that the person proved anew who they are. The cookie changes with it, so that one that was planted or
-    /// copied before is worth nothing; `sid` and the age stay. `None` if the session has ended.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn reauthenticate(
-        &self,
-        cookie: &Secret,
-        authentication: Authentication,
-    ) -> Result<Option<StartedSession>, StoreError> {
-        for _ in 0..ATTEMPTS {
-            let renewing = self.renewing(Batch::new(), cookie, authentication.clone()).await?;
-            let Some((renewed, batch)) = renewing else { return Ok(None) };
-            if self.store.commit(batch).await? == Committed::Applied {
-                return Ok(Some(renewed));
-            }
-        }
-        Err(contended())
-    }
-
-    /// What [`Self::reauthenticate`] comes to, and the same batch, with which it does. `None` if the session has ended;
-    /// the batch does not apply if it ends or changes before that.
+    /// The session as it is when the person has proved anew who they are, and the same batch, with which it is so. The cookie
+    /// changes with it, so that one that was planted or copied before is worth nothing; `sid` and the age stay. `None` if the
+    /// session has ended; the batch does not apply if it ends or changes before that.
     ///
     /// # Errors
     /// When the store fails.
@@ -276,9 +278,8 @@ impl Sessions {
     /// When the store fails.
     pub async fn of_user(&self, user: &UserId) -> Result<Vec<Session>, StoreError> {
         let mut sessions = Vec::new();
-        for (_, row) in index::of_user(self.store.as_ref(), OF_USER.table(), user).await? {
-            let hash = OF_USER.decode(&row)?.value;
-            sessions.extend(self.row(&hash).await?.map(|record| record.value));
+        for sid in self.names(user).await? {
+            sessions.extend(self.find_by_sid(user, &sid).await?);
         }
         Ok(sessions)
     }
@@ -309,8 +310,8 @@ impl Sessions {
         user: &UserId,
         sid: &SessionId,
     ) -> Result<Option<(Option<Session>, Batch)>, StoreError> {
+        let Some(pointer) = self.pointer(user, sid).await? else { return Ok(None) };
         let index = index::key(user, sid.as_str());
-        let Some(pointer) = OF_USER.get(self.store.as_ref(), &index).await? else { return Ok(None) };
         let session = self.row(&pointer.value).await?.map(|record| record.value);
         // The condition: a cookie that was renewed meanwhile must not survive.
         let batch = batch.delete(OF_USER.table(), index, Condition::VersionIs(pointer.version)).delete(
@@ -331,12 +332,24 @@ impl Sessions {
     /// When the store fails: then some may have ended.
     pub async fn end_all(&self, user: &UserId) -> Result<Vec<Session>, StoreError> {
         let mut ended = Vec::new();
-        for (key, _) in index::of_user(self.store.as_ref(), OF_USER.table(), user).await? {
-            if let Some(sid) = index::name(&key).and_then(|sid| SessionId::parse(sid).ok()) {
-                ended.extend(self.end(user, &sid).await?);
-            }
+        for sid in self.names(user).await? {
+            ended.extend(self.end(user, &sid).await?);
         }
         Ok(ended)
+    }
+
+    async fn names(&self, user: &UserId) -> Result<Vec<SessionId>, StoreError> {
+        let rows = index::of_user(self.store.as_ref(), OF_USER.table(), user).await?;
+        Ok(rows.iter().filter_map(|(key, _)| SessionId::parse(index::name(key)?).ok()).collect())
+    }
+
+    /// What says whether there is such a session: as long as it lives it is there.
+    async fn pointer(
+        &self,
+        user: &UserId,
+        sid: &SessionId,
+    ) -> Result<Option<Record<SecretHash>>, StoreError> {
+        OF_USER.get(self.store.as_ref(), &index::key(user, sid.as_str())).await
     }
 
     async fn row(&self, hash: &SecretHash) -> Result<Option<Record<Session>>, StoreError> {

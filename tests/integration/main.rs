@@ -92,6 +92,7 @@ mod rotating_process;
 mod rotation;
 mod self_registered;
 mod session_ends;
+mod session_faults;
 mod shared_store;
 mod shell;
 mod sign_in;

@@ -153,7 +153,9 @@ impl ProfileForm {
     }
 
     /// The profile with what was brought; what was not stays. Whether the phone number is known to be the person's says
-    /// `verified`, where whoever brought it may say so; else it stays known as long as it is the same number.
+    /// `verified`, where whoever brought it may say so; else it stays known as long as it is the same number. A tick that was
+    /// there already is the former number's and says nothing of another one; and that there is none says nothing where nothing
+    /// was said.
     pub(super) fn onto(&self, before: &Profile, verified: Option<bool>) -> Profile {
         let mut after = before.clone();
         for (field, value) in fields().zip(&self.0) {
@@ -165,8 +167,10 @@ impl ProfileForm {
         let is_same = after.phone_number == before.phone_number;
         after.phone_number_verified = match verified {
             _ if after.phone_number.is_none() => None,
+            None | Some(false) if is_same && before.phone_number_verified.is_none() => None,
             None if is_same => before.phone_number_verified,
-            verified => Some(verified.unwrap_or_default()),
+            Some(true) => Some(is_same || before.phone_number_verified != Some(true)),
+            None | Some(false) => Some(false),
         };
         after
     }
@@ -265,10 +269,26 @@ mod tests {
             ("+1 3", None, Some(false)),
             ("", None, None),
             ("+1 2", Some(false), Some(false)),
-            ("+1 3", Some(true), Some(true)),
+            ("+1 2", Some(true), Some(true)),
+            // The tick was there for the number before.
+            ("+1 3", Some(true), Some(false)),
             ("", Some(true), None),
         ] {
             assert_eq!(form(number).onto(&before, verified).phone_number_verified, expected, "{number}");
+        }
+        for known in [None, Some(false)] {
+            let before = Profile { phone_number_verified: known, ..before.clone() };
+            for (number, verified, expected) in [
+                ("+1 2", None, known),
+                ("+1 2", Some(false), known),
+                ("+1 2", Some(true), Some(true)),
+                ("+1 3", None, Some(false)),
+                ("+1 3", Some(false), Some(false)),
+                ("+1 3", Some(true), Some(true)),
+            ] {
+                let after = form(number).onto(&before, verified);
+                assert_eq!(after.phone_number_verified, expected, "{known:?} {number} {verified:?}");
+            }
         }
     }
 }

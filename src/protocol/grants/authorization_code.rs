@@ -1,12 +1,18 @@
-use super::person::{Plan, Wish, in_session, invalid_grant, is_refreshable, not_ended, standing};
+use super::person::{
+    Plan, Wish, in_session, invalid_grant, is_refreshable, not_revoked, standing, while_in_session,
+};
 use super::{Defaults, Granted};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, Client, GrantType};
 use crate::oauth::{CodeVerifier, FamilyId, Secret};
 use crate::protocol::welcome::welcome;
 use crate::protocol::{Params, ProtocolError, Services};
-use crate::tokens::{FoundCode, FreshCode, Grant, Presented, PresentedRedirectUri, Replayed};
+use crate::store::{Batch, StoreError};
+use crate::tokens::{FoundCode, FreshCode, Grant, LiveToken, Presented, PresentedRedirectUri, Replayed};
 use crate::users::Account;
+
+/// How often a code is tried anew whose session was changed meanwhile: a person may open many applications at once.
+const ATTEMPTS: usize = 100;
 
 /// A request to redeem a code (RFC 6749, section 4.1.3).
 #[derive(Debug)]
@@ -76,14 +82,28 @@ pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<
     });
     let refresh_token = refresh.as_ref().map(|token| services.refresh_tokens.seal(token)).transpose()?;
     let end = refresh.map_or(0, |token| token.family_ends_at);
-    if !services.codes.redeem(&fresh, &family, (&prepared.live(), end)).await? {
-        // Somebody was faster: this is a second request, and it is found spent now.
-        find(services, &request).await?;
-        return Err(bad_code());
-    }
-    let end = end.max(prepared.live().exp);
-    not_ended(services, &fresh.grant, (&family, end), bad_code).await?;
+    spend(services, &request, &fresh, (&family, &prepared.live(), end)).await?;
+    not_revoked(services, &fresh.grant, bad_code)?;
     plan.issue(services, &prepared, (GrantType::AuthorizationCode, refresh_token), &account)
+}
+
+/// Spends the code while the session lives.
+async fn spend(
+    services: &Services,
+    request: &CodeRequest,
+    fresh: &FreshCode,
+    (family, token, end): (&FamilyId, &LiveToken, i64),
+) -> Result<(), ProtocolError> {
+    for _ in 0..ATTEMPTS {
+        let batch = while_in_session(services, &fresh.grant, Batch::new()).await?.ok_or_else(bad_code)?;
+        if services.codes.redeem(batch, fresh, family, (token, end)).await? {
+            return Ok(());
+        }
+        // The session was used meanwhile, and the code is as it was. Or somebody was faster: this is a second request, and
+        // the code is found spent now.
+        find(services, request).await?;
+    }
+    Err(StoreError::Unavailable("a session is changed by too many at once".into()).into())
 }
 
 /// A client that wants to be told when the session is ended takes part in it before it learns who signed in. It may have

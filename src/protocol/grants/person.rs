@@ -6,8 +6,9 @@ use super::Granted;
 use super::target::{Target, asked_for, cut_down};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::keys::SigningKey;
-use crate::oauth::{ErrorCode, FamilyId, Resource, Scope, Secret, UserId};
+use crate::oauth::{ErrorCode, Resource, Scope, Secret, UserId};
 use crate::protocol::{ProtocolError, Services, claims};
+use crate::store::{Batch, StoreError};
 use crate::tokens::{Authorized, Grant, NewIdToken, Prepared, RefreshToken};
 use crate::users::Account;
 
@@ -19,7 +20,8 @@ pub(super) async fn standing(
     ended: fn() -> ProtocolError,
 ) -> Result<Account, ProtocolError> {
     not_revoked(services, grant, ended)?;
-    let account = services.accounts.find(&user(grant, ended)?).await?;
+    let user = UserId::parse(grant.subject.as_str()).map_err(|_| ended())?;
+    let account = services.accounts.find(&user).await?;
     account.filter(|account| !account.disabled).ok_or_else(ended)
 }
 
@@ -43,41 +45,30 @@ pub(super) async fn in_session(
     grant: &Grant,
     ended: fn() -> ProtocolError,
 ) -> Result<(), ProtocolError> {
-    let Some(sid) = &grant.sid else { return Ok(()) };
-    services.sessions.find_by_sid(&user(grant, ended)?, sid).await?.map(drop).ok_or_else(ended)
+    while_in_session(services, grant, Batch::new()).await?.map(drop).ok_or_else(ended)
 }
 
-fn user(grant: &Grant, ended: fn() -> ProtocolError) -> Result<UserId, ProtocolError> {
-    UserId::parse(grant.subject.as_str()).map_err(|_| ended())
+/// Adds to the batch that spends something the condition that the session lives until it is applied; `None` if it has ended.
+/// A look after the commit would not do: it may fail when what was spent can't be presented again.
+pub(super) async fn while_in_session(
+    services: &Services,
+    grant: &Grant,
+    batch: Batch,
+) -> Result<Option<Batch>, StoreError> {
+    let Some(sid) = &grant.sid else { return Ok(Some(batch)) };
+    let Ok(user) = UserId::parse(grant.subject.as_str()) else { return Ok(None) };
+    services.sessions.living(batch, &user, sid).await
 }
 
-/// Whether neither the client's nor the person's tokens were revoked as a whole since it was given.
-fn not_revoked(
+/// Whether neither the client's nor the person's tokens were revoked as a whole since it was given. To be asked once more when
+/// something was spent for it: what was revoked meanwhile ends what it was too late to see.
+pub(super) fn not_revoked(
     services: &Services,
     grant: &Grant,
     ended: fn() -> ProtocolError,
 ) -> Result<(), ProtocolError> {
     let cutoff = services.revocations.cutoff(&grant.client_id, &grant.subject);
     if cutoff.is_some_and(|before| grant.granted_at <= before) { Err(ended()) } else { Ok(()) }
-}
-
-/// Whether what has just been remembered of `family` may be given out: whatever was revoked meanwhile ends what it was too late
-/// to see. The same for whoever ended the session: if they looked before the token was there, it is revoked here.
-pub(super) async fn not_ended(
-    services: &Services,
-    grant: &Grant,
-    (family, end): (&FamilyId, i64),
-    ended: fn() -> ProtocolError,
-) -> Result<(), ProtocolError> {
-    not_revoked(services, grant, ended)?;
-    if grant.ends_with().is_none() {
-        return Ok(());
-    }
-    let lives = in_session(services, grant, ended).await;
-    if lives.as_ref().is_err_and(|error| error.code == ErrorCode::InvalidGrant) {
-        services.families.revoke(family, end).await?;
-    }
-    lives
 }
 
 /// Whether a refresh token would be taken now, if its own client presented it.

@@ -1,5 +1,5 @@
 use super::Granted;
-use super::person::{Plan, Wish, invalid_grant, not_ended, refreshable};
+use super::person::{Plan, Wish, invalid_grant, not_revoked, refreshable, while_in_session};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::oauth::Secret;
@@ -39,7 +39,11 @@ pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Res
     let account = refreshable(services, &token.grant, bad_token).await?;
     let plan = Plan::new(services, client, &token.grant, &request.wish)?;
     let prepared = plan.prepare(services)?;
-    let successor = match services.refresh_tokens.rotate(&token, &prepared.live()).await? {
+    let in_session = async |batch| match token.grant.ends_with() {
+        Some(_) => while_in_session(services, &token.grant, batch).await,
+        None => Ok(Some(batch)),
+    };
+    let successor = match services.refresh_tokens.rotate(&token, &prepared.live(), in_session).await? {
         Rotation::Rotated(successor) | Rotation::Repeated(successor) => successor,
         Rotation::Reused => {
             reused(services, &token).await?;
@@ -47,7 +51,7 @@ pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Res
         }
         Rotation::Dead => return Err(bad_token()),
     };
-    not_ended(services, &token.grant, (&token.family, token.family_ends_at), bad_token).await?;
+    not_revoked(services, &token.grant, bad_token)?;
     plan.issue(services, &prepared, (GrantType::RefreshToken, Some(successor)), &account)
 }
 

@@ -83,7 +83,7 @@ async fn committed<T>(
 
 /// Ends one session, and with it what was issued in it: codes and refresh tokens need it, and the access tokens are revoked in the
 /// same commit. What was granted with `offline_access` goes on (OpenID Connect Back-Channel Logout 1.0, section 2.7). Answers
-/// with the session if there was one.
+/// with the session if there was one. `sid` must be known to be of `user`: what was issued in it is revoked also if it has ended.
 ///
 /// # Errors
 /// When the store fails.
@@ -99,7 +99,12 @@ pub async fn end_session(
         let (batch, tokens) = services.families.ending(batch, sid).await?;
         Ok(Some(((ended, tokens), batch)))
     };
-    let Some((ended, tokens)) = committed(services, drafted).await? else { return Ok(None) };
+    let ended = match committed(services, &drafted).await {
+        // It may be that the answer was lost and not the commit: then it has ended, and what comes after is to be done.
+        Err(StoreError::Unavailable(_)) => committed(services, &drafted).await?,
+        answered => answered?,
+    };
+    let (ended, tokens) = ended.unwrap_or_default();
     services.logouts.wake();
     services.families.ended(sid, &tokens).await?;
     Ok(ended)

@@ -1,0 +1,188 @@
+//! Sessions that are renewed while a client asks, and a store that fails in between: neither costs anybody their tokens, and no
+//! token outlives its session.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use serde_json::json;
+use signet::clock::ManualClock;
+use signet::config::Config;
+use signet::oauth::Secret;
+use signet::protocol::users::end_session;
+use signet::store::{Batch, Committed, Store as _};
+use signet::tokens::Grant;
+use signet::users::{Authentication, NewSession, StartedSession};
+use tokio::sync::oneshot;
+
+use crate::faulty_store::{Fault, FaultyStore, House};
+use crate::grants_fixture::{World, pair};
+use crate::shared_store::SharedStore;
+use crate::test_app::{START, TestApp};
+
+/// More calls of the store than any of the flows makes.
+const MOST: usize = 40;
+
+/// A session of Ada's, with its cookie, and what a code of it grants.
+async fn session(world: &World) -> (StartedSession, Grant) {
+    let (user, authentication) = (world.account.id.clone(), proof(world));
+    let new = NewSession { user, authentication, user_agent: None, address: None };
+    let started = world.services().sessions.start(new).await.unwrap();
+    let (grant, ..) = world.session_grant().await;
+    let grant = Grant { sid: Some(started.session.sid.clone()), ..grant };
+    (started, grant)
+}
+
+fn proof(world: &World) -> Authentication {
+    Authentication { auth_time: world.app.now(), amr: vec!["pwd".into()] }
+}
+
+/// Lets the person prove anew who they are after the call number `at`: the session has another cookie then.
+fn renew_after(world: &World, store: &Arc<FaultyStore>, at: usize, cookie: &Secret) {
+    let (state, cookie, proof) = (world.app.app.state.clone(), cookie.clone(), proof(world));
+    let inner = store.clone();
+    store.after(at, async move {
+        let renewing = state.services.sessions.renewing(Batch::new(), &cookie, proof).await.unwrap();
+        let (_, batch) = renewing.unwrap();
+        assert_eq!(inner.commit(batch).await.unwrap(), Committed::Applied);
+    });
+}
+
+#[actix_web::test]
+async fn a_session_that_is_renewed_meanwhile_has_not_ended() {
+    let House { world, store, .. } = House::open().await;
+    let (mut listed, mut redeemed, mut refreshed) = (0, 0, 0);
+    for at in 1..MOST {
+        let (started, _) = session(&world).await;
+        renew_after(&world, &store, at, &started.cookie);
+        let sessions = world.services().sessions.of_user(&world.account.id).await.unwrap();
+        if !store.happened() {
+            break;
+        }
+        listed += 1;
+        assert!(sessions.iter().any(|each| each.sid == started.session.sid), "after call {at}");
+        assert!(end_session(world.services(), &world.account.id, &started.session.sid).await.is_ok());
+    }
+    for at in 1..MOST {
+        let (started, grant) = session(&world).await;
+        let code = world.code_for(grant).await;
+        renew_after(&world, &store, at, &started.cookie);
+        let answer = world.redeem(&code).await;
+        if !store.happened() {
+            break;
+        }
+        redeemed += 1;
+        assert_eq!(answer.status, 200, "after call {at}: {answer:?}");
+    }
+    for at in 1..MOST {
+        let (started, grant) = session(&world).await;
+        let (_, refresh_token) = pair(&world.redeem(&world.code_for(grant).await).await);
+        renew_after(&world, &store, at, &started.cookie);
+        let answer = world.refresh(&refresh_token).await;
+        if !store.happened() {
+            break;
+        }
+        refreshed += 1;
+        assert_eq!(answer.status, 200, "after call {at}: {answer:?}");
+        assert!(world.is_active(&answer.access_token()).await, "after call {at}");
+    }
+    assert!(listed > 1 && redeemed > 3 && refreshed > 3, "{listed} {redeemed} {refreshed}");
+}
+
+/// The client tries again when the grace is over: what it presents has not been spent in vain.
+#[actix_web::test]
+async fn a_call_that_fails_costs_nobody_a_code_or_a_family() {
+    let House { world, store, .. } = House::open().await;
+    let (mut redeemed, mut refreshed) = (0, 0);
+    for at in 1..MOST {
+        let (_, grant) = session(&world).await;
+        let code = world.code_for(grant).await;
+        store.fail(at, (Fault::Refused, false));
+        let answer = world.redeem(&code).await;
+        if !store.heal() {
+            break;
+        }
+        redeemed += 1;
+        world.app.pass(Duration::from_secs(11)).await;
+        if answer.status != 200 {
+            assert_eq!(world.redeem(&code).await.status, 200, "call {at}: {answer:?}");
+        }
+    }
+    for at in 1..MOST {
+        let (_, grant) = session(&world).await;
+        let (_, refresh_token) = pair(&world.redeem(&world.code_for(grant).await).await);
+        store.fail(at, (Fault::Refused, false));
+        let answer = world.refresh(&refresh_token).await;
+        if !store.heal() {
+            break;
+        }
+        refreshed += 1;
+        world.app.pass(Duration::from_secs(11)).await;
+        if answer.status != 200 {
+            assert_eq!(world.refresh(&refresh_token).await.status, 200, "call {at}: {answer:?}");
+        }
+    }
+    assert!(redeemed > 3 && refreshed > 3, "{redeemed} {refreshed}");
+}
+
+/// It has ended, and nobody was told: a token that came after the look for such is revoked all the same.
+#[actix_web::test]
+async fn an_end_whose_answer_is_lost_ends_all() {
+    let House { world, store, .. } = House::open().await;
+    let (started, grant) = session(&world).await;
+    let before = world.redeem(&world.code_for(grant.clone()).await).await.access_token();
+    let code = world.code_for(grant).await;
+    let (release, held) = oneshot::channel();
+    // The pointer, the session, the tokens; then comes the commit.
+    store.after(3, async move { held.await.unwrap() });
+    let mut ended = pin!(end_session(world.services(), &world.account.id, &started.session.sid));
+    for _ in 0..10 {
+        assert!(ended.as_mut().now_or_never().is_none());
+    }
+    let late = world.redeem(&code).await.access_token();
+    store.fail(1, (Fault::AnswerLost, false));
+    release.send(()).unwrap();
+    assert!(ended.await.is_ok());
+    assert!(store.heal());
+    assert!(!world.is_active(&before).await);
+    assert!(!world.is_active(&late).await);
+}
+
+/// More than one commit should hold: none of them is revoked before the session has ended, and then all are.
+#[actix_web::test]
+async fn however_many_there_are_none_ends_before_the_session() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = SharedStore::new(clock.clone());
+    let settings = |config: &mut Config| config.limits.token_per_client = 0;
+    let world = World::on(TestApp::start_on(store.clone(), clock, settings).await, json!({})).await;
+    let (started, grant) = session(&world).await;
+    let mut issued = Vec::new();
+    for _ in 0..300 {
+        issued.push(world.redeem(&world.code_for(grant.clone()).await).await.access_token());
+    }
+    let end = async || end_session(world.services(), &world.account.id, &started.session.sid).await;
+    let release = store.hold_next_commit();
+    let mut ended = pin!(end());
+    while store.holds_next_commit() {
+        assert!(ended.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.services().status_lists.revoked(), 0);
+    for token in [&issued[0], &issued[299]] {
+        assert!(world.is_active(token).await);
+    }
+    let rest = store.hold_next_commit();
+    release.send(()).unwrap();
+    while store.holds_next_commit() {
+        assert!(ended.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    let sessions = &world.services().sessions;
+    assert!(sessions.find(&started.cookie).await.unwrap().is_none(), "it ends by the first commit");
+    rest.send(()).unwrap();
+    assert!(ended.await.unwrap().is_some());
+    for token in &issued {
+        assert!(!world.is_active(token).await);
+    }
+}

@@ -107,6 +107,9 @@ impl LogFile {
     }
 }
 
+const APPEND_ONLY: &str = "the system lets nobody change the audit log but at its end (chattr +a): what a crash or a full disk left \
+                           half written can't be put right; where that is said by an error, chattr -a, start, chattr +a";
+
 impl End for LogFile {
     fn path(&self) -> &Path {
         &self.path
@@ -128,7 +131,10 @@ impl End for LogFile {
         let flags = fcntl_getfl(&self.file)?;
         match fcntl_setfl(&self.file, flags - OFlags::APPEND) {
             // The system lets nobody write but at its end (`chattr +a`), which an operator may well want of this file.
-            Err(Errno::PERM) => return self.file.sync_all(),
+            Err(Errno::PERM) => {
+                tracing::warn!(path = %self.path.display(), "{APPEND_ONLY}");
+                return self.file.sync_all();
+            }
             changed => changed?,
         }
         let written = self.file.write_all_at(bytes, start);
@@ -138,7 +144,10 @@ impl End for LogFile {
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)?;
+        self.file.set_len(length).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => io::Error::new(error.kind(), APPEND_ONLY),
+            _ => error,
+        })?;
         self.file.sync_all()?;
         self.durable = length;
         Ok(())

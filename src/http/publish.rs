@@ -20,7 +20,7 @@ use crate::protocol::{self, ProtocolError, Services};
 use crate::tokens::{StatusDocument, StatusError};
 
 /// For how many seconds the metadata may be cached.
-const METADATA_MAX_AGE: u64 = 3600;
+const METADATA_MAX_AGE: u32 = 3600;
 
 /// Whether a path of the URL table is a document that anyone may read and any cache may keep.
 pub(super) fn is_published(path: &str) -> bool {
@@ -41,7 +41,7 @@ pub(super) struct Published {
 
 /// The metadata, ready to send.
 struct PublishedMetadata {
-    /// What is signed with, the one thing in it that changes.
+    /// What is signed with while a copy may be kept: the one thing in it that changes.
     algorithms: Vec<Algorithm>,
     body: Bytes,
     validators: Validators,
@@ -52,7 +52,7 @@ impl PublishedMetadata {
         let body = serde_json::to_vec(&protocol::metadata(services, &algorithms)).unwrap_or_default();
         let digest = ring::digest::digest(&ring::digest::SHA256, &body);
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
-        Self { algorithms, body: body.into(), validators: Validators::new(&etag, METADATA_MAX_AGE) }
+        Self { algorithms, body: body.into(), validators: Validators::new(&etag, METADATA_MAX_AGE.into()) }
     }
 }
 
@@ -73,7 +73,7 @@ impl Validators {
 
 impl Published {
     pub(super) fn new(services: &Services) -> Self {
-        let metadata = PublishedMetadata::new(services, services.keys.algorithms());
+        let metadata = PublishedMetadata::new(services, services.keys.algorithms(METADATA_MAX_AGE.into()));
         let issuer = url::Url::parse(&services.issuer).ok();
         let issuer_path = issuer.map_or_else(String::new, |url| url.path()[1..].to_owned());
         Self { metadata: ArcSwap::from_pointee(metadata), issuer_path }
@@ -81,7 +81,8 @@ impl Published {
 
     /// The metadata as they are now.
     fn metadata(&self, services: &Services) -> Arc<PublishedMetadata> {
-        let (metadata, algorithms) = (self.metadata.load_full(), services.keys.algorithms());
+        let metadata = self.metadata.load_full();
+        let algorithms = services.keys.algorithms(METADATA_MAX_AGE.into());
         if metadata.algorithms == algorithms {
             return metadata;
         }

@@ -49,17 +49,21 @@ impl KeyRing {
         Err(NoKey::NotYet { retry_after: u64::try_from(wait).unwrap_or(1) })
     }
 
-    /// The algorithms that something is signed with now: those of the settings in their order, without those that wait, then those
-    /// that the settings have dropped and that sign still.
+    /// The algorithms that something is signed with now or within `seconds`: those of the settings in their order, without those that
+    /// wait for longer, then those that the settings have dropped and that sign still.
     #[must_use]
-    pub fn algorithms(&self) -> Vec<Algorithm> {
+    pub fn algorithms(&self, seconds: i64) -> Vec<Algorithm> {
         let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
         let in_use = self.policy().algorithms();
         if snapshot.ring.was_never_published() {
             return in_use.to_vec();
         }
         let dropped = Algorithm::ALL.into_iter().filter(|algorithm| !in_use.contains(algorithm));
-        let signs = |algorithm: &Algorithm| signer(&snapshot.ring.records, *algorithm, now).is_some();
+        let records = &snapshot.ring.records;
+        let signs = |algorithm: &Algorithm| {
+            signer(records, *algorithm, now).is_some()
+                || next_signer(records, *algorithm, now).is_some_and(|next| next.sign_from <= now + seconds)
+        };
         in_use.iter().copied().chain(dropped).filter(signs).collect()
     }
 

@@ -44,7 +44,7 @@ export async function keyboard(driver, service) {
   await page.keyboard.press('Control+A');
   await page.keyboard.type('Eve of the keyboard');
   await visitor.leads(() => page.keyboard.press('Enter'));
-  await visitor.says('Your name is changed.');
+  await visitor.says('Your profile is changed.');
   await visitor.close();
   return 'without scripts, by the keyboard: signed in, allowed, changed the name';
 }

@@ -70,11 +70,13 @@ enum Way {
     Others,
     /// Somebody else signs in by the same browser.
     SomebodyElse,
+    /// The person signs in anew, and that can't be recorded.
+    Unrecorded,
 }
 
 #[actix_web::test]
 async fn whatever_way_a_session_ends_its_access_tokens_end_with_it() {
-    for way in [Way::Hint, Way::Form, Way::There, Way::Others, Way::SomebodyElse] {
+    for way in [Way::Hint, Way::Form, Way::There, Way::Others, Way::SomebodyElse, Way::Unrecorded] {
         let app = TestApp::start().await;
         let shop = service(&app).await;
         let (mut here, mut elsewhere) = (Browser::default(), Browser::default());
@@ -106,6 +108,13 @@ async fn whatever_way_a_session_ends_its_access_tokens_end_with_it() {
             }
             Way::Others => {
                 act(&mut elsewhere, &app, SESSIONS, &[("act", "end_others")]).await;
+            }
+            Way::Unrecorded => {
+                let page = here.get(&app, &request(&[("scope", "openid"), ("prompt", "login")])).await;
+                app.audit_disk.fill(true);
+                let refused = here.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+                assert_eq!(refused.status, 503);
+                app.audit_disk.fill(false);
             }
             Way::SomebodyElse => {
                 let page = here.get(&app, &request(&[("prompt", "login")])).await;

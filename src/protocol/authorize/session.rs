@@ -59,8 +59,9 @@ pub(super) async fn start(
         return Err(Interrupted::stale(goal.location(services)));
     };
     if let Err(unrecorded) = recorded {
-        // Nobody has its cookie; it must not stand among the person's sessions either.
-        let ended = services.sessions.end(&account.id, &started.session.sid).await;
+        // Nobody has its cookie; it must not stand among the person's sessions either, nor what was issued in it if it is one
+        // that was renewed.
+        let ended = users::end_session(services, &account.id, &started.session.sid).await;
         ended.map_err(ProtocolError::from)?;
         return Err(ProtocolError::from(unrecorded).into());
     }

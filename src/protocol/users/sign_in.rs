@@ -106,7 +106,11 @@ pub async fn end_session(
     };
     let (ended, tokens) = ended.unwrap_or_default();
     services.logouts.wake();
-    services.families.ended(sid, &tokens).await?;
+    match services.families.ended(sid, &tokens).await {
+        // The session is gone, and nobody could ask for this again.
+        Err(StoreError::Unavailable(_)) => services.families.ended(sid, &tokens).await?,
+        revoked => revoked?,
+    }
     Ok(ended)
 }
 

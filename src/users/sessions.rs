@@ -284,11 +284,9 @@ impl Sessions {
         Ok(sessions)
     }
 
-    /// Ends one session; answers with it if there was one. In the same commit its parties are put into the queue.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn end(&self, user: &UserId, sid: &SessionId) -> Result<Option<Session>, StoreError> {
+    /// Ends one session, without the tokens that were issued in it: where all of a person's end, a cut-off ends those. Who ends one
+    /// alone ends them too, by `protocol::users::end_session`. In the same commit its parties are put into the queue.
+    pub(super) async fn end(&self, user: &UserId, sid: &SessionId) -> Result<Option<Session>, StoreError> {
         for _ in 0..ATTEMPTS {
             let Some((ended, batch)) = self.ending(Batch::new(), user, sid).await? else { return Ok(None) };
             if self.store.commit(batch).await? == Committed::Applied {

@@ -14,6 +14,7 @@ use signet::config::{Config, KekSource};
 use signet::entropy::SeededEntropy;
 use signet::keys::{DirectoryVault, Kek, KeyRingParts, StoreVault, StoredKey};
 use signet::oauth::{Algorithm, Resource, Scope, Secret};
+use signet::protocol::users::end_session;
 use signet::store::postgres::TimeSource;
 use signet::store::{Batch, Committed, Condition, MemoryStore, Put, Store};
 use signet::tokens::Grant;
@@ -199,7 +200,7 @@ async fn lost_hour(world: &World, held: &mut Held, seed: u64) {
             }
             7 => {
                 let session = &held.sessions[draw(held.sessions.len())].session;
-                world.services().sessions.end(&session.user, &session.sid).await.unwrap();
+                end_session(world.services(), &session.user, &session.sid).await.unwrap();
             }
             8 => {
                 let (id, _) = &held.api_keys[draw(held.api_keys.len())];
@@ -299,7 +300,7 @@ async fn without_a_cut_off_the_lost_hour_would_count() {
     assert_eq!(world.app.send(request).await.status, 200);
     assert_eq!(world.refresh(&held.refresh[0]).await.status, 200);
     let session = &held.sessions[0].session;
-    world.services().sessions.end(&session.user, &session.sid).await.unwrap();
+    end_session(world.services(), &session.user, &session.sid).await.unwrap();
     world.services().api_keys.revoke(&held.api_keys[0].0).await.unwrap();
     assert!(!world.is_active(&held.access[0]).await);
     let World { app, client, account } = world;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use signet::oauth::{CodeChallenge, Resource};
+use signet::protocol::users::end_session;
 use signet::store::{Changes, Cursor};
 use signet::tokens::{Grant, NewCode};
 
@@ -217,7 +218,7 @@ async fn a_code_of_an_ended_session_is_worth_nothing() {
     let world = World::start().await;
     let (grant, user, sid) = world.session_grant().await;
     let code = world.code_for(grant).await;
-    world.services().sessions.end(&user, &sid).await.unwrap();
+    end_session(world.services(), &user, &sid).await.unwrap();
     world.redeem(&code).await.refused(400, "invalid_grant");
 }
 
@@ -228,7 +229,7 @@ async fn a_code_gives_nothing_for_somebody_who_has_signed_out_however_long_it_wo
     let lasting = Grant { scope: world.grant().scope, ..grant };
     let (early, late) = (world.code_for(lasting.clone()).await, world.code_for(lasting).await);
     let (_, refresh_token) = pair(&world.redeem(&early).await);
-    world.services().sessions.end(&user, &sid).await.unwrap();
+    end_session(world.services(), &user, &sid).await.unwrap();
     world.redeem(&late).await.refused(400, "invalid_grant");
     pair(&world.refresh(&refresh_token).await);
 }

@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use signet::clock::ManualClock;
 use signet::oauth::{ClientId, SessionId, UserId};
+use signet::protocol::users::end_session;
 use signet::tokens::{Grant, Whole};
 
 use crate::grants_fixture::{VERIFIER, World, code_body, pair};
@@ -262,7 +263,7 @@ async fn whoever_is_signed_out_on_one_node_is_signed_out_on_all() {
     let access = cluster.at_b(&body).await.access_token();
     assert!(cluster.b.is_active_for(cluster.a.client(), &access).await);
     let late = cluster.a.code_for(grant).await;
-    cluster.a.services().sessions.end(&user, &sid).await.expect("it ends");
+    end_session(cluster.a.services(), &user, &sid).await.expect("it ends");
     let body = format!("{}&code_verifier={VERIFIER}", code_body(&late));
     cluster.at_b(&body).await.refused(400, "invalid_grant");
     let found = cluster.b.app.state.services.sessions.find_by_sid(&user, &sid).await.expect("the store");

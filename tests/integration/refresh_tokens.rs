@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::http::Method;
 use serde_json::{Value, json};
 use signet::oauth::Scope;
+use signet::protocol::users::end_session;
 use signet::tokens::Grant;
 
 use crate::browser::text;
@@ -247,7 +248,7 @@ async fn it_ends_with_its_session_unless_it_may_outlive_it() {
     let code = world.code_for(Grant { scope, ..grant }).await;
     let (_, offline) = pair(&world.redeem(&code).await);
     let (_, bound) = pair(&world.refresh(&bound).await);
-    world.services().sessions.end(&user, &sid).await.unwrap();
+    end_session(world.services(), &user, &sid).await.unwrap();
     assert!(!world.is_active(&bound).await);
     world.refresh(&bound).await.refused(400, "invalid_grant");
     pair(&world.refresh(&offline).await);

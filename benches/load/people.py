@@ -218,6 +218,10 @@ def report():
         print(f"{name}: {spread(rate)} a second, p50 {spread(median, 2)} ms, p99 {spread(p99, 2)} ms, failed {sum(failed)}")
         print(f"    each {spread(spent)} us of the service's core, {spread(generated)} us of the generator's{shared}")
     report_sign_ins()
+    report_tokens()
+
+
+def report_tokens():
     for name in ["quiet", "busy"]:
         rate, median, p99, failed, *_ = zip(*figures[name])
         print(f"{name} tokens: {spread(rate)} a second, p50 {spread(median, 2)} ms, p99 {spread(p99, 2)} ms, failed {sum(failed)}")
@@ -236,6 +240,10 @@ def main():
             sign_ins_beside_argon2()
         return report_sign_ins()
     register_people(PEOPLE)
+    if cases == "tokens":
+        for _ in range(rounds):
+            tokens_beside_sign_ins()
+        return report_tokens()
     cookies = word(sign_ins(0), "cookies")
     plain = Codes(cookies, "RS256", PLAIN)
     with_id_token = [Codes(cookies, algorithm, WITH_ID_TOKEN) for algorithm in ["RS256", "ES256"]]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::coming_back::ComingBack;
 use super::hashing_threads::HashingThreads;
 use crate::clock::SharedClock;
 use crate::config::HashingCost;
@@ -22,9 +23,6 @@ const HASH: usize = 32;
 
 /// For each permit so many may wait: at 20 ms a hash, somewhat over a second.
 const QUEUE_PER_PERMIT: usize = 64;
-
-/// Nobody is told to come back later than after so many seconds.
-const LONGEST_WAIT: u64 = 30;
 
 /// Too many passwords wait to be hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +62,7 @@ pub struct PasswordHasher {
     at_once: usize,
     waiting: Arc<AtomicUsize>,
     most_waiting: usize,
+    coming_back: ComingBack,
     /// How long a hash has taken lately, in microseconds; 0 before the first.
     lately: Arc<AtomicU64>,
     threads: HashingThreads,
@@ -91,6 +90,7 @@ impl PasswordHasher {
             at_once: permits,
             waiting: Arc::default(),
             most_waiting: permits * QUEUE_PER_PERMIT,
+            coming_back: ComingBack::default(),
             lately: Arc::default(),
             threads: HashingThreads::start(permits).expect("threads"),
             nobody,
@@ -162,17 +162,12 @@ impl PasswordHasher {
 
     fn busy(&self) -> Busy {
         let waiting = self.waiting.load(Ordering::Acquire).min(self.most_waiting);
-        let each = Duration::from_micros(self.lately.load(Ordering::Relaxed));
-        Busy { retry_after: retry_after(waiting, each, self.at_once) }
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        let at_once = u32::try_from(self.at_once).unwrap_or(u32::MAX).max(1);
+        let each = Duration::from_micros(self.lately.load(Ordering::Relaxed)) / at_once;
+        let queue = each.saturating_mul(waiting);
+        Busy { retry_after: self.coming_back.after(self.clock.monotonic(), queue, each) }
     }
-}
-
-/// In how many seconds all who wait now have been served, where one takes `each` and `at_once` are served at a time: 1 to 30.
-fn retry_after(waiting: usize, each: Duration, at_once: usize) -> u64 {
-    let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
-    let at_once = u32::try_from(at_once).unwrap_or(u32::MAX).max(1);
-    let all = each.saturating_mul(waiting) / at_once;
-    all.as_millis().div_ceil(1000).clamp(1, LONGEST_WAIT.into()).try_into().unwrap_or(LONGEST_WAIT)
 }
 
 /// How long a hash takes lately, in microseconds, when one more took `took`: that one is an eighth of it.
@@ -250,16 +245,6 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_sent_away_comes_back_when_those_who_wait_have_been_served() {
-        let wait = |waiting, millis, at_once| retry_after(waiting, Duration::from_millis(millis), at_once);
-        assert_eq!((wait(64, 20, 1), wait(128, 20, 2), wait(128, 20, 4)), (2, 2, 1));
-        // Where tokens take most of a core, a hash takes ten times as long.
-        assert_eq!((wait(64, 200, 1), wait(50, 20, 1), wait(51, 20, 1)), (13, 1, 2));
-        assert_eq!((wait(0, 20, 1), wait(64, 0, 1), wait(0, 0, 0)), (1, 1, 1));
-        assert_eq!((wait(64, 10_000, 1), wait(usize::MAX, u64::MAX, 0)), (LONGEST_WAIT, LONGEST_WAIT));
-    }
-
-    #[test]
     fn how_long_a_hash_takes_follows_the_last_ones() {
         let first = smoothed(0, Duration::from_millis(20));
         assert_eq!(first, 20_000);
@@ -270,13 +255,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_says_how_long_it_takes() {
-        let hasher = hasher();
-        hasher.lately.store(Duration::from_millis(200).as_micros().try_into().unwrap(), Ordering::Relaxed);
-        hasher.waiting.store(QUEUE_PER_PERMIT, Ordering::Release);
-        assert_eq!(hasher.has_room(), Err(Busy { retry_after: 13 }));
-        let password = Secret::new("correct horse battery".into());
-        assert_eq!(hasher.verify(&password, None).await, Err(Busy { retry_after: 13 }));
+    async fn a_full_queue_says_when_it_and_those_sent_away_before_will_have_been_served() {
+        for (at_once, told) in [(1, [12, 13, 13]), (2, [12, 12, 13])] {
+            let hasher = PasswordHasher::new(HashingCost::LEAST, at_once, sources());
+            hasher
+                .lately
+                .store(Duration::from_millis(200).as_micros().try_into().unwrap(), Ordering::Relaxed);
+            hasher.waiting.store(at_once * QUEUE_PER_PERMIT, Ordering::Release);
+            assert_eq!(hasher.has_room(), Err(Busy { retry_after: told[0] }));
+            let password = Secret::new("correct horse battery".into());
+            assert_eq!(hasher.verify(&password, None).await, Err(Busy { retry_after: told[1] }));
+            assert_eq!(hasher.has_room(), Err(Busy { retry_after: told[2] }));
+        }
     }
 
     #[tokio::test]

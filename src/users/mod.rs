@@ -9,6 +9,7 @@ mod allowance;
 mod api_key;
 mod api_key_limit;
 mod api_keys;
+mod coming_back;
 mod common_passwords;
 mod consents;
 mod email;

@@ -55,7 +55,7 @@ const SWEEP: usize = 10_000;
 pub struct App {
     /// What the handlers work with.
     pub state: Arc<State>,
-    first_resource: Option<(Resource, Scope)>,
+    demo_resource: Option<(Resource, Scope)>,
     rotation: Rotation,
     /// Up to where the changes of the store are taken in.
     cursor: tokio::sync::Mutex<Cursor>,
@@ -184,10 +184,10 @@ impl App {
         protocol::admin::keys::record(&services.audit, &events).await?;
         protocol::admin::keys::record_sealing(&services.audit, &sealing_events).await?;
         let state = State::new(Arc::new(services), metrics, config);
-        let first_resource = config.resources.first().map(|each| (each.uri.clone(), each.scope.clone()));
+        let demo_resource = config.demo_resource().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self {
             state: Arc::new(state),
-            first_resource,
+            demo_resource,
             rotation: Rotation::default(),
             cursor,
             told_low: false.into(),

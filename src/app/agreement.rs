@@ -51,6 +51,16 @@ pub enum Disagreement {
         /// What the store says.
         there: String,
     },
+    /// It is not called what somebody thinks who would call it something else.
+    #[error(
+        "the store is that of {there}, not of {from}: nothing was changed; name the former issuer by `--from {there}`"
+    )]
+    NotFormer {
+        /// What was named.
+        from: String,
+        /// What the store says.
+        there: String,
+    },
     /// Keys would be dated for other nodes than there are.
     #[error(
         "{difference} on the nodes that run ({nodes}): keys are dated by it, and a valid token could fail; set it as there, or stop \
@@ -257,7 +267,7 @@ pub async fn compare_settings(
     Ok((fatal, differences))
 }
 
-/// From now on the service on this store, which was called `from`, is called `to`.
+/// From now on the service on this store, which was called `from`, is called `to`. Nothing where it is called that already.
 ///
 /// # Errors
 /// When nodes use the store, when it is not that of `from`, and when it fails.
@@ -272,8 +282,11 @@ pub async fn change_issuer(
     };
     refuse_nodes().await?;
     let Some(found) = SETTINGS.get(store, ROW).await? else { return Ok(()) };
+    if found.value.issuer == to {
+        return Ok(());
+    }
     if found.value.issuer != from {
-        return Err(Disagreement::Issuer { here: from.to_owned(), there: found.value.issuer }.into());
+        return Err(Disagreement::NotFormer { from: from.to_owned(), there: found.value.issuer }.into());
     }
     let changed = Agreement { issuer: to.to_owned(), ..found.value.clone() };
     match changed.write(store, Condition::VersionIs(found.version)).await? {

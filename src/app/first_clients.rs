@@ -37,8 +37,8 @@ impl From<Registered> for FirstClient {
 }
 
 impl App {
-    /// Registers an administrator and, where there is a resource, a demo client: once in the life of an installation and only if there is
-    /// no client; their secrets can be seen only now.
+    /// Registers an administrator and, where the demonstration resource is served, a demo client for it: once in the life of an
+    /// installation and only if there is no client; their secrets can be seen only now.
     ///
     /// An installation whose clients were all deleted gets no new administrator by being started again:
     /// whoever may write its data registers one offline.
@@ -81,7 +81,7 @@ impl App {
             resources: vec![administered],
             ..Registration::default()
         };
-        let demo = self.first_resource.as_ref().map(|(resource, scope)| Registration {
+        let demo = self.demo_resource.as_ref().map(|(resource, scope)| Registration {
             client_id: Some(demo_id.clone()),
             client_name: "Demo".into(),
             scope: scope.clone(),

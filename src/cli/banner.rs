@@ -30,7 +30,7 @@ fn introduction(config: &Config, FirstClients { admin, demo }: &FirstClients) ->
     let (named, token) = (at(""), at("/oauth2/token"));
     let rotate = shell_word(&format!("{}/admin/keys/rotate", admin_base(config)));
     let (admin_id, admin_secret) = shown(admin);
-    let demo = demo.as_ref().zip(config.resources.first());
+    let demo = demo.as_ref().zip(config.demo_resource());
     let (made, secrets, sample) = match demo {
         None => {
             let made = "One client was made; its secret is shown only now, and kept as a hash";

@@ -121,8 +121,9 @@ impl Remote {
                 let scope = scope.map_or_else(String::new, |scope| format!(" with the scope {scope}"));
                 let admin = format!("{}/admin", self.issuer);
                 format!(
-                    "; {client_id} must be registered{scope} for {admin}: if the issuer has changed, stop the service and \
-                     run `signet clients change {client_id} --offline --resource {admin}`"
+                    "; {client_id} must be registered{scope} for {admin}: name the issuer as the service does; if that has changed, stop \
+                     the service and run `signet clients change {client_id} --offline --resource {admin}` for an administrator's \
+                     client"
                 )
             }
             _ => String::new(),

@@ -359,11 +359,11 @@ impl Config {
         format!("{}/users", self.issuer)
     }
 
-    /// Whether the resource is served that is there while none is named.
+    /// The resource that is served while none is named.
     #[must_use]
-    pub fn serves_demo_resource(&self) -> bool {
+    pub fn demo_resource(&self) -> Option<&ResourceConfig> {
         let [(_, demo), ..] = setting::DEMO_RESOURCE;
-        self.resources.iter().any(|resource| resource.uri.as_str() == demo)
+        self.resources.iter().find(|resource| resource.uri.as_str() == demo)
     }
 
     /// Where sled keeps what must be remembered.

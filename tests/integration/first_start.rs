@@ -58,15 +58,18 @@ fn an_installation_begins_once_and_the_way_back_in_is_offline() {
 }
 
 #[test]
-fn without_a_resource_there_is_no_demo_client() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("signet.toml"), "resources = []\n").unwrap();
-    let service = Process::start(dir.path(), free_port(), &[]);
-    let banner = &service.banner;
-    assert!(!banner.contains("demo client") && !banner.contains("A signed token"), "{banner}");
-    let (admin, secret) = service.credentials("administrator");
-    assert!(service.token((&admin, &secret)).is_some());
-    assert_eq!(entries(dir.path(), "client.registered").len(), 1);
+fn without_the_demonstration_resource_there_is_no_demo_client() {
+    let own = "[[resources]]\nuri = \"https://api.example.com\"\nscope = \"read\"\n";
+    for resources in ["resources = []\n", own] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("signet.toml"), resources).unwrap();
+        let service = Process::start(dir.path(), free_port(), &[]);
+        let banner = &service.banner;
+        assert!(!banner.contains("demo client") && !banner.contains("A signed token"), "{banner}");
+        let (admin, secret) = service.credentials("administrator");
+        assert!(service.token((&admin, &secret)).is_some());
+        assert_eq!(entries(dir.path(), "client.registered").len(), 1);
+    }
 }
 
 /// What docs/settings.md tells an operator to do after a first start whose output went to a log.

@@ -70,8 +70,16 @@ async fn an_issuer_is_changed_on_purpose_and_while_no_node_runs() {
     assert!(text.contains("nodes use the store: node-1"), "{text}");
     a.app.leave().await;
     let text = change("https://third.example").await.unwrap_err().to_string();
-    assert!(text.contains(ISSUER), "{text}");
+    assert!(
+        text.contains(&format!("nothing was changed; name the former issuer by `--from {ISSUER}`")),
+        "{text}"
+    );
     change(ISSUER).await.unwrap();
+    // Once more changes nothing, whatever it was called before.
+    let rows = store.commits.load(SeqCst);
+    change(ISSUER).await.unwrap();
+    change("https://third.example").await.unwrap();
+    assert_eq!(store.commits.load(SeqCst), rows);
     said(a.try_another_node(store.clone(), 2, |_| {}).await);
     // One that was still there, or comes back, issues no more.
     assert!(matches!(a.app.rotate().await, Err(StartError::Disagreement(_))));

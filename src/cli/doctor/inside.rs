@@ -70,7 +70,7 @@ pub(super) fn management_exposure(config: &Config) -> Finding {
 
 /// What stands in for resource servers until some are named belongs to a trial.
 pub(super) fn resources(config: &Config) -> Finding {
-    if config.serves_demo_resource() {
+    if config.demo_resource().is_some() {
         return Finding::warn(
             "resources",
             "the demonstration resource is served: its scope can be asked for, and people may open all of it",
@@ -148,7 +148,7 @@ pub(super) fn key_encryption_key(config: &Config) -> Finding {
         _ if beside => Finding::warn(
             check,
             format!("an old one lies in {}", config.keys.dir.display()),
-            "if `signet keys rekey` is done, delete it",
+            "if `signet keys rekey` is done, move it to where the copies are that were taken before, which can only be read with it",
         ),
         KekSource::Value(_) => Finding::ok(check, "it comes from the environment"),
         KekSource::Module(key) => in_module(check, config, key),

@@ -42,7 +42,7 @@ pub(super) fn findings(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<F
 }
 
 fn metadata(config: &Config, http: &Http) -> Result<(ServerMetadata, Answer), Finding> {
-    let remedy = "start the service, or correct the issuer so that it leads to it";
+    let remedy = "start the service, or see to it that the issuer leads to it from here too";
     let url = metadata_url(&config.issuer);
     let answer = http.get(&url).map_err(|error| Finding::fail("issuer", error.to_string(), remedy))?;
     if answer.status != 200 {

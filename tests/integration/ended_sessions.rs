@@ -129,7 +129,7 @@ async fn a_session_of_many_tokens_is_done_with_when_all_have_ended() {
     assert_eq!(families.finish().await.unwrap(), 0, "it is left to who ended it");
     world.app.clock.advance(OWN_PASS);
     // The sessions, the first page, whether each of its tokens is on record; then the second page.
-    store.fail(2 + 256 + 1, (Fault::Refused, true));
+    store.fail(2 + 256 + 1, (Fault::Refused, false));
     assert!(families.finish().await.is_err() && store.heal());
     assert_eq!(unfinished(&store).await, [sid.as_str().as_bytes()]);
     assert_eq!(families.finish().await.unwrap(), 1);

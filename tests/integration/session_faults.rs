@@ -200,7 +200,7 @@ async fn a_renewal_that_fails_leaves_no_session_that_the_browser_can_not_end() {
     for fault in [Fault::Refused, Fault::AnswerLost] {
         let (mut calls, mut ended) = (0, 0);
         for at in 1..MOST {
-            app.pass(Duration::from_secs(120)).await;
+            app.pass(Duration::from_mins(2)).await;
             let mut browser = Browser::default();
             let code = parameter(&browser.allow(&app, &request(&[])).await, "code").unwrap();
             let tokens = redeem(&app, &shop, &code).await;

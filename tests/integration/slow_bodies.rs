@@ -109,3 +109,17 @@ async fn an_account_that_comes_after_the_api_key_was_revoked_is_not_made() {
         assert_eq!(made.is_none(), revoked);
     }
 }
+
+/// It is read before that is known, and no more of it than of any other.
+#[actix_web::test]
+async fn a_body_that_is_too_long_is_refused_as_such_to_who_may_ask() {
+    let app = service().await;
+    let (_, key) = users_key(&app, "users:read users:write").await;
+    let token = app.admin_token().await;
+    let long = json!({ "name": "x".repeat(17_000) });
+    for (path, proof) in [("/admin/clients", bearer(&token)), ("/users", ("X-API-Key", key))] {
+        let request = || sent(Method::POST, path, &long);
+        assert_eq!(app.send(request().insert_header(proof)).await.status, 413, "{path}");
+        assert_eq!(app.send(request()).await.status, 401, "{path}");
+    }
+}

@@ -250,8 +250,8 @@ impl App {
         }
     }
 
-    /// One round of housekeeping: says how many requests fail, keeps a spare status list and a signed copy of each, removes what has ended. By a clock that is
-    /// off nothing has.
+    /// One round of housekeeping: says how many requests fail, keeps a spare status list and a signed copy of each, revokes what is left of sessions that
+    /// have ended, removes what has ended. By a clock that is off nothing has.
     ///
     /// # Errors
     /// When the store fails; the next round tries again.
@@ -262,6 +262,10 @@ impl App {
         self.resume_audit().await;
         self.refuse_unfinished().await?;
         services.status_indexes.replenish().await?;
+        // What fails here is not to hold up the rest.
+        if let Err(error) = services.families.finish().await {
+            tracing::error!(%error, "access tokens of ended sessions can't be revoked yet; it is tried again");
+        }
         let (audit, clock) = (&*services.audit, services.clock.as_ref());
         self.noted.again(services.store.as_ref(), Witness { node: &self.node, audit, clock }).await?;
         if !services.fitness.is_clock_off() {

@@ -8,13 +8,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::header;
 use actix_web::web::Bytes;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_core::Stream as _;
+use futures_util::future::{Either, Ready, ready};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use tokio::time::Sleep;
@@ -58,6 +59,7 @@ pub(super) fn encoding(request: &HttpRequest) -> Option<Encoding> {
 }
 
 /// A body that was read whole, or why not.
+#[derive(Clone)]
 pub(super) struct Body(Result<Bytes, BodyError>);
 
 impl Body {
@@ -70,12 +72,23 @@ impl Body {
     }
 }
 
+/// Reads the body before anybody looks who asks; the handler's [`Body`] is this one. So what was found of them is not as old as the
+/// body took, when it is acted upon.
+pub(super) async fn read_first(request: &mut ServiceRequest) {
+    let Ok(body) = request.extract::<Body>().await;
+    request.extensions_mut().insert(body);
+}
+
 impl FromRequest for Body {
     type Error = Infallible;
-    type Future = Reading;
+    type Future = Either<Ready<Result<Self, Infallible>>, Reading>;
 
-    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        Reading { payload: payload.take(), first: Bytes::new(), rest: Vec::new(), deadline: None }
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if let Some(read) = request.extensions().get::<Self>() {
+            return Either::Left(ready(Ok(read.clone())));
+        }
+        let payload = payload.take();
+        Either::Right(Reading { payload, first: Bytes::new(), rest: Vec::new(), deadline: None })
     }
 }
 

@@ -24,13 +24,14 @@ const WRITE: &str = "users:write";
 
 /// Lets a request through only with the scope that its method needs.
 pub(super) async fn guard(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
         let refusal = refusal(&ProtocolError::server_error("the service has no state"));
         return Ok(request.into_response(refusal));
     };
+    body::read_first(&mut request).await;
     let mut standing = None;
     let mut response = match admit(&state, &request, &mut standing).await {
         Ok(keeper) => {

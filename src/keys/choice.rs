@@ -60,9 +60,11 @@ impl KeyRing {
         }
         let dropped = Algorithm::ALL.into_iter().filter(|algorithm| !in_use.contains(algorithm));
         let records = &snapshot.ring.records;
+        // By the clock of another node it may sign earlier.
+        let soon = now + seconds + self.policy().skew();
         let signs = |algorithm: &Algorithm| {
             signer(records, *algorithm, now).is_some()
-                || next_signer(records, *algorithm, now).is_some_and(|next| next.sign_from <= now + seconds)
+                || next_signer(records, *algorithm, now).is_some_and(|next| next.sign_from <= soon)
         };
         in_use.iter().copied().chain(dropped).filter(signs).collect()
     }

@@ -120,13 +120,10 @@ impl Revocations {
         let own = known.map(|known| known.before);
         let behind = own.filter(|own| *own < bound).max(cutoffs.latest_beside(whole, bound));
         let before = latest.max(behind.map_or(0, |before| before + 1)).max(own.unwrap_or(0));
-        let dates = self.lists.dates();
-        // Lists that were opened under longer lifetimes know how long their tokens last.
-        let forget_at = (before + dates.longest_lifetime + dates.clock_skew)
-            .max(self.lists.last_forget_at())
-            .max(known.map_or(0, |known| known.forget_at));
+        let forget_at = self.last_end(before).max(known.map_or(0, |known| known.forget_at));
+        let skew = self.lists.dates().clock_skew;
         let grants_until =
-            (before + self.longest_grant + dates.clock_skew).max(known.map_or(0, |known| known.grants_until));
+            (before + self.longest_grant + skew).max(known.map_or(0, |known| known.grants_until));
         CutoffRecord { before, forget_at, grants_until }
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -18,7 +19,7 @@ const FAMILIES: TypedTable<Family> = TypedTable::new(TABLE);
 pub(super) const LIVE_TOKENS: Table = Table::plain("family_tokens");
 
 /// How many rows are read, or revoked, at once.
-const PAGE: usize = 256;
+pub(super) const PAGE: usize = 256;
 
 /// How often a write is tried again when another one came first.
 const ATTEMPTS: usize = 1000;
@@ -65,7 +66,7 @@ impl Replayed {
 pub struct Families {
     store: Arc<dyn Store>,
     clock: SharedClock,
-    revocations: Arc<Revocations>,
+    pub(super) revocations: Arc<Revocations>,
     skew: i64,
     replays: [AtomicU64; Replayed::ALL.len()],
 }
@@ -156,41 +157,17 @@ impl Families {
         Replayed::ALL.into_iter().zip(self.replays.iter().map(|counter| counter.load(Relaxed)))
     }
 
-    /// Adds to the batch with which the session ends that the access tokens are revoked which end with it; answers with those.
-    /// Where there are more than one batch should hold, it is the first of them: [`Self::ended`] revokes the others, and none is
-    /// revoked of a session that does not end after all.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn ending(&self, batch: Batch, sid: &SessionId) -> Result<(Batch, Vec<LiveToken>), StoreError> {
-        let prefix = session_prefix(sid).into_bytes();
-        let (tokens, _) = self.page(&prefix, &prefix).await?;
-        let revoke = |batch, token| self.revocations.revoking(batch, token, Vec::new());
-        Ok((tokens.iter().fold(batch, revoke), tokens))
-    }
-
-    /// The session has ended, and `tokens` with it. Revokes the others, those too that have come in between: whoever redeems a
-    /// code or refreshes does so on the condition that the session lives, so that none comes from now on.
-    ///
-    /// # Errors
-    /// When the store fails: then such may be left.
-    pub async fn ended(&self, sid: &SessionId, tokens: &[LiveToken]) -> Result<(), StoreError> {
-        for token in tokens {
-            self.revocations.note_revoked(token);
-        }
-        self.revoke_all(session_prefix(sid)).await
-    }
-
     async fn revoke_tokens(&self, family: &FamilyId) -> Result<(), StoreError> {
-        self.revoke_all(format!("{family}/")).await
+        self.revoke_all(format!("{family}/"), &[]).await
     }
 
-    /// Revokes the access tokens whose keys begin with `prefix`.
-    async fn revoke_all(&self, prefix: String) -> Result<(), StoreError> {
-        let prefix = prefix.into_bytes();
+    /// Revokes the access tokens whose keys begin with `prefix`, but those of which it is known to be on record.
+    pub(super) async fn revoke_all(&self, prefix: String, revoked: &[LiveToken]) -> Result<(), StoreError> {
+        let (prefix, revoked) = (prefix.into_bytes(), HashSet::<_>::from_iter(revoked));
         let mut after = prefix.clone();
         loop {
-            let (tokens, next) = self.page(&prefix, &after).await?;
+            let (mut tokens, next) = self.page(&prefix, &after).await?;
+            tokens.retain(|token| !revoked.contains(token));
             self.revocations.revoke_live(&tokens).await?;
             let Some(next) = next else { return Ok(()) };
             after = next;
@@ -198,7 +175,7 @@ impl Families {
     }
 
     /// The access tokens whose keys begin with `prefix`, as many as are read at once; and the last key, if there may be more.
-    async fn page(
+    pub(super) async fn page(
         &self,
         prefix: &[u8],
         after: &[u8],

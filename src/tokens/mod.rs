@@ -9,6 +9,7 @@ mod allocation;
 mod code;
 mod cutoffs;
 mod cutting_off;
+mod ended_sessions;
 mod family;
 mod grant;
 mod id_token;
@@ -40,10 +41,11 @@ pub use status_list::{ListDates, StatusLists};
 use crate::store::Table;
 
 /// Every table of this room.
-pub const TABLES: [Table; 6] = [
+pub const TABLES: [Table; 7] = [
     code::TABLE,
     family::TABLE,
     family::LIVE_TOKENS,
+    ended_sessions::ENDED,
     revocation::CUTOFFS_TABLE,
     revocation::REVOCATIONS,
     status_list::TABLE,
@@ -51,4 +53,5 @@ pub const TABLES: [Table; 6] = [
 
 /// The tables of which nothing may count once an earlier state was put back: what they hold may have been spent or
 /// revoked later. Revocations stay: they only ever refuse. Of the status lists see [`StatusLists::end_all`].
-pub const ENDED_BY_RESTORE: [Table; 3] = [code::TABLE, family::TABLE, family::LIVE_TOKENS];
+pub const ENDED_BY_RESTORE: [Table; 4] =
+    [code::TABLE, family::TABLE, family::LIVE_TOKENS, ended_sessions::ENDED];

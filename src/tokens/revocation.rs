@@ -62,7 +62,7 @@ pub enum RevocationError {
 }
 
 /// A token that is remembered so that it can be revoked with the family that it belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LiveToken {
     /// In which status list its revocation would stand.
     pub list: ListId,
@@ -209,6 +209,13 @@ impl Revocations {
         }
     }
 
+    /// When the last token has ended that was dated `latest` or before, in seconds since the epoch.
+    pub(super) fn last_end(&self, latest: i64) -> i64 {
+        let dates = self.lists.dates();
+        // Lists that were opened under longer lifetimes know how long their tokens last.
+        (latest + dates.longest_lifetime + dates.clock_skew).max(self.lists.last_forget_at())
+    }
+
     fn kept_until(&self, exp: i64) -> i64 {
         exp.saturating_add(self.lists.dates().clock_skew)
     }
@@ -278,7 +285,7 @@ impl Revocations {
 }
 
 /// A batch without conditions can't conflict.
-fn applied(committed: Committed) -> Result<(), StoreError> {
+pub(super) fn applied(committed: Committed) -> Result<(), StoreError> {
     match committed {
         Committed::Applied => Ok(()),
         Committed::Conflict => Err(StoreError::Invalid("a commit without conditions conflicted")),

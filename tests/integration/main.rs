@@ -33,6 +33,7 @@ mod document_001;
 mod document_002;
 mod document_003;
 mod document_004;
+mod ended_sessions;
 #[path = "../../examples/resource_server/exchange.rs"]
 mod exchange;
 mod faulty_store;
@@ -99,6 +100,7 @@ mod sign_in;
 mod sign_out;
 mod signed_in;
 mod signer_contract;
+mod slow_bodies;
 mod softhsm_fixture;
 mod spoofing;
 mod stale_forms;

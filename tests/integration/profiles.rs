@@ -128,6 +128,20 @@ async fn nobody_says_of_themselves_what_is_verified() {
         let page = text(&ada.get(&app, "/account").await);
         assert_eq!(page.contains("<span class=\"state green aside\">verified</span>"), expected, "{page}");
     }
+    // That a form has no tick says nothing where nobody has said anything; and a tick that was there is the former number's.
+    for (before, number, ticked, expected) in [
+        (Value::Null, "+44 2", "", Value::Null),
+        (Value::Null, "+44 3", "", json!(false)),
+        (json!(true), "+44 2", "yes", json!(true)),
+        (json!(true), "+44 3", "yes", json!(false)),
+    ] {
+        let stored = json!({ "profile": { "phone_number": "+44 2", "phone_number_verified": before } });
+        assert_eq!(app.administer(Method::PATCH, &path, Some(stored)).await.status, 200);
+        let members = [("act", "change"), ("name", "Ada"), ("email", ADA), ("phone_number", number)];
+        let members = [&members[..], &[("phone_number_verified", ticked)]].concat();
+        assert_eq!(act(&mut root, &app, &own, &members).await.status, 303);
+        assert_eq!(profile(&app, &id).await["phone_number_verified"], expected, "{before} {number}");
+    }
 }
 
 #[actix_web::test]

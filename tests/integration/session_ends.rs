@@ -7,17 +7,20 @@ use std::time::Duration;
 use actix_web::test::TestRequest;
 use futures_util::FutureExt as _;
 use serde_json::Value;
+use signet::audit::Actor;
 use signet::clients::Registered;
 use signet::clock::ManualClock;
-use signet::oauth::{SessionId, UserId};
-use signet::protocol::users::end_session;
+use signet::oauth::{Secret, SessionId, UserId};
+use signet::protocol::users::{Entry, Keeper, change as change_account, end_session, sign_in};
+use signet::tokens::Grant;
+use signet::users::{Account, AccountChange, Authentication, NewSession, StartedSession};
 
 use crate::browser::{Browser, PASSWORD, ada, parameter, redeem, register, request, shop, state, text};
 use crate::grants_fixture::{VERIFIER, World, code_body, pair};
 use crate::resource_server_fixture::ResourceServer;
 use crate::shared_store::SharedStore;
 use crate::shell::{account, act, hidden};
-use crate::test_app::{START, TestApp, basic, bearer, form, part};
+use crate::test_app::{Answer, START, TestApp, basic, bearer, form, part};
 
 const SESSIONS: &str = "/account/sessions";
 
@@ -269,4 +272,65 @@ async fn however_many_there_are_all_end() {
     }
     assert!(world.is_active(&kept).await);
     assert!(text(&world.redeem("x").await).contains("invalid_grant"));
+}
+
+/// Somebody who knows the former password: at each commit of those who change it, signs in as often as that goes, redeems what was
+/// granted before, and asks for what outlives the session.
+#[derive(Default)]
+struct Intruder {
+    codes: Vec<String>,
+    answers: Vec<Answer>,
+}
+
+impl Intruder {
+    async fn act(&mut self, world: &World, former: &Account) {
+        if let Some(code) = self.codes.pop() {
+            self.answers.push(world.redeem(&code).await);
+        }
+        for _ in 0..3 {
+            let authentication = Authentication { auth_time: world.app.now(), amr: vec!["pwd".into()] };
+            let user = former.id.clone();
+            let new = NewSession { user, authentication, user_agent: None, address: None };
+            let started = sign_in(world.services(), former, Entry::New(new)).await.expect("the store");
+            let Some(StartedSession { session, .. }) = started else { return };
+            let grant = Grant { sid: Some(session.sid), ..world.grant() };
+            self.codes.push(world.code_for(grant).await);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn what_a_former_password_lets_in_does_not_outlive_it() {
+    let (world, store) = held_up().await;
+    let former = world.account.clone();
+    let keeper = Keeper { actor: Actor::Service, of_administrators: true };
+    let password = Some(Secret::new("another horse battery staple".to_owned()));
+    let change = AccountChange { password, ..AccountChange::default() };
+    let mut changed = pin!(change_account(world.services(), &keeper, former.id.as_str(), change));
+    let (mut intruder, mut release) = (Intruder::default(), store.hold_next_commit());
+    loop {
+        let mut done = None;
+        while store.holds_next_commit() && done.is_none() {
+            done = changed.as_mut().now_or_never();
+            tokio::task::yield_now().await;
+        }
+        if let Some(done) = done {
+            done.expect("it is changed");
+            break;
+        }
+        intruder.act(&world, &former).await;
+        let next = store.hold_next_commit();
+        release.send(()).expect("it waits");
+        release = next;
+    }
+    drop(release);
+    for code in std::mem::take(&mut intruder.codes) {
+        world.redeem(&code).await.refused(400, "invalid_grant");
+    }
+    let let_in: Vec<_> = intruder.answers.iter().filter(|answer| answer.status == 200).map(pair).collect();
+    assert!(let_in.len() > 2, "while the password was changed, {} times", let_in.len());
+    for (access_token, refresh_token) in let_in {
+        world.refresh(&refresh_token).await.refused(400, "invalid_grant");
+        assert!(!world.is_active(&access_token).await);
+    }
 }

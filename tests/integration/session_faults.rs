@@ -5,21 +5,23 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::test::TestRequest;
 use futures_util::FutureExt as _;
 use serde_json::json;
 use signet::clock::ManualClock;
 use signet::config::Config;
 use signet::oauth::Secret;
-use signet::protocol::users::end_session;
+use signet::protocol::users::{end_session, sign_out_everywhere};
 use signet::store::{Batch, Committed, Store as _};
 use signet::tokens::Grant;
 use signet::users::{Authentication, NewSession, StartedSession};
 use tokio::sync::oneshot;
 
+use crate::browser::{Browser, PASSWORD, ada, parameter, redeem, register, request, shop, text};
 use crate::faulty_store::{Fault, FaultyStore, House};
 use crate::grants_fixture::{World, pair};
 use crate::shared_store::SharedStore;
-use crate::test_app::{START, TestApp};
+use crate::test_app::{START, TestApp, bearer};
 
 /// More calls of the store than any of the flows makes.
 const MOST: usize = 40;
@@ -184,5 +186,41 @@ async fn however_many_there_are_none_ends_before_the_session() {
     assert!(ended.await.unwrap().is_some());
     for token in &issued {
         assert!(!world.is_active(token).await);
+    }
+}
+
+/// Its cookie may have been changed by then, and nobody has the new one: the browser can go on with the former, or it has ended.
+#[actix_web::test]
+async fn a_renewal_that_fails_leaves_no_session_that_the_browser_can_not_end() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = FaultyStore::new(clock.clone());
+    let app = TestApp::start_on(store.clone(), clock, |_| {}).await;
+    let (account, shop) = (ada(&app).await, register(&app, shop()).await);
+    let services = &app.app.state.services;
+    for fault in [Fault::Refused, Fault::AnswerLost] {
+        let (mut calls, mut ended) = (0, 0);
+        for at in 1..MOST {
+            app.pass(Duration::from_mins(2)).await;
+            let mut browser = Browser::default();
+            let code = parameter(&browser.allow(&app, &request(&[])).await, "code").unwrap();
+            let tokens = redeem(&app, &shop, &code).await;
+            let page = browser.get(&app, &request(&[("prompt", "login")])).await;
+            store.fail(at, (fault, false));
+            let answer = browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await;
+            let struck = store.heal();
+            let here = format!("call {at}, {fault:?}: {answer:?}");
+            let lives = !services.sessions.of_user(&account.id).await.unwrap().is_empty();
+            let is_in = !text(&browser.get(&app, "/account").await).contains("name=\"password\"");
+            assert_eq!(lives, is_in, "{here}");
+            let token = bearer(tokens["access_token"].as_str().unwrap());
+            let userinfo = TestRequest::get().uri("/oauth2/userinfo").insert_header(token);
+            assert_eq!(app.send(userinfo).await.status, if lives { 200 } else { 401 }, "{here}");
+            sign_out_everywhere(services, &account.id).await.unwrap();
+            if !struck {
+                break;
+            }
+            (calls, ended) = (at, ended + usize::from(!lives));
+        }
+        assert!(ended > 0 && ended < calls && calls < MOST - 1, "{fault:?}: {ended} of {calls}");
     }
 }

@@ -8,13 +8,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use actix_web::body::{MessageBody, to_bytes};
-use actix_web::dev::ServiceResponse;
+use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App as ActixApp, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use signet::app::{self, App, FirstClient, FirstClients, Ground, StartError};
 use signet::audit::{AuditLog, Sink};
@@ -25,6 +26,7 @@ use signet::http::Served;
 use signet::keys::KeyRingParts;
 use signet::oauth::{AccessTokenClaims, Secret};
 use signet::store::{SledStore, Store};
+use tokio::sync::oneshot;
 
 use crate::contract::Contract;
 
@@ -262,7 +264,24 @@ impl TestApp {
 
     /// Sends a request through the real routes and holds the answer against the document.
     pub(crate) async fn send(&self, request: TestRequest) -> Answer {
-        let request = request.to_request();
+        self.send_when(request, None).await
+    }
+
+    /// The same; the body comes when the sender of `held` is used or dropped, if there is one.
+    pub(crate) async fn send_when(
+        &self,
+        request: TestRequest,
+        held: Option<oneshot::Receiver<()>>,
+    ) -> Answer {
+        let mut request = request.to_request();
+        if let Some(held) = held {
+            let body = request.take_payload();
+            let nothing = async move {
+                held.await.ok();
+                Ok(web::Bytes::new())
+            };
+            *request.payload() = Payload::Stream { payload: Box::pin(stream::once(nothing).chain(body)) };
+        }
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let state = web::Data::from(self.app.state.clone());
         let service = init_service(ActixApp::new().configure(signet::http::configure(state))).await;

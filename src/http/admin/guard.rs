@@ -21,13 +21,14 @@ pub(in crate::http) struct Admitted(pub(super) Administrator);
 /// API, not revoked, whose scope holds what the URL table asks of the route; and only while this node can know that. A query
 /// parameter that the route does not take is refused then.
 pub(in crate::http) async fn guard(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
         let refusal = reply::refusal(&ProtocolError::server_error("the service has no state"));
         return Ok(request.into_response(refusal));
     };
+    body::read_first(&mut request).await;
     match admit(&state, &request).await {
         Ok((administrator, taken)) => {
             if let Err(error) = taken.map_or(Ok(()), |taken| only_taken(request.query_string(), taken)) {

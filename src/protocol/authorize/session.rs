@@ -44,9 +44,16 @@ pub(super) async fn start(
     let entering = async {
         if let Some(own) = own {
             let anew = Entry::Anew(own.cookie, new.authentication.clone());
-            let renewed = users::sign_in_from(services, (account, anew), device.as_ref(), code).await?;
-            if renewed.is_some() {
-                return Ok(renewed);
+            match users::sign_in_from(services, (account, anew), device.as_ref(), code).await {
+                Ok(None) => {}
+                Err(error) => {
+                    // It may have been renewed all the same: then nobody has its cookie, and the browser could not end it.
+                    if let Err(error) = users::end_session(services, &account.id, &own.session.sid).await {
+                        tracing::warn!(%error, "a session may live on whose cookie nobody has");
+                    }
+                    return Err(error);
+                }
+                renewed => return renewed,
             }
         }
         users::sign_in_from(services, (account, Entry::New(new)), device.as_ref(), code).await

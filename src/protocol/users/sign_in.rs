@@ -84,9 +84,10 @@ async fn committed<T>(
 /// Ends one session, and with it what was issued in it: codes and refresh tokens need it, and the access tokens are revoked in the
 /// same commit. What was granted with `offline_access` goes on (OpenID Connect Back-Channel Logout 1.0, section 2.7). Answers
 /// with the session if there was one. `sid` must be known to be of `user`: what was issued in it is revoked also if it has ended.
+/// What could not be revoked after that commit is revoked by [`Families::finish`](crate::tokens::Families::finish).
 ///
 /// # Errors
-/// When the store fails.
+/// When the store fails before the session has ended, or may have.
 pub async fn end_session(
     services: &Services,
     user: &UserId,
@@ -106,10 +107,9 @@ pub async fn end_session(
     };
     let (ended, tokens) = ended.unwrap_or_default();
     services.logouts.wake();
-    match services.families.ended(sid, &tokens).await {
-        // The session is gone, and nobody could ask for this again.
-        Err(StoreError::Unavailable(_)) => services.families.ended(sid, &tokens).await?,
-        revoked => revoked?,
+    if let Err(error) = services.families.ended(sid, &tokens).await {
+        // That it has ended is on record, and so is that there may be such: nobody need ask for this again.
+        tracing::warn!(%error, "access tokens of an ended session count until housekeeping has revoked them");
     }
     Ok(ended)
 }
@@ -120,6 +120,8 @@ pub async fn end_session(
 /// # Errors
 /// When the store fails: then some may have ended.
 pub async fn sign_out_everywhere(services: &Services, user: &UserId) -> Result<Vec<Session>, ProtocolError> {
+    // The cut-off is the last: a session that lived on behind it could still redeem a code.
+    let ended = services.sessions.end_all(user).await?;
     services.revocations.revoke_before_now(&Whole::Subject(Subject::from(user))).await?;
-    Ok(services.sessions.end_all(user).await?)
+    Ok(ended)
 }

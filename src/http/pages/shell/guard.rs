@@ -119,6 +119,7 @@ async fn let_through(
         let refusal = reply::refusal(&ProtocolError::server_error("the service has no state"));
         return Ok(request.into_response(refusal));
     };
+    body::read_first(&mut request).await;
     let seen = match seen(&state, request.request()).await {
         Ok(Ok(seen)) => seen,
         Ok(Err(unseen)) => {

@@ -152,8 +152,12 @@ fn the_command_line_finds_the_admin_api_on_the_management_listener() {
     };
     for args in [&["keys", "rotate"][..], &["clients", "list"], &["export", "copy"]] {
         let done = signet(args);
-        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{args:?}: {said}");
+        assert!(!said.contains("could not be revoked"), "{args:?}: {said}");
     }
+    let log = std::fs::read_to_string(dir.path().join("data/audit.jsonl")).unwrap();
+    assert_eq!(log.matches("\"event\":\"token.revoked\"").count(), 3, "each ended with its call: {log}");
     let found = signet(&["doctor"]);
     let found = String::from_utf8_lossy(&found.stdout);
     assert!(found.contains("the admin API too"), "{found}");
@@ -180,7 +184,8 @@ async fn all_who_ask_at_a_time_whether_it_is_ready_share_a_look() {
         go_on.send(()).unwrap();
     };
     let (answers, ()) = tokio::join!(all, release);
-    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200; 20]);
     // Asked afterwards, it is looked at anew.
     assert_eq!(app.manage("/health/ready").await.json()["store"], "failing");
     assert!(store.heal());

@@ -70,6 +70,8 @@ pub(super) struct LogFile {
     file: File,
     /// How long the file is with all that was synced.
     durable: u64,
+    /// fcntl(2), which a file that may only be appended to refuses; tests give another.
+    set_flags: fn(&File, OFlags) -> rustix::io::Result<()>,
 }
 
 impl LogFile {
@@ -103,7 +105,7 @@ impl LogFile {
         // cut could leave a hole in front of what was synced, which nobody could tell from tampering.
         file.sync_all().map_err(unavailable)?;
         let durable = file.metadata().map_err(unavailable)?.len();
-        Ok(Self { path: path.to_owned(), file, durable })
+        Ok(Self { path: path.to_owned(), file, durable, set_flags: |file, flags| fcntl_setfl(file, flags) })
     }
 }
 
@@ -129,7 +131,7 @@ impl End for LogFile {
     fn write_again(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
         // While it is opened for appending, Linux writes at its end whatever the place that is named (pwrite(2)).
         let flags = fcntl_getfl(&self.file)?;
-        match fcntl_setfl(&self.file, flags - OFlags::APPEND) {
+        match (self.set_flags)(&self.file, flags - OFlags::APPEND) {
             // The system lets nobody write but at its end (`chattr +a`), which an operator may well want of this file.
             Err(Errno::PERM) => {
                 tracing::warn!(path = %self.path.display(), "{APPEND_ONLY}");
@@ -138,7 +140,7 @@ impl End for LogFile {
             changed => changed?,
         }
         let written = self.file.write_all_at(bytes, start);
-        fcntl_setfl(&self.file, flags)?;
+        (self.set_flags)(&self.file, flags)?;
         written?;
         self.file.sync_all()
     }
@@ -205,6 +207,49 @@ mod tests {
         log.append(b" three").unwrap();
         log.sync().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"one TWO three");
+    }
+
+    /// On Linux a file that may only be appended to (`chattr +a`) is written at its end whatever the place that is named: what
+    /// stands there would stand there twice, which looks like tampering.
+    #[test]
+    fn what_may_only_be_appended_to_is_flushed_and_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        std::fs::write(&path, "one two").unwrap();
+        let mut log = LogFile::open(&path).unwrap();
+        log.set_flags = |_, _| Err(Errno::PERM);
+        log.write_again(4, b"two").unwrap();
+        log.append(b" three").unwrap();
+        log.sync().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one two three");
+        // Whatever else it is, what is on the disk is not known.
+        log.set_flags = |_, _| Err(Errno::IO);
+        assert!(log.write_again(4, b"two").is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"one two three");
+    }
+
+    /// Where this process may have a file be so, and the file system can.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_may_only_be_appended_to_is_opened_and_can_not_be_put_right() {
+        use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        std::fs::write(&path, "one two").unwrap();
+        let file = File::open(&path).unwrap();
+        let Ok(usual) = ioctl_getflags(&file) else { return };
+        if ioctl_setflags(&file, usual | IFlags::APPEND).is_err() {
+            return;
+        }
+        let mut log = LogFile::open(&path).unwrap();
+        let written = log.write_again(4, b"two");
+        let cut = log.cut(3);
+        let appended = log.append(b" three").and_then(|()| log.sync());
+        let left = std::fs::read(&path).unwrap();
+        ioctl_setflags(&file, usual).unwrap();
+        assert!(written.is_ok() && appended.is_ok(), "{written:?} {appended:?}");
+        assert!(cut.unwrap_err().to_string().contains("chattr -a"));
+        assert_eq!(left, b"one two three");
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             return doctor::run(config, &http, &SystemClock::new(), &printer);
         }
         Command::Ready => printer.show(&doctor::ready(&config?, &Http::new(None)?)?, &[])?,
-        Command::Serve => serve::serve(&settings::load_to_serve(&sources, &SystemClock::new())?)?,
+        Command::Serve => serve::serve(&settings::load_to_serve(&sources, &SystemClock::new())?, &sources)?,
         Command::Store(command) => {
             // Whoever owns the tables need not hold the key-encryption key.
             let config = config::load_for_tables(&sources)?;
@@ -138,6 +138,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
 fn perform(config: &Config, admin: &AdminArgs, act: &Act, printer: &Printer) -> Result<(), CliError> {
     let answer = if admin.offline {
         match act {
+            // Nothing that is due is done by a look.
+            Act::ListKeys => stopped::list_keys(config)?,
+            Act::PlanKeys => stopped::plan_keys(config)?,
             // What is wrong may be that the key's file is lost: then nothing else opens.
             Act::CompromiseKey { kid, reason } => stopped::compromise(config, kid, reason.as_deref())?,
             act => Stopped::open(config)?.perform(act)?,

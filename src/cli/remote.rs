@@ -10,6 +10,7 @@ use super::act::{Act, Target};
 use super::credentials::Credentials;
 use super::error::CliError;
 use super::http::{Answer, Http, reachable};
+use super::note;
 use super::print::plain;
 use crate::config::{AdminListener, Config};
 use crate::oauth::Secret;
@@ -71,11 +72,37 @@ impl Remote {
     /// # Errors
     /// When the service can't be reached or refuses, and when the answer breaks off or can't be written.
     pub(super) fn download(&self, path: &str, scope: &str, to: &mut dyn Write) -> Result<(), CliError> {
-        let token = self.access_token(Some(scope))?;
-        let authorization = Zeroizing::new(format!("Bearer {}", token.expose()));
-        match self.http.download(&format!("{}{path}", self.admin), &authorization, to)? {
+        let url = format!("{}{path}", self.admin);
+        match self.authorized(Some(scope), |authorization| self.http.download(&url, authorization, to))? {
             Some(refusal) => self.read(&refusal, Some(scope)).map(drop),
             None => Ok(()),
+        }
+    }
+
+    /// Asks the admin API by `ask`, which is given an `Authorization` header with a token of `scope`. Where that goes to another
+    /// address than the issuer's, nobody vouches for who listens there: the token ends with the call, whatever came of it.
+    fn authorized<T>(
+        &self,
+        scope: Option<&str>,
+        ask: impl FnOnce(&str) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        let token = self.access_token(scope)?;
+        let answer = ask(&Zeroizing::new(format!("Bearer {}", token.expose())));
+        if self.admin != self.issuer {
+            self.revoke(&token);
+        }
+        answer
+    }
+
+    /// Revokes a token that was used (RFC 7009); where that fails, says so: it ends by itself, later.
+    fn revoke(&self, token: &Secret) {
+        let form = Serializer::new(String::new()).append_pair("token", token.expose()).finish();
+        let url = format!("{}/oauth2/revoke", self.issuer);
+        let answer = self.http.post_form(&url, &self.basic(), &Zeroizing::new(form));
+        if let Err(error) = answer.and_then(|answer| self.read(&answer, None)) {
+            note(&format!(
+                "the access token of this command could not be revoked, and goes on until it ends: {error}"
+            ));
         }
     }
 
@@ -139,10 +166,10 @@ impl Remote {
 impl Target for Remote {
     fn perform(&self, act: &Act) -> Result<Value, CliError> {
         let call = act.call();
-        let token = self.access_token(call.scope)?;
-        let authorization = Zeroizing::new(format!("Bearer {}", token.expose()));
         let url = format!("{}{}", self.admin, call.path);
-        let answer = self.http.json(call.method, &url, &authorization, call.body.as_ref())?;
+        let answer = self.authorized(call.scope, |authorization| {
+            self.http.json(call.method, &url, authorization, call.body.as_ref())
+        })?;
         self.read(&answer, call.scope)
     }
 }
@@ -191,17 +218,63 @@ mod tests {
 
     #[test]
     fn where_the_management_listener_has_the_admin_api_it_is_asked_there_and_for_tokens_at_the_issuer() {
-        let issuer = Service::start(vec![token()]);
+        let issuer = Service::start(vec![token(), Reply::json(200, "")]);
         let management = Service::start(vec![Reply::json(200, r#"{"keys": []}"#)]);
-        let mut config = config(&issuer.url);
-        config.admin.listener = AdminListener::Management;
-        config.management_listen = management.url.strip_prefix("http://").unwrap().parse().unwrap();
-        let Remote { credentials, http, .. } = remote(&issuer);
-        Remote::new(&config, credentials, http).perform(&Act::ListKeys).unwrap();
+        managing(&issuer, &management).perform(&Act::ListKeys).unwrap();
         let resource: String = byte_serialize(format!("{}/admin", issuer.url).as_bytes()).collect();
         let asked = issuer.requests().remove(0);
         assert!(asked.starts_with("POST /oauth2/token") && asked.contains(&resource), "{asked}");
         assert!(management.requests()[0].starts_with("GET /admin/keys HTTP/1.1"));
+    }
+
+    /// While no service runs, anybody on the machine may listen there; another node answers for the issuer.
+    #[test]
+    fn a_token_that_was_shown_to_whoever_listens_for_the_management_ends_with_the_call() {
+        let garbage = || Reply { status: 200, headers: String::new(), body: "<html>thank you</html>" };
+        let refused = || Reply::json(401, r#"{"error": "invalid_token", "error_description": "no"}"#);
+        let sound = || Reply::json(200, r#"{"keys": []}"#);
+        for (replies, is_done) in
+            [(vec![sound()], true), (vec![garbage()], false), (vec![refused()], false), (Vec::new(), false)]
+        {
+            let issuer = Service::start(vec![token(), Reply::json(200, "")]);
+            let management = Service::start(replies);
+            assert_eq!(managing(&issuer, &management).perform(&Act::ListKeys).is_ok(), is_done);
+            revoked(&issuer, &management);
+        }
+        for (replies, is_done) in [(vec![garbage()], true), (vec![refused()], false), (Vec::new(), false)] {
+            let issuer = Service::start(vec![token(), Reply::json(200, "")]);
+            let management = Service::start(replies);
+            let copied =
+                managing(&issuer, &management).download("/admin/backup", "signet:keys", &mut Vec::new());
+            assert_eq!(copied.is_ok(), is_done);
+            revoked(&issuer, &management);
+        }
+        // One that can't be revoked changes nothing of what was done.
+        let issuer = Service::start(vec![token()]);
+        managing(&issuer, &Service::start(vec![sound()])).perform(&Act::ListKeys).unwrap();
+        // Nobody but the issuer has seen it: there it is one row less to write.
+        let issuer = Service::start(vec![token(), sound()]);
+        remote(&issuer).perform(&Act::ListKeys).unwrap();
+        assert_eq!(issuer.requests().len(), 2);
+    }
+
+    #[track_caller]
+    fn revoked(issuer: &Service, management: &Service) {
+        assert!(management.requests()[0].contains("authorization: Bearer at\r\n"));
+        let requests = issuer.requests();
+        let [_, revocation] = requests.as_slice() else { panic!("{requests:?}") };
+        assert!(revocation.starts_with("POST /oauth2/revoke HTTP/1.1"), "{revocation}");
+        assert!(revocation.contains("authorization: Basic b3BzOnAlMkJzcyUzQXcrcmQ="), "{revocation}");
+        assert!(revocation.ends_with("\r\n\r\ntoken=at"), "{revocation}");
+    }
+
+    /// The admin API on a listener of its own.
+    fn managing(issuer: &Service, management: &Service) -> Remote {
+        let mut config = config(&issuer.url);
+        config.admin.listener = AdminListener::Management;
+        config.management_listen = management.url.strip_prefix("http://").unwrap().parse().unwrap();
+        let Remote { credentials, http, .. } = remote(issuer);
+        Remote::new(&config, credentials, http)
     }
 
     #[test]

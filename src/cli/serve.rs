@@ -1,3 +1,4 @@
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,10 +8,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::{CliError, banner};
+use super::{CliError, banner, settings};
 use crate::app::{App, Ground, StartError};
 use crate::audit::{Actor, Event, EventKind};
-use crate::config::Config;
+use crate::config::{Config, Refusal, Sources};
 use crate::http::{self, Listeners, Tls, TlsError};
 use crate::telemetry;
 
@@ -34,31 +35,27 @@ pub(super) enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// A socket is not to be had.
-    #[error("{setting} = {address}: {source}; stop whoever listens there, or set another address")]
-    Bind {
-        /// The setting that names it.
-        setting: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
+    #[error("{}: {}; {}", .0.key, .0.reason, .0.remedy)]
+    Bind(Refusal),
     /// The public listener's certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A socket failed while it was served.
     #[error("a listener failed: {0}")]
-    Listener(#[from] std::io::Error),
+    Listener(#[from] io::Error),
 }
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When the service can't start, or a listener fails.
-pub(super) fn serve(config: &Config) -> Result<(), CliError> {
+pub(super) fn serve(config: &Config, sources: &Sources) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     telemetry::logging(&config.log, &config.node).map_err(|error| failed(&error))?;
-    actix_web::rt::System::new().block_on(run(config)).map_err(|error| failed(&error))
+    actix_web::rt::System::new().block_on(run(config)).map_err(|error| match error {
+        ServeError::Bind(refusal) => CliError::Failed(settings::told(sources, refusal)),
+        error => failed(&error),
+    })
 }
 
 async fn run(config: &Config) -> Result<(), ServeError> {
@@ -98,7 +95,25 @@ async fn run(config: &Config) -> Result<(), ServeError> {
 }
 
 fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).map_err(|source| ServeError::Bind { setting, address, source })
+    TcpListener::bind(address).map_err(|error| ServeError::Bind(not_bound(setting, address, &error)))
+}
+
+/// Why there is no listening at `address`, and what to do about that.
+fn not_bound(setting: &str, address: SocketAddr, error: &io::Error) -> Refusal {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => "stop whoever listens there, or set another address".to_owned(),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "this machine has no address {}: set one that it has, or 0.0.0.0 or [::] for all that it has",
+            address.ip()
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "not everybody may listen at port {}: set one from 1024 on, which a proxy can stand before, or give the process \
+             CAP_NET_BIND_SERVICE",
+            address.port()
+        ),
+        _ => "set another address".to_owned(),
+    };
+    Refusal::new(setting, format!("can't listen at {address}: {error}"), remedy)
 }
 
 /// With the issuer, so that `signet doctor` can tell when it has changed.
@@ -243,5 +258,24 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::from_secs(1));
         next_step(pending(), FOLLOW_FLOOR..FOLLOW_PAUSE).await;
         assert_eq!(began.elapsed(), Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn who_can_not_listen_is_told_what_to_do_about_the_reason() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let said = |address: &str| {
+            let error = bind("management_listen", address.parse().unwrap()).unwrap_err();
+            error.to_string()
+        };
+        let in_use = said(&taken.local_addr().unwrap().to_string());
+        assert!(in_use.starts_with("management_listen: can't listen at 127.0.0.1:"), "{in_use}");
+        assert!(in_use.contains("stop whoever listens there"), "{in_use}");
+        // RFC 5737: nobody's.
+        let elsewhere = said("192.0.2.1:0");
+        assert!(elsewhere.contains("this machine has no address 192.0.2.1"), "{elsewhere}");
+        assert!(!elsewhere.contains("whoever listens"), "{elsewhere}");
+        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+        let privileged = not_bound("listen", "0.0.0.0:443".parse().unwrap(), &refused);
+        assert!(privileged.remedy.contains("port 443") && privileged.remedy.contains("CAP_NET_BIND_SERVICE"));
     }
 }

@@ -1,17 +1,19 @@
+use std::time::Duration;
+
 use super::directories;
 use crate::clock::Clock;
 use crate::config::{
-    self, Config, ConfigError, KekSource, PIN_VARIABLE, PinSource, Problem, Refusal, Sources,
+    self, Config, ConfigError, KekSource, PIN_VARIABLE, PinSource, Problem, Refusal, Sources, StoreConfig,
 };
 use crate::http::Tls;
-use crate::keys::{Kek, KekError, Policy, UnsafePolicy};
+use crate::keys::{DATED_AHEAD, Kek, KekError, Policy, UnsafePolicy};
 use crate::outgoing::Outgoing;
 
 const PIN_FILE: &str = "keys.pkcs11.pin_file";
 
 /// The settings, held against the arithmetic of key rotation too.
 pub(super) fn load(sources: &Sources) -> Result<Config, ConfigError> {
-    config::load_with(sources, |config| unsafe_policy(config).into_iter().collect())
+    config::load_with(sources, unsafe_keys)
 }
 
 /// As [`load`], with what a service needs of the files that the settings name: reported together, before there are sockets,
@@ -19,8 +21,7 @@ pub(super) fn load(sources: &Sources) -> Result<Config, ConfigError> {
 pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Config, ConfigError> {
     let mut of_variables = Vec::new();
     let loaded = config::load_with(sources, |config| {
-        let (mut refusals, kek): (Vec<_>, _) =
-            (unsafe_policy(config).into_iter().collect(), &config.keys.kek);
+        let (mut refusals, kek) = (unsafe_keys(config), &config.keys.kek);
         of_variables.extend(lone_pin(sources, kek));
         let of_directories = directories::look(config);
         // A key-encryption key that would lie in a directory that can't be is not what is wrong.
@@ -59,6 +60,12 @@ pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Conf
     of_variables.retain(|of_variable| problems.iter().all(|problem| problem.origin != of_variable.origin));
     problems.extend(of_variables);
     Err(ConfigError { problems })
+}
+
+/// What is wrong with a setting that nobody can tell before it is used, and where it comes from.
+pub(super) fn told(sources: &Sources, refusal: Refusal) -> String {
+    let alone = format!("{}: {}; {}", refusal.key, refusal.reason, refusal.remedy);
+    config::load_with(sources, |_| vec![refusal]).map_or_else(|error| error.to_string(), |_| alone)
 }
 
 /// A PIN for a module that nobody names: left over from half a change, it must not end in a key-encryption key beside the keys.
@@ -100,6 +107,25 @@ fn wrong_kek(error: &KekError) -> Refusal {
         _ => "keys.kek_file",
     };
     Refusal::new(key, reason, remedy).depending_on(&["keys.dir"])
+}
+
+fn unsafe_keys(config: &Config) -> Vec<Refusal> {
+    unsafe_policy(config).into_iter().chain(skew_of_nodes(config)).collect()
+}
+
+/// Two nodes that issue may show times that differ by as much as twice what one may be ahead of the store: S must cover that,
+/// or a key that the slow one has made signs on the fast one before every verifier has it.
+fn skew_of_nodes(config: &Config) -> Option<Refusal> {
+    let least = 2 * DATED_AHEAD.unsigned_abs();
+    let is_shared = matches!(config.store, StoreConfig::Postgres(_));
+    (is_shared && config.keys.clock_skew < Duration::from_secs(least)).then(|| {
+        let reason = format!(
+            "must be at least {least} s where nodes share a store: a node issues while its clock seems 5 s off the database's, so two \
+             may differ by twice that, and by what both are mistaken by"
+        );
+        Refusal::new("keys.clock_skew", reason, "raise it, and keys.lead and keys.hold by as much")
+            .depending_on(&["store"])
+    })
 }
 
 fn unsafe_policy(config: &Config) -> Option<Refusal> {
@@ -158,5 +184,24 @@ mod tests {
         // Beside another source it is for `signet keys rekey`.
         let kek = "ab".repeat(32);
         of(&[given[0], given[1], ("SIGNET_KEYS_PKCS11_PIN", "hunter2"), ("SIGNET_KEYS_KEK", &kek)]).unwrap();
+    }
+
+    #[test]
+    fn nodes_of_one_store_need_room_for_the_clocks_that_they_may_have() {
+        let kek = "ab".repeat(32);
+        let loaded = |store: Option<&str>, skew: &str| {
+            let store = store.map(|store| ("SIGNET_STORE".to_owned(), store.to_owned()));
+            let others = [("SIGNET_KEYS_KEK", kek.as_str()), ("SIGNET_KEYS_CLOCK_SKEW", skew)];
+            let others = others.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            load(&Sources { env: store.into_iter().chain(others).collect(), ..Sources::default() })
+        };
+        let shared = Some("postgres://a@localhost/b");
+        let error = loaded(shared, "13s").unwrap_err();
+        let [problem] = error.problems.as_slice() else { panic!("{error}") };
+        assert_eq!(problem.key.as_deref(), Some("keys.clock_skew"));
+        assert!(problem.reason.contains("at least 14 s"), "{error}");
+        loaded(shared, "14s").unwrap();
+        // One node has one clock.
+        loaded(None, "1s").unwrap();
     }
 }

@@ -15,10 +15,10 @@ use crate::app::{self, App, Ground, Witness};
 use crate::audit::{Actor, AuditLog, Event, EventKind};
 use crate::backup;
 use crate::config::{Config, KekSource, ModuleKeyConfig, PinSource, lies_in};
-use crate::keys::{self, Kek, KeyRing, Rekey};
+use crate::keys::{self, Kek, KeyRing, KeyRingParts, Rekey, SealingKeys, SealingParts};
 use crate::oauth::{ClientId, KeyId, unreadable};
 use crate::protocol::admin::clients::{PageRequest, SecretRotation};
-use crate::protocol::admin::keys::{CompromiseRequest, ImportRequest, RotationRequest};
+use crate::protocol::admin::keys::{AllKeys, CompromiseRequest, ImportRequest, RotationRequest};
 use crate::protocol::admin::{self, Administrator, revocations::RevocationRequest};
 use crate::protocol::{ProtocolError, Services};
 
@@ -100,10 +100,32 @@ async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
     }
 }
 
+/// The keys of a stopped service as they stand: nothing that is due is done, and none has to open.
+pub(super) fn list_keys(config: &Config) -> Result<Value, CliError> {
+    runtime()?.block_on(async {
+        let ground = own_installation(config).await?;
+        let parts = app::key_ring_parts(config, &ground).map_err(failed)?;
+        let KeyRingParts { store, kek, clock, fitness, .. } = parts.clone();
+        let sealing = SealingParts { store, kek, clock, fitness, entropy: ground.entropy };
+        let times = (config.keys.sealing_period, config.refresh_tokens.lifetime);
+        let sealing = SealingKeys::look(sealing, &parts.policy, times).await.map_err(failed)?.list();
+        let signing = KeyRing::look(parts).await.map_err(failed)?.list();
+        value(Ok(AllKeys { signing, sealing }))
+    })
+}
+
+/// What will happen to the keys of a stopped service once it runs again: nothing is changed.
+pub(super) fn plan_keys(config: &Config) -> Result<Value, CliError> {
+    runtime()?.block_on(async {
+        let parts = app::key_ring_parts(config, &own_installation(config).await?).map_err(failed)?;
+        value(Ok(KeyRing::look(parts).await.map_err(failed)?.forecast()))
+    })
+}
+
 /// Condemns a key of a stopped service, whether its private half can be read or not.
 pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> Result<Value, CliError> {
     runtime()?.block_on(async {
-        let ground = installation(config).await?;
+        let ground = own_installation(config).await?;
         let audit = audit_log(config, &ground).await?;
         let parts = app::key_ring_parts(config, &ground).map_err(failed)?;
         parts.fitness.compare_with(ground.store.as_ref()).await.map_err(failed)?;
@@ -166,7 +188,7 @@ pub(super) fn rekey(config: &Config, new: &KekSource, printer: &Printer) -> Resu
         )));
     }
     let rekeyed = runtime()?.block_on(async {
-        let ground = installation(config).await?;
+        let ground = own_installation(config).await?;
         let audit = audit_log(config, &ground).await?;
         let entropy = ground.entropy.clone();
         let old = Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref()).map_err(failed)?;
@@ -194,6 +216,13 @@ pub(super) fn make_module_key(key: &ModuleKeyConfig, printer: &Printer) -> Resul
 async fn installation(config: &Config) -> Result<Ground, CliError> {
     let ground = Ground::of_installation(config).await.map_err(failed)?;
     backup::refuse_unfinished(ground.store.as_ref()).await.map_err(failed)?;
+    Ok(ground)
+}
+
+/// The same, of the issuer that the settings name, as for every act that opens all of it.
+async fn own_installation(config: &Config) -> Result<Ground, CliError> {
+    let ground = installation(config).await?;
+    app::refuse_other_issuer(ground.store.as_ref(), &config.issuer).await.map_err(failed)?;
     Ok(ground)
 }
 

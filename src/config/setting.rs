@@ -153,7 +153,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "keys.clock_skew",
         default: Some("90s"),
-        meaning: "S: clock skew between nodes plus verifiers' leeway.",
+        meaning: "S: clock skew between nodes plus verifiers' leeway; with PostgreSQL at least 14 s.",
     },
     Setting {
         key: "keys.lead",

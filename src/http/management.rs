@@ -55,6 +55,6 @@ async fn live() -> HttpResponse {
 
 /// Whether tokens can be issued and acts recorded here.
 async fn ready(state: web::Data<State>) -> HttpResponse {
-    let health = protocol::health(&state.services).await;
+    let health = state.looks.ask(async || protocol::health(&state.services).await).await;
     reply::json(if health.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health)
 }

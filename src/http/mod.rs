@@ -11,6 +11,7 @@ mod dialects;
 mod exchange;
 mod identify;
 mod limits;
+mod looks;
 mod management;
 mod multipart;
 mod observe;

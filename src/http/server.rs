@@ -18,9 +18,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a client may take for the TLS handshake, before the time for the head begins.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many connections a worker has at most. Handshakes count as connections and have no smaller bound of their own: with
-/// actix-web's 256 so many silent clients would keep everybody else waiting.
+/// How many connections a worker has at most, as far as there are files for them. Handshakes count as connections and have no
+/// smaller bound of their own: with actix-web's 256 so many silent clients would keep everybody else waiting.
 const MOST_CONNECTIONS: usize = 25_000;
+
+/// How many the management listener has at most: few have business there.
+const MOST_MANAGEMENT_CONNECTIONS: usize = 1024;
 
 /// How long a client may leave what it was sent unread; the system looks at growing intervals, and cuts it off up to some
 /// seconds later. actix-web has no such limit: a client that asks and never reads
@@ -49,16 +52,25 @@ pub struct Listeners {
     pub management: TcpListener,
 }
 
-/// The public server within its limits. A macro, since the type of a server has that of its app in it, with and without TLS another.
+/// What a server may take up.
+struct Bounds {
+    workers: usize,
+    /// Of each worker.
+    connections: usize,
+    /// How long requests under way are waited for at the end, in seconds.
+    grace: u64,
+}
+
+/// A server within its limits. A macro, since the type of a server has that of its app in it, with and without TLS another.
 macro_rules! bounded {
-    ($server:expr, $workers:expr) => {
+    ($server:expr, $bounds:expr) => {
         $server
-            .workers($workers)
+            .workers($bounds.workers)
             .client_request_timeout(HEAD_TIMEOUT)
             .keep_alive(KEEP_ALIVE)
-            .shutdown_timeout(GRACE_SECONDS)
-            .max_connections(MOST_CONNECTIONS)
-            .max_connection_rate(MOST_CONNECTIONS)
+            .shutdown_timeout($bounds.grace)
+            .max_connections($bounds.connections)
+            .max_connection_rate($bounds.connections)
             .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
             .disable_signals()
     };
@@ -77,6 +89,8 @@ pub async fn run(
 ) -> io::Result<()> {
     guard(&listeners.public)?;
     guard(&listeners.management)?;
+    let (connections, management_connections) = most_connections(files(), workers);
+    let bounds = Bounds { workers, connections, grace: GRACE_SECONDS };
     let public_state = state.clone();
     let app = move || App::new().configure(configure(web::Data::from(public_state.clone())));
     let public = match &listeners.tls {
@@ -88,24 +102,19 @@ pub async fn run(
                 Some(policy) => DefaultHeaders::new().add((STRICT_TRANSPORT_SECURITY, policy.clone())),
                 None => DefaultHeaders::new(),
             };
-            bounded!(HttpServer::new(move || app().wrap(told())), workers)
+            bounded!(HttpServer::new(move || app().wrap(told())), bounds)
                 .listen_rustls_0_23(listeners.public, config)?
                 .run()
         }
-        None => bounded!(HttpServer::new(app), workers).listen(listeners.public)?.run(),
+        None => bounded!(HttpServer::new(app), bounds).listen(listeners.public)?.run(),
     };
     let management_state = state.clone();
     // Acts under way are waited for wherever they come from.
     let grace = if state.admin_listener == AdminListener::Management { GRACE_SECONDS } else { 1 };
-    let management = HttpServer::new(move || {
-        App::new().configure(configure_management(web::Data::from(management_state.clone())))
-    })
-    .workers(1)
-    .client_request_timeout(HEAD_TIMEOUT)
-    .shutdown_timeout(grace)
-    .disable_signals()
-    .listen(listeners.management)?
-    .run();
+    let bounds = Bounds { workers: 1, connections: management_connections, grace };
+    let management =
+        move || App::new().configure(configure_management(web::Data::from(management_state.clone())));
+    let management = bounded!(HttpServer::new(management), bounds).listen(listeners.management)?.run();
     let (public_handle, management_handle) = (public.handle(), management.handle());
     let stop = async {
         shutdown.await;
@@ -118,6 +127,25 @@ pub async fn run(
     public.and(management)
 }
 
+/// How many files this process may have open: each connection is one. A shell gives few, for programs that count on it; more are
+/// to be had for asking.
+fn files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Refused, it stays as it was.
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
+    let current = getrlimit(Resource::Nofile).current;
+    current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
+/// How many connections each public worker may have, and the management listener, where there are so many files: half of them are
+/// for the public listener and an eighth for the other, so that whoever takes all connections leaves enough to the store, the
+/// keys, the audit log and whom the service asks.
+fn most_connections(files: usize, workers: usize) -> (usize, usize) {
+    let public = files / 2 / workers.max(1);
+    (public.clamp(1, MOST_CONNECTIONS), (files / 8).clamp(1, MOST_MANAGEMENT_CONNECTIONS))
+}
+
 /// Sets what the system does for connections by itself; those that are accepted inherit it.
 fn guard(listener: &TcpListener) -> io::Result<()> {
     use rustix::net::sockopt;
@@ -127,4 +155,36 @@ fn guard(listener: &TcpListener) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     sockopt::set_tcp_user_timeout(listener, u32::try_from(READ_TIMEOUT.as_millis()).unwrap_or(u32::MAX))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_connections_together_leave_files_for_everything_else() {
+        // As in deploy/signet.service, for a shell, and for one that has no limit.
+        for files in [65_536, 1024, 256, usize::MAX] {
+            for workers in [1, 2, 4, 64] {
+                let (public, management) = most_connections(files, workers);
+                assert!(public * workers + management <= files / 8 * 5, "{files} files, {workers} workers");
+                assert!(
+                    public >= 1 && management >= 32,
+                    "{files} files, {workers} workers: {public}, {management}"
+                );
+            }
+        }
+        assert_eq!(most_connections(65_536, 1), (25_000, 1024));
+        assert_eq!(most_connections(65_536, 4), (8192, 1024));
+        assert_eq!(most_connections(0, 0), (1, 1));
+    }
+
+    #[test]
+    fn the_process_takes_all_the_files_that_it_may_have() {
+        use rustix::process::{Resource, getrlimit};
+        let files = files();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+        assert!(files >= 256, "{files}");
+    }
 }

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::looks::Looks;
 use super::pages::{Cookies, Frame};
 use super::publish::Published;
 use super::request_id::RequestIds;
 use crate::config::{AdminListener, Config};
 use crate::limits::TrustedProxies;
-use crate::protocol::Services;
+use crate::protocol::{Health, Services};
 use crate::telemetry::Metrics;
 
 /// What every handler works with.
@@ -16,6 +17,8 @@ pub struct State {
     pub services: Arc<Services>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// How the service is, for all who ask at a time.
+    pub(super) looks: Looks<Health>,
     /// Documents that never change while the service runs.
     pub(super) published: Published,
     /// Whose word is believed about where a request comes from.
@@ -51,6 +54,7 @@ impl State {
         Self {
             services,
             metrics,
+            looks: Looks::default(),
             published,
             proxies: TrustedProxies::new(config),
             believe_request_id: config.believe_request_id,

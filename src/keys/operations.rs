@@ -8,7 +8,7 @@ use super::error::KeyRingError;
 use super::forecast::{Forecast, forecast};
 use super::import::read_private_key;
 use super::intervene::{self, Refusal};
-use super::record::KeyRingRecord;
+use super::record::{KeyRecord, KeyRingRecord};
 use super::report::{Changed, Compromised, Imported, KeyList, KeyView, Rotated, Rotations};
 use super::ring::{KeyRing, KeyRingParts};
 use super::schedule::{Step, lead, max_age, next_change, signer};
@@ -49,7 +49,7 @@ impl KeyRing {
         Ok(lost.map(|record| record.kid.clone()).collect())
     }
 
-    fn view(&self, ring: &KeyRingRecord, record: &super::KeyRecord, now: i64) -> KeyView {
+    fn view(&self, ring: &KeyRingRecord, record: &KeyRecord, now: i64) -> KeyView {
         KeyView {
             kid: record.kid.clone(),
             algorithm: record.algorithm,
@@ -140,8 +140,7 @@ impl KeyRing {
         let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
         if let Some(record) = snapshot.ring.find(kid) {
             answer.named_until = record.forget_at();
-            answer.signs_now =
-                signer(&snapshot.ring.records, record.algorithm, now).map(|signer| signer.kid.clone());
+            answer.signs_now = self.signs_for(&snapshot.ring.records, record.algorithm, now);
         }
         Ok(Changed { answer, events })
     }
@@ -160,9 +159,18 @@ impl KeyRing {
         }
         if let Some(record) = after.find(kid) {
             answer.named_until = record.forget_at();
-            answer.signs_now = signer(&after.records, record.algorithm, now).map(|signer| signer.kid.clone());
+            let is_made = steps.iter().any(|step| matches!(step, Step::Create { .. }));
+            answer.signs_now =
+                if is_made { None } else { self.signs_for(&after.records, record.algorithm, now) };
         }
         Ok(answer)
+    }
+
+    /// The key that signs for those who want `algorithm`, in the order of [`KeyRing::signing_key`].
+    fn signs_for(&self, records: &[KeyRecord], algorithm: Algorithm, now: i64) -> Option<KeyId> {
+        let in_use = self.parts.policy.algorithms().iter().copied();
+        let mut order = std::iter::once(algorithm).chain(in_use).chain(Algorithm::ALL);
+        order.find_map(|each| signer(records, each, now)).map(|signer| signer.kid.clone())
     }
 
     fn ask_compromise(

@@ -111,7 +111,7 @@ pub struct Rotated {
 pub struct Compromised {
     /// Which one.
     pub kid: KeyId,
-    /// The key that signs now with its algorithm, if that is in use.
+    /// The key that signs now in its place: of its algorithm, or, where none of that signs, of the one that takes over.
     pub signs_now: Option<KeyId>,
     /// Until when the key is named as compromised.
     #[serde(serialize_with = "rfc3339::optional")]

@@ -16,9 +16,9 @@ from cluster import WIRE, Cluster, check
 
 PARTS = ["races", "changes", "limits", "drill", "rotation", "partition", "kill", "freeze", "failover"]
 HURRIED = {
-    # M 2, P 2, S 1, T 5: the shortest lead and hold that are safe.
-    "keys.jwks_max_age": "2s", "keys.propagation": "2s", "keys.clock_skew": "1s", "keys.lead": "5s", "keys.hold": "8s",
-    "keys.rotation_period": "6s", "tokens.lifetime": "5s", "tokens.longest_lifetime": "5s", "tokens.status_list_ttl": "1s",
+    # M 2, P 2, S 14, T 5: the shortest lead and hold that are safe.
+    "keys.jwks_max_age": "2s", "keys.propagation": "2s", "keys.clock_skew": "14s", "keys.lead": "18s", "keys.hold": "21s",
+    "keys.rotation_period": "19s", "tokens.lifetime": "5s", "tokens.longest_lifetime": "5s", "tokens.status_list_ttl": "1s",
 }
 STEADY = {"keys.propagation": "5s", "tokens.status_list_ttl": "1s"}
 
@@ -31,7 +31,7 @@ async def main(binaries, directory, arguments):
     if hurried:
         async with running(Cluster(binaries, directory, "hurried", **HURRIED), through_a_wire=True) as (cluster, wire):
             if "rotation" in parts:
-                await rotation.under_load(cluster, 60 if full else 20)
+                await rotation.under_load(cluster, 80 if full else 40)
             if "partition" in parts:
                 await rotation.partition(cluster, wire, 30 if full else 10)
     if "freeze" in parts:

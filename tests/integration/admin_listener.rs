@@ -1,15 +1,20 @@
 //! Where the admin API is served: by the public listener, or by the management listener alone.
 
 use std::process::Command;
+use std::sync::Arc;
 
 use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web};
+use futures_util::future::join_all;
+use signet::clock::ManualClock;
 use signet::config::AdminListener;
 use signet::http::{Served, served};
+use tokio::sync::oneshot;
 
+use crate::faulty_store::{Fault, FaultyStore};
 use crate::process::{Process, free_port};
-use crate::test_app::{TestApp, bearer};
+use crate::test_app::{START, TestApp, bearer};
 
 async fn app(listener: AdminListener, issuer_path: &str) -> TestApp {
     TestApp::start_with(|config| {
@@ -147,12 +152,42 @@ fn the_command_line_finds_the_admin_api_on_the_management_listener() {
     };
     for args in [&["keys", "rotate"][..], &["clients", "list"], &["export", "copy"]] {
         let done = signet(args);
-        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{args:?}: {said}");
+        assert!(!said.contains("could not be revoked"), "{args:?}: {said}");
     }
+    let log = std::fs::read_to_string(dir.path().join("data/audit.jsonl")).unwrap();
+    assert_eq!(log.matches("\"event\":\"token.revoked\"").count(), 3, "each ended with its call: {log}");
     let found = signet(&["doctor"]);
     let found = String::from_utf8_lossy(&found.stdout);
     assert!(found.contains("the admin API too"), "{found}");
     let token = service.token((&id, &secret)).unwrap();
     assert_eq!(service.get("/admin/keys", &token).map(|reply| reply.status), Some(404));
     assert_eq!(service.terminate(), Some(0));
+}
+
+/// Without a bound whoever reaches the listener could have it ask the store and the vault as often as they like at once.
+#[actix_web::test]
+async fn all_who_ask_at_a_time_whether_it_is_ready_share_a_look() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = FaultyStore::new(clock.clone());
+    let app = TestApp::start_on(store.clone(), clock, |_| {}).await;
+    let (go_on, held) = oneshot::channel::<()>();
+    store.after(1, async { held.await.unwrap() });
+    // One look for the first, one for the rest: each reads the store once.
+    store.fail(3, (Fault::Refused, true));
+    let all = join_all((0..20).map(|_| app.manage("/health/ready")));
+    let release = async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        go_on.send(()).unwrap();
+    };
+    let (answers, ()) = tokio::join!(all, release);
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200; 20]);
+    // Asked afterwards, it is looked at anew.
+    assert_eq!(app.manage("/health/ready").await.json()["store"], "failing");
+    assert!(store.heal());
+    assert_eq!(app.manage("/health/ready").await.json()["store"], "ok");
 }

@@ -101,3 +101,19 @@ fn the_first_secrets_are_rotated_by_the_command_line() {
     let offline = signet(new, &["tokens", "introspect", "x", "--offline"]);
     assert_eq!(offline.status.code(), Some(2), "{offline:?}");
 }
+
+#[test]
+fn a_listener_that_is_not_to_be_had_is_named_with_where_the_settings_say_so() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let management = format!("127.0.0.1:{}", free_port());
+    let toml = format!("listen = \"{listen}\"\nmanagement_listen = \"{management}\"\n");
+    std::fs::write(dir.path().join("signet.toml"), toml).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_signet"));
+    let refused = program.current_dir(dir.path()).env_clear().output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("signet.toml: listen = {listen:?}: can't listen")), "{said}");
+    assert!(said.contains("; stop whoever listens there"), "{said}");
+}

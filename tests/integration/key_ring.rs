@@ -554,3 +554,56 @@ async fn the_list_counts_who_has_fetched_each_key() {
     assert_eq!(list.keys.iter().filter(|key| key.signs).count(), 1);
     assert_eq!(list.next_change, Some(START + 80));
 }
+
+/// The last key of an algorithm that the settings have dropped: one of those that are in use takes over.
+#[tokio::test]
+async fn what_takes_over_from_a_compromised_key_is_named_whatever_its_algorithm() {
+    let mut world = World::new();
+    let bad = signing(&*world.open().await);
+    world.settings.algorithms = vec![Algorithm::EdDSA];
+    let ring = world.open().await;
+    let signs = |ring: &KeyRing| ring.signing_key(None).unwrap().kid().clone();
+    assert_eq!(signs(&ring), bad, "the new algorithm waits");
+    let foreseen = ring.preview_compromise(&bad).unwrap();
+    let answer = ring.compromise(&bad).await.unwrap().answer;
+    assert_ne!(signs(&ring), bad);
+    assert_eq!(
+        (answer.signs_now.as_ref(), foreseen.signs_now.as_ref()),
+        (Some(&signs(&ring)), Some(&signs(&ring)))
+    );
+    // A key of an algorithm that others sign for leaves it to them.
+    world.settings.algorithms = vec![Algorithm::EdDSA, Algorithm::ES256];
+    let ring = world.open().await;
+    let waits = ring
+        .list()
+        .keys
+        .into_iter()
+        .find(|key| key.algorithm == Algorithm::ES256 && key.phase == Phase::Published);
+    let answer = ring.compromise(&waits.expect("a key waits").kid).await.unwrap().answer;
+    assert_eq!(answer.signs_now, Some(signs(&ring)));
+}
+
+#[tokio::test]
+async fn a_look_does_nothing_that_is_due() {
+    let world = World::new();
+    let ring = world.open().await;
+    let (version, kids, next) = (ring.version(), published(&ring), waiting(&ring));
+    drop(ring);
+    world.clock.advance(Duration::from_secs(100));
+    let (commits, files) = (world.store.commits.load(SeqCst), world.files());
+    for file in &files {
+        std::fs::rename(world.dir.path().join(file), world.dir.path().join(format!("{file}.away"))).unwrap();
+    }
+    let look = KeyRing::look(world.parts()).await.unwrap();
+    assert_eq!((look.version(), world.store.commits.load(SeqCst)), (version, commits));
+    let shown = look.list().keys;
+    assert_eq!(shown.len(), kids.len());
+    assert!(shown.iter().any(|key| key.kid == next && key.signs), "its time has come: {shown:?}");
+    assert!(!look.forecast().events.is_empty());
+    // It has no private half, and nobody takes it for a service.
+    assert!(look.signing_key(None).is_err());
+    for file in files {
+        std::fs::rename(world.dir.path().join(format!("{file}.away")), world.dir.path().join(file)).unwrap();
+    }
+    assert_ne!(world.open().await.version(), version, "that was due");
+}

@@ -329,3 +329,36 @@ async fn a_key_is_as_old_as_it_is() {
     assert_eq!(ages(&keys().await), [85, 85]);
     assert_eq!(keys().await[0]["created_at"], first[0]["created_at"]);
 }
+
+#[actix_web::test]
+async fn the_plan_names_the_key_that_waits_and_changes_nothing() {
+    let app = TestApp::start().await;
+    app.pass(Duration::from_mins(1)).await;
+    let ring = &app.app.state.services.keys;
+    let keys = async || app.administer(Method::GET, "/admin/keys", None).await.json()["keys"].clone();
+    let (version, before) = (ring.version(), keys().await);
+    let planned = app.administer(Method::GET, "/admin/keys/plan", None).await;
+    assert_eq!(planned.status, 200, "{}", String::from_utf8_lossy(&planned.body));
+    let plan = planned.json();
+    let by_phase = |phase: &str| {
+        let keys = before.as_array().expect("keys");
+        keys.iter().find(|key| key["phase"] == phase).unwrap_or_else(|| panic!("{phase}: {keys:?}")).clone()
+    };
+    let (signing, waiting) = (by_phase("signing"), by_phase("published"));
+    let event = |what: &str, kid: &Value| {
+        let mut events = plan["events"].as_array().expect("events").iter();
+        events
+            .find(|event| event["what"] == what && event["kid"] == *kid)
+            .unwrap_or_else(|| panic!("{plan}"))
+            .clone()
+    };
+    let signs = event("signs", &waiting["kid"]);
+    assert_eq!([&signs["at"], &signs["algorithm"]], [&waiting["sign_from"], &json!("ES256")]);
+    assert!(signs["at"].as_str() > plan["now"].as_str());
+    // What it takes the place of goes behind it; the next one has yet to be made, and has no name.
+    assert!(event("retires", &signing["kid"])["at"].as_str() > signs["at"].as_str());
+    event("leaves_jwks", &signing["kid"]);
+    event("created", &Value::Null);
+    ring.follow().await.expect("the ring as the store has it");
+    assert_eq!((ring.version(), keys().await), (version, before));
+}

@@ -1,5 +1,6 @@
 //! What is done to a stopped service stands in its audit log as it would if it ran.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -94,10 +95,112 @@ fn what_is_refused_offline_is_on_record_as_failed() {
     };
     let from = |from: &'static str| ["change-issuer", "--from", from];
     refused(&from("https://other.example.com"), "installation.issuer_changed", &former);
-    refused(&["keys", "compromise", "nothing", "--offline"], "key.compromised", "no");
     let before = entries(stopped.dir.path()).len();
     let done = stopped.signet(&["change-issuer", "--from", &former]);
     assert!(done.status.success(), "{done:?}");
     let after = entries(stopped.dir.path()).split_off(before);
     assert_eq!(told(&after), [json!(["installation.issuer_changed", "success", null])]);
+    let before = entries(stopped.dir.path()).len();
+    let unknown = stopped.signet(&["keys", "compromise", "nothing", "--offline"]);
+    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
+    let after = entries(stopped.dir.path()).split_off(before);
+    let kind = "key.compromised";
+    assert_eq!(told(&after), [json!([kind, "success", null]), json!([kind, "failed", null])]);
+}
+
+/// Whoever names another service's data by mistake would condemn a key of that.
+#[test]
+fn the_keys_of_another_issuer_are_neither_shown_nor_touched_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Process::start(dir.path(), free_port(), &[]);
+    let (id, secret) = service.credentials("administrator");
+    let signs = signing(&service, (&id, &secret));
+    let mut stopped = Stopped { issuer: service.issuer.clone(), dir };
+    assert_eq!(service.terminate(), Some(0));
+    let former = std::mem::replace(&mut stopped.issuer, "https://new.example.com".to_owned());
+    let before = entries(stopped.dir.path()).len();
+    let new_kek = stopped.dir.path().join("new-kek");
+    std::fs::write(&new_kek, "07".repeat(32)).unwrap();
+    std::fs::set_permissions(&new_kek, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let new_kek = new_kek.to_str().unwrap();
+    for args in [
+        &["keys", "compromise", &signs, "--offline"][..],
+        &["keys", "rotate", "--offline"],
+        &["keys", "list", "--offline"],
+        &["keys", "plan", "--offline"],
+        &["keys", "rekey", "--new-kek-file", new_kek],
+    ] {
+        let refused = stopped.signet(args);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains(&format!("but the store is that of {former}")), "{args:?}: {said}");
+    }
+    assert_eq!(entries(stopped.dir.path()).len(), before, "nothing was tried");
+    stopped.issuer = former;
+    let keys: Value = serde_json::from_slice(&stopped.signet(&["keys", "list", "--offline"]).stdout).unwrap();
+    let signs = keys["keys"].as_array().unwrap().iter().find(|key| key["kid"] == *signs).unwrap();
+    assert_eq!(signs["phase"], "signing");
+}
+
+/// Also where a key is lost, which stops every start: that is when one looks.
+#[test]
+fn a_look_at_the_keys_of_a_stopped_service_changes_nothing_and_needs_no_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Process::start(dir.path(), free_port(), &[]);
+    let (id, secret) = service.credentials("administrator");
+    let signs = signing(&service, (&id, &secret));
+    let token = service.token((&id, &secret)).unwrap();
+    let live = service.get("/admin/keys", &token).unwrap().json();
+    let stopped = Stopped { issuer: service.issuer.clone(), dir };
+    assert_eq!(service.terminate(), Some(0));
+    let before = entries(stopped.dir.path()).len();
+    std::fs::remove_file(stopped.dir.path().join("keys").join(format!("{signs}.key"))).unwrap();
+    let shown = |args: &[&str]| -> Value {
+        let output = stopped.signet(args);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let list = shown(&["keys", "list", "--offline"]);
+    let dates = |list: &Value| {
+        let keys = list["keys"].as_array().unwrap().clone();
+        let dates = |key: &Value| json!([key["kid"], key["phase"], key["signs"], key["sign_from"]]);
+        keys.iter().map(dates).collect::<Vec<_>>()
+    };
+    assert_eq!(dates(&list), dates(&live));
+    assert_eq!(list["sealing"], live["sealing"]);
+    let waits = dates(&list).into_iter().find(|key| key[1] == "published").unwrap();
+    let plan = shown(&["keys", "plan", "--offline"]);
+    let mut events = plan["events"].as_array().unwrap().iter();
+    let next = events.find(|event| event["what"] == "signs" && event["kid"] == waits[0]).unwrap();
+    assert_eq!(next["at"], waits[3]);
+    assert_eq!(entries(stopped.dir.path()).len(), before);
+}
+
+#[test]
+fn a_key_is_taken_in_by_a_stopped_service_and_waits_when_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Process::start(dir.path(), free_port(), &[]);
+    let (id, secret) = service.credentials("administrator");
+    signing(&service, (&id, &secret));
+    let port = service.issuer.rsplit(':').next().unwrap().parse().unwrap();
+    let stopped = Stopped { issuer: service.issuer.clone(), dir };
+    assert_eq!(service.terminate(), Some(0));
+    let before = entries(stopped.dir.path()).len();
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/keys/p256.pem");
+    let import = ["keys", "import", key, "--algorithm", "ES256", "--offline"];
+    let output = stopped.signet(&import);
+    assert!(output.status.success(), "{output:?}");
+    let imported: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let recorded = entries(stopped.dir.path()).split_off(before);
+    assert_eq!(told(&recorded)[0], json!(["key.imported", "success", null]));
+    assert_eq!([&recorded[0]["kid"], &recorded[0]["actor"]["type"]], [&imported["kid"], &json!("operator")]);
+    let again = stopped.signet(&import);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("is in the ring"), "{again:?}");
+
+    let service = Process::start(stopped.dir.path(), port, &[]);
+    let keys = service.get("/admin/keys", &service.token((&id, &secret)).unwrap()).unwrap().json();
+    let key = keys["keys"].as_array().unwrap().iter().find(|key| key["kid"] == imported["kid"]).unwrap();
+    assert_eq!([&key["phase"], &key["origin"]], ["published", "imported"]);
+    assert_eq!(key["sign_from"], imported["sign_from"]);
 }

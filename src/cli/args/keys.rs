@@ -31,6 +31,8 @@ pub(in crate::cli) enum KeysCommand {
     /// Withdraw a key at once: every token it signed is refused.
     Compromise {
         /// Which key.
+        // One thumbprint in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: KeyId,
         /// Why, for the audit log.
         #[arg(long)]
@@ -175,6 +177,21 @@ mod tests {
                 (Err(error), None) => assert!(error.to_string().contains("--algorithm"), "{error}"),
                 (act, _) => panic!("{key}{flag}: {act:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_key_whose_name_begins_with_a_hyphen_can_be_condemned() {
+        for line in [
+            "signet keys compromise -41soxno9NVbw_iaOkGtMomTMcH_HG3Wo79ifrOeK4U --offline --reason lost",
+            "signet keys compromise --offline --reason lost -41soxno9NVbw_iaOkGtMomTMcH_HG3Wo79ifrOeK4U",
+            "signet keys compromise --offline --reason lost --1soxno9NVbw_iaOkGtMomTMcH_HG3Wo79ifrOeK4U4",
+        ] {
+            let parsed = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{error}"));
+            let Some(Command::Keys { command, admin }) = parsed.command else { panic!() };
+            let Ok(Act::CompromiseKey { kid, reason }) = command.act() else { panic!() };
+            assert!(line.contains(kid.as_str()) && kid.as_str().starts_with('-'), "{kid}");
+            assert_eq!((reason.as_deref(), admin.offline), (Some("lost"), true));
         }
     }
 }

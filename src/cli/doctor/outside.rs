@@ -38,6 +38,7 @@ pub(super) fn findings(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<F
     findings.push(ready_or_not(readiness));
     findings.extend(kept_keys(&health));
     findings.extend(algorithms(&health));
+    findings.extend(parting_resources(config, &health));
     findings
 }
 
@@ -172,6 +173,28 @@ fn algorithms(health: &Value) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// The resources that share tokens now and will not when every algorithm signs: one token has one signature, so whoever asks for
+/// several of them at once is refused from that moment on (`invalid_target`).
+fn parting_resources(config: &Config, health: &Value) -> Option<Finding> {
+    let waits = |algorithm: &Algorithm| waiting(health).any(|(name, _)| name == algorithm.as_str());
+    let in_use = &config.keys.algorithms;
+    let first = in_use.iter().copied().find(|algorithm| !waits(algorithm));
+    let now = |own: Option<Algorithm>| own.filter(|algorithm| !waits(algorithm)).or(first);
+    let then = |own: Option<Algorithm>| own.or(in_use.first().copied());
+    let users = config.users_resource();
+    let named = config.resources.iter().map(|resource| (resource.uri.as_str(), resource.algorithm));
+    let resources: Vec<_> = named.chain([(users.as_str(), None)]).collect();
+    let parts = |own| resources.iter().any(|(_, other)| now(own) == now(*other) && then(own) != then(*other));
+    let parting: Vec<&str> = resources.iter().filter(|(_, own)| parts(*own)).map(|(uri, _)| *uri).collect();
+    (!parting.is_empty()).then(|| {
+        Finding::warn(
+            "resources",
+            format!("no token is for several of these any more once the algorithm that waits signs: {}", parting.join(", ")),
+            "give the clients that ask for several of them at once an access_token_signing_alg, or the resources the same algorithm",
+        )
+    })
 }
 
 /// Verifiers must not keep the key set longer than the key schedule reckons with.
@@ -367,6 +390,39 @@ mod tests {
         // One that signs needs two.
         let health = r#"{"keys": "ok", "next_key": "ok", "waiting": []}"#;
         assert_eq!(super::tests::wrong(World { keys: one, health, ..SOUND }, 0), [(Level::Fail, "keys")]);
+    }
+
+    #[test]
+    fn resources_that_part_when_an_algorithm_signs_are_named_before() {
+        let mut config = Config::for_tests(Path::new("unused"));
+        config.issuer = "https://id.example".into();
+        config.keys.algorithms = vec![Algorithm::ES256, Algorithm::RS256];
+        let of = |uri: &str, algorithm| crate::config::ResourceConfig {
+            uri: crate::oauth::Resource::parse(uri).unwrap(),
+            algorithm,
+            ..config.resources[0].clone()
+        };
+        let [orders, stock, bills] =
+            ["https://orders.example", "https://stock.example", "https://bills.example"];
+        let resources =
+            vec![of(orders, Some(Algorithm::RS256)), of(stock, None), of(bills, Some(Algorithm::RS256))];
+        config.resources = resources;
+        let waiting =
+            |name: &str| serde_json::json!({ "waiting": [{ "algorithm": name, "sign_from": null }] });
+        let found =
+            |config: &Config, health: &Value| parting_resources(config, health).map(|finding| finding.what);
+        let said = found(&config, &waiting("RS256")).unwrap();
+        let users = config.users_resource();
+        assert!([orders, stock, bills, users.as_str()].iter().all(|uri| said.contains(uri)), "{said}");
+        // The two that ask for it part as little now as then.
+        assert_eq!(found(&config, &serde_json::json!({ "waiting": [] })), None);
+        // What waits is what all will get.
+        config.resources.iter_mut().for_each(|resource| resource.algorithm = None);
+        assert_eq!(found(&config, &waiting("ES256")), None);
+        // The default comes to those that name none.
+        config.resources[0].algorithm = Some(Algorithm::RS256);
+        let said = found(&config, &waiting("ES256")).unwrap();
+        assert!(said.contains(orders) && said.contains(stock), "{said}");
     }
 
     #[test]

@@ -84,6 +84,33 @@ impl SealingKeys {
         policy: &Policy,
         (period, longest_lifetime): (Duration, Duration),
     ) -> Result<(Arc<Self>, Vec<SealingEvent>), KeyRingError> {
+        let keys = Self::unopened(parts, policy, (period, longest_lifetime));
+        let events = keys.tick().await?;
+        Ok((keys, events))
+    }
+
+    /// The keys as the store has them, to be looked at: nothing that is due is done. For the rest as [`SealingKeys::open`].
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub async fn look(
+        parts: SealingParts,
+        policy: &Policy,
+        times: (Duration, Duration),
+    ) -> Result<Arc<Self>, KeyRingError> {
+        let keys = Self::unopened(parts, policy, times);
+        let read_at = keys.parts.clock.monotonic();
+        let (stored, record) = keys.read().await?;
+        let row = stored.map(|stored| stored.value).unwrap_or_default();
+        keys.snapshot.store(Arc::new(Snapshot::new(record, row, read_at)));
+        Ok(keys)
+    }
+
+    fn unopened(
+        parts: SealingParts,
+        policy: &Policy,
+        (period, longest_lifetime): (Duration, Duration),
+    ) -> Arc<Self> {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX / 4);
         let policy = SealingPolicy {
             period: seconds(period),
@@ -93,9 +120,7 @@ impl SealingKeys {
         };
         let snapshot =
             ArcSwap::from_pointee(Snapshot::new(SealingRecord::default(), Vec::new(), Duration::ZERO));
-        let keys = Arc::new(Self { parts, policy, snapshot, changing: tokio::sync::Mutex::default() });
-        let events = keys.tick().await?;
-        Ok((keys, events))
+        Arc::new(Self { parts, policy, snapshot, changing: tokio::sync::Mutex::default() })
     }
 
     /// Reads the keys anew, does what is due and takes the result into use. Gives what was done.

@@ -324,6 +324,8 @@ pub struct ApiKeysConfig {
 pub struct PeopleConfig {
     /// Whether they may change their e-mail address.
     pub change_email: bool,
+    /// Whether their applications get tokens of their own too.
+    pub client_credentials: bool,
     /// How many applications and API keys one person may make in any 24 hours.
     pub made_per_day: usize,
 }

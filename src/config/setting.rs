@@ -323,6 +323,11 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Let people change their e-mail address in the portal. Nothing is sent to the new one, so it is not verified; and \"The email is taken.\" tells whoever is signed in which addresses have accounts.",
     },
     Setting {
+        key: "people.client_credentials",
+        default: Some("false"),
+        meaning: "Let an application that people register in the portal, and that keeps a secret, have tokens of its own too (`client_credentials`), within what `people_scope` opens. Those registered meanwhile keep it.",
+    },
+    Setting {
         key: "people.made_per_day",
         default: Some("50"),
         meaning: "Applications and API keys that one person may make in any 24 hours, those included that are deleted again; at most 1000.",

@@ -510,7 +510,8 @@ async fn a_consent_form_is_only_shown_if_its_answer_can_be_read() {
     let app = TestApp::start_with(|config| {
         config.resources[0].scope = Scope::parse(&format!("read write {scope}")).unwrap();
         let template = config.resources[0].clone();
-        let more = resources.iter().map(|uri| signet::config::ResourceConfig { uri: of(uri), ..template.clone() });
+        let more =
+            resources.iter().map(|uri| signet::config::ResourceConfig { uri: of(uri), ..template.clone() });
         config.resources.extend(more);
     })
     .await;
@@ -537,4 +538,31 @@ async fn a_consent_form_is_only_shown_if_its_answer_can_be_read() {
         }
     }
     assert!(allowed > 5 && refused > 5, "{allowed} {refused}");
+}
+
+/// RFC 8707, section 2: more audiences than any token has reason to name.
+#[actix_web::test]
+async fn a_request_names_at_most_eight_resources() {
+    let resources: Vec<String> = (0..9).map(|n| format!("https://{n}.example.com")).collect();
+    let of = |uri: &String| Resource::parse(uri).unwrap();
+    let app = TestApp::start_with(|config| {
+        let template = config.resources[0].clone();
+        let more =
+            resources.iter().map(|uri| signet::config::ResourceConfig { uri: of(uri), ..template.clone() });
+        config.resources.extend(more);
+    })
+    .await;
+    ada(&app).await;
+    register(&app, Registration { resources: resources.iter().map(of).collect(), ..shop() }).await;
+    let mut browser = Browser::default();
+    for (count, is_taken) in [(9, false), (8, true)] {
+        let mut asked = vec![("scope", "read")];
+        asked.extend(resources[..count].iter().map(|uri| ("resource", &**uri)));
+        // The same one twice is one.
+        asked.push(("resource", &*resources[0]));
+        let answer = browser.allow(&app, &request(&asked)).await;
+        assert_eq!(parameter(&answer, "code").is_some(), is_taken, "{count}");
+        let error = parameter(&answer, "error");
+        assert_eq!(error.as_deref(), (!is_taken).then_some("invalid_target"), "{count}");
+    }
 }

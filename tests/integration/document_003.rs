@@ -423,7 +423,8 @@ async fn revoking_is_idempotent_and_only_for_ones_own() {
     }
     // And when its key is published no more, for whatever reason.
     let (old, foreign) = (site.app_level_token().await, site.app.demo_token().await);
-    let rotate = site.app.administer(Method::POST, "/admin/keys/rotate", Some(json!({ "force": true }))).await;
+    let rotate =
+        site.app.administer(Method::POST, "/admin/keys/rotate", Some(json!({ "force": true }))).await;
     assert_eq!(rotate.status, 200);
     for _ in 0..7 {
         site.app.pass(std::time::Duration::from_hours(4)).await;

@@ -7,12 +7,8 @@ use crate::oauth::{Secret, SignedToken};
 use crate::protocol::{Defaults, Granted};
 
 /// `/oauth2/token`: RFC 6749 to the letter.
-pub(in crate::http) static STANDARD: Dialect = Dialect {
-    credentials: body::credentials,
-    defaults: Defaults::NONE,
-    success,
-    refusal: reply::refusal,
-};
+pub(in crate::http) static STANDARD: Dialect =
+    Dialect { credentials: body::credentials, defaults: Defaults::NONE, success, refusal: reply::refusal };
 
 /// RFC 6749, section 5.1.
 #[derive(Serialize)]

@@ -228,6 +228,7 @@ pub async fn change(
     client_id: &str,
     change: ClientChange,
 ) -> Result<ClientView, ProtocolError> {
+    find(services, client_id).await?;
     // Both of the client that is written: another administrator may have given it more a moment ago.
     let intended = services.clients.intend(client_id, change).await?;
     administrator.may_touch(&intended.before.scope)?;
@@ -260,6 +261,7 @@ pub async fn rotate_secret(
     if overlap > LONGEST_OVERLAP {
         return Err(ProtocolError::invalid_request("overlap_seconds must be at most 7776000 (90 days)"));
     }
+    find(services, client_id).await?;
     let intended = services.clients.intend_secret(client_id, overlap).await?;
     let client = &intended.change.before;
     administrator.may_touch(&client.scope)?;

@@ -162,6 +162,24 @@ async fn the_client_credentials_flow_runs_with_what_the_developer_portal_gave() 
 }
 
 #[actix_web::test]
+async fn what_an_application_has_of_its_own_is_what_people_can_let_it_have_now() {
+    let app = TestApp::start_with(|config| config.people.client_credentials = true).await;
+    ada(&app).await;
+    let portal = "/account/applications";
+    let mut developer = signed_in(&app, "ada@example.com", portal).await;
+    let application = [("client_name", "Job"), ("redirect_uris", REDIRECT_URI), ("scope:read", "yes")];
+    let answer = act(&mut developer, &app, portal, &application).await;
+    let client_id = location(&answer).rsplit('/').next().unwrap().to_owned();
+    let client_secret = shown_secrets(&done(&mut developer, &app, &answer).await).remove(0);
+    // What was promised to it is not taken back by the setting.
+    let app = app.restart(|config| config.people.client_credentials = false).await;
+    app.send(token_request(&client_id, &client_secret)).await.access_token();
+    let narrower = Scope::parse("write").unwrap();
+    let app = app.restart(|config| config.resources[0].people_scope = narrower).await;
+    app.token((&client_id, &client_secret), "scope=read").await.refused(400, "invalid_scope");
+}
+
+#[actix_web::test]
 async fn an_api_key_is_taken_in_its_own_header_and_where_it_is_wanted_in_the_query() {
     let app = TestApp::start().await;
     let key = api_key(&app, (app.demo().0, "read", RESOURCE)).await;

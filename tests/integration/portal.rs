@@ -166,6 +166,7 @@ async fn a_new_password_asks_for_the_present_one_and_ends_everything_else() {
     let change = |current, new, again| {
         [("current_password", current), ("new_password", new), ("repeated_password", again)]
     };
+    here.cookies.remove("signet-device");
     for (members, reason) in [
         (change("wrong password", new, new), "The present password is not right."),
         (change(PASSWORD, new, "another"), "not repeated"),
@@ -175,6 +176,8 @@ async fn a_new_password_asks_for_the_present_one_and_ends_everything_else() {
         let refused = act(&mut here, &app, "/account/password", &members).await;
         assert!(refused.status == 400 && text(&refused).contains(reason), "{reason}: {}", text(&refused));
     }
+    // The present one was right, if not the new one.
+    assert!(here.cookies.contains_key("signet-device"));
     let before = here.cookies["signet-session"].clone();
     // A browser that is not known yet.
     here.cookies.remove("signet-device");

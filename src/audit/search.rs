@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::AuditError;
@@ -39,13 +39,16 @@ pub struct Found {
     pub before: Option<u64>,
 }
 
-/// An entry as it stands in the log. Whether the chain holds is not looked at: [`super::verify`] does that.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// An entry as it stands in the log, without what chains it to the one before. Whether the chain holds is not looked at: [`super::verify`] does that.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Entry {
     /// Its number; the first is 1.
     pub seq: u64,
     /// When, as RFC 3339.
     pub time: String,
+    /// Which node wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// What happened.
     pub event: String,
     /// How it ended.
@@ -53,33 +56,36 @@ pub struct Entry {
     /// Who did it.
     pub actor: EntryActor,
     /// To which subject.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// To which client.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// To which key.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kid: Option<String>,
     /// To which token.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
     /// Where the request came from.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<String>,
+    /// By which request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// More about it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub detail: Map<String, Value>,
 }
 
 /// Who did something.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct EntryActor {
     /// `service`, `operator`, `client`, `user`, `anonymous`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Which one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 

@@ -73,7 +73,7 @@ async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
             let page = PageRequest { after, limit: Some(usize::from(*limit)) };
             value(Ok(admin::clients::list(services, &page)))
         }
-        Act::ShowClient(id) => value(admin::clients::show(services, id.as_str())),
+        Act::ShowClient(id) => value(admin::clients::show(services, id.as_str()).await),
         Act::RegisterClient(members) => {
             value(admin::clients::register(services, &admin, parse(members)?).await)
         }

@@ -5,7 +5,8 @@ use crate::config::Config;
 use crate::oauth::{Algorithm, InvalidId, Resource, Scope};
 
 /// The scope tokens of the admin API.
-pub const ADMIN_SCOPE: &str = "signet:keys signet:clients signet:users signet:api-keys signet:revocations";
+pub const ADMIN_SCOPE: &str =
+    "signet:keys signet:clients signet:users signet:api-keys signet:revocations signet:audit";
 
 /// The scope tokens of the users API.
 const USERS_SCOPE: &str = "users:read users:write";

@@ -137,6 +137,7 @@ fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
         api_keys: ApiKeysConfig { in_query: reader.read("api_keys.in_query", Leaf::flag) },
         people: PeopleConfig {
             change_email: reader.read("people.change_email", Leaf::flag),
+            client_credentials: reader.read("people.client_credentials", Leaf::flag),
             made_per_day: reader.read("people.made_per_day", |leaf| leaf.count(&(1..=1000))),
         },
         outgoing: OutgoingConfig {

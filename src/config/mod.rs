@@ -304,7 +304,7 @@ pub struct LimitsConfig {
     pub login_per_address: u32,
     /// Sign-ins to one account by whoever has signed in to it before.
     pub login_per_account: u32,
-    /// Registrations from one address.
+    /// Registrations from one address, and questions there which application a token is of.
     pub registration_per_address: u32,
     /// What one person changes on the pages of the portal and the console.
     pub acts_per_person: u32,
@@ -324,6 +324,8 @@ pub struct ApiKeysConfig {
 pub struct PeopleConfig {
     /// Whether they may change their e-mail address.
     pub change_email: bool,
+    /// Whether their applications get tokens of their own too.
+    pub client_credentials: bool,
     /// How many applications and API keys one person may make in any 24 hours.
     pub made_per_day: usize,
 }

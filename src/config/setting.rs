@@ -304,7 +304,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "limits.registration_per_address",
         default: Some("10"),
-        meaning: "Registrations from one address.",
+        meaning: "Registrations from one address, and questions there which application a token is of.",
     },
     Setting {
         key: "limits.acts_per_person",
@@ -321,6 +321,11 @@ pub const SETTINGS: &[Setting] = &[
         key: "people.change_email",
         default: Some("false"),
         meaning: "Let people change their e-mail address in the portal. Nothing is sent to the new one, so it is not verified; and \"The email is taken.\" tells whoever is signed in which addresses have accounts.",
+    },
+    Setting {
+        key: "people.client_credentials",
+        default: Some("false"),
+        meaning: "Let an application that people register in the portal, and that keeps a secret, have tokens of its own too (`client_credentials`), within what `people_scope` opens. Those registered meanwhile keep it.",
     },
     Setting {
         key: "people.made_per_day",

@@ -21,6 +21,7 @@ use serde_json::Value;
 use tokio::time::Sleep;
 use url::form_urlencoded;
 
+use super::bearer;
 use crate::oauth::Secret;
 use crate::protocol::{Credentials, Params, ProtocolError};
 
@@ -261,6 +262,15 @@ pub(super) fn credentials(request: &HttpRequest) -> Credentials {
         (None, _) => Credentials::Absent,
         (Some(value), None) => value.to_str().ok().and_then(basic).unwrap_or(Credentials::Unusable),
         (Some(_), Some(_)) => Credentials::Unusable,
+    }
+}
+
+/// The same where clients send their access token with every request: one in the header authenticates no client, and what
+/// is in the body counts as if it were not there.
+pub(super) fn credentials_beside_token(request: &HttpRequest) -> Credentials {
+    match credentials(request) {
+        Credentials::Unusable if bearer::token(request.headers()).is_ok() => Credentials::Absent,
+        credentials => credentials,
     }
 }
 

@@ -68,12 +68,17 @@ type Which = fn(&Limits) -> &Limited<AddressPrefix>;
 type Shown = fn(&State, &ProtocolError) -> HttpResponse;
 
 /// The paths whose every request counts for its address.
-const PATHS: [(&str, Which, Shown); 4] = [
+const PATHS: [(&str, Which, Shown); 5] = [
     ("/oauth2/authorize", |limits| &limits.authorize_per_address, page),
     ("/oauth/authorize", |limits| &limits.authorize_per_address, page),
     ("/api/authorize.php", |limits| &limits.authorize_per_address, page),
-    ("/api/v1/apps", |limits| &limits.registration_per_address, |_, error| reply::refusal(error)),
+    ("/api/v1/apps", |limits| &limits.registration_per_address, json),
+    ("/api/v1/apps/verify_credentials", |limits| &limits.registration_per_address, json),
 ];
+
+fn json(_: &State, error: &ProtocolError) -> HttpResponse {
+    reply::refusal(error)
+}
 
 fn page(state: &State, error: &ProtocolError) -> HttpResponse {
     pages::failure(state, error, None)

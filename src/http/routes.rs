@@ -37,9 +37,11 @@ const CLIENTS: Option<&str> = Some("signet:clients");
 const USERS: Option<&str> = Some("signet:users");
 const API_KEYS: Option<&str> = Some("signet:api-keys");
 const REVOCATIONS: Option<&str> = Some("signet:revocations");
+const AUDIT: Option<&str> = Some("signet:audit");
 
 /// How a page of a list is asked for.
 const PAGE: &[&str] = &["after", "limit"];
+const SEARCH: &[&str] = &["event", "actor", "subject", "before", "limit"];
 
 /// Every route. What is not here is not served. They are tried in this order: the busiest come first.
 static TABLE: &[Served] = &[
@@ -148,6 +150,7 @@ static TABLE: &[Served] = &[
     get("/admin/nodes", KEYS, || web::get().to(admin::nodes::list)),
     get("/admin/revocations", REVOCATIONS, || web::get().to(admin::revocations::list)).taking(PAGE),
     post("/admin/revocations", REVOCATIONS, || web::post().to(admin::revocations::revoke)),
+    get("/admin/audit", AUDIT, || web::get().to(admin::audit::search)).taking(SEARCH),
 ];
 
 /// What the forms on the way to an application lead to: nobody can start there.

@@ -37,6 +37,8 @@ pub struct State {
     pub(super) api_keys_in_query: bool,
     /// Whether people may change their e-mail address.
     pub(super) change_email: bool,
+    /// Whether people's applications get tokens of their own too.
+    pub(super) client_credentials: bool,
     /// Which listener serves the admin API.
     pub(super) admin_listener: AdminListener,
     /// Whether anybody may register an application.
@@ -64,6 +66,7 @@ impl State {
             scope_descriptions: config.pages.scope_descriptions.clone(),
             api_keys_in_query: config.api_keys.in_query,
             change_email: config.people.change_email,
+            client_credentials: config.people.client_credentials,
             admin_listener: config.admin.listener,
             apps: config.dialects.apps,
             oauth_token_get: config.dialects.oauth_token_get,

@@ -82,7 +82,7 @@ async fn answer(
     request: &HttpRequest,
     (params, body): (Result<Params<'_>, ProtocolError>, &Body),
 ) -> HttpResponse {
-    let credentials = body::credentials(request);
+    let credentials = (dialect.credentials)(request);
     let granted = match &params {
         Ok(params) => {
             let granted = match limits::unauthenticated(state, request, &credentials, params) {
@@ -153,7 +153,7 @@ pub(super) async fn revoke(state: web::Data<State>, request: HttpRequest, body: 
 
 /// `/oauth/revoke`: answers `{}`, or 403 for a token that is not the client's own, or none at all.
 pub(super) async fn oauth_revoke(state: web::Data<State>, request: HttpRequest, body: Body) -> HttpResponse {
-    let credentials = body::credentials(&request);
+    let credentials = (OAUTH_TOKEN.credentials)(&request);
     let params = either_form(&request, &body).await;
     let outcome = revocation(&state, &request, &credentials, params).await;
     let outcome = outcome.map_err(|error| limits::refused(&state, &request, error));

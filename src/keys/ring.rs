@@ -199,6 +199,12 @@ impl KeyRing {
         Arc::clone(&self.snapshot.load().past_keys)
     }
 
+    /// The keys that are compromised, as long as the ring remembers them. What they signed may be anybody's.
+    #[must_use]
+    pub fn compromised_keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.snapshot.load().compromised_keys)
+    }
+
     /// The version of the ring in use: nodes must agree on it.
     #[must_use]
     pub fn version(&self) -> u64 {

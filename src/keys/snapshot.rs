@@ -162,6 +162,8 @@ pub(super) struct Snapshot {
     pub(super) key_set: Arc<KeySet>,
     /// Those that had left the JWKS by then, and were never compromised: all that they signed has ended.
     pub(super) past_keys: Arc<KeySet>,
+    /// Those that are compromised: nothing that they signed counts, and anybody may have signed it.
+    pub(super) compromised_keys: Arc<KeySet>,
 }
 
 struct Slot {
@@ -197,9 +199,11 @@ impl Snapshot {
         };
         let key_set = keys_where(KeyRecord::is_published);
         let past_keys = keys_where(|record, now| record.phase(now) == Phase::Forgotten);
+        let compromised_keys = keys_where(|record, now| record.phase(now) == Phase::Compromised);
         let documents = documents(&ring, now);
         let changes = schedule::changes(&ring.records);
-        Self { ring, version, loaded_at: 0.into(), slots, documents, changes, key_set, past_keys }
+        let loaded_at = 0.into();
+        Self { ring, version, loaded_at, slots, documents, changes, key_set, past_keys, compromised_keys }
     }
 
     pub(super) fn read_at(self, monotonic: Duration) -> Self {

@@ -25,7 +25,7 @@ pub enum Policy {
     LoginPerAddress,
     /// Sign-ins to one account by whoever has signed in to it before.
     LoginPerAccount,
-    /// Registrations from one address.
+    /// Registrations from one address, and questions there which application a token is of.
     RegistrationPerAddress,
     /// What one person changes on the pages of the portal and the console.
     ActsPerPerson,

@@ -5,7 +5,7 @@ use crate::oauth::{ErrorCode, Secret};
 /// How a client authenticated itself in the `Authorization` header.
 #[derive(Clone, Debug)]
 pub enum Credentials {
-    /// There is no such header.
+    /// There is no such header, or none that authenticates a client where it was sent.
     Absent,
     /// `client_secret_basic` (RFC 6749, section 2.3.1), decoded.
     Basic {

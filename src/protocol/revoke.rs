@@ -64,6 +64,10 @@ fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Result<Aske
             true => Asked::AccessToken(Box::new(claims)),
         });
     }
+    // It ended with its key.
+    if services.token_of_the_past(token).is_some_and(|claims| claims.client_id == *client_id) {
+        return Ok(Asked::Ended);
+    }
     // One that has ended goes with its family too, of which a newer one may count.
     Ok(match services.refresh_tokens.open_ended(token)? {
         None => Asked::Unknown,

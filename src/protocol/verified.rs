@@ -4,7 +4,7 @@ use super::Services;
 use crate::clients::ResourceServer;
 use crate::keys::Unfit;
 use crate::oauth::AccessTokenClaims;
-use crate::verify::{Expectations, ExpectedAudience, Verified, check};
+use crate::verify::{Expectations, ExpectedAudience, KeySet, Verified, check};
 
 /// By how much the clocks of this issuer's own nodes may differ.
 const LEEWAY: Duration = Duration::from_mins(1);
@@ -14,6 +14,15 @@ impl Services {
     /// audience nor revocation nor scope.
     pub(super) fn issued_token(&self, token: &str) -> Option<Verified> {
         self.checked(token, ExpectedAudience::Anyone, Duration::MAX)
+    }
+
+    /// What a token says whose key was published once and is not any more, for its age or because it is compromised. It counts
+    /// nowhere, and what a compromised key signed may be anybody's: good only to tell the client that it names that there is
+    /// nothing to revoke.
+    pub(super) fn token_of_the_past(&self, token: &str) -> Option<AccessTokenClaims> {
+        let checked = |keys: &KeySet| self.checked_by(keys, token, (ExpectedAudience::Anyone, Duration::MAX));
+        let verified = checked(&self.keys.past_keys()).or_else(|| checked(&self.keys.compromised_keys()));
+        verified.map(|verified| verified.claims)
     }
 
     /// What the token says, if it counts: this issuer signed it, it has not ended, its key is still good, and it is not
@@ -50,8 +59,17 @@ impl Services {
     }
 
     fn checked(&self, token: &str, audience: ExpectedAudience<'_>, leeway: Duration) -> Option<Verified> {
+        self.checked_by(&self.keys.key_set(), token, (audience, leeway))
+    }
+
+    fn checked_by(
+        &self,
+        keys: &KeySet,
+        token: &str,
+        (audience, leeway): (ExpectedAudience<'_>, Duration),
+    ) -> Option<Verified> {
         let now = self.clock.numeric_date();
         let expected = Expectations { issuer: &self.issuer, audience, leeway, now };
-        check(token, &expected, &self.keys.key_set()).ok()
+        check(token, &expected, keys).ok()
     }
 }

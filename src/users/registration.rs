@@ -114,6 +114,23 @@ pub enum ProfileRefusal {
     Url(&'static str),
 }
 
+impl ProfileRefusal {
+    /// What can't be taken first of a person's name and profile, if anything: for who shows them again.
+    #[must_use]
+    pub fn of(name: &str, profile: &Profile) -> Option<Self> {
+        check_name(name).and_then(|()| profile.check()).err()
+    }
+
+    /// The claim that it is about; of an address the member.
+    #[must_use]
+    pub fn claim(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Text(claim) | Self::Url(claim) => claim.strip_prefix("address.").unwrap_or(claim),
+        }
+    }
+}
+
 /// Refuses a name that can't be shown.
 pub(super) fn check_name(name: &str) -> Result<(), ProfileRefusal> {
     if is_name(name, 120) { Ok(()) } else { Err(ProfileRefusal::Name) }

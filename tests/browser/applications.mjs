@@ -50,6 +50,13 @@ export async function applications(driver, service) {
   const [renewed] = await mary.secrets();
   assert.deepEqual([await asks(renewed), await asks(secret)], ['invalid_grant', 'invalid_client']);
 
+  // What is wrong with its request is told to the person, who goes on to it only if they want to.
+  await mary.goto(service.authorize({ client_id: clientId, redirect_uri: CALLBACK, scope: 'openid', prompt: 'none' }), 400);
+  await mary.says('This request can’t be completed', 'an application that nobody here has looked at', 'consent_required');
+  const onward = await mary.page.getByRole('link', { name: 'Go on to notes.example.com', exact: true }).getAttribute('href');
+  assert.equal(new URL(onward).searchParams.get('error'), 'consent_required');
+  await mary.picture('dead-end');
+
   // People can sign in to it.
   const state = { client_id: clientId, redirect_uri: CALLBACK, scope: 'openid' };
   await mary.goto(service.authorize(state));

@@ -34,6 +34,12 @@ export async function signIn(driver, service) {
   await visitor.goto(service.authorize({ prompt: 'none' }));
   assert(answer().get('code'), 'what was allowed is remembered');
 
+  await visitor.goto(service.authorize({ prompt: 'select_account' }));
+  await visitor.says('Sign in to Shop of wonders', 'Continue as Alice Wonderland', 'or use another account');
+  await visitor.picture('select-account');
+  await visitor.press('Continue as Alice Wonderland');
+  assert(answer().get('code'), 'whoever goes on as who they are is asked nothing more');
+
   await visitor.page.goto(service.authorize({ response_mode: 'form_post' }));
   await visitor.page.waitForURL(service.redirectUri);
 
@@ -50,6 +56,13 @@ export async function signIn(driver, service) {
   await visitor.goto(service.authorize({ redirect_uri: 'https://elsewhere.example/' }), 400);
   await visitor.says('redirect_uri');
   await visitor.picture('refused');
+  await visitor.goto(`${service.issuer}/oauth2/consent`, 405);
+  await visitor.says('This page can’t be opened by its address');
+  await visitor.picture('form-opened');
+  await visitor.follow('My account');
+  await visitor.goto(`${service.issuer}/nowhere`, 404);
+  await visitor.says('There is nothing here');
+  await visitor.picture('no-such-page');
 
   // A logo is really drawn under the page's policy, and its host is told nothing: neither a cookie, of which this one would get
   // the service's own, nor where it is shown.
@@ -89,5 +102,5 @@ export async function signIn(driver, service) {
   await visitor.goto(service.authorize({ prompt: 'none' }));
   assert.equal(answer().get('error'), 'login_required');
   await visitor.close();
-  return 'signed in, wrong password, allowed and denied, out of band, refused, a logo, signed out';
+  return 'signed in, wrong password, allowed and denied, an account chosen, out of band, refused, nowhere, a logo, signed out';
 }

@@ -16,14 +16,21 @@ async fn every_admin_route_is_denied_without_exactly_its_scope() {
     let app = TestApp::start().await;
     let admin = app.admin().0.to_owned();
     let demo = app.demo_token().await;
-    let scopes = ["signet:keys", "signet:clients", "signet:users", "signet:api-keys", "signet:revocations"];
+    let scopes = [
+        "signet:keys",
+        "signet:clients",
+        "signet:users",
+        "signet:api-keys",
+        "signet:revocations",
+        "signet:audit",
+    ];
     let mut tokens = Vec::new();
     for scope in scopes {
         tokens.push((scope, app.token(app.admin(), &format!("scope={scope}")).await.access_token()));
     }
     let table = signet::http::served();
     let routes: Vec<_> = table.iter().filter(|route| route.path.starts_with("/admin")).collect();
-    assert_eq!(routes.len(), 24);
+    assert_eq!(routes.len(), 25);
     for route in routes {
         let needed = route.scope.expect("every admin route names its scope");
         let path =

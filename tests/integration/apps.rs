@@ -106,4 +106,15 @@ async fn an_address_registers_so_many_and_no_more() {
     answer.refused(429, "temporarily_unavailable");
     assert_eq!(answer.header("retry-after"), Some("60"));
     assert_eq!(app.send(register("192.0.2.1:1")).await.status, 200);
+    // What an application asks with a good token is no more.
+    let token = app.demo_token().await;
+    let ask = |from: &str| {
+        let request = TestRequest::get().uri("/api/v1/apps/verify_credentials").insert_header(bearer(&token));
+        app.send(request.peer_addr(peer(from)))
+    };
+    for _ in 0..9 {
+        assert_eq!(ask("192.0.2.1:1").await.status, 200);
+    }
+    ask("192.0.2.1:1").await.refused(429, "temporarily_unavailable");
+    assert_eq!(ask("203.0.113.7:1").await.status, 200);
 }

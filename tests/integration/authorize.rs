@@ -3,7 +3,7 @@
 use actix_web::test::TestRequest;
 use serde_json::json;
 use signet::clients::{AuthMethod, ConsentRule, Registration};
-use signet::oauth::{ClientId, RedirectUri, Resource};
+use signet::oauth::{ClientId, RedirectUri, Resource, Scope};
 
 use crate::browser::{
     Browser, CALLBACK, PASSWORD, ada, encoded, location, parameter, redeem, register, request, shop, state,
@@ -499,4 +499,70 @@ async fn cross_origin_scripts_can_not_ask() {
         .insert_header(("Access-Control-Request-Method", "GET"));
     let answer = app.send(preflight).await;
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (405, None));
+}
+
+#[actix_web::test]
+async fn a_consent_form_is_only_shown_if_its_answer_can_be_read() {
+    let resources: Vec<String> =
+        (0..8).map(|n| format!("https://{n}.example.com/{}", "x".repeat(225))).collect();
+    let scope = (0..8).map(|n| format!("{n}{}", "s".repeat(240))).collect::<Vec<_>>().join(" ");
+    let of = |uri: &String| Resource::parse(uri).unwrap();
+    let app = TestApp::start_with(|config| {
+        config.resources[0].scope = Scope::parse(&format!("read write {scope}")).unwrap();
+        let template = config.resources[0].clone();
+        let more =
+            resources.iter().map(|uri| signet::config::ResourceConfig { uri: of(uri), ..template.clone() });
+        config.resources.extend(more);
+    })
+    .await;
+    ada(&app).await;
+    let scope_of_client = Scope::parse(&format!("read {scope}")).unwrap();
+    let resources_of_client = resources.iter().map(of).collect();
+    register(&app, Registration { scope: scope_of_client, resources: resources_of_client, ..shop() }).await;
+    let mut browser = Browser::default();
+    browser.allow(&app, &request(&[("scope", "read")])).await;
+    let (mut allowed, mut refused) = (0, 0);
+    for filler in (100..3500).step_by(100) {
+        let filler = "f".repeat(filler);
+        let mut asked = vec![("scope", &*scope), ("state", &*filler), ("prompt", "consent")];
+        asked.extend(resources.iter().map(|uri| ("resource", &**uri)));
+        let answer = browser.get(&app, &request(&asked)).await;
+        if answer.status == 200 {
+            let answer = browser.decide(&app, &answer, "allow").await;
+            assert!(parameter(&answer, "code").is_some(), "{}", filler.len());
+            allowed += 1;
+        } else {
+            assert_eq!(parameter(&answer, "error").as_deref(), Some("invalid_request"));
+            assert_eq!(parameter(&answer, "error_description").as_deref(), Some("the request is too long"));
+            refused += 1;
+        }
+    }
+    assert!(allowed > 5 && refused > 5, "{allowed} {refused}");
+}
+
+/// RFC 8707, section 2: more audiences than any token has reason to name.
+#[actix_web::test]
+async fn a_request_names_at_most_eight_resources() {
+    let resources: Vec<String> = (0..9).map(|n| format!("https://{n}.example.com")).collect();
+    let of = |uri: &String| Resource::parse(uri).unwrap();
+    let app = TestApp::start_with(|config| {
+        let template = config.resources[0].clone();
+        let more =
+            resources.iter().map(|uri| signet::config::ResourceConfig { uri: of(uri), ..template.clone() });
+        config.resources.extend(more);
+    })
+    .await;
+    ada(&app).await;
+    register(&app, Registration { resources: resources.iter().map(of).collect(), ..shop() }).await;
+    let mut browser = Browser::default();
+    for (count, is_taken) in [(9, false), (8, true)] {
+        let mut asked = vec![("scope", "read")];
+        asked.extend(resources[..count].iter().map(|uri| ("resource", &**uri)));
+        // The same one twice is one.
+        asked.push(("resource", &*resources[0]));
+        let answer = browser.allow(&app, &request(&asked)).await;
+        assert_eq!(parameter(&answer, "code").is_some(), is_taken, "{count}");
+        let error = parameter(&answer, "error");
+        assert_eq!(error.as_deref(), (!is_taken).then_some("invalid_target"), "{count}");
+    }
 }

@@ -635,4 +635,27 @@ async fn the_audit_trail_is_searched_and_paged() {
         text(&page)
     );
     assert_eq!(root.get(&app, "/console/audit?before=x").await.status, 400);
+    // The admin API finds the same.
+    let get = |query: &str| {
+        let path = format!("/admin/audit?{query}");
+        let app = &app;
+        async move { app.administer(actix_web::http::Method::GET, &path, None).await }
+    };
+    let asked = "event=REVOKED_BEFORE&subject=nobody&limit=50";
+    let (mut seen, mut before) = (Vec::new(), String::new());
+    for entries in [50, 10] {
+        let page = get(&format!("{asked}{before}")).await.json();
+        let found = page["entries"].as_array().unwrap();
+        assert_eq!(found.len(), entries);
+        let is_meant = |entry: &serde_json::Value| {
+            entry["subject"] == "nobody" && entry["actor"]["type"] == "client" && entry.get("hash").is_none()
+        };
+        assert!(found.iter().all(is_meant), "{page}");
+        seen.extend(found.iter().map(|entry| entry["seq"].as_u64().unwrap()));
+        before = page["before"].as_u64().map_or(String::new(), |before| format!("&before={before}"));
+    }
+    assert!(before.is_empty() && seen.is_sorted_by(|newer, older| newer > older), "{seen:?}");
+    for wrong in ["before=x", "limit=0", "limit=1001", "after=1"] {
+        get(wrong).await.refused(400, "invalid_request");
+    }
 }

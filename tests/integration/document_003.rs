@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use signet::oauth::Scope;
 
 use crate::browser::{Browser, ada, encoded, location, parameter, text};
-use crate::grants_fixture::register;
+use crate::grants_fixture::{World, register};
 use crate::resource_server_fixture::ResourceServer;
 use crate::test_app::{Answer, RESOURCE, TestApp, bearer, form, part};
 
@@ -320,6 +320,71 @@ async fn a_scope_beyond_the_registration_and_a_wrong_client_have_the_documents_o
     }
 }
 
+/// "The token should be passed as an HTTP Authorization header when making API calls": common clients do so with every call,
+/// these two included.
+#[actix_web::test]
+async fn a_token_in_the_header_is_no_hindrance_and_no_clients_authentication() {
+    let site = Site::open().await;
+    let with = |header: &str, path: &str, members: &[(&str, &str)]| {
+        site.app.send(form(path, &encoded(members)).insert_header(("Authorization", header.to_owned())))
+    };
+    let token = site.app_level_token().await;
+    let header = format!("Bearer {token}");
+    let grant = [("grant_type", "client_credentials")];
+    let next = with(&header, "/oauth/token", &site.credentials(&grant)).await;
+    assert_eq!(next.status, 200, "{}", next.json());
+    let refused_without = async |header: &str| {
+        for members in [&grant[..], &[grant[0], ("client_id", &*site.client_id)]] {
+            let answer = with(header, "/oauth/token", members).await;
+            refused(&answer, 401, "invalid_client", INVALID_CLIENT);
+        }
+        for members in [&[("token", &*token)][..], &[("token", &*token), ("client_id", &*site.client_id)]] {
+            let answer = with(header, "/oauth/revoke", members).await;
+            refused(&answer, 401, "invalid_client", INVALID_CLIENT);
+        }
+    };
+    refused_without(&header).await;
+    assert!(site.app.is_active(&token).await);
+    // Any other scheme tries to authenticate the client, and what the body has would be a second way.
+    for other in ["Digest abc", "Bearer", "Basic !!!"] {
+        let answer = with(other, "/oauth/token", &site.credentials(&grant)).await;
+        refused(&answer, 401, "invalid_client", INVALID_CLIENT);
+    }
+    // Only where the document's clients do so.
+    let (id, secret) = (("client_id", &*site.client_id), ("client_secret", &*site.client_secret));
+    for (path, members) in
+        [("/oauth2/token", grant[0]), ("/auth/token", grant[0]), ("/oauth2/revoke", ("token", &*token))]
+    {
+        with(&header, path, &[members, id, secret]).await.refused(401, "invalid_client");
+    }
+    let members = json!({ "grant_type": "client_credentials", "client_id": id.1, "client_secret": secret.1 });
+    let request = TestRequest::post().uri("/oauth/token").insert_header(("Authorization", &*header));
+    site.app.send(request.set_json(members)).await.refused(401, "invalid_client");
+    let revoked = with(&header, "/oauth/revoke", &site.credentials(&[("token", &token)])).await;
+    assert_eq!((revoked.status, revoked.json()), (200, json!({})));
+    assert!(!site.app.is_active(&token).await);
+    // Though the token in the header is over by now.
+    let again = with(&header, "/oauth/revoke", &site.credentials(&[("token", &token)])).await;
+    assert_eq!((again.status, again.json()), (200, json!({})));
+}
+
+/// The same with a refresh token, which clients that came by way of OpenID Connect have.
+#[actix_web::test]
+async fn a_refresh_may_bear_the_access_token_it_replaces() {
+    let world = World::start().await;
+    let (access_token, refresh_token) = world.tokens().await;
+    let (id, secret) = world.client();
+    let members = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &*refresh_token),
+        ("client_id", id),
+        ("client_secret", secret),
+    ];
+    let request = form("/oauth/token", &encoded(&members)).insert_header(bearer(&access_token));
+    let answer = world.app.send(request).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+}
+
 #[actix_web::test]
 async fn revoking_is_idempotent_and_only_for_ones_own() {
     let site = Site::open().await;
@@ -352,6 +417,29 @@ async fn revoking_is_idempotent_and_only_for_ones_own() {
     }
     assert_eq!(site.app.audit_log(), log, "there was nothing to revoke");
     let forged = format!("{}AAAAAAAA", &token[..token.len() - 8]);
+    for not_theirs in [&foreign, &forged] {
+        let answer = site.post("/oauth/revoke", &[("token", not_theirs)]).await;
+        refused(&answer, 403, "unauthorized_client", NOT_YOURS);
+    }
+    // And when its key is published no more, for whatever reason.
+    let (old, foreign) = (site.app_level_token().await, site.app.demo_token().await);
+    let rotate =
+        site.app.administer(Method::POST, "/admin/keys/rotate", Some(json!({ "force": true }))).await;
+    assert_eq!(rotate.status, 200);
+    for _ in 0..7 {
+        site.app.pass(std::time::Duration::from_hours(4)).await;
+    }
+    let condemned = site.app_level_token().await;
+    let kid = |token: &str| part(token, 0)["kid"].as_str().unwrap().to_owned();
+    let path = format!("/admin/keys/{}/compromise", kid(&condemned));
+    assert_eq!(site.app.administer(Method::POST, &path, None).await.status, 200);
+    let jwks = site.app.send(TestRequest::get().uri("/.well-known/jwks.json")).await.json().to_string();
+    for token in [&old, &condemned] {
+        assert!(!jwks.contains(&kid(token)) && !site.app.is_active(token).await);
+        let answer = site.post("/oauth/revoke", &[("token", token)]).await;
+        assert_eq!((answer.status, answer.json()), (200, json!({})));
+    }
+    let forged = format!("{}AAAAAAAA", &condemned[..condemned.len() - 8]);
     for not_theirs in [&foreign, &forged] {
         let answer = site.post("/oauth/revoke", &[("token", not_theirs)]).await;
         refused(&answer, 403, "unauthorized_client", NOT_YOURS);

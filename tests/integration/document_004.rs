@@ -6,12 +6,14 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
+use signet::clients::GrantType;
+use signet::oauth::Scope;
 
-use crate::browser::{Browser, CHALLENGE, PASSWORD, ada, encoded, location, parameter};
+use crate::browser::{Browser, CHALLENGE, PASSWORD, ada, encoded, location, parameter, text};
 use crate::grants_fixture::VERIFIER;
 use crate::resource_server_fixture::ResourceServer;
 use crate::shell::{act, done, shown_secrets, signed_in};
-use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, bearer, form};
+use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, bearer, form, part};
 
 const REDIRECT_URI: &str = "https://app.example.com/callback";
 
@@ -104,9 +106,77 @@ async fn the_authorization_code_flow_runs_with_what_the_developer_portal_gave() 
     ]);
     let token = app.send(form("/oauth2/token", &body)).await.access_token();
     assert_eq!(api.send(users(&token)).await.status, 200);
-    // Such an application speaks for people, never for itself: who needs that is registered by an administrator.
+    // Such an application speaks for people, never for itself, unless the operator wants that.
     app.send(token_request(&client_id, &client_secret)).await.refused(400, "unauthorized_client");
     assert!(browser.cookies.values().all(|value| !value.contains(PASSWORD)));
+}
+
+#[actix_web::test]
+async fn the_client_credentials_flow_runs_with_what_the_developer_portal_gave() {
+    let app = TestApp::start_with(|config| {
+        config.people.client_credentials = true;
+        config.resources[0].people_scope = Scope::parse("read").unwrap();
+    })
+    .await;
+    ada(&app).await;
+    let portal = "/account/applications";
+    let mut developer = signed_in(&app, "ada@example.com", portal).await;
+    let mut register = async |more: &[(&str, &str)]| {
+        let members = [&[("client_name", "Job"), ("redirect_uris", REDIRECT_URI)], more].concat();
+        let answer = act(&mut developer, &app, portal, &members).await;
+        let client_id = location(&answer).rsplit('/').next().unwrap().to_owned();
+        let page = done(&mut developer, &app, &answer).await;
+        (client_id, page)
+    };
+    // "You can obtain these from your developer portal."
+    let (client_id, page) = register(&[("scope:read", "yes")]).await;
+    let client_secret = shown_secrets(&page).remove(0);
+    assert!(text(&page).contains("grant_type=client_credentials"), "the sample is there to copy");
+    let answer = app.send(token_request(&client_id, &client_secret)).await;
+    let token = answer.access_token();
+    assert_eq!(answer.json()["scope"], "read");
+    // Nobody's but its own (RFC 9068, section 2.2), and no more than people could let it have.
+    let claims = part(&token, 1);
+    assert_eq!((&claims["sub"], &claims["client_id"]), (&json!(client_id), &json!(client_id)));
+    assert_eq!(claims["aud"], json!(RESOURCE));
+    assert_eq!(ResourceServer::beside(&app).send(users(&token)).await.status, 200);
+    for beyond in ["write", "openid", "signet:keys"] {
+        let answer = app.token((&client_id, &client_secret), &format!("scope={beyond}")).await;
+        answer.refused(400, "invalid_scope");
+    }
+    let other = format!("resource={ISSUER}/users");
+    app.token((&client_id, &client_secret), &other).await.refused(400, "invalid_target");
+    // One that can't keep a secret, or is for no API, has nothing of its own.
+    for more in [&[("scope:read", "yes"), ("public", "yes")][..], &[("scope:openid", "yes")]] {
+        let (client_id, page) = register(more).await;
+        assert!(!text(&page).contains("grant_type=client_credentials"));
+        let client = app.app.state.services.clients.find(&client_id).unwrap();
+        assert!(!client.may(GrantType::ClientCredentials));
+    }
+    // It ends with its person.
+    let ada = app.app.state.services.accounts.named("ada@example.com").await.unwrap().unwrap();
+    let disable = Some(json!({ "disabled": true }));
+    assert_eq!(app.administer(Method::PATCH, &format!("/admin/users/{ada}"), disable).await.status, 200);
+    assert!(!app.is_active(&token).await);
+    app.send(token_request(&client_id, &client_secret)).await.refused(401, "invalid_client");
+}
+
+#[actix_web::test]
+async fn what_an_application_has_of_its_own_is_what_people_can_let_it_have_now() {
+    let app = TestApp::start_with(|config| config.people.client_credentials = true).await;
+    ada(&app).await;
+    let portal = "/account/applications";
+    let mut developer = signed_in(&app, "ada@example.com", portal).await;
+    let application = [("client_name", "Job"), ("redirect_uris", REDIRECT_URI), ("scope:read", "yes")];
+    let answer = act(&mut developer, &app, portal, &application).await;
+    let client_id = location(&answer).rsplit('/').next().unwrap().to_owned();
+    let client_secret = shown_secrets(&done(&mut developer, &app, &answer).await).remove(0);
+    // What was promised to it is not taken back by the setting.
+    let app = app.restart(|config| config.people.client_credentials = false).await;
+    app.send(token_request(&client_id, &client_secret)).await.access_token();
+    let narrower = Scope::parse("write").unwrap();
+    let app = app.restart(|config| config.resources[0].people_scope = narrower).await;
+    app.token((&client_id, &client_secret), "scope=read").await.refused(400, "invalid_scope");
 }
 
 #[actix_web::test]

@@ -16,7 +16,7 @@ use signet::oauth::{ClientId, SessionId, UserId};
 use signet::protocol::users::end_session;
 use signet::tokens::{Grant, Whole};
 
-use crate::grants_fixture::{VERIFIER, World, code_body, pair};
+use crate::grants_fixture::{VERIFIER, World, code_body, pair, register};
 use crate::revocation::{revoke, status};
 use crate::shared_store::SharedStore;
 use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, form, part};
@@ -133,6 +133,18 @@ async fn a_client_is_on_the_other_node_what_it_is_on_this_one() {
     assert_eq!(cluster.a.app.administer(Method::DELETE, &path, None).await.status, 204);
     cluster.follow().await;
     asks(&new).await.refused(401, "invalid_client");
+    // Whoever administers finds one on B that A registered a moment ago.
+    for (method, rest, status) in [
+        (Method::GET, "", 200),
+        (Method::PATCH, "", 200),
+        (Method::POST, "/secret", 200),
+        (Method::DELETE, "", 204),
+    ] {
+        let (id, _) = register(&cluster.a.app, json!({})).await;
+        let body = (method == Method::PATCH).then(|| json!({ "client_name": "Another" }));
+        let path = format!("/admin/clients/{id}{rest}");
+        assert_eq!(cluster.b.administer(method.clone(), &path, body).await.status, status, "{method}{rest}");
+    }
 }
 
 #[actix_web::test]

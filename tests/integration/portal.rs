@@ -166,6 +166,7 @@ async fn a_new_password_asks_for_the_present_one_and_ends_everything_else() {
     let change = |current, new, again| {
         [("current_password", current), ("new_password", new), ("repeated_password", again)]
     };
+    here.cookies.remove("signet-device");
     for (members, reason) in [
         (change("wrong password", new, new), "The present password is not right."),
         (change(PASSWORD, new, "another"), "not repeated"),
@@ -175,11 +176,26 @@ async fn a_new_password_asks_for_the_present_one_and_ends_everything_else() {
         let refused = act(&mut here, &app, "/account/password", &members).await;
         assert!(refused.status == 400 && text(&refused).contains(reason), "{reason}: {}", text(&refused));
     }
+    // The present one was right, if not the new one.
+    assert!(here.cookies.contains_key("signet-device"));
     let before = here.cookies["signet-session"].clone();
+    // A browser that is not known yet.
+    here.cookies.remove("signet-device");
     let answer = act(&mut here, &app, "/account/password", &change(PASSWORD, new, new)).await;
     assert!(text(&done(&mut here, &app, &answer).await).contains("Your password is changed."));
     assert_ne!(here.cookies["signet-session"], before);
     assert!(text(&there.get(&app, "/account").await).contains("name=\"password\""), "signed out there");
+    // Strangers who use up the tries of the account keep its owner out no more than after a sign-in.
+    let mut stranger = Browser::default();
+    for _ in 0..6 {
+        let asked = stranger.get(&app, "/account").await;
+        stranger.sign_in(&app, &asked, (ADA, "wrong password")).await;
+    }
+    assert!(here.cookies.contains_key("signet-device"));
+    let mut back = Browser::default();
+    back.cookies.insert("signet-device".into(), here.cookies["signet-device"].clone());
+    let asked = back.get(&app, "/account").await;
+    assert_eq!(back.sign_in(&app, &asked, (ADA, new)).await.status, 303);
     there.cookies.insert("signet-session".into(), before);
     assert!(text(&there.get(&app, "/account").await).contains("name=\"password\""), "the old cookie is dead");
     let asked = there.get(&app, "/account").await;

@@ -10,7 +10,7 @@ use signet::oauth::Scope;
 
 use crate::browser::{Browser, parameter, redeem, register, request, shop, text};
 use crate::shell::{account, act, done, form_token, hidden, signed_in};
-use crate::test_app::{TestApp, bearer};
+use crate::test_app::{Answer, TestApp, bearer};
 
 const ADA: &str = "ada@example.com";
 const ROOT: &str = "root@example.com";
@@ -51,6 +51,18 @@ fn told(verified: bool) -> Value {
             "region": "Westminster", "postal_code": "SW1Y", "country": "United Kingdom",
         },
     })
+}
+
+/// The fields that the page says are wrong, and that the words of its problem belong to.
+fn marked(page: &Answer) -> Vec<String> {
+    let page = text(page);
+    let inputs = page.split(['<', '>']).filter(|tag| tag.contains("aria-invalid=\"true\""));
+    inputs
+        .map(|tag| {
+            assert!(tag.contains("problem\"") && page.contains("id=\"problem\""), "{tag}");
+            tag.split("name=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a name").to_owned()
+        })
+        .collect()
 }
 
 async fn profile(app: &TestApp, id: &str) -> Value {
@@ -176,6 +188,13 @@ async fn administrators_see_and_change_it_too() {
     assert!(
         text(&refused).contains("value=\"javascript:alert(1)\"") && text(&refused).contains("<details open")
     );
+    assert_eq!(marked(&refused), ["website"]);
+    let bad = [("act", "change"), ("name", "Ada\u{7} L."), ("email", ADA), ("website", "nowhere")];
+    assert_eq!(marked(&act(&mut root, &app, &own, &bad).await), ["name"], "the first, as the words have it");
+    let new = [("name", "Eve"), ("email", "eve@example.com"), ("locality", "\u{7}")];
+    assert_eq!(marked(&act(&mut root, &app, "/console/new-user", &new).await), ["locality"]);
+    let taken = [("name", "Eve"), ("email", ADA)];
+    assert!(marked(&act(&mut root, &app, "/console/new-user", &taken).await).is_empty());
     let gone = [&change[..], &[("country", "")]].concat();
     assert_eq!(act(&mut root, &app, &own, &gone).await.status, 303);
     assert_eq!(profile(&app, id).await["address"].get("country"), None);
@@ -204,6 +223,12 @@ async fn a_form_of_before_undoes_nothing_and_what_is_wrong_is_shown_as_it_was_ty
     let refused = ada.post(&app, "/account", &bad).await;
     assert!(refused.status == 400 && text(&refused).contains("Website must be an http or https URL"));
     assert!(text(&refused).contains("value=\"nowhere\"") && text(&refused).contains("value=\"Ada L.\""));
+    assert_eq!(marked(&refused), ["website"]);
+    let bad = [token, ("name", "Ada L."), ("locale", "\u{7}"), ("version", fresh.as_str())];
+    let refused = ada.post(&app, "/account", &bad).await;
+    assert_eq!(marked(&refused), ["locale"]);
+    assert!(text(&refused).contains("aria-describedby=\"locale-hint problem\""), "the hint is read too");
+    assert!(marked(&ada.get(&app, "/account").await).is_empty());
     let good = [token, ("name", "Ada L."), ("website", "https://ada.example"), ("version", fresh.as_str())];
     assert_eq!(ada.post(&app, "/account", &good).await.status, 303);
     assert_eq!(profile(&app, &id).await["website"], "https://ada.example");

@@ -33,9 +33,8 @@ async fn service(app: &TestApp) -> Registered {
 
 /// What the shop gets that is let in by this browser.
 async fn tokens(app: &TestApp, shop: &Registered, browser: &mut Browser, scope: &str) -> Value {
-    // Without the question, `offline_access` would be ignored.
-    let asked =
-        request(&[("scope", scope), ("prompt", if scope.contains("offline") { "consent" } else { "" })]);
+    // Whoever was asked about `offline_access` once has allowed it, without `prompt=consent` too.
+    let asked = request(&[("scope", scope)]);
     redeem(app, shop, &parameter(&browser.allow(app, &asked).await, "code").expect("a code")).await
 }
 

@@ -32,7 +32,12 @@ impl Nodes {
     async fn start() -> Self {
         let [clock, clock_of_b] = [START, START].map(|at| Arc::new(ManualClock::at(at)));
         let store = SharedStore::new(clock.clone());
-        let app = TestApp::start_on(store.clone(), clock.clone(), |config| config.dialects.apps = true).await;
+        let app = TestApp::start_on(store.clone(), clock.clone(), |config| {
+            config.dialects.apps = true;
+            // An application asks more often here than one does.
+            config.limits.registration_per_address = 100;
+        })
+        .await;
         let a = World::on(app, json!({})).await;
         let b = a.app.another_node_by((store.clone(), clock_of_b.clone()), 2).await;
         let nodes = Self { store, clock, clock_of_b, a, b };

@@ -13,9 +13,9 @@ use crate::protocol::users::PageRequest;
 pub(in crate::cli) enum UsersCommand {
     /// A page of the accounts, in the order in which they were made.
     List {
-        /// How many at most, up to 100.
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=100))]
-        limit: u8,
+        /// How many at most, up to 1000.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
         /// How many are skipped.
         #[arg(long, default_value_t = 0)]
         offset: usize,
@@ -209,7 +209,7 @@ mod tests {
         for line in [
             "signet users show alice",
             "signet users delete ../x",
-            "signet users list --limit 101",
+            "signet users list --limit 1001",
             "signet users add --name Al",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

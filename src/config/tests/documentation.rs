@@ -97,7 +97,7 @@ fn every_field_is_a_setting() {
         api_key,
     } = limits;
     let ApiKeysConfig { in_query } = api_keys;
-    let PeopleConfig { change_email, made_per_day } = people;
+    let PeopleConfig { change_email, client_credentials, made_per_day } = people;
     let OutgoingConfig { allowed_networks, ca_bundle, timeout } = outgoing;
     let ResourceConfig { uri, scope, people_scope, lifetime: own_lifetime, algorithm } = resources[0].clone();
     let mut fields = 0;
@@ -107,7 +107,7 @@ fn every_field_is_a_setting() {
     count!(trusted_proxies forwarded_header believe_request_id token_per_client token_per_address revocation_per_client);
     count!(refused_per_address authorize_per_address login_per_address registration_per_address api_key);
     count!(login_per_account);
-    count!(made_per_day);
+    count!(made_per_day client_credentials);
     count!(in_query change_email apps apps_scope most_apps acts_per_person allowed_networks ca_bundle timeout);
     count!(sealing_period code_lifetime refresh_lifetime idle);
     count!(hashing_permits session_idle absolute);

@@ -19,7 +19,7 @@ fn page(params: &Params<'_>) -> Result<PageRequest, ProtocolError> {
 }
 
 pub(in crate::http) async fn show(state: web::Data<State>, client_id: web::Path<String>) -> HttpResponse {
-    match clients::show(&state.services, &client_id) {
+    match clients::show(&state.services, &client_id).await {
         Ok(client) => reply::json(StatusCode::OK, &client),
         Err(error) => reply::refusal(&error),
     }

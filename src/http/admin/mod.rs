@@ -2,6 +2,7 @@
 //! through.
 
 pub(super) mod api_keys;
+pub(super) mod audit;
 pub(super) mod clients;
 pub(super) mod copies;
 mod guard;

@@ -2,13 +2,17 @@ use actix_web::HttpResponse;
 use serde::Serialize;
 
 use super::Dialect;
-use crate::http::reply;
+use crate::http::{body, reply};
 use crate::oauth::{ErrorCode, Secret, SignedToken};
 use crate::protocol::{Defaults, Granted, ProtocolError};
 
 /// `/auth/token`: `bearer` in small letters, errors with a `message`, and one token for everything that the client may use.
-pub(in crate::http) static AUTH_TOKEN: Dialect =
-    Dialect { defaults: Defaults { every_resource: true, ..Defaults::NONE }, success, refusal };
+pub(in crate::http) static AUTH_TOKEN: Dialect = Dialect {
+    credentials: body::credentials,
+    defaults: Defaults { every_resource: true, ..Defaults::NONE },
+    success,
+    refusal,
+};
 
 #[derive(Serialize)]
 struct Answer<'a> {

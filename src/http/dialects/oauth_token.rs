@@ -2,17 +2,26 @@ use actix_web::HttpResponse;
 use serde::Serialize;
 
 use super::{Dialect, standard};
-use crate::http::reply;
+use crate::http::{body, reply};
 use crate::oauth::{ErrorCode, Secret, SignedToken};
 use crate::protocol::{Defaults, Granted, ProtocolError};
 
-/// `/oauth/token` with a form: the answer carries `created_at`, and the error texts are fixed.
-pub(in crate::http) static OAUTH_TOKEN: Dialect =
-    Dialect { defaults: Defaults { scope: Some("read"), ..Defaults::NONE }, success, refusal };
+/// `/oauth/token` with a form: the answer carries `created_at`, and the error texts are fixed. Common clients of its
+/// document send the access token that they have with every request, those for the next one and for its end too.
+pub(in crate::http) static OAUTH_TOKEN: Dialect = Dialect {
+    credentials: body::credentials_beside_token,
+    defaults: Defaults { scope: Some("read"), ..Defaults::NONE },
+    success,
+    refusal,
+};
 
 /// `/oauth/token` with JSON: another document's clients, served in the standard shape.
-pub(in crate::http) static OAUTH_TOKEN_JSON: Dialect =
-    Dialect { defaults: Defaults::NONE, success: standard::success, refusal: reply::refusal };
+pub(in crate::http) static OAUTH_TOKEN_JSON: Dialect = Dialect {
+    credentials: body::credentials,
+    defaults: Defaults::NONE,
+    success: standard::success,
+    refusal: reply::refusal,
+};
 
 #[derive(Serialize)]
 struct Answer<'a> {

@@ -2,13 +2,14 @@ use actix_web::HttpResponse;
 use serde::Serialize;
 
 use super::Dialect;
-use crate::http::reply;
+use crate::http::{body, reply};
 use crate::oauth::ErrorCode;
 use crate::protocol::{Defaults, Granted, ProtocolError};
 
 /// `/api/token.php`: no `grant_type` means a code, whose redirect URI is not named again, and a bad code is
 /// `invalid_code`. The answer has three members: a refresh token or an ID token would have no place in it.
 pub(in crate::http) static PHP: Dialect = Dialect {
+    credentials: body::credentials,
     defaults: Defaults {
         grant_type: Some("authorization_code"),
         without_redirect_uri: true,

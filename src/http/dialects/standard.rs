@@ -2,13 +2,13 @@ use actix_web::HttpResponse;
 use serde::Serialize;
 
 use super::Dialect;
-use crate::http::reply;
+use crate::http::{body, reply};
 use crate::oauth::{Secret, SignedToken};
 use crate::protocol::{Defaults, Granted};
 
 /// `/oauth2/token`: RFC 6749 to the letter.
 pub(in crate::http) static STANDARD: Dialect =
-    Dialect { defaults: Defaults::NONE, success, refusal: reply::refusal };
+    Dialect { credentials: body::credentials, defaults: Defaults::NONE, success, refusal: reply::refusal };
 
 /// RFC 6749, section 5.1.
 #[derive(Serialize)]

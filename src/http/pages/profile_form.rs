@@ -2,7 +2,7 @@
 //! OpenID Connect Core 1.0, sections 5.1 and 5.1.1.
 
 use crate::protocol::Params;
-use crate::users::{Address, Profile};
+use crate::users::{Address, Profile, ProfileRefusal};
 
 /// A claim in a form.
 pub(super) struct Field {
@@ -25,6 +25,20 @@ pub(super) struct Shown {
     pub(super) own: bool,
     /// Whether the phone number is known to be theirs.
     pub(super) verified: bool,
+    /// The claim that can't be taken as it was brought.
+    wrong: Option<&'static str>,
+}
+
+impl Shown {
+    /// The same, where it is shown again because it can't be taken.
+    pub(super) fn refused(self, refusal: Option<ProfileRefusal>) -> Self {
+        Self { wrong: refusal.map(ProfileRefusal::claim), ..self }
+    }
+
+    /// Whether the problem of the page is with this field.
+    pub(super) fn is_wrong(&self, name: &str) -> bool {
+        self.wrong == Some(name)
+    }
 }
 
 /// What belongs together on the page.
@@ -138,7 +152,7 @@ impl ProfileForm {
 
     /// As the page of the person themselves shows it, or the console's.
     pub(super) fn shown(&self, own: bool, verified: Option<bool>) -> Shown {
-        Shown { groups: self.groups(), own, verified: verified == Some(true) }
+        Shown { groups: self.groups(), own, verified: verified == Some(true), wrong: None }
     }
 
     fn groups(&self) -> Vec<Group> {

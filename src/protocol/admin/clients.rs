@@ -163,22 +163,36 @@ impl From<Registered> for ClientWithSecret {
 /// A page of the registered clients, in the order of their identifiers.
 #[must_use]
 pub fn list(services: &Services, page: &PageRequest) -> ClientPage {
+    let (clients, next) = self::page(services, page);
+    ClientPage { clients: clients.iter().map(|client| ClientView::from(client.as_ref())).collect(), next }
+}
+
+/// The same, whole; and what to give as `after` for the next page.
+#[must_use]
+pub fn page(services: &Services, page: &PageRequest) -> (Vec<Arc<Client>>, Option<ClientId>) {
     let limit = page.limit.unwrap_or(100).clamp(1, 1000);
     let mut clients = services.clients.list(page.after.as_deref(), limit + 1);
     let more = clients.len() > limit;
     clients.truncate(limit);
-    ClientPage {
-        next: clients.last().filter(|_| more).map(|client| client.client_id.clone()),
-        clients: clients.iter().map(|client| ClientView::from(client.as_ref())).collect(),
-    }
+    let next = clients.last().filter(|_| more).map(|client| client.client_id.clone());
+    (clients, next)
 }
 
 /// One client.
 ///
 /// # Errors
-/// `not_found`.
-pub fn show(services: &Services, client_id: &str) -> Result<ClientView, ProtocolError> {
-    find(services, client_id).map(|client| ClientView::from(client.as_ref()))
+/// As [`find`].
+pub async fn show(services: &Services, client_id: &str) -> Result<ClientView, ProtocolError> {
+    find(services, client_id).await.map(|client| ClientView::from(client.as_ref()))
+}
+
+/// The same, whole. Another node may have registered it a moment ago.
+///
+/// # Errors
+/// `not_found`, or the store fails.
+pub async fn find(services: &Services, client_id: &str) -> Result<Arc<Client>, ProtocolError> {
+    let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such client");
+    services.clients.find_or_follow(client_id).await?.ok_or_else(unknown)
 }
 
 /// Registers a client; the answer holds its secret.
@@ -214,6 +228,7 @@ pub async fn change(
     client_id: &str,
     change: ClientChange,
 ) -> Result<ClientView, ProtocolError> {
+    find(services, client_id).await?;
     // Both of the client that is written: another administrator may have given it more a moment ago.
     let intended = services.clients.intend(client_id, change).await?;
     administrator.may_touch(&intended.before.scope)?;
@@ -246,6 +261,7 @@ pub async fn rotate_secret(
     if overlap > LONGEST_OVERLAP {
         return Err(ProtocolError::invalid_request("overlap_seconds must be at most 7776000 (90 days)"));
     }
+    find(services, client_id).await?;
     let intended = services.clients.intend_secret(client_id, overlap).await?;
     let client = &intended.change.before;
     administrator.may_touch(&client.scope)?;
@@ -262,7 +278,7 @@ pub async fn delete(
     administrator: &Administrator,
     client_id: &str,
 ) -> Result<(), ProtocolError> {
-    let client = find(services, client_id)?;
+    let client = find(services, client_id).await?;
     administrator.may_touch(&client.scope)?;
     remove(services, administrator.event(EventKind::ClientDeleted), &client).await
 }
@@ -287,11 +303,6 @@ pub(in crate::protocol) async fn remove(
 async fn take_all(services: &Services, client_id: &ClientId) -> Result<(), ProtocolError> {
     services.revocations.revoke_before_now(&Whole::Client(client_id.clone())).await?;
     api_keys::revoke_of(services, &ApiKeyOwner::Client(client_id.clone())).await
-}
-
-fn find(services: &Services, client_id: &str) -> Result<Arc<Client>, ProtocolError> {
-    let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such client");
-    services.clients.find(client_id).ok_or_else(unknown)
 }
 
 /// The one place where a client's secret is shown.

@@ -3,6 +3,7 @@
 //! is audited as failed.
 
 pub mod api_keys;
+pub mod audit;
 pub mod clients;
 pub mod copies;
 pub(in crate::protocol) mod difference;

@@ -7,6 +7,9 @@ use crate::protocol::{ProtocolError, Services};
 /// How long a form may be left open, in seconds.
 pub(super) const LIFETIME: i64 = 10 * 60;
 
+/// The longest state that a form is given, sealed: it has to come back in a body of 16 KiB at most, beside what is typed into the form.
+const LONGEST: usize = 14 * 1024;
+
 /// What a form is for; none is taken where another is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) enum Purpose {
@@ -49,6 +52,9 @@ pub(in crate::protocol) enum Opened<T> {
 }
 
 /// Seals the state of a form for the browser whose cookie is `holder`.
+///
+/// # Errors
+/// `invalid_request` when there is more in it than a form can bring back, or no key may seal now.
 pub(in crate::protocol) fn seal<T: Serialize>(
     services: &Services,
     purpose: Purpose,
@@ -58,7 +64,11 @@ pub(in crate::protocol) fn seal<T: Serialize>(
     let ends_at = services.clock.numeric_date() + LIFETIME;
     let state = State { ends_at, holder: holder.hash(), content };
     let text = serde_json::to_vec(&state).map_err(ProtocolError::server_error)?;
-    Ok(services.sealer.seal(purpose.as_str(), &text)?)
+    let sealed = services.sealer.seal(purpose.as_str(), &text)?;
+    if sealed.len() > LONGEST {
+        return Err(ProtocolError::invalid_request("the request is too long"));
+    }
+    Ok(sealed)
 }
 
 /// Opens the state of a form that came from the browser whose cookie is `holder`.

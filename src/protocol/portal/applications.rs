@@ -1,5 +1,5 @@
-//! The applications that people register for themselves. They get what people allow them, and nothing of their own:
-//! no client credentials, nothing of the built-in resources, always a question.
+//! The applications that people register for themselves. They get what people allow them, and nothing of their own unless
+//! the operator wants that: nothing of the built-in resources, always a question.
 
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub struct NewApplication {
     pub redirect_uris: Vec<RedirectUri>,
     /// What it may ask for; within [`offered_scope`].
     pub scope: Scope,
+    /// Whether the operator lets it have tokens of its own too, if it keeps a secret and is for an API.
+    pub client_credentials: bool,
 }
 
 /// What its owner may change of an application.
@@ -78,11 +80,16 @@ pub async fn register_application(
         return Err(ProtocolError::invalid_scope("scope names what an application may not have"));
     }
     let allowed_origins = if new.public { origins(&new.redirect_uris) } else { Vec::new() };
+    let resources = resources(services, &new.scope);
+    let mut grant_types = vec![GrantType::AuthorizationCode, GrantType::RefreshToken];
+    if new.client_credentials && !new.public && !resources.is_empty() {
+        grant_types.push(GrantType::ClientCredentials);
+    }
     let registration = Registration {
         allowed_origins,
         client_name: new.client_name,
-        grant_types: Some(vec![GrantType::AuthorizationCode, GrantType::RefreshToken]),
-        resources: resources(services, &new.scope),
+        grant_types: Some(grant_types),
+        resources,
         scope: new.scope,
         redirect_uris: new.redirect_uris,
         token_endpoint_auth_method: if new.public { AuthMethod::None } else { AuthMethod::default() },

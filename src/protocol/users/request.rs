@@ -6,7 +6,7 @@ use crate::protocol::{Params, ProtocolError};
 use crate::users::{AccountChange, Email, NewAccount, Page};
 
 /// The most accounts on a page.
-const LONGEST_PAGE: usize = 100;
+const LONGEST_PAGE: usize = 1000;
 
 /// An account as the users API is asked to make it.
 #[derive(Debug, Deserialize)]
@@ -40,7 +40,7 @@ pub struct UserChange {
 /// Which page is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PageRequest {
-    /// How many at most; 20 if absent, and never more than 100.
+    /// How many at most, up to 1000; 20 if absent.
     pub limit: Option<usize>,
     /// How many are skipped; none if absent.
     pub offset: Option<usize>,
@@ -50,15 +50,20 @@ impl PageRequest {
     /// From the parameters `limit` and `offset` of a query string.
     ///
     /// # Errors
-    /// `invalid_request` when one of them is no such number.
+    /// `invalid_request` when one of them is no such number. A longer page than there can be is refused: whoever got a shorter one,
+    /// and skips as many as they asked for, would miss the rest.
     pub fn parse(params: &Params<'_>) -> Result<Self, ProtocolError> {
-        Ok(Self { limit: number(params, "limit")?, offset: number(params, "offset")? })
+        let limit = number(params, "limit")?;
+        if limit.is_some_and(|limit| limit > LONGEST_PAGE) {
+            return Err(ProtocolError::invalid_request(format!("limit must be at most {LONGEST_PAGE}")));
+        }
+        Ok(Self { limit, offset: number(params, "offset")? })
     }
 
     /// The page, with the defaults for what is absent.
     #[must_use]
     pub fn page(self) -> Page {
-        Page { limit: self.limit.unwrap_or(20).min(LONGEST_PAGE), offset: self.offset.unwrap_or(0) }
+        Page { limit: self.limit.unwrap_or(20), offset: self.offset.unwrap_or(0) }
     }
 }
 

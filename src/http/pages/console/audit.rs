@@ -4,10 +4,9 @@ use url::form_urlencoded;
 
 use super::entries::{EntryView, search};
 use crate::audit::Search;
-use crate::http::pages::fields::text;
 use crate::http::pages::shell::{Answered, Shell, Visitor, show};
 use crate::http::{State, body};
-use crate::protocol::ProtocolError;
+use crate::protocol::admin;
 
 /// How many entries are on a page.
 const PAGE: usize = 50;
@@ -31,12 +30,9 @@ pub(in crate::http) async fn get(
     request: HttpRequest,
 ) -> Answered {
     let params = body::form(request.query_string().as_bytes())?;
-    let (event, actor, subject) = (text(&params, "event"), text(&params, "actor"), text(&params, "subject"));
-    let wrong = |_| ProtocolError::invalid_request("before must be a number");
-    let before = params.one("before").map(str::parse).transpose().map_err(wrong)?;
-    let asked =
-        Search { event: event.clone(), actor: actor.clone(), subject: subject.clone(), before, limit: PAGE };
-    let (entries, older) = search(&state.services, asked).await?;
+    let asked = admin::audit::asked(&params, PAGE)?;
+    let (entries, older) = search(&state.services, asked.clone()).await?;
+    let Search { event, actor, subject, .. } = asked;
     let query = |before: u64| {
         form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("event", &*event), ("actor", &actor), ("subject", &subject)])

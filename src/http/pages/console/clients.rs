@@ -9,9 +9,8 @@ use crate::clients::{Client, ClientSecret};
 use crate::http::pages::answers::curable;
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::http::{State, body};
-use crate::oauth::ErrorCode;
-use crate::protocol::admin::clients::SecretRotation;
-use crate::protocol::{ProtocolError, Services, admin};
+use crate::protocol::admin::clients::{PageRequest, SecretRotation, find};
+use crate::protocol::{ProtocolError, admin};
 
 const PLACE: &str = "/console/clients";
 
@@ -76,9 +75,8 @@ pub(in crate::http) async fn list(
     request: HttpRequest,
 ) -> Answered {
     let params = body::form(request.query_string().as_bytes())?;
-    let mut clients = state.services.clients.list(params.one("after"), PAGE + 1);
-    let more = clients.len() > PAGE;
-    clients.truncate(PAGE);
+    let asked = PageRequest { after: params.one("after").map(str::to_owned), limit: Some(PAGE) };
+    let (clients, next) = admin::clients::page(&state.services, &asked);
     let row = |client: &std::sync::Arc<Client>| ClientRow {
         client_id: client.client_id.to_string(),
         name: client.client_name.clone(),
@@ -87,7 +85,7 @@ pub(in crate::http) async fn list(
     };
     let template = ClientsPage {
         shell: Shell::new(&state, &visitor, PLACE),
-        next: clients.last().filter(|_| more).map(|client| client.client_id.to_string()),
+        next: next.map(|client_id| client_id.to_string()),
         clients: clients.iter().map(row).collect(),
     };
     Ok(show(None, &template))
@@ -214,9 +212,4 @@ fn client_page(
         registering: false,
     };
     show(problem, &template)
-}
-
-async fn find(services: &Services, client_id: &str) -> Result<std::sync::Arc<Client>, ProtocolError> {
-    let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such client");
-    services.clients.find_or_follow(client_id).await?.ok_or_else(unknown)
 }

@@ -1,4 +1,5 @@
-use crate::audit::{Entry, Found, Search};
+use crate::audit::{Entry, Search};
+use crate::protocol::admin::audit::{self, EntryPage};
 use crate::protocol::{ProtocolError, Services};
 
 /// An entry of the audit trail, as a row of a table.
@@ -47,7 +48,7 @@ pub(super) async fn search(
     services: &Services,
     search: Search,
 ) -> Result<(Vec<EntryView>, Option<u64>), ProtocolError> {
-    let Found { entries, before } = services.audit.search(search).await?;
+    let EntryPage { entries, before } = audit::search(services, search).await?;
     Ok((entries.into_iter().map(EntryView::from).collect(), before))
 }
 

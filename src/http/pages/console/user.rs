@@ -137,7 +137,7 @@ async fn user_page(
         second_factor: second_factor.is_some(),
         sessions: sessions.iter().map(SessionRow::from).collect(),
         consents: consents.iter().flat_map(consent_rows).collect(),
-        profile: form.shown(),
+        profile: if problem.is_some() { form.refused() } else { form.shown() },
         form,
         myself: account.id == visitor.present.account.id,
     };

@@ -3,7 +3,7 @@ use crate::http::pages::profile_form::{ProfileForm, Shown};
 use crate::oauth::Secret;
 use crate::protocol::admin::users::{AccountChangeRequest, AccountRequest};
 use crate::protocol::{Params, ProtocolError};
-use crate::users::{Account, Profile};
+use crate::users::{Account, Profile, ProfileRefusal};
 
 /// An account as its form shows it and brings it: texts, not yet believed.
 pub(super) struct UserForm {
@@ -56,6 +56,12 @@ impl UserForm {
     /// The profile as the page shows it.
     pub(super) fn shown(&self) -> Shown {
         self.profile.shown(false, self.phone_number_verified)
+    }
+
+    /// The same, where the form is shown again because it can't be taken.
+    pub(super) fn refused(&self) -> Shown {
+        let profile = self.profile.onto(&Profile::default(), self.phone_number_verified);
+        self.shown().refused(ProfileRefusal::of(&self.name, &profile))
     }
 
     /// Whether it shows the account as it is now.

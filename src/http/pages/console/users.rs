@@ -48,7 +48,8 @@ struct NewUser<'a> {
 
 impl<'a> NewUser<'a> {
     fn of(shell: Shell<'a>, form: UserForm) -> Self {
-        Self { profile: form.shown(), shell, form, myself: false }
+        let profile = if shell.problem.is_some() { form.refused() } else { form.shown() };
+        Self { profile, shell, form, myself: false }
     }
 }
 

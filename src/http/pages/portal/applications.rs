@@ -6,7 +6,7 @@ use url::form_urlencoded;
 
 use super::scope_choice::{choices, chosen};
 use super::{curable, words};
-use crate::clients::Client;
+use crate::clients::{Client, GrantType};
 use crate::http::State;
 use crate::http::pages::fields::{joined, lines, text};
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
@@ -26,6 +26,8 @@ struct ApplicationsPage<'a> {
     client_name: String,
     redirect_uris: String,
     public: bool,
+    /// Whether it gets tokens of its own too.
+    client_credentials: bool,
     /// What may be chosen, and whether it is.
     scopes: Vec<(ScopeView<'a>, bool)>,
 }
@@ -44,6 +46,8 @@ struct Application<'a> {
     authorize: String,
     scope: String,
     public: bool,
+    /// Whether it gets tokens of its own too.
+    client_credentials: bool,
     created: String,
 }
 
@@ -74,6 +78,7 @@ fn read(state: &State, form: &Params<'_>) -> Result<NewApplication, ProtocolErro
         public: form.one("public") == Some("yes"),
         redirect_uris: redirect_uris(form)?,
         scope: chosen(&offered, form)?,
+        client_credentials: state.client_credentials,
     })
 }
 
@@ -97,6 +102,7 @@ fn list_page(state: &State, visitor: &Visitor, form: &Params<'_>, problem: Optio
         client_name: text(form, "client_name"),
         redirect_uris: text(form, "redirect_uris"),
         public: form.one("public") == Some("yes"),
+        client_credentials: state.client_credentials,
         scopes: choices(state, &offered, form),
     };
     Ok(show(problem, &template))
@@ -181,6 +187,7 @@ fn page(
         redirect_uri: shell_word(&format!("redirect_uri={redirect_uri}")),
         scope: client.scope.to_string(),
         public: client.is_public(),
+        client_credentials: client.may(GrantType::ClientCredentials),
         created: words::date(client.created_at),
     };
     show(problem, &template)

@@ -9,6 +9,7 @@ use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after_in
 use crate::oauth::Secret;
 use crate::protocol::authorize::Problem;
 use crate::protocol::portal::{PasswordChange, change_password};
+use crate::users::DeviceCookie;
 
 const PLACE: &str = "/account/password";
 
@@ -33,15 +34,24 @@ pub(in crate::http) async fn act(state: web::Data<State>, visitor: Visitor, form
     }
     let asker = (&visitor.present, &visitor.browser);
     match change_password(&state.services, asker, (&current, new)).await {
-        Ok(PasswordChange::Done(started)) => {
+        Ok(PasswordChange::Done { started, device }) => {
             let notice = Notice::done("Your password is changed. You are signed out everywhere else.");
             // The present session has ended.
             let response = after_in(&state, &started.session.sid, (PLACE, notice))?;
-            Ok(with_cookie(response, state.cookies.set(Cookie::Session, &started.cookie, None)))
+            let response = with_cookie(response, state.cookies.set(Cookie::Session, &started.cookie, None));
+            Ok(known_device(&state, response, &device))
+        }
+        Ok(PasswordChange::Refused { error, device }) => {
+            Ok(known_device(&state, page(&state, &visitor, Some(&curable(error)?)), &device))
         }
         Ok(PasswordChange::Unproved(problem)) => Ok(page(&state, &visitor, Some(words(problem)))),
         Err(error) => Ok(page(&state, &visitor, Some(&curable(error)?))),
     }
+}
+
+/// The record of a device that was known for others alone has gone on under another name: its cookie has to.
+fn known_device(state: &State, response: HttpResponse, device: &DeviceCookie) -> HttpResponse {
+    with_cookie(response, state.cookies.set(Cookie::Device, &device.value, Some(device.max_age)))
 }
 
 fn words(problem: Problem) -> &'static str {

@@ -7,7 +7,7 @@ use crate::http::pages::fields;
 use crate::http::pages::profile_form::{ProfileForm, Shown};
 use crate::http::pages::shell::{Answered, Form, Notice, Shell, Visitor, after, show};
 use crate::protocol::portal::{self, ProfileChange};
-use crate::users::Account;
+use crate::users::{Account, ProfileRefusal};
 
 pub(super) const PLACE: &str = "/account";
 
@@ -57,6 +57,9 @@ fn page(
     problem: Option<&str>,
 ) -> HttpResponse {
     let account = &visitor.present.account;
+    let refused = brought.as_ref().filter(|_| problem.is_some());
+    let refused =
+        refused.and_then(|(name, profile)| ProfileRefusal::of(name, &profile.onto(&account.profile, None)));
     let shown = || (account.name.clone(), ProfileForm::of(&account.profile));
     let (name, profile) = brought.unwrap_or_else(shown);
     let template = ProfilePage {
@@ -66,7 +69,7 @@ fn page(
         since: words::date(account.created_at),
         version: fields::version(account.changed_at()),
         name: &name,
-        profile: profile.shown(true, account.profile.phone_number_verified),
+        profile: profile.shown(true, account.profile.phone_number_verified).refused(refused),
     };
     show(problem, &template)
 }

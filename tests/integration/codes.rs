@@ -167,12 +167,12 @@ async fn a_code_ends_to_the_second() {
     world.redeem(&late).await.refused(400, "invalid_grant");
 }
 
-/// One code, or with `SIGNET_FAULTS=full` a thousand, on sled; `tests/cluster/run` does the same over two nodes.
+/// Two codes, or with `SIGNET_FAULTS=full` a thousand, on sled; `tests/cluster/run` does the same over two nodes.
 #[actix_web::test]
 async fn of_two_hundred_at_once_one_wins() {
     let world = Rc::new(World::start().await);
     let api = ResourceServer::beside(&world.app);
-    let codes = races(1);
+    let codes = races(2);
     for _ in 0..codes {
         let code = world.code().await;
         let racers: Vec<_> = (0..200)

@@ -192,12 +192,13 @@ fn into_a_database_and_back(url: &str) {
         about(service, "/oauth2/introspect", token).json()["active"].as_bool().unwrap()
     };
     let register = |service: &Process, token: &str, id: &str| {
-        let client =
-            json!({ "client_id": id, "client_name": id, "scope": "", "resources": ["https://a.example"] });
+        let client = json!({ "client_id": id, "client_name": id, "scope": "", "resources": ["http://127.0.0.1:9000"] });
         assert_eq!(service.post_json("/admin/clients", token, &client).unwrap().status, 201);
     };
     let [held, revoked] = std::array::from_fn(|_| service.token(demo).unwrap());
     let administrators = service.token(admin).unwrap();
+    // Which waits for the first keys to be published: before that nothing is copied.
+    assert_eq!(service.get("/.well-known/jwks.json", &administrators).unwrap().status, 200);
     register(&service, &administrators, "of-the-directory");
     about(&service, "/oauth2/revoke", &revoked);
     assert_eq!(service.terminate(), Some(0));

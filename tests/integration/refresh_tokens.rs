@@ -71,12 +71,12 @@ async fn a_grandparent_ends_the_family_however_soon() {
     world.refresh(&third).await.refused(400, "invalid_grant");
 }
 
-/// One token, or with `SIGNET_FAULTS=full` a thousand, on sled; `tests/cluster/run` does the same over two nodes.
+/// Two tokens, or with `SIGNET_FAULTS=full` a thousand, on sled; `tests/cluster/run` does the same over two nodes.
 #[actix_web::test]
 async fn of_two_hundred_at_once_all_get_the_one_child() {
     let world = Rc::new(World::start().await);
     let api = ResourceServer::beside(&world.app);
-    let tokens = races(1);
+    let tokens = races(2);
     for _ in 0..tokens {
         let (_, first) = world.tokens().await;
         let racers: Vec<_> = (0..200)

@@ -78,7 +78,7 @@ pub struct Line {
 pub struct Turn<'a> {
     line: &'a Line,
     waited: Option<Duration>,
-    _turn: MutexGuard<'a, ()>,
+    _alone: MutexGuard<'a, ()>,
 }
 
 impl Line {
@@ -119,7 +119,7 @@ impl Line {
     }
 
     fn begun<'a>(&'a self, turn: MutexGuard<'a, ()>) -> Turn<'a> {
-        Turn { line: self, waited: waited(), _turn: turn }
+        Turn { line: self, waited: waited(), _alone: turn }
     }
 
     fn moved(&self) -> Option<Instant> {

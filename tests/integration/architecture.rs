@@ -420,15 +420,15 @@ fn a_crate_of_the_server_is_seen() {
 
 /// Functions of the test file `name` that ask for a database and that `.ci/run postgres` does not find by its name.
 fn passed_over(name: &str, text: &str) -> Vec<String> {
-    let (mut within, mut found) = (String::new(), Vec::new());
+    let (mut within, mut found) = ("", Vec::new());
     for line in text.lines() {
         if let Some((_, named)) = line.split_once("fn ").filter(|(before, _)| !before.contains('"')) {
-            within = named.split(|c| !is_name(c)).next().unwrap_or_default().to_owned();
+            within = named.split(|c| !is_name(c)).next().unwrap_or_default();
         }
         let is_found =
             ["postgres", "vault_contract"].iter().any(|word| format!("{name}::{within}").contains(word));
         if line.contains(concat!("Database", "::fresh()")) && !is_found {
-            found.push(within.clone());
+            found.push(within.to_owned());
         }
     }
     found

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::MutexGuard;
 
 use super::registry::{ClientError, Registered};
 use super::{Client, ClientChange, ClientRegistry, ClientSecret, ConsentRule, RegistrationError};
 use crate::oauth::Secret;
-use crate::store::{Condition, turn};
+use crate::store::{Condition, Turn};
 
 /// No more secrets than this are honoured at once.
 const MAX_SECRETS: usize = 2;
@@ -17,7 +16,7 @@ const MAX_SECRETS: usize = 2;
 /// A change that can be honoured, not yet written. While it lives no other change is begun.
 pub struct IntendedChange<'a> {
     registry: &'a ClientRegistry,
-    _turn: MutexGuard<'a, ()>,
+    _turn: Turn<'a>,
     version: u64,
     /// The client as it is.
     pub before: Client,
@@ -42,7 +41,7 @@ impl ClientRegistry {
         client_id: &str,
         change: ClientChange,
     ) -> Result<IntendedChange<'_>, ClientError> {
-        let turn = turn(&self.changing, self.store.as_ref()).await?;
+        let turn = self.changing.turn(self.store.as_ref()).await?;
         let (before, version) = self.current(client_id)?;
         if change.of_version.is_some_and(|version| version != before.updated_at) {
             return Err(ClientError::Changed);
@@ -73,7 +72,7 @@ impl ClientRegistry {
         client_id: &str,
         overlap: Duration,
     ) -> Result<IntendedSecret<'_>, ClientError> {
-        let turn = turn(&self.changing, self.store.as_ref()).await?;
+        let turn = self.changing.turn(self.store.as_ref()).await?;
         let (before, version) = self.current(client_id)?;
         if before.is_public() {
             return Err(RegistrationError::Public("has no secret").into());

@@ -1,7 +1,6 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
-use tokio::sync::Mutex;
 
 use super::limits::Limits;
 use super::mirror::{Mirror, Mirrored};
@@ -13,7 +12,7 @@ use crate::entropy::SharedEntropy;
 use crate::oauth::{ClientId, Secret, SecretHash, UserId};
 use crate::outgoing::Reach;
 use crate::store::typed::TypedTable;
-use crate::store::{Batch, Committed, Condition, Store, StoreError, Table, turn};
+use crate::store::{Batch, Committed, Condition, Line, Store, StoreError, Table};
 
 pub(super) const TABLE: Table = Table::mirrored(ClientRegistry::TABLE);
 const CLIENTS: TypedTable<Client> = TypedTable::new(TABLE);
@@ -29,7 +28,7 @@ pub struct ClientRegistry {
     pub(super) limits: Limits,
     clients: RwLock<Mirror>,
     /// One change at a time, so that memory never shows an older state after a newer one.
-    pub(super) changing: Mutex<()>,
+    pub(super) changing: Line,
     /// Compared with when there is no such client, so that an unknown name takes as long as a known one.
     nobody: SecretHash,
 }
@@ -107,7 +106,7 @@ impl ClientRegistry {
             entropy,
             limits,
             clients: RwLock::new(clients),
-            changing: Mutex::default(),
+            changing: Line::default(),
             nobody,
         })
     }
@@ -212,7 +211,7 @@ impl ClientRegistry {
         let client_secret = (!is_public).then(|| self.new_secret());
         let client = self.draft(registration, client_secret.as_ref());
         self.limits.check_open(&client)?;
-        let _turn = turn(&self.changing, self.store.as_ref()).await?;
+        let _turn = self.changing.turn(self.store.as_ref()).await?;
         self.leaves_room(&client.registrant)?;
         match self.write(client, Condition::Absent).await {
             Ok(client) => Ok(Registered { client, client_secret }),
@@ -281,7 +280,7 @@ impl ClientRegistry {
     /// # Errors
     /// When there is no such client, it is not any more as it was `seen`, or the store fails.
     pub async fn delete(&self, seen: &Client) -> Result<(), ClientError> {
-        let _turn = turn(&self.changing, self.store.as_ref()).await?;
+        let _turn = self.changing.turn(self.store.as_ref()).await?;
         let (client, version) = self.current(seen.client_id.as_str())?;
         if client.updated_at != seen.updated_at {
             return Err(ClientError::Changed);
@@ -341,7 +340,7 @@ impl ClientRegistry {
             let reason = "a key is no client_id".to_owned();
             return Err(StoreError::Damaged { table: Self::TABLE.to_owned(), reason });
         };
-        let _turn = turn(&self.changing, self.store.as_ref()).await?;
+        let _turn = self.changing.turn(self.store.as_ref()).await?;
         self.mirror(&client_id).await?;
         Ok(())
     }
@@ -351,7 +350,7 @@ impl ClientRegistry {
     /// # Errors
     /// As [`Self::open`].
     pub async fn reload(&self) -> Result<(), StoreError> {
-        let _turn = turn(&self.changing, self.store.as_ref()).await?;
+        let _turn = self.changing.turn(self.store.as_ref()).await?;
         let clients = load(self.store.as_ref(), &self.limits).await?;
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
         Ok(())

@@ -29,7 +29,7 @@ use crate::protocol::{Credentials, Params, ProtocolError};
 const MAX_BODY: usize = 16 * 1024;
 
 /// How long a body may take: whoever drips it holds a connection, and no longer than this.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";

@@ -25,10 +25,10 @@ const MOST_CONNECTIONS: usize = 25_000;
 /// How many the management listener has at most: few have business there.
 const MOST_MANAGEMENT_CONNECTIONS: usize = 1024;
 
-/// How long a client may leave what it was sent unread; the system looks at growing intervals, and cuts it off up to some
+/// How long a client may leave what it was sent unread; the system looks at growing intervals, and cuts it off up to two
 /// seconds later. actix-web has no such limit: a client that asks and never reads
 /// would hold its connection for ever.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How much of what arrives the system keeps for a connection, in bytes; it takes twice this, and so much more is read
 /// of a body that is too long for an answer. No request needs more.

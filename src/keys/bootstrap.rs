@@ -14,7 +14,7 @@ impl KeyRing {
     /// When there are keys but no ring, when this node's clock is off, and when store or vault fail.
     pub(super) async fn bootstrap(&self) -> Result<Option<Vec<KeyEvent>>, KeyRingError> {
         self.parts.fitness.check_clock()?;
-        let _one_at_a_time = self.changing.lock().await;
+        let _one_at_a_time = self.changing.turn_however_late().await;
         if self.parts.store.get(TABLE, KEY).await?.is_some() {
             return Ok(None);
         }

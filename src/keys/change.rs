@@ -19,7 +19,7 @@ use super::signer::Signer;
 use super::snapshot::Snapshot;
 use super::software::SoftwareSigner;
 use crate::oauth::{Algorithm, KeyId};
-use crate::store::{Batch, Committed, Condition, Put, Row, carried, turn};
+use crate::store::{Batch, Committed, Condition, Put, Row, carried};
 
 /// How often a change is tried anew when other nodes were faster.
 const ATTEMPTS: usize = 100;
@@ -116,9 +116,9 @@ impl KeyRing {
     pub(super) async fn change<T>(&self, change: &Change<'_, T>) -> Result<(T, Vec<KeyEvent>), KeyRingError> {
         let _one_at_a_time = if change.urgent {
             // Not to be sent away because a vault is slow.
-            self.changing.lock().await
+            self.changing.turn_however_late().await
         } else {
-            turn(&self.changing, self.parts.store.as_ref()).await?
+            self.changing.turn(self.parts.store.as_ref()).await?
         };
         if let Err(off) = self.parts.fitness.check_clock() {
             self.take_over().await?;
@@ -191,7 +191,7 @@ impl KeyRing {
     /// Reads the ring and takes it into use as it is: what another node has planned is not this one's to plan anew at once, or two
     /// whose settings differ would take turns for ever.
     pub(super) async fn read_anew(&self) -> Result<(), KeyRingError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let _one_at_a_time = self.changing.turn_however_late().await;
         if let Err(off) = self.parts.fitness.check_clock() {
             self.take_over().await?;
             return Err(off.into());

@@ -18,7 +18,7 @@ use super::snapshot::{NoKey, ServedJwks, Snapshot};
 use super::vault::KeyVault;
 use crate::clock::SharedClock;
 use crate::oauth::KeyId;
-use crate::store::Store;
+use crate::store::{Line, Store};
 use crate::verify::KeySet;
 
 /// What a [`KeyRing`] is made of.
@@ -44,7 +44,7 @@ pub struct KeyRing {
     pub(super) parts: KeyRingParts,
     pub(super) snapshot: ArcSwap<Snapshot>,
     /// One change at a time in this process; other nodes are held off by the commit's condition.
-    pub(super) changing: tokio::sync::Mutex<()>,
+    pub(super) changing: Line,
     pub(super) fetchers: Fetchers,
     /// Woken when a tick has ended, or the ring was read anew, whatever came of it.
     ticked: tokio::sync::Notify,
@@ -122,7 +122,7 @@ impl KeyRing {
         Arc::new(Self {
             parts,
             snapshot: ArcSwap::from_pointee(snapshot),
-            changing: tokio::sync::Mutex::new(()),
+            changing: Line::default(),
             fetchers: Fetchers::default(),
             ticked: tokio::sync::Notify::new(),
             latest_use: AtomicI64::new(i64::MIN),

@@ -2,14 +2,16 @@
 //!
 //! A store in a database gives up each call after a while ([`Store::patience`]). Without more, a request that goes on without
 //! what it did not get would wait as long for its next call, and one that must wait for its turn, until all before it have
-//! waited. So what a request has waited in vain is counted, and so is the time that it stood in line: after a call's time and an
-//! eighth more it waits no longer. Calls that are answered count nothing, however many they are.
+//! waited. So what a request has waited in vain is counted, and so is the time that it stood in a line that does not move: after
+//! a call's time and an eighth more it waits no longer. Calls that are answered count nothing, however many they are.
 
 use std::cell::Cell;
+use std::pin::pin;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Store, StoreError};
 
@@ -60,8 +62,82 @@ pub async fn patiently<T>(
     answer
 }
 
-/// The turn among those who change the same, for as long as this request still waits. Work that is no request's waits for it however
-/// long that takes, which is no longer than those before it may wait.
+/// Those who change the same, one after another.
+///
+/// A store that is slow answers all the same: whoever stands in a line that moves is not sent away, however long the line is, and
+/// what was waited until it last moved was not in vain. It moves when somebody's turn ends and every call of it was answered.
+#[derive(Debug, Default)]
+pub struct Line {
+    turn: Mutex<()>,
+    moved: std::sync::Mutex<Option<Instant>>,
+}
+
+/// Nobody else changes the same until this is dropped.
+#[derive(Debug)]
+#[must_use = "others come in as soon as it is dropped"]
+pub struct Turn<'a> {
+    line: &'a Line,
+    waited: Option<Duration>,
+    _alone: MutexGuard<'a, ()>,
+}
+
+impl Line {
+    /// The turn, for as long as this request still waits. Work that is no request's waits for it however long that takes, which is no
+    /// longer than those before it may wait.
+    ///
+    /// # Errors
+    /// When the one before it takes too long.
+    pub async fn turn(&self, store: &dyn Store) -> Result<Turn<'_>, StoreError> {
+        if let Ok(turn) = self.turn.try_lock() {
+            return Ok(self.begun(turn));
+        }
+        let (Some(patience), Some(waited)) = (store.patience(), waited()) else {
+            return Ok(self.turn_however_late().await);
+        };
+        let (mut since, mut turn) = (Instant::now(), pin!(self.turn.lock()));
+        loop {
+            let came = timeout_at(since + patience.saturating_sub(waited), turn.as_mut()).await;
+            let moved = self.moved().filter(|moved| *moved > since);
+            since = moved.unwrap_or(since);
+            match came {
+                Err(_) if moved.is_some() => {}
+                Ok(turn) => {
+                    count(since.elapsed());
+                    return Ok(self.begun(turn));
+                }
+                Err(_) => {
+                    count(since.elapsed());
+                    return Err(late("others that change the same"));
+                }
+            }
+        }
+    }
+
+    /// The turn, whoever takes how long before it.
+    pub async fn turn_however_late(&self) -> Turn<'_> {
+        self.begun(self.turn.lock().await)
+    }
+
+    fn begun<'a>(&'a self, turn: MutexGuard<'a, ()>) -> Turn<'a> {
+        Turn { line: self, waited: waited(), _alone: turn }
+    }
+
+    fn moved(&self) -> Option<Instant> {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Of a request that was dropped half-way nothing is known.
+        if self.waited.is_some() && self.waited == waited() {
+            *self.line.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+}
+
+/// The turn in a line in which nobody waits longer than for a call, though it moves: for those who can go on without it.
+///
 ///
 /// # Errors
 /// When those before it take too long.

@@ -8,7 +8,7 @@ use super::revocation::{CUTOFFS, FURTHEST, RevocationError, Revocations, Whole};
 use super::revocation_rows::{CutoffRecord, cutoff_key};
 use super::status_list::date;
 use crate::keys::DATED_AHEAD;
-use crate::store::{Batch, Committed, Condition, StoreError, turn};
+use crate::store::{Batch, Committed, Condition, StoreError};
 
 /// A cut-off lies so much further ahead than any node dates: what was issued while it was committed lies behind it only if that
 /// took longer.
@@ -51,7 +51,7 @@ impl Revocations {
     }
 
     async fn revoke_with(&self, whole: &Whole, also: &Batch) -> Result<i64, RevocationError> {
-        let _turn = turn(&self.changing, self.store.as_ref()).await?;
+        let _turn = self.changing.turn(self.store.as_ref()).await?;
         for _ in 0..RETRIES {
             // From the store: another node, perhaps with a clock ahead of this one's, may have set one.
             let stored = CUTOFFS.get(self.store.as_ref(), cutoff_key(whole).as_bytes()).await?;

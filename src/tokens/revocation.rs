@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
 
 use super::StatusLists;
 use super::cutoffs::{Cutoff, Cutoffs};
@@ -11,7 +10,7 @@ use crate::clock::SharedClock;
 use crate::keys::{ClockOff, DATED_AHEAD, Fitness};
 use crate::oauth::{AccessTokenClaims, ClientId, ListId, RevokedBefore, StatusReference, Subject};
 use crate::store::typed::TypedTable;
-use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table, scan_each};
+use crate::store::{Batch, Committed, Condition, Line, Put, Store, StoreError, Table, scan_each};
 
 pub(super) const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE);
 pub(super) const CUTOFFS_TABLE: Table = Table::mirrored(Revocations::CUTOFFS_TABLE);
@@ -33,7 +32,7 @@ pub struct Revocations {
     /// For how many seconds a grant can be refreshed: a cut-off ends the grants before it, too.
     pub(super) longest_grant: i64,
     /// One change of the cut-offs at a time: each is built on the one before.
-    pub(super) changing: Mutex<()>,
+    pub(super) changing: Line,
 }
 
 /// Whose tokens are revoked as a whole.
@@ -90,7 +89,7 @@ impl Revocations {
         lists: Arc<StatusLists>,
         longest_grant: i64,
     ) -> Result<Self, StoreError> {
-        let (cutoffs, changing) = (ArcSwap::default(), Mutex::default());
+        let (cutoffs, changing) = (ArcSwap::default(), Line::default());
         let revocations = Self { store, clock, lists, fitness, cutoffs, longest_grant, changing };
         revocations.reload().await?;
         Ok(revocations)
@@ -116,7 +115,7 @@ impl Revocations {
     /// When the store can't be read or the record can't be understood.
     pub async fn refresh_cutoff(&self, key: &[u8]) -> Result<(), StoreError> {
         let whole = whole(key).ok_or_else(|| damaged(CUTOFFS.table()))?;
-        let _turn = self.changing.lock().await;
+        let _turn = self.changing.turn_however_late().await;
         // One that has ended is dropped by its own date.
         if let Some(record) = CUTOFFS.get(self.store.as_ref(), key).await? {
             self.take_in([(whole, record.value.into())]);
@@ -130,7 +129,7 @@ impl Revocations {
     /// As [`Self::open`].
     pub async fn reload(&self) -> Result<(), StoreError> {
         scan_each(self.store.as_ref(), REVOCATIONS, |key, _| self.refresh(&key)).await?;
-        let _turn = self.changing.lock().await;
+        let _turn = self.changing.turn_however_late().await;
         let mut found = Vec::new();
         CUTOFFS
             .scan_each(self.store.as_ref(), |key, record| {
@@ -277,7 +276,7 @@ impl Revocations {
 
     /// Forgets the cut-offs whose last revoked token has ended.
     pub async fn drop_ended(&self) {
-        let _turn = self.changing.lock().await;
+        let _turn = self.changing.turn_however_late().await;
         if let Some(next) = self.cutoffs.load().without_ended(self.clock.numeric_date()) {
             self.cutoffs.store(Arc::new(next));
         }

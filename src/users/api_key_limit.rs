@@ -34,6 +34,9 @@ const ENTRIES: u32 = 1000;
 /// An entry that is further ahead, in milliseconds, is of a node whose clock was off: it says nothing.
 const FURTHEST_AHEAD: i64 = 60_000;
 
+/// How often it is said that they are not counted by all nodes together.
+const WARNED_EVERY: Duration = Duration::from_mins(1);
+
 /// Counts the requests of API keys.
 pub struct ApiKeyLimit {
     store: Arc<dyn Store>,
@@ -44,6 +47,26 @@ pub struct ApiKeyLimit {
     fitness: Arc<Fitness>,
     hasher: RandomState,
     shards: Vec<Shard>,
+    warnings: std::sync::Mutex<Warnings>,
+}
+
+/// A database that is away would have a warning for each request: there is one a minute, with how many it is about.
+#[derive(Default)]
+struct Warnings {
+    last: Option<Duration>,
+    requests: u64,
+}
+
+impl Warnings {
+    /// Counts a request that is to be warned of; if it is time to, says how many there were since the last warning.
+    fn due(&mut self, monotonic: Duration) -> Option<u64> {
+        self.requests += 1;
+        if self.last.is_some_and(|last| monotonic.saturating_sub(last) < WARNED_EVERY) {
+            return None;
+        }
+        self.last = Some(monotonic);
+        Some(std::mem::take(&mut self.requests))
+    }
 }
 
 /// The keys whose requests wait, and those that are used up.
@@ -72,7 +95,7 @@ struct Refused {
 
 impl Line {
     fn refused(&self) -> MutexGuard<'_, Option<Refused>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.refused)
     }
 
     /// What was answered when the key was refused, if it still is.
@@ -108,7 +131,11 @@ impl Drop for Place<'_> {
 }
 
 fn lines(shard: &Shard) -> MutexGuard<'_, HashMap<ApiKeyId, Arc<Line>>> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(shard)
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The requests of the last span, oldest first: in which millisecond since the epoch, and how many.
@@ -125,7 +152,16 @@ impl ApiKeyLimit {
         (nodes, fitness): (Arc<Nodes>, Arc<Fitness>),
     ) -> Self {
         let shards = std::iter::repeat_with(Shard::default).take(SHARDS).collect();
-        Self { store, clock, limits, nodes, fitness, hasher: RandomState::new(), shards }
+        Self {
+            store,
+            clock,
+            limits,
+            nodes,
+            fitness,
+            hasher: RandomState::new(),
+            shards,
+            warnings: std::sync::Mutex::default(),
+        }
     }
 
     /// Takes a request's share of the key's quota. Says how it stands, unless the limit is switched off. While the store
@@ -149,7 +185,9 @@ impl ApiKeyLimit {
             Ok(Some(quota)) => limited.judge(quota),
             Ok(None) => self.spend_own(key, limit),
             Err(error) => {
-                tracing::warn!(%error, "requests with an API key are counted by this node for itself");
+                if let Some(requests) = lock(&self.warnings).due(self.clock.monotonic()) {
+                    tracing::warn!(%error, requests, "requests with an API key are counted by this node for itself");
+                }
                 self.spend_own(key, limit)
             }
         }
@@ -250,6 +288,13 @@ mod tests {
 
     fn limit(requests: u32) -> Limit {
         Limit { requests: NonZeroU32::new(requests).unwrap(), span: Duration::from_mins(1) }
+    }
+
+    #[test]
+    fn there_is_a_warning_a_minute_with_how_many_it_is_about() {
+        let mut warnings = Warnings::default();
+        let told = [0, 1, 59_999, 60_000, 60_001, 300_000].map(|at| warnings.due(Duration::from_millis(at)));
+        assert_eq!(told, [Some(1), None, None, Some(3), None, Some(2)]);
     }
 
     #[test]

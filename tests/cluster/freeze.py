@@ -80,6 +80,7 @@ async def freeze(cluster, client, cookies, propagation, seconds):
         add("introspections", lambda node=node, about=about: node.form("/oauth2/introspect", **about), 1, 0.05)
         add("tokens", lambda node=node: node.token(client), 2, 0.02)
         add("keys", lambda node=node: node.get("/.well-known/jwks.json", 5), 1, 0.05)
+        add("discovery", lambda node=node: node.get("/.well-known/openid-configuration", 5), 1, 0.05)
         add("live", lambda node=node: node.management.get("/health/live", 5), 1, 0.1)
         add("ready", lambda node=node: node.management.get("/health/ready", 5), 1, 0.1)
     await asyncio.sleep(2)
@@ -120,7 +121,7 @@ async def freeze(cluster, client, cookies, propagation, seconds):
         check(not refused or min(refused) >= propagation - propagation / 3 - 1, kind, "go on until P")
         check(bool(refused) == (seconds > propagation), kind, "were refused, or not, at the wrong time")
         check(max(event.seconds for event in came) <= SOON, "that took too long")
-    print(f"    keys {outcomes(during('keys'))}, live {outcomes(during('live'))}, ready {outcomes(during('ready'))}")
+    print(f"    keys {outcomes(during('keys'))}, discovery {outcomes(during('discovery'))}, live {outcomes(during('live'))}, ready {outcomes(during('ready'))}")
     print(f"    memory {before:.0f} MiB before, at most {max(grown):.1f} MiB more; 503 without Retry-After: {len(bare)}")
     kinds = (*WRITES, *READS, "ready")
     last = {kind: max([event.at - thawed for event in load.between(kind, thawed) if event.outcome != 200] or [0.0]) for kind in kinds}
@@ -128,7 +129,8 @@ async def freeze(cluster, client, cookies, propagation, seconds):
     print("    when it goes on, the first good answer after: " + ", ".join(f"{kind} {at:.2f} s" for kind, at in first.items()))
     print("    and the last failure: " + ", ".join(f"{kind} {at:.2f} s" for kind, at in last.items()))
     check(not bare, "503 without Retry-After:", bare[:1])
-    check(set(outcomes(load.between("keys", 0))) == {200}, "the keys must be served throughout")
+    for kind in ("keys", "discovery"):
+        check(during(kind) and set(outcomes(load.between(kind, 0))) == {200}, kind, "must be served throughout")
     check(set(outcomes(load.between("live", 0))) == {200}, "the nodes live")
     stopped = during("ready", frozen + propagation + 1)
     check(set(outcomes(stopped)) <= {503}, "the nodes are not ready")

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 
-from service import FULL, RESOURCE, Service, ask, basic, fail, form, say
+from service import FULL, RESOURCE, ResourceServer, Service, ask, basic, fail, form, say
 
 MIB = 1024 * 1024
 POINTS = 50
@@ -57,8 +57,9 @@ def run():
     ask(service.port, "GET", "/.well-known/jwks.json")
     demo = basic(service.credentials("demo client"))
     admin = service.token("administrator")
+    api, held = ResourceServer(service, 18662), service.token()
     acknowledged, revoked, lock = [], [], threading.Lock()
-    counts = {"written": 0, "refused": 0, "published": 0, "restarts": 0}
+    counts = {"written": 0, "refused": 0, "published": 0, "verified": 0, "restarts": 0}
     resumed = []
     over, paused = threading.Event(), threading.Event()
 
@@ -98,6 +99,11 @@ def run():
             if status != 200:
                 fail(service, f"{path} while the disk is full: {status}")
             counts["published"] += 1
+        # It fetches the status list anew whenever its copy is too old.
+        status = api.opens(held)
+        if status != 200:
+            fail(service, f"a token that is verified offline while the disk is full: {status}")
+        counts["verified"] += 1
 
     def wait_for(what, seconds):
         begun = time.monotonic()
@@ -189,8 +195,9 @@ def run():
         fail(service, f"{len(lost)} clients and {len(alive)} revocations that were acknowledged are lost")
     say(f"disk: full at {POINTS} points ({full_seen} seen as disk: full): {counts['written']} writes acknowledged, 0 lost; "
         f"{counts['refused']} refused with 503; {counts['published']} of {counts['published']} requests for keys, metadata and "
-        f"status served; writes resumed after {max(resumed):.2f} s at most; {counts['restarts']} restarts were needed; "
+        f"status served, {counts['verified']} of {counts['verified']} tokens verified offline; writes resumed after {max(resumed):.2f} s at most; {counts['restarts']} restarts were needed; "
         f"asked for nothing it was ready again {alone:.1f} s after there was room (audit log {audit} before)")
+    api.close()
     service.close()
 
 

@@ -171,6 +171,37 @@ class Service:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+class ResourceServer:
+    """The example's, which verifies offline what the service issues."""
+
+    def __init__(self, service, port):
+        self.port = port + PORTS
+        program = binary().parent / "examples/resource_server"
+        if not program.exists():
+            sys.exit("build it first: cargo build --release --example resource_server")
+        flags = ["--issuer", f"http://127.0.0.1:{service.port}", "--audience", RESOURCE, "--listen", f"127.0.0.1:{self.port}"]
+        self.process = subprocess.Popen([program, *flags], stderr=service.log)
+        atexit.register(self.close)
+        begun = time.monotonic()
+        while True:
+            try:
+                ask(self.port, "GET", "/products")
+                break
+            except OSError:
+                if time.monotonic() - begun > 20 or self.process.poll() is not None:
+                    fail(service, "the resource server does not answer")
+                time.sleep(0.05)
+
+    def opens(self, token):
+        """What it answers to whoever comes with this token."""
+        return ask(self.port, "GET", "/products", None, {"Authorization": "Bearer " + token})[0]
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
 def basic(credentials):
     return {"Authorization": "Basic " + base64.b64encode(":".join(credentials).encode()).decode()}
 
@@ -262,6 +293,14 @@ def good_client(port, seconds, rate, credentials):
         print(len(problems), problems[:3])
         sys.exit(1)
     print(json.dumps(took))
+
+
+def apart(service, work):
+    """What `work` gives, and for how much of each second the service ran meanwhile and waited while others ran on its core."""
+    before, begun = service.ran(), time.monotonic()
+    came = work()
+    took = time.monotonic() - begun
+    return came, [(now - was) / took for now, was in zip(service.ran(), before)]
 
 
 def percentile(values, percent):

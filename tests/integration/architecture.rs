@@ -418,6 +418,40 @@ fn a_crate_of_the_server_is_seen() {
     assert!(!is_extractor(&sample("verify/key.rs", ""), &gated));
 }
 
+/// Functions of the test file `name` that ask for a database and that `.ci/run postgres` does not find by its name.
+fn passed_over(name: &str, text: &str) -> Vec<String> {
+    let (mut within, mut found) = ("", Vec::new());
+    for line in text.lines() {
+        if let Some((_, named)) = line.split_once("fn ").filter(|(before, _)| !before.contains('"')) {
+            within = named.split(|c| !is_name(c)).next().unwrap_or_default();
+        }
+        let is_found =
+            ["postgres", "vault_contract"].iter().any(|word| format!("{name}::{within}").contains(word));
+        if line.contains(concat!("Database", "::fresh()")) && !is_found {
+            found.push(within.to_owned());
+        }
+    }
+    found
+}
+
+/// Without a server they pass without having done anything.
+#[test]
+fn every_test_that_needs_postgres_is_run_by_its_step() {
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(passed_over(&name, &fs::read_to_string(&path).unwrap()), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn a_test_that_the_step_would_pass_over_is_seen() {
+    let text = ["async fn moves() {", concat!("Database", "::fresh().await"), "}"].join("\n");
+    assert_eq!(passed_over("backup", &text), ["moves"]);
+    assert_eq!(passed_over("postgres_nodes", &text), [""; 0]);
+    assert_eq!(passed_over("backup", &text.replace("moves", "moves_into_postgres")), [""; 0]);
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     for directory in ["src", "tests", "benches", "examples", "fuzz"] {

@@ -405,7 +405,7 @@ async fn keys_of(parts: &KeyRingParts) -> Vec<StoredKey> {
 }
 
 #[actix_web::test]
-async fn keys_move_into_a_store_and_out_of_it_and_a_restore_destroys_them_there() {
+async fn keys_move_into_memory_and_postgres_and_out_and_a_restore_destroys_them_there() {
     let world = world().await;
     Held::default().take_one_of_each(&world).await;
     let parts = world.app.parts();

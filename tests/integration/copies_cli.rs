@@ -1,23 +1,41 @@
 //! `signet export`, `inspect`, `import` and `restore` as they are typed, between services that run.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use signet::backup;
 use signet::clock::SystemClock;
 use signet::store::SledStore;
 
+use crate::postgres_fixture::Database;
 use crate::process::{Process, free_port};
 
 const KEK: [(&str, &str); 1] = [("SIGNET_KEYS__KEK_FILE", "../kek")];
 
 /// Runs `signet` in `dir` with the issuer of the service that is or was there.
 fn signet(dir: &Path, issuer: &str, args: &[&str]) -> Output {
+    signet_with(&KEK, (dir, issuer), args)
+}
+
+/// The same with these settings.
+fn signet_with(settings: &[(&str, &str)], (dir, issuer): (&Path, &str), args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
-    command.args(["--json", "--issuer", issuer]).args(args).current_dir(dir).env_clear().envs(KEK);
-    command.output().unwrap()
+    command.args(["--json", "--issuer", issuer]).args(args).current_dir(dir).env_clear();
+    command.envs(settings.iter().copied()).output().unwrap()
+}
+
+/// Empty directories of these names below `dir`, which gets the file that [`KEK`] names.
+fn directories<const N: usize>(dir: &Path, names: [&str; N]) -> [PathBuf; N] {
+    let kek = dir.join("kek");
+    std::fs::write(&kek, "5e".repeat(32)).unwrap();
+    std::fs::set_permissions(&kek, std::fs::Permissions::from_mode(0o600)).unwrap();
+    names.map(|name| {
+        let dir = dir.join(name);
+        std::fs::create_dir(&dir).unwrap();
+        dir
+    })
 }
 
 #[track_caller]
@@ -78,14 +96,7 @@ fn dismiss_a_false_alarm(dir: &Path, run: &dyn Fn(&Path, &[&str]) -> Output) {
 #[test]
 fn an_installation_is_copied_moved_and_put_back_by_the_command_line() {
     let dir = tempfile::tempdir().unwrap();
-    let [old, new] = ["old", "new"].map(|name| {
-        let dir = dir.path().join(name);
-        std::fs::create_dir(&dir).unwrap();
-        dir
-    });
-    let kek = dir.path().join("kek");
-    std::fs::write(&kek, "5e".repeat(32)).unwrap();
-    std::fs::set_permissions(&kek, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let [old, new] = directories(dir.path(), ["old", "new"]);
     let service = Process::start(&old, free_port(), &KEK);
     let issuer = service.issuer.clone();
     let port = issuer.rsplit(':').next().unwrap().parse().unwrap();
@@ -151,4 +162,72 @@ fn an_installation_is_copied_moved_and_put_back_by_the_command_line() {
         .map(<[_; 2]>::from)
         .concat()
     );
+}
+
+/// From a directory into a database and out again: what was issued before counts on each side, and what was revoked on one is
+/// revoked on the next.
+#[tokio::test]
+async fn an_installation_moves_into_postgres_and_back_by_the_command_line() {
+    let Some(database) = Database::fresh().await else { return };
+    let url = database.url();
+    tokio::task::spawn_blocking(move || into_a_database_and_back(&url)).await.unwrap();
+}
+
+fn into_a_database_and_back(url: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, nodes, last] = directories(dir.path(), ["first", "nodes", "last"]);
+    let in_database = [KEK[0], ("SIGNET_STORE", url)];
+    let service = Process::start(&first, free_port(), &KEK);
+    let issuer = service.issuer.clone();
+    let port = issuer.rsplit(':').next().unwrap().parse().unwrap();
+    let [admin, demo] = ["administrator", "demo client"].map(|role| service.credentials(role));
+    let (admin, demo) = ((admin.0.as_str(), admin.1.as_str()), (demo.0.as_str(), demo.1.as_str()));
+    let about = |service: &Process, path: &str, token: &str| {
+        let form = [("client_id", demo.0), ("client_secret", demo.1), ("token", token)];
+        let reply = service.post(path, &form).unwrap();
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply
+    };
+    let is_active = |service: &Process, token: &str| {
+        about(service, "/oauth2/introspect", token).json()["active"].as_bool().unwrap()
+    };
+    let register = |service: &Process, token: &str, id: &str| {
+        let client = json!({ "client_id": id, "client_name": id, "scope": "", "resources": ["http://127.0.0.1:9000"] });
+        assert_eq!(service.post_json("/admin/clients", token, &client).unwrap().status, 201);
+    };
+    let [held, revoked] = std::array::from_fn(|_| service.token(demo).unwrap());
+    let administrators = service.token(admin).unwrap();
+    // Which waits for the first keys to be published: before that nothing is copied.
+    assert_eq!(service.get("/.well-known/jwks.json", &administrators).unwrap().status, 200);
+    register(&service, &administrators, "of-the-directory");
+    about(&service, "/oauth2/revoke", &revoked);
+    assert_eq!(service.terminate(), Some(0));
+
+    let moved = done(&signet(&first, &issuer, &["export", "../moved", "--offline", "--move"]));
+    let run = |args: &[&str]| signet_with(&in_database, (&nodes, &issuer), args);
+    done(&run(&["store", "migrate"]));
+    let came = done(&run(&["import", "../moved", "--move"]));
+    assert_eq!((&came["sha256"], &came["rows"]), (&moved["sha256"], &moved["rows"]));
+    std::fs::write(nodes.join("seen"), "").unwrap();
+    let service = Process::start(&nodes, port, &in_database);
+    assert!(is_active(&service, &held) && !is_active(&service, &revoked));
+    assert_eq!(service.get("/admin/clients/of-the-directory", &administrators).unwrap().status, 200);
+    register(&service, &administrators, "of-the-database");
+    let meanwhile = service.token(demo).unwrap();
+    about(&service, "/oauth2/revoke", &meanwhile);
+    assert_eq!(service.terminate(), Some(0));
+
+    let moved = done(&run(&["export", "../back", "--offline", "--move"]));
+    refused(&run(&["clients", "list", "--offline"]), "was moved elsewhere");
+    let came = done(&signet(&last, &issuer, &["import", "../back", "--move"]));
+    assert_eq!((&came["sha256"], &came["rows"]), (&moved["sha256"], &moved["rows"]));
+    std::fs::write(last.join("seen"), "").unwrap();
+    let service = Process::start(&last, port, &KEK);
+    assert!(is_active(&service, &held));
+    assert!(!is_active(&service, &revoked) && !is_active(&service, &meanwhile));
+    for id in ["of-the-directory", "of-the-database"] {
+        assert_eq!(service.get(&format!("/admin/clients/{id}"), &administrators).unwrap().status, 200);
+    }
+    assert!(service.token(admin).is_some());
+    assert_eq!(service.terminate(), Some(0));
 }

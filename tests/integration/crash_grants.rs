@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::grants_fixture::VERIFIER;
+use crate::postgres_fixture::Database;
 use crate::process::{Process, Reply, free_port};
 use crate::signed_in::{SignedIn, WITHOUT_LIMITS};
 
@@ -48,10 +49,25 @@ struct Told {
 
 #[test]
 fn what_clients_of_people_were_told_survives_kill_9() {
+    survives("sled", &[]);
+}
+
+#[tokio::test]
+async fn postgres_has_what_clients_of_people_were_told_by_a_killed_node() {
+    let Some(database) = Database::fresh().await else { return };
+    let (url, kek) = (database.url(), "ab".repeat(32));
+    let killed = move || survives("PostgreSQL", &[("SIGNET_STORE", &url), ("SIGNET_KEYS_KEK", &kek)]);
+    tokio::task::spawn_blocking(killed).await.expect("nothing was lost");
+}
+
+/// Kills a service with these settings, and without limits.
+#[expect(clippy::print_stdout, reason = "the figure is what it is run for")]
+fn survives(store: &str, settings: &[(&str, &str)]) {
     let kills = std::env::var("SIGNET_TEST_KILLS").map_or(KILLS, |text| text.parse().expect("a number"));
     let dir = tempfile::tempdir().expect("a directory");
     let port = free_port();
-    let mut process = Process::start(dir.path(), port, &WITHOUT_LIMITS);
+    let settings = [settings, &WITHOUT_LIMITS].concat();
+    let mut process = Process::start(dir.path(), port, &settings);
     let browser = SignedIn::new(&process);
     let (mut told, mut seed) = (Told::default(), 11_usize);
     for round in 0..kills {
@@ -60,7 +76,7 @@ fn what_clients_of_people_were_told_survives_kill_9() {
         let of_round = Mutex::new(Told::default());
         load(&Site { process: &process, browser: &browser }, &of_round, target);
         drop(process);
-        process = Process::start(dir.path(), port, &WITHOUT_LIMITS);
+        process = Process::start(dir.path(), port, &settings);
         let mut of_round = of_round.into_inner().expect("no panic");
         check(&Site { process: &process, browser: &browser }, &mut of_round, round);
         told.spent.append(&mut of_round.spent);
@@ -74,7 +90,7 @@ fn what_clients_of_people_were_told_survives_kill_9() {
     told.revoked.iter().for_each(|pair| site.is_over(pair));
     told.families.iter().for_each(|family| site.has_one_live_token(family));
     println!(
-        "{kills} kills: {} codes, {} families with {} refresh tokens and {} revocations acknowledged, none lost; \
+        "{kills} kills over {store}: {} codes, {} families with {} refresh tokens and {} revocations acknowledged, none lost; \
          {} answers that nobody heard were given again",
         told.spent.len(),
         told.families.len(),

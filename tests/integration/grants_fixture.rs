@@ -156,3 +156,8 @@ pub(crate) fn pair(answer: &Answer) -> (String, String) {
     let access_token = answer.access_token();
     (access_token, answer.json()["refresh_token"].as_str().expect("a refresh token").to_owned())
 }
+
+/// For how many codes or tokens a race is run: a thousand with `SIGNET_FAULTS=full`, else so few.
+pub(crate) fn races(short: usize) -> usize {
+    if std::env::var("SIGNET_FAULTS").is_ok_and(|size| size == "full") { 1000 } else { short }
+}

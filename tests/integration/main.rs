@@ -124,3 +124,4 @@ mod unseen_names;
 mod userinfo;
 mod users_cli;
 mod vault_contract;
+mod what_is_written;

@@ -235,7 +235,7 @@ fn on_database(config: &mut Config) {
 }
 
 #[actix_web::test]
-async fn nodes_of_one_database_agree_too() {
+async fn nodes_of_one_postgres_agree_too() {
     let Some(database) = Database::fresh().await else { return };
     let clock = Arc::new(ManualClock::at(START));
     let store = async || database.store(TimeSource::Injected(clock.clone())).await;

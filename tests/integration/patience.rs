@@ -134,6 +134,32 @@ async fn changes_that_wait_in_line_are_sent_away_in_time() {
     of_a_request(services.revocations.revoke_before_now(&whole)).await.unwrap();
 }
 
+/// A burst of cut-offs over a database that is slow, and then stands still: each of them that it can do is done, and who stands in line
+/// when it stands still is sent away as soon as if it had come then.
+#[actix_web::test]
+async fn nobody_in_a_line_that_moves_is_sent_away() {
+    let (store, app) = service().await;
+    let services = &app.app.state.services;
+    let whole = Whole::Client(services.clients.find(app.demo().0).unwrap().client_id.clone());
+    let cut_off = || of_a_request(services.revocations.revoke_before_now(&whole));
+    let takes = PATIENCE / 5;
+    store.commits_take.store(u64::try_from(takes.as_millis()).unwrap(), SeqCst);
+    let burst = at_once((0..30).map(|_| cut_off())).await;
+    assert!(burst.iter().all(|(done, _)| done.is_ok()), "{burst:?}");
+    assert!(burst.iter().map(|(_, took)| *took).max() >= Some(takes * 30), "one after another");
+
+    let mut burst = Box::pin(at_once((0..30).map(|_| cut_off())));
+    for _ in 0..20 {
+        assert!(burst.as_mut().now_or_never().is_none());
+        advance(PATIENCE / 10).await;
+    }
+    store.leave_commits_unanswered(true);
+    let (since, answers) = (Instant::now(), burst.await);
+    assert!(since.elapsed() <= BAR, "the last was sent away after {:?}", since.elapsed());
+    let refused = answers.iter().filter(|(done, _)| done.is_err()).count();
+    assert!((10..30).contains(&refused), "{refused}");
+}
+
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

@@ -21,6 +21,8 @@ pub(crate) struct SharedStore {
     silent: AtomicBool,
     /// For how many milliseconds a request waits for it; 0 is for ever.
     pub(crate) patience: AtomicU64,
+    /// How many milliseconds a commit takes.
+    pub(crate) commits_take: AtomicU64,
     /// In seconds ahead of the nodes' clock.
     pub(crate) ahead: AtomicI64,
     /// How many milliseconds it takes to tell the time, which it reads in the middle of them.
@@ -51,6 +53,7 @@ impl SharedStore {
             read_only: AtomicBool::default(),
             silent: AtomicBool::default(),
             patience: AtomicU64::default(),
+            commits_take: AtomicU64::default(),
             ahead: AtomicI64::default(),
             tells_time_in: AtomicU64::default(),
             commits: AtomicU64::default(),
@@ -148,6 +151,10 @@ impl Store for SharedStore {
         }
         if self.read_only.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("a test lets nobody write".into()));
+        }
+        let takes = self.commits_take.load(Ordering::SeqCst);
+        if takes > 0 {
+            tokio::time::sleep(Duration::from_millis(takes)).await;
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.inner.commit(batch).await

@@ -6,11 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::http::Method;
+use serde_json::json;
 use signet::app::{change_issuer, refuse_other_issuer};
 use signet::backup::Assurances;
 use signet::clients::Registration;
 use signet::clock::ManualClock;
-use signet::oauth::{ClientId, WebUri};
+use signet::config::{Config, KekSource, VaultPlace};
+use signet::entropy::SeededEntropy;
+use signet::keys::{DataKey, DataKeyError, Rekey, StoreVault, rekey};
+use signet::oauth::{Algorithm, ClientId, Secret, WebUri};
 use signet::protocol::users::end_session;
 use signet::store::{Store as _, Table};
 use signet::users::{Authentication, NewSession};
@@ -18,7 +22,8 @@ use signet::users::{Authentication, NewSession};
 use crate::api_keys::{users, users_key};
 use crate::browser::{register, shop};
 use crate::faulty_store::{Fault, FaultyStore, House, as_answer};
-use crate::grants_fixture::World;
+use crate::grants_fixture::{World, pair};
+use crate::key_ring_fixture::kek;
 use crate::relying_party::{Answers, RelyingParty};
 use crate::store_faults::admin;
 use crate::store_faults_people::Person;
@@ -153,6 +158,70 @@ async fn an_issuer_is_changed_whatever_fails() {
     }
     assert!(calls > 3, "{calls}");
     println!("{:<38} {calls:>3} calls", "change the issuer");
+}
+
+fn sealed_by(config: &mut Config, kek: u8) {
+    config.keys.vault = VaultPlace::Store;
+    config.keys.kek = KekSource::Value(Secret::new(format!("{kek:02x}").repeat(32)));
+    // Made as often as the store fails, and faster than the others.
+    config.keys.algorithms = vec![Algorithm::ES256];
+}
+
+/// `signet keys rekey`, with the keys themselves in the store that fails: it says that it is not done, the same order finishes it,
+/// and no key is lost, of none of the kinds that there are: those that sign, those that seal, and the data key.
+#[actix_web::test]
+async fn the_key_encryption_key_is_replaced_whatever_fails() {
+    let (mut calls, mut faults) = (0, 0);
+    for way in [
+        (Fault::Refused, false),
+        (Fault::Refused, true),
+        (Fault::AnswerLost, false),
+        (Fault::AnswerLost, true),
+    ] {
+        for at in 1.. {
+            let clock = Arc::new(ManualClock::at(START));
+            let store = FaultyStore::new(clock.clone());
+            let app = TestApp::start_on(store.clone(), clock.clone(), |config| sealed_by(config, 1)).await;
+            let world = World::on(app, json!({})).await;
+            let (access, refresh) = world.tokens().await;
+            let published = |world: &World| world.services().keys.list().keys;
+            let before = published(&world);
+            let entropy = || Arc::new(SeededEntropy::new(u64::try_from(at).unwrap()));
+            let secret = DataKey::open(store.as_ref(), &kek(1), entropy()).await.unwrap().seal("it", b"hush");
+            let order = async || {
+                let vault = StoreVault::new(store.clone(), kek(2), (clock.clone(), entropy()));
+                let keks = Rekey { old: kek(1), new: kek(2) };
+                rekey(store.as_ref(), Arc::new(vault), &keks, entropy()).await
+            };
+            store.fail(at, way);
+            let done = order().await;
+            let struck = store.heal();
+            let here = format!("call {at}, {way:?}: {done:?}");
+            assert_eq!(done.is_err(), struck, "{here}");
+            if struck {
+                faults += 1;
+                let again = order().await.unwrap_or_else(|error| panic!("{here}: {error}"));
+                assert_eq!(again.verified, before.len(), "{here}");
+            }
+            let old = DataKey::open(store.as_ref(), &kek(1), entropy()).await;
+            assert!(matches!(old, Err(DataKeyError::WrongKek { .. })), "{here}");
+            let new = DataKey::open(store.as_ref(), &kek(2), entropy()).await.unwrap();
+            let unsealed = new.unseal("it", &secret);
+            assert_eq!(unsealed.as_deref().map(Vec::as_slice), Some(b"hush".as_slice()), "{here}");
+            // Which reads all keys, and would make those anew that are missing.
+            let app = world.app.restart(|config| sealed_by(config, 2)).await;
+            let world = World { app, client: world.client, account: world.account };
+            assert_eq!(published(&world), before, "{here}");
+            assert!(world.is_active(&access).await, "{here}");
+            pair(&world.refresh(&refresh).await);
+            if !struck {
+                calls = at - 1;
+                break;
+            }
+        }
+    }
+    assert!(calls > 10, "{calls}");
+    println!("{:<38} {calls:>3} calls, {faults:>3} faults", "replace the key-encryption key");
 }
 
 /// Each request counts once at most, and one that could not be counted by all is counted by this node.

@@ -9,8 +9,10 @@ use crate::store::StoreError;
 /// The version of the tables that this release works on.
 pub(super) const VERSION: i32 = 1;
 
+// Each number says how wide it is: what `int` and `serial` mean differs between PostgreSQL and CockroachDB, where a version
+// that is read as an `i32` would be an `int8`.
 const VERSION_TABLE: &str =
-    "CREATE TABLE IF NOT EXISTS signet_schema (id int PRIMARY KEY, version int NOT NULL)";
+    "CREATE TABLE IF NOT EXISTS signet_schema (id int4 PRIMARY KEY, version int4 NOT NULL)";
 
 const FIRST_VERSION: &str =
     "INSERT INTO signet_schema (id, version) VALUES (1, 0) ON CONFLICT (id) DO NOTHING";
@@ -23,7 +25,7 @@ const STEPS: [&str; 1] = ["\
     CREATE INDEX IF NOT EXISTS signet_kv_expires_at ON signet_kv (expires_at) WHERE expires_at IS NOT NULL;\
     CREATE SEQUENCE IF NOT EXISTS signet_version;\
     CREATE TABLE IF NOT EXISTS signet_event (n bigint PRIMARY KEY, tbl bytea NOT NULL, k bytea NOT NULL);\
-    CREATE TABLE IF NOT EXISTS signet_counter (id int PRIMARY KEY, n bigint NOT NULL);\
+    CREATE TABLE IF NOT EXISTS signet_counter (id int4 PRIMARY KEY, n bigint NOT NULL);\
     INSERT INTO signet_counter (id, n) VALUES (1, 0) ON CONFLICT (id) DO NOTHING"];
 
 /// How often creating the first table is tried: two that create it at the same time may both be told that it exists.
@@ -97,5 +99,20 @@ fn remedied(error: &tokio_postgres::Error) -> StoreError {
             ))
         }
         (error, _) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_column_has_a_type_whose_width_depends_on_the_database() {
+        for sql in STEPS.iter().chain([&VERSION_TABLE]) {
+            let mut words = sql.split(|c: char| !c.is_ascii_alphanumeric());
+            let vague =
+                words.find(|word| ["int", "integer", "serial"].contains(&word.to_lowercase().as_str()));
+            assert_eq!(vague, None, "{sql}");
+        }
     }
 }

@@ -36,7 +36,11 @@ impl NewFile {
         temporary.push(".partial");
         let temporary = PathBuf::from(temporary);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&temporary);
-        let file = file.map_err(failed(&temporary))?;
+        // A directory that is missing is missing for the file that was asked for.
+        let file = file.map_err(|error| {
+            let at = if error.kind() == io::ErrorKind::NotFound { path } else { &temporary };
+            failed(at)(error)
+        })?;
         Ok(Self { path: path.to_owned(), temporary, file, kept: false })
     }
 

@@ -148,7 +148,7 @@ async fn an_issuer_is_changed_whatever_fails() {
             let (former, new) = (is(ISSUER).await, is(OTHER).await);
             assert!(former != new, "{here}");
             assert!(new || changed.is_err(), "{here}");
-            assert_eq!(change().await.is_ok(), former, "{here}");
+            assert!(change().await.is_ok(), "{here}");
             assert!(is(OTHER).await, "{here}");
             if !struck {
                 calls = at - 1;

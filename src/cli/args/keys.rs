@@ -126,7 +126,11 @@ impl KeysCommand {
             Self::Compromise { kid, reason } => Act::CompromiseKey { kid, reason },
             Self::Import { file, algorithm } => {
                 let key = secret_from(&file)?;
-                let unnamed = || CliError::Usage("name the key's --algorithm: the key does not".into());
+                let unnamed = || {
+                    CliError::Usage(
+                        "the key does not say for which algorithm it is: name it by --algorithm".into(),
+                    )
+                };
                 let algorithm = algorithm.or_else(|| algorithm_of(&key)).ok_or_else(unnamed)?;
                 Act::ImportKey { key, algorithm }
             }

@@ -69,12 +69,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     let file = cli.settings.config.clone().or_else(default_file);
     let printer = Printer::new(cli.json);
     let sources = Sources::of_process(file, cli.settings.overrides());
-    // The doctor reports wrong settings itself.
     let config = settings::load(&sources);
     match cli.command.unwrap_or(Command::Serve) {
         Command::Doctor { ca_file } => {
             let http = Http::new(ca_file.as_deref())?;
-            return doctor::run(config, &http, &SystemClock::new(), &printer);
+            // It reports wrong settings itself.
+            return doctor::run(settings::load_of_node(&sources), &http, &SystemClock::new(), &printer);
         }
         Command::Ready => printer.show(&doctor::ready(&config?, &Http::new(None)?)?, &[])?,
         Command::Serve => serve::serve(&settings::load_to_serve(&sources, &SystemClock::new())?, &sources)?,

@@ -94,14 +94,15 @@ impl Remote {
         answer
     }
 
-    /// Revokes a token that was used (RFC 7009); where that fails, says so: it ends by itself, later.
+    /// Revokes a token that was used (RFC 7009); where that fails, says so: it ends by itself. Tried also where the act was one on this
+    /// client, which the issuer may not know any more: whoever listened may have said that it was done, and kept the token.
     fn revoke(&self, token: &Secret) {
         let form = Serializer::new(String::new()).append_pair("token", token.expose()).finish();
         let url = format!("{}/oauth2/revoke", self.issuer);
         let answer = self.http.post_form(&url, &self.basic(), &Zeroizing::new(form));
         if let Err(error) = answer.and_then(|answer| self.read(&answer, None)) {
             note(&format!(
-                "the access token of this command could not be revoked, and goes on until it ends: {error}"
+                "the access token of this command could not be revoked; it ends by itself: {error}"
             ));
         }
     }

@@ -13,15 +13,21 @@ const PIN_FILE: &str = "keys.pkcs11.pin_file";
 
 /// The settings, held against the arithmetic of key rotation too.
 pub(super) fn load(sources: &Sources) -> Result<Config, ConfigError> {
-    config::load_with(sources, unsafe_keys)
+    config::load_with(sources, |config| unsafe_policy(config).into_iter().collect())
 }
 
-/// As [`load`], with what a service needs of the files that the settings name: reported together, before there are sockets,
+/// As [`load`], held against what the clocks of nodes may differ by too: for who issues, or is asked whether all is in order. Who
+/// withdraws a key at once must not be kept from it by that.
+pub(super) fn load_of_node(sources: &Sources) -> Result<Config, ConfigError> {
+    config::load_with(sources, unsafe_node)
+}
+
+/// As [`load_of_node`], with what a service needs of the files that the settings name: reported together, before there are sockets,
 /// keys and a store.
 pub(super) fn load_to_serve(sources: &Sources, clock: &dyn Clock) -> Result<Config, ConfigError> {
     let mut of_variables = Vec::new();
     let loaded = config::load_with(sources, |config| {
-        let (mut refusals, kek) = (unsafe_keys(config), &config.keys.kek);
+        let (mut refusals, kek) = (unsafe_node(config), &config.keys.kek);
         of_variables.extend(lone_pin(sources, kek));
         let of_directories = directories::look(config);
         // A key-encryption key that would lie in a directory that can't be is not what is wrong.
@@ -109,7 +115,7 @@ fn wrong_kek(error: &KekError) -> Refusal {
     Refusal::new(key, reason, remedy).depending_on(&["keys.dir"])
 }
 
-fn unsafe_keys(config: &Config) -> Vec<Refusal> {
+fn unsafe_node(config: &Config) -> Vec<Refusal> {
     unsafe_policy(config).into_iter().chain(skew_of_nodes(config)).collect()
 }
 
@@ -188,20 +194,32 @@ mod tests {
 
     #[test]
     fn nodes_of_one_store_need_room_for_the_clocks_that_they_may_have() {
+        let dir = tempfile::tempdir().unwrap();
         let kek = "ab".repeat(32);
-        let loaded = |store: Option<&str>, skew: &str| {
+        let sources = |store: Option<&str>, skew: &str| {
+            let own = |name: &str| dir.path().join(name).display().to_string();
             let store = store.map(|store| ("SIGNET_STORE".to_owned(), store.to_owned()));
-            let others = [("SIGNET_KEYS_KEK", kek.as_str()), ("SIGNET_KEYS_CLOCK_SKEW", skew)];
-            let others = others.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            load(&Sources { env: store.into_iter().chain(others).collect(), ..Sources::default() })
+            let others = [
+                ("SIGNET_KEYS_KEK", kek.clone()),
+                ("SIGNET_KEYS_CLOCK_SKEW", skew.to_owned()),
+                ("SIGNET_DATA_DIR", own("data")),
+                ("SIGNET_KEYS_DIR", own("keys")),
+            ];
+            let others = others.map(|(name, value)| (name.to_owned(), value));
+            Sources { env: store.into_iter().chain(others).collect(), ..Sources::default() }
         };
         let shared = Some("postgres://a@localhost/b");
-        let error = loaded(shared, "13s").unwrap_err();
-        let [problem] = error.problems.as_slice() else { panic!("{error}") };
-        assert_eq!(problem.key.as_deref(), Some("keys.clock_skew"));
-        assert!(problem.reason.contains("at least 14 s"), "{error}");
-        loaded(shared, "14s").unwrap();
+        let short = sources(shared, "13s");
+        for refused in [load_to_serve(&short, &ManualClock::at(0)), load_of_node(&short)] {
+            let error = refused.unwrap_err();
+            let [problem] = error.problems.as_slice() else { panic!("{error}") };
+            assert_eq!(problem.key.as_deref(), Some("keys.clock_skew"));
+            assert!(problem.reason.contains("at least 14 s"), "{error}");
+        }
+        // Who condemns a key or asks whether a node is ready can do it all the same.
+        load(&short).unwrap();
+        load_of_node(&sources(shared, "14s")).unwrap();
         // One node has one clock.
-        loaded(None, "1s").unwrap();
+        load_of_node(&sources(None, "1s")).unwrap();
     }
 }

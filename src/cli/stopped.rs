@@ -100,7 +100,8 @@ async fn perform(services: &Services, act: &Act) -> Result<Value, CliError> {
     }
 }
 
-/// The keys of a stopped service as they stand: nothing that is due is done, and none has to open.
+/// The keys of a stopped service as they stand: nothing that is due is done, and no private half of one that signs
+/// has to open. The key-encryption key is needed: it opens what the store has of those that seal.
 pub(super) fn list_keys(config: &Config) -> Result<Value, CliError> {
     runtime()?.block_on(async {
         let ground = own_installation(config).await?;
@@ -140,7 +141,7 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
     })
 }
 
-/// Gives the installation the issuer of the settings.
+/// Gives the installation the issuer of the settings. Where it has that already nothing is done, nor recorded.
 pub(super) fn change_issuer(
     config: &Config,
     from: &str,
@@ -148,15 +149,24 @@ pub(super) fn change_issuer(
     printer: &Printer,
 ) -> Result<(), CliError> {
     let to = config.issuer.as_str();
-    runtime()?.block_on(async {
+    let is_changed = runtime()?.block_on(async {
         let ground = installation(config).await?;
+        // What else the store may answer is for the act itself to tell.
+        if app::refuse_other_issuer(ground.store.as_ref(), to).await.is_ok() {
+            return Ok(false);
+        }
         let audit = audit_log(config, &ground).await?;
         let event = Event::new(EventKind::InstallationIssuerChanged, Actor::Operator(operator_name()));
         let event = event.detail("from", from).detail("to", to);
-        audited(&audit, event, app::change_issuer(ground.store.as_ref(), (from, to), assured(nodes))).await
+        let change = app::change_issuer(ground.store.as_ref(), (from, to), assured(nodes));
+        audited(&audit, event, change).await?;
+        Ok::<_, CliError>(true)
     })?;
+    if !is_changed {
+        return printer.show(&json!({ "issuer": to, "changed": false }), &[]);
+    }
     let next = "start the service; clients that administer: `signet clients change ID --offline --resource ISSUER/admin`";
-    printer.show(&json!({ "issuer": to, "former": from, "next": next }), &[])
+    printer.show(&json!({ "issuer": to, "changed": true, "former": from, "next": next }), &[])
 }
 
 /// Seals the keys of a stopped service with the key-encryption key that `new` names; says how many there are.

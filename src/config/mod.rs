@@ -304,7 +304,8 @@ pub struct LimitsConfig {
     pub login_per_address: u32,
     /// Sign-ins to one account by whoever has signed in to it before.
     pub login_per_account: u32,
-    /// Registrations from one address, and questions there which application a token is of.
+    /// Registrations from one address; counted apart, as many questions there which application a token is
+    /// of.
     pub registration_per_address: u32,
     /// What one person changes on the pages of the portal and the console.
     pub acts_per_person: u32,

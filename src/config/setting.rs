@@ -304,7 +304,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "limits.registration_per_address",
         default: Some("10"),
-        meaning: "Registrations from one address, and questions there which application a token is of.",
+        meaning: "Registrations from one address; counted apart, as many questions there which application a token \
+                  is of.",
     },
     Setting {
         key: "limits.acts_per_person",

@@ -73,7 +73,7 @@ const PATHS: [(&str, Which, Shown); 5] = [
     ("/oauth/authorize", |limits| &limits.authorize_per_address, page),
     ("/api/authorize.php", |limits| &limits.authorize_per_address, page),
     ("/api/v1/apps", |limits| &limits.registration_per_address, json),
-    ("/api/v1/apps/verify_credentials", |limits| &limits.registration_per_address, json),
+    ("/api/v1/apps/verify_credentials", |limits| &limits.applications_per_address, json),
 ];
 
 fn json(_: &State, error: &ProtocolError) -> HttpResponse {

@@ -24,6 +24,7 @@ mod server;
 mod state;
 mod tls;
 mod token;
+mod unread;
 mod userinfo;
 mod users;
 

@@ -8,7 +8,7 @@ use actix_web::http::header::STRICT_TRANSPORT_SECURITY;
 use actix_web::middleware::DefaultHeaders;
 use actix_web::{App, HttpServer, web};
 
-use super::{State, Tls, configure, configure_management};
+use super::{State, Tls, configure, configure_management, unread};
 use crate::config::AdminListener;
 
 /// How long a client may take to send the head of a request, and how long an idle connection is kept.
@@ -70,7 +70,6 @@ macro_rules! bounded {
             .keep_alive(KEEP_ALIVE)
             .shutdown_timeout($bounds.grace)
             .max_connections($bounds.connections)
-            .max_connection_rate($bounds.connections)
             .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
             .disable_signals()
     };
@@ -92,7 +91,8 @@ pub async fn run(
     let (connections, management_connections) = most_connections(files(), workers);
     let bounds = Bounds { workers, connections, grace: GRACE_SECONDS };
     let public_state = state.clone();
-    let app = move || App::new().configure(configure(web::Data::from(public_state.clone())));
+    let app =
+        move || App::new().wrap_fn(unread::held).configure(configure(web::Data::from(public_state.clone())));
     let public = match &listeners.tls {
         Some(tls) => {
             let config = tls.server_config().map_err(io::Error::other)?;
@@ -102,7 +102,9 @@ pub async fn run(
                 Some(policy) => DefaultHeaders::new().add((STRICT_TRANSPORT_SECURITY, policy.clone())),
                 None => DefaultHeaders::new(),
             };
+            // It counts handshakes, and is one number for all servers of a process, that of the last who names it.
             bounded!(HttpServer::new(move || app().wrap(told())), bounds)
+                .max_connection_rate(connections)
                 .listen_rustls_0_23(listeners.public, config)?
                 .run()
         }
@@ -112,8 +114,10 @@ pub async fn run(
     // Acts under way are waited for wherever they come from.
     let grace = if state.admin_listener == AdminListener::Management { GRACE_SECONDS } else { 1 };
     let bounds = Bounds { workers: 1, connections: management_connections, grace };
-    let management =
-        move || App::new().configure(configure_management(web::Data::from(management_state.clone())));
+    let management = move || {
+        let state = web::Data::from(management_state.clone());
+        App::new().wrap_fn(unread::held).configure(configure_management(state))
+    };
     let management = bounded!(HttpServer::new(management), bounds).listen(listeners.management)?.run();
     let (public_handle, management_handle) = (public.handle(), management.handle());
     let stop = async {

@@ -25,7 +25,8 @@ pub enum Policy {
     LoginPerAddress,
     /// Sign-ins to one account by whoever has signed in to it before.
     LoginPerAccount,
-    /// Registrations from one address, and questions there which application a token is of.
+    /// Registrations from one address; counted apart, as many questions there which application a token is
+    /// of.
     RegistrationPerAddress,
     /// What one person changes on the pages of the portal and the console.
     ActsPerPerson,
@@ -116,6 +117,8 @@ pub struct Limits {
     pub login_per_account: Limited<UserId>,
     /// See [`Policy::RegistrationPerAddress`].
     pub registration_per_address: Limited<AddressPrefix>,
+    /// The same limit, of questions which application a token is of: who asks often can register all the same.
+    pub applications_per_address: Limited<AddressPrefix>,
     /// See [`Policy::ActsPerPerson`].
     pub acts_per_person: Limited<UserId>,
     /// See [`Policy::ApiKey`]. All of it, for whoever counts it for all nodes.
@@ -153,6 +156,11 @@ impl Limits {
                 config.registration_per_address,
                 &of,
             ),
+            applications_per_address: Limited::by_address(
+                Policy::RegistrationPerAddress,
+                config.registration_per_address,
+                &of,
+            ),
             acts_per_person: Limited::new(Policy::ActsPerPerson, config.acts_per_person, &of),
             api_key: Limited::new(Policy::ApiKey, config.api_key, &whole),
             share: of.share,
@@ -174,6 +182,7 @@ impl Limits {
         self.login_per_address.sweep();
         self.login_per_account.sweep();
         self.registration_per_address.sweep();
+        self.applications_per_address.sweep();
         self.acts_per_person.sweep();
         self.api_key.sweep();
     }
@@ -181,6 +190,8 @@ impl Limits {
     /// How many requests each policy has refused since the service was started.
     #[must_use]
     pub fn refused(&self) -> [(Policy, u64); Policy::ALL.len()] {
+        let (policy, registrations) = self.registration_per_address.refused();
+        let (_, questions) = self.applications_per_address.refused();
         [
             self.token_per_client.refused(),
             self.token_per_address.refused(),
@@ -189,7 +200,7 @@ impl Limits {
             self.authorize_per_address.refused(),
             self.login_per_address.refused(),
             self.login_per_account.refused(),
-            self.registration_per_address.refused(),
+            (policy, registrations.saturating_add(questions)),
             self.acts_per_person.refused(),
             self.api_key.refused(),
         ]

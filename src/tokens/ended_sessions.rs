@@ -1,7 +1,7 @@
 //! The end of a session, with which the access tokens end that were issued in it.
 
 use super::LiveToken;
-use super::family::{Families, PAGE, session_prefix};
+use super::family::{Families, PAGE, Page, session_prefix};
 use super::revocation::{FURTHEST, applied};
 use super::revocation_rows::damaged;
 use super::status_list::date;
@@ -14,17 +14,23 @@ pub(super) const ENDED: Table = Table::plain("ended_sessions");
 /// For so many seconds the request that ended a session may be revoking the tokens itself.
 const OWN_PASS: i64 = 10;
 
+/// With so many sessions at most a round of housekeeping is done: it has other things to do.
+const A_ROUND: usize = 1024;
+
 impl Families {
     /// Adds to the batch with which the session ends that the access tokens are revoked which end with it; answers with those.
     /// Where there are more than one batch should hold, it is the first of them, and none is revoked of a session that does not
     /// end after all. That there may be others stands in the batch too: [`Self::ended`] revokes them, and where that fails
-    /// [`Self::finish`].
+    /// [`Self::finish`]. What can't be read of them keeps nobody from signing out.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn ending(&self, batch: Batch, sid: &SessionId) -> Result<(Batch, Vec<LiveToken>), StoreError> {
         let prefix = session_prefix(sid).into_bytes();
-        let (tokens, _) = self.page(&prefix, &prefix).await?;
+        let Page { tokens, unreadable, .. } = self.page(&prefix, &prefix).await?;
+        if unreadable > 0 {
+            tracing::error!(unreadable, "access tokens of a session that ends can't be read");
+        }
         let now = self.now();
         // By then no token of the session lives, whichever node has dated it.
         let end = self.revocations.last_end(now + FURTHEST);
@@ -38,7 +44,7 @@ impl Families {
     /// code or refreshes does so on the condition that the session lives, so that none comes from now on.
     ///
     /// # Errors
-    /// When the store fails: then such may be left, until [`Self::finish`].
+    /// When the store fails, or one of them can't be read: then such may be left, until [`Self::finish`].
     pub async fn ended(&self, sid: &SessionId, tokens: &[LiveToken]) -> Result<(), StoreError> {
         for token in tokens {
             self.revocations.note_revoked(token);
@@ -46,8 +52,9 @@ impl Families {
         self.revoke_all(session_prefix(sid), tokens).await
     }
 
-    /// Revokes what is left of the sessions that have ended; says how many were done with. As no token of theirs can come any
-    /// more, one whole pass is enough, whenever it is and on whichever node. One that can't be read holds up no other.
+    /// Revokes what is left of sessions that have ended; says with how many it is done, which are so many at most as one round
+    /// of housekeeping takes on. As no token of theirs can come any more, one whole pass is enough, whenever it is and on
+    /// whichever node. One that can't be read holds up no other, and neither does a token.
     ///
     /// # Errors
     /// When the store fails: then the next call goes on.
@@ -59,6 +66,9 @@ impl Families {
             for (key, row) in &rows {
                 if self.is_under_way(&row.value) {
                     continue;
+                }
+                if finished + batch.writes.len() == A_ROUND {
+                    break;
                 }
                 match self.finish_one(key).await {
                     Ok(()) => batch = batch.delete(ENDED, key.clone(), Condition::Always),
@@ -73,8 +83,8 @@ impl Families {
                 self.store().commit(batch).await.and_then(applied)?;
             }
             after = match rows.into_iter().nth(PAGE - 1) {
-                Some((key, _)) => Some(key),
-                None => return Ok(finished),
+                Some((key, _)) if finished < A_ROUND => Some(key),
+                _ => return Ok(finished),
             };
         }
     }

@@ -9,7 +9,7 @@ use super::{LiveToken, Revocations};
 use crate::clock::SharedClock;
 use crate::oauth::{FamilyId, ListId, SessionId};
 use crate::store::typed::{Record, TypedTable};
-use crate::store::{Batch, Committed, Condition, Put, Row, Store, StoreError, Table};
+use crate::store::{Batch, Committed, Condition, Put, Store, StoreError, Table};
 
 pub(super) const TABLE: Table = Table::plain("families");
 const FAMILIES: TypedTable<Family> = TypedTable::new(TABLE);
@@ -161,32 +161,40 @@ impl Families {
         self.revoke_all(format!("{family}/"), &[]).await
     }
 
-    /// Revokes the access tokens whose keys begin with `prefix`, but those of which it is known to be on record.
+    /// Revokes the access tokens whose keys begin with `prefix`, but those of which it is known to be on record. One that can't be
+    /// read keeps none of the others alive, and is an error in the end.
     pub(super) async fn revoke_all(&self, prefix: String, revoked: &[LiveToken]) -> Result<(), StoreError> {
         let (prefix, revoked) = (prefix.into_bytes(), HashSet::<_>::from_iter(revoked));
-        let mut after = prefix.clone();
+        let (mut after, mut skipped) = (prefix.clone(), 0);
         loop {
-            let (mut tokens, next) = self.page(&prefix, &after).await?;
+            let Page { mut tokens, unreadable, next } = self.page(&prefix, &after).await?;
+            skipped += unreadable;
             tokens.retain(|token| !revoked.contains(token));
             self.revocations.revoke_live(&tokens).await?;
-            let Some(next) = next else { return Ok(()) };
+            let Some(next) = next else { break };
             after = next;
         }
+        if skipped > 0 { Err(damaged()) } else { Ok(()) }
     }
 
-    /// The access tokens whose keys begin with `prefix`, as many as are read at once; and the last key, if there may be more.
-    pub(super) async fn page(
-        &self,
-        prefix: &[u8],
-        after: &[u8],
-    ) -> Result<(Vec<LiveToken>, Option<Vec<u8>>), StoreError> {
+    /// The access tokens whose keys begin with `prefix`, as many as are read at once.
+    pub(super) async fn page(&self, prefix: &[u8], after: &[u8]) -> Result<Page, StoreError> {
         let mut rows = self.store.scan(LIVE_TOKENS, Some(after), PAGE).await?;
         rows.retain(|(key, _)| key.starts_with(prefix));
-        let token = |(key, row): &(Vec<u8>, Row)| live_token(key, &row.value).ok_or_else(damaged);
-        let tokens = rows.iter().map(token).collect::<Result<_, _>>()?;
-        let is_full = rows.len() == PAGE;
-        Ok((tokens, rows.pop().map(|(key, _)| key).filter(|_| is_full)))
+        let tokens: Vec<_> = rows.iter().filter_map(|(key, row)| live_token(key, &row.value)).collect();
+        let (unreadable, is_full) = (rows.len() - tokens.len(), rows.len() == PAGE);
+        let next = rows.pop().map(|(key, _)| key).filter(|_| is_full);
+        Ok(Page { tokens, unreadable, next })
     }
+}
+
+/// Access tokens, as many as are read at once.
+pub(super) struct Page {
+    pub(super) tokens: Vec<LiveToken>,
+    /// How many stand among them that can't be read.
+    pub(super) unreadable: usize,
+    /// The last key, if there may be more behind it.
+    pub(super) next: Option<Vec<u8>>,
 }
 
 /// How the names of the families begin that end with the session.

@@ -8,8 +8,8 @@ from service import BAR, FULL, Good, Service, apart, compare, connect, fail, fil
 PATIENCE = 10.0
 # Until it is seen that the last one was closed.
 SLACK = 1.0
-# Each side of a connection is a process of its own: so many connections, and what either has open besides.
-ENOUGH = 10_500
+# The service gives clients half of its files, so twice as many as connections, and what it has open besides.
+ENOUGH = 20_500
 limit = files_limit()
 SIZES = [1000] + ([10000] if FULL and limit >= ENOUGH else [])
 if FULL and len(SIZES) == 1:
@@ -21,6 +21,7 @@ KINDS = {
     "silent": (b"", b""),
     "dripping head": (b"", HEAD * 50),
     "dripping body": (HEAD + b"Content-Length: 10000\r\n\r\n", b"a" * 10000),
+    "dripping chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n" * 2000),
     # 2,000 requests for the keys on each, and not a byte read.
     "never reading": (b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n" * 2000, b""),
 }
@@ -51,16 +52,21 @@ def hold(kind, count):
         held.append(one)
     opened = time.monotonic() - begun
     peak = service.sockets() - before
-    next_drip, dripped, shortest = time.monotonic(), 0, None
+    # One after another, as clients that know nothing of each other: all at the same moment would be a flood every half second.
+    dripping, dripped, looked, shortest = time.monotonic(), 0, 0, None
     while True:
         now = time.monotonic()
-        if drip and now >= next_drip:
-            for one in held:
-                try:
-                    one.send(drip[dripped:dripped + 1])
-                except OSError:
-                    pass
-            dripped, next_drip = dripped + 1, now + 0.5
+        while drip and dripped < (now - dripping) / 0.5 * count:
+            byte, number = divmod(dripped, count)
+            try:
+                held[number].send(drip[byte:byte + 1])
+            except OSError:
+                pass
+            dripped += 1
+        time.sleep(0.002 if drip else 0.05)
+        if now < looked + 0.05:
+            continue
+        looked = now
         open_now = service.sockets() - before
         if shortest is None and open_now < peak:
             shortest = now - begun
@@ -69,7 +75,6 @@ def hold(kind, count):
             break
         if now - begun > opened + 3 * PATIENCE:
             fail(service, f"{kind}: {open_now} of {count} connections are still open after {now - begun:.0f} s")
-        time.sleep(0.05)
     ended = time.monotonic() - begun
     [one.close() for one in held]
     return peak, opened, shortest or ended, ended

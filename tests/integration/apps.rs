@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use actix_web::test::TestRequest;
 use serde_json::json;
+use signet::limits::Policy;
 
 use crate::test_app::{TestApp, bearer, form};
 
@@ -106,15 +107,19 @@ async fn an_address_registers_so_many_and_no_more() {
     answer.refused(429, "temporarily_unavailable");
     assert_eq!(answer.header("retry-after"), Some("60"));
     assert_eq!(app.send(register("192.0.2.1:1")).await.status, 200);
-    // What an application asks with a good token is no more.
+    // What an application asks with a good token is no more, and counted apart.
     let token = app.demo_token().await;
     let ask = |from: &str| {
         let request = TestRequest::get().uri("/api/v1/apps/verify_credentials").insert_header(bearer(&token));
         app.send(request.peer_addr(peer(from)))
     };
-    for _ in 0..9 {
+    for _ in 0..10 {
         assert_eq!(ask("192.0.2.1:1").await.status, 200);
     }
     ask("192.0.2.1:1").await.refused(429, "temporarily_unavailable");
+    assert_eq!(app.send(register("192.0.2.1:1")).await.status, 200);
+    assert_eq!(ask("198.51.100.9:1").await.status, 200);
+    let refused = app.app.state.services.limits.refused();
+    assert!(refused.contains(&(Policy::RegistrationPerAddress, 2)), "{refused:?}");
     assert_eq!(ask("203.0.113.7:1").await.status, 200);
 }

@@ -167,6 +167,64 @@ async fn what_cant_be_read_holds_up_no_other_session() {
 }
 
 #[actix_web::test]
+async fn a_token_that_cant_be_read_keeps_no_other_alive() {
+    let House { world, store, .. } = House::open().await;
+    let (grant, user, sid) = world.session_grant().await;
+    let until = signet::clock::Clock::now(world.app.clock.as_ref()) + Duration::from_hours(1);
+    // Before the others and behind them.
+    let unreadable = [format!("{sid}.!/list"), format!("{sid}.~/list")];
+    let put = |rows: Batch, key: &String| {
+        rows.put(LIVE_TOKENS, key.as_str(), Condition::Always, Put::until(until, b"no date".to_vec()))
+    };
+    let _unconditional = store.commit(unreadable.iter().fold(Batch::new(), put)).await.unwrap();
+    let early = redeem(&world, &grant).await;
+    let (late, _) =
+        end_with_a_late_token((&world, &store), (&grant, &user, &sid), (1, (Fault::Refused, true))).await;
+    assert!(!world.is_active(&early).await, "it has ended with the session");
+    assert!(world.is_active(&late).await);
+    world.app.clock.advance(OWN_PASS);
+    assert_eq!(world.services().families.finish().await.unwrap(), 0);
+    assert!(!world.is_active(&late).await);
+    assert_eq!(unfinished(&store).await, [sid.as_str().as_bytes()], "it is not done with");
+}
+
+/// Housekeeping has other things to do, and comes again.
+#[actix_web::test]
+async fn a_round_takes_on_a_bounded_number_of_sessions() {
+    let House { world, store, .. } = House::open().await;
+    let until = signet::clock::Clock::now(world.app.clock.as_ref()) + Duration::from_hours(1);
+    let put = |rows: Batch, number: usize| {
+        let put = Put::until(until, vec![0; 8]);
+        rows.put(ENDED, format!("0{number:04}"), Condition::Always, put)
+    };
+    let _unconditional = store.commit((0..1100).fold(Batch::new(), put)).await.unwrap();
+    let finish = async || world.services().families.finish().await.unwrap();
+    assert_eq!(finish().await, 1024);
+    assert_eq!(finish().await, 1100 - 1024);
+    assert!(unfinished(&store).await.is_empty());
+}
+
+/// Nothing was put on record by the second, so that nobody would come back to it.
+#[actix_web::test]
+async fn the_end_of_a_session_that_has_ended_says_when_it_fails() {
+    let House { world, store, .. } = House::open().await;
+    let (_, user, sid) = world.session_grant().await;
+    end_session(world.services(), &user, &sid).await.unwrap();
+    let mut failed = 0;
+    for at in 1..10 {
+        store.fail(at, (Fault::Refused, true));
+        let again = end_session(world.services(), &user, &sid).await;
+        if !store.heal() {
+            assert!(again.unwrap().is_none());
+            break;
+        }
+        assert!(again.is_err(), "call {at}");
+        failed += 1;
+    }
+    assert_eq!(failed, 2, "the pointer, the tokens");
+}
+
+#[actix_web::test]
 async fn that_a_session_has_ended_is_remembered_until_no_token_of_it_lives() {
     let House { world, store, .. } = House::open().await;
     let (grant, user, sid) = world.session_grant().await;

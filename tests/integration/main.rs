@@ -120,6 +120,7 @@ mod tls;
 mod tls_files;
 mod token;
 mod unfit_nodes;
+mod unread_bodies;
 mod unseen_names;
 mod userinfo;
 mod users_cli;

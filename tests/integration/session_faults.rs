@@ -8,13 +8,14 @@ use std::time::Duration;
 use actix_web::test::TestRequest;
 use futures_util::FutureExt as _;
 use serde_json::json;
+use signet::audit::Actor;
 use signet::clock::ManualClock;
 use signet::config::Config;
 use signet::oauth::Secret;
-use signet::protocol::users::{end_session, sign_out_everywhere};
-use signet::store::{Batch, Committed, Store as _};
+use signet::protocol::users::{Keeper, change as change_account, end_session, sign_out_everywhere};
+use signet::store::{Batch, Committed, Condition, Put, Store as _, Table};
 use signet::tokens::Grant;
-use signet::users::{Authentication, NewSession, StartedSession};
+use signet::users::{AccountChange, Authentication, NewSession, StartedSession};
 use tokio::sync::oneshot;
 
 use crate::browser::{Browser, PASSWORD, ada, parameter, redeem, register, request, shop, text};
@@ -25,6 +26,8 @@ use crate::test_app::{START, TestApp, bearer};
 
 /// More calls of the store than any of the flows makes.
 const MOST: usize = 40;
+
+const SESSIONS: Table = Table::plain("sessions");
 
 /// A session of Ada's, with its cookie, and what a code of it grants.
 async fn session(world: &World) -> (StartedSession, Grant) {
@@ -149,6 +152,30 @@ async fn an_end_whose_answer_is_lost_ends_all() {
     assert!(store.heal());
     assert!(!world.is_active(&before).await);
     assert!(!world.is_active(&late).await);
+}
+
+/// Its end can't be written, and the act says that it has failed: nobody's tokens live on for that.
+#[actix_web::test]
+async fn a_session_that_cant_be_read_keeps_no_token_alive() {
+    let House { world, store, .. } = House::open().await;
+    let (user, mut issued) = (world.account.id.clone(), Vec::new());
+    for _ in 0..2 {
+        let (grant, ..) = world.session_grant().await;
+        issued.push(world.redeem(&world.code_for(grant).await).await.access_token());
+    }
+    for token in &issued {
+        assert!(world.is_active(token).await);
+    }
+    let (key, row) = store.scan(SESSIONS, None, 1).await.unwrap().remove(0);
+    let damaged = Put { value: b"no session".to_vec(), expires_at: row.expires_at };
+    let batch = Batch::new().put(SESSIONS, key, Condition::Always, damaged);
+    assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
+    let keeper = Keeper { actor: Actor::Service, of_administrators: true };
+    let change = AccountChange { disabled: Some(true), ..AccountChange::default() };
+    assert!(change_account(world.services(), &keeper, user.as_str(), change).await.is_err());
+    for token in &issued {
+        assert!(!world.is_active(token).await);
+    }
 }
 
 /// More than one commit should hold: none of them is revoked before the session has ended, and then all are.

@@ -101,6 +101,14 @@ fn what_is_refused_offline_is_on_record_as_failed() {
     let after = entries(stopped.dir.path()).split_off(before);
     assert_eq!(told(&after), [json!(["installation.issuer_changed", "success", null])]);
     let before = entries(stopped.dir.path()).len();
+    // Once more changes nothing, and is nothing to record.
+    for from in [former.as_str(), "https://other.example.com"] {
+        let again = stopped.signet(&["change-issuer", "--from", from]);
+        assert!(again.status.success(), "{again:?}");
+        let answer: Value = serde_json::from_slice(&again.stdout).unwrap();
+        assert_eq!(answer, json!({ "issuer": stopped.issuer, "changed": false }));
+    }
+    assert_eq!(entries(stopped.dir.path()).len(), before);
     let unknown = stopped.signet(&["keys", "compromise", "nothing", "--offline"]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
     let after = entries(stopped.dir.path()).split_off(before);

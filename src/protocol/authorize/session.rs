@@ -48,6 +48,10 @@ pub(super) async fn start(
                 Ok(None) => {}
                 Err(error) => {
                     // It may have been renewed all the same: then nobody has its cookie, and the browser could not end it.
+                    let event = Event::new(EventKind::SessionEnded, Actor::User(account.id.clone()));
+                    if let Err(error) = services.audit.record(event).await {
+                        tracing::warn!(%error, "the end of a session is not on record");
+                    }
                     if let Err(error) = users::end_session(services, &account.id, &own.session.sid).await {
                         tracing::warn!(%error, "a session may live on whose cookie nobody has");
                     }

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use crate::oauth::{Secret, SessionId, Subject, UserId};
 use crate::protocol::{ProtocolError, Services};
 use crate::store::{Batch, Committed, StoreError};
@@ -87,17 +89,20 @@ async fn committed<T>(
 /// What could not be revoked after that commit is revoked by [`Families::finish`](crate::tokens::Families::finish).
 ///
 /// # Errors
-/// When the store fails before the session has ended, or may have.
+/// When the store fails before the session has ended, or may have; and where it had ended before, when what is left of it can't
+/// be revoked.
 pub async fn end_session(
     services: &Services,
     user: &UserId,
     sid: &SessionId,
 ) -> Result<Option<Session>, StoreError> {
+    let attempted = AtomicBool::new(false);
     let drafted = async || {
         let Some((ended, batch)) = services.sessions.ending(Batch::new(), user, sid).await? else {
             return Ok(None);
         };
         let (batch, tokens) = services.families.ending(batch, sid).await?;
+        attempted.store(true, Relaxed);
         Ok(Some(((ended, tokens), batch)))
     };
     let ended = match committed(services, &drafted).await {
@@ -108,6 +113,10 @@ pub async fn end_session(
     let (ended, tokens) = ended.unwrap_or_default();
     services.logouts.wake();
     if let Err(error) = services.families.ended(sid, &tokens).await {
+        if !attempted.load(Relaxed) {
+            // Nothing was put on record by this: who asked has to ask again.
+            return Err(error);
+        }
         // That it has ended is on record, and so is that there may be such: nobody need ask for this again.
         tracing::warn!(%error, "access tokens of an ended session count until housekeeping has revoked them");
     }
@@ -118,10 +127,11 @@ pub async fn end_session(
 /// whose relying parties may want to be told.
 ///
 /// # Errors
-/// When the store fails: then some may have ended.
+/// When the store fails: then some may have ended. What was made before is cut off all the same if that can be written.
 pub async fn sign_out_everywhere(services: &Services, user: &UserId) -> Result<Vec<Session>, ProtocolError> {
     // The cut-off is the last: a session that lived on behind it could still redeem a code.
-    let ended = services.sessions.end_all(user).await?;
+    // One that can't be ended keeps no token alive.
+    let ended = services.sessions.end_all(user).await;
     services.revocations.revoke_before_now(&Whole::Subject(Subject::from(user))).await?;
-    Ok(ended)
+    Ok(ended?)
 }

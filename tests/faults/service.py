@@ -310,3 +310,42 @@ def percentile(values, percent):
 
 # What p99 of good clients may become while others do their worst.
 BAR = 2
+
+
+def compare(before, during, where):
+    """Prints both 99th percentiles and their ratio; gives the largest. Whoever fails for it must know that it is the service's doing:
+    a machine that does other work beside comes to any ratio."""
+    largest = 0
+    for name, baseline in before.items():
+        was, now = percentile(baseline, 99), percentile(during[name], 99)
+        ratio = now / was
+        largest = max(largest, ratio)
+        mark = f", OVER THE BAR of x{BAR}" if ratio > BAR else ""
+        say(f"  {where}: {name} p50 {percentile(baseline, 50):.1f} -> {percentile(during[name], 50):.1f} ms, "
+            f"p99 {was:.1f} -> {now:.1f} ms: x{ratio:.1f}{mark} ({len(during[name])} requests)")
+    return largest
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def fail(service, reason):
+    log = pathlib.Path(service.log.name).read_text()[-3000:] if service else ""
+    if service and service.process.poll() is None:
+        service.process.kill()
+    print(f"FAILED: {reason}\n{log}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def connect(port, receive=None):
+    one = socket.socket()
+    if receive:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    one.settimeout(20)
+    one.connect(("127.0.0.1", port))
+    return one
+
+
+if __name__ == "__main__" and sys.argv[1] == "good":
+    good_client(*sys.argv[2:])

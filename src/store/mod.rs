@@ -161,6 +161,8 @@ pub struct Row {
 pub struct Batch {
     /// In order; no two of the same row.
     pub writes: Vec<Write>,
+    /// For how long it may be put off, so that what makes another commit durable carries it too; a backend may apply it at once.
+    pub patience: Duration,
 }
 
 /// One conditional write.
@@ -208,6 +210,12 @@ impl Batch {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same batch, which may be put off for up to `patience`.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Adds a put.

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::password;
 use super::record::{CREATED, EMAILS, Stored, USERNAMES, USERS, changed, created, listed, moved};
@@ -101,11 +102,12 @@ impl Accounts {
     }
 
     /// Whether another password can be taken in now, to be checked or to wait for it: what [`Self::authenticate`] would
-    /// say, before anything is written down about the try. Afterwards it may be otherwise.
+    /// say, before anything is written down about the try. Afterwards it may be otherwise. Says for how long it will wait at
+    /// least.
     ///
     /// # Errors
     /// When too many wait.
-    pub fn has_room(&self) -> Result<(), Busy> {
+    pub fn has_room(&self) -> Result<Duration, Busy> {
         self.hasher.has_room()
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, PasswordHash as Phc, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Semaphore, oneshot};
@@ -121,13 +121,19 @@ impl PasswordHasher {
         Ok(hashed.as_slice().ct_eq(expected.as_bytes()).into())
     }
 
-    /// Whether there is room for another one to wait now.
+    /// Whether there is room for another one to wait now: then, for how long it will at least. That is the time of one hash if
+    /// others wait for every permit, and none otherwise.
     ///
     /// # Errors
     /// [`Busy`].
-    pub(super) fn has_room(&self) -> Result<(), Busy> {
-        let waiting = self.waiting.load(Ordering::Acquire);
-        if waiting < self.most_waiting { Ok(()) } else { Err(self.busy()) }
+    pub(super) fn has_room(&self) -> Result<Duration, Busy> {
+        match self.waiting.load(Ordering::Acquire) {
+            waiting if waiting >= self.most_waiting => Err(self.busy()),
+            waiting if waiting >= self.at_once => {
+                Ok(Duration::from_micros(self.lately.load(Ordering::Relaxed)))
+            }
+            _ => Ok(Duration::ZERO),
+        }
     }
 
     /// Whether it was hashed at another cost than new passwords are.
@@ -141,16 +147,15 @@ impl PasswordHasher {
         drop(place);
         let (done, hashed) = oneshot::channel();
         let (password, clock, lately) = (password.clone(), self.clock.clone(), self.lately.clone());
-        self.threads.submit(move |blocks| {
+        self.threads.submit(move |memory| {
             // Held until the work is done, even if nobody waits for it any more.
             let _permit = permit;
             let begun = clock.monotonic();
-            blocks.resize(params.block_count(), Block::new());
             let mut out = vec![0; params.output_len().unwrap_or(HASH)];
+            let blocks = memory.blocks(params.block_count());
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-            let password = password.expose().as_bytes();
             let hashed =
-                argon2.hash_password_into_with_memory(password, &salt, &mut out, blocks.as_mut_slice());
+                argon2.hash_password_into_with_memory(password.expose().as_bytes(), &salt, &mut out, blocks);
             let took = clock.monotonic().saturating_sub(begun);
             // Two at once may lose one of them: it is an estimate.
             lately.store(smoothed(lately.load(Ordering::Relaxed), took), Ordering::Relaxed);
@@ -266,6 +271,16 @@ mod tests {
             let password = Secret::new("correct horse battery".into());
             assert_eq!(hasher.verify(&password, None).await, Err(Busy { retry_after: told[1] }));
             assert_eq!(hasher.has_room(), Err(Busy { retry_after: told[2] }));
+        }
+    }
+
+    #[test]
+    fn who_comes_when_others_wait_for_every_permit_waits_for_one_hash_at_least() {
+        let hasher = PasswordHasher::new(HashingCost::LEAST, 2, sources());
+        hasher.lately.store(20_000, Ordering::Relaxed);
+        for (waiting, least) in [(0, 0), (1, 0), (2, 20), (100, 20)] {
+            hasher.waiting.store(waiting, Ordering::Release);
+            assert_eq!(hasher.has_room(), Ok(Duration::from_millis(least)), "{waiting}");
         }
     }
 

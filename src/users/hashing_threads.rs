@@ -3,14 +3,14 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::Block;
+use super::hashing_memory::HashingMemory;
 
 /// How far the threads stand back: whoever else is ready to run comes first, and while both want a core a hash gets
 /// about a tenth of it (docs/decisions/0016).
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
+type Job = Box<dyn FnOnce(&mut HashingMemory) + Send>;
 
 /// As many threads as passwords may be hashed at once, each with the memory of one hash. They end, after what they have
 /// begun, when this is dropped.
@@ -32,7 +32,7 @@ impl HashingThreads {
     }
 
     /// Queues `job`, which is given memory that was used before.
-    pub(super) fn submit(&self, job: impl FnOnce(&mut Vec<Block>) + Send + 'static) {
+    pub(super) fn submit(&self, job: impl FnOnce(&mut HashingMemory) + Send + 'static) {
         // A job that can't be queued is dropped, which whoever waits for its outcome sees.
         self.0.send(Box::new(job)).ok();
     }
@@ -40,11 +40,11 @@ impl HashingThreads {
 
 fn work(queue: &Mutex<Receiver<Job>>) {
     stand_back();
-    let mut blocks = Vec::new();
+    let mut memory = HashingMemory::default();
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        job(&mut blocks);
+        job(&mut memory);
     }
 }
 

@@ -14,6 +14,7 @@ mod common_passwords;
 mod consents;
 mod email;
 mod hasher;
+mod hashing_memory;
 mod hashing_threads;
 mod index;
 mod logout_queue;

@@ -197,8 +197,12 @@ async fn strangers_get_no_more_tries_by_asking_two_nodes() {
     let tries = (0..400_u16).map(|number| {
         let [high, low] = number.to_be_bytes();
         let address = IpAddr::V4(Ipv4Addr::new(198, 51, high, low));
-        let attempt =
-            Attempt { tried: Tried::Nobody("ada@example.com".into()), address: address.into(), device: None };
+        let attempt = Attempt {
+            tried: Tried::Nobody("ada@example.com".into()),
+            address: address.into(),
+            device: None,
+            patience: Duration::ZERO,
+        };
         let throttle = &nodes[usize::from(number % 2)].app.state.services.login_throttle;
         async move { throttle.check(&attempt).await }
     });

@@ -176,6 +176,7 @@ async fn a_batch_applies_as_a_whole_or_not_at_all(bench: Bench) {
             .into_iter()
             .flat_map(|batch| batch.writes)
             .collect(),
+        ..Batch::new()
     };
     for failing in [first, batch().put(CODES_OLD, b"z", Condition::VersionIs(1), lasting())] {
         assert_eq!(bench.commit(failing).await, Committed::Conflict);

@@ -8,7 +8,7 @@ use super::{Interrupted, session, throttle};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::oauth::{Secret, UserId};
 use crate::protocol::{Params, ProtocolError, Services};
-use crate::users::{Account, AuthenticateError, Busy, DeviceCookie, Tried};
+use crate::users::{Account, Attempt, AuthenticateError, Busy, DeviceCookie, Tried};
 
 /// The sign-in form.
 #[derive(Debug)]
@@ -155,11 +155,13 @@ pub(in crate::protocol) async fn check(
         return Ok(Err(Problem::Wrong));
     }
     // Before it costs a write: there is no cheaper answer, and it is everybody's.
-    if let Err(Busy { retry_after }) = services.accounts.has_room() {
-        return Ok(Err(Problem::Busy { retry_after }));
-    }
+    let patience = match services.accounts.has_room() {
+        Ok(patience) => patience,
+        Err(Busy { retry_after }) => return Ok(Err(Problem::Busy { retry_after })),
+    };
     let owner = services.accounts.named(username).await?;
-    let attempt = browser.attempt(owner.map_or_else(|| Tried::Nobody(username.to_owned()), Tried::Account));
+    let tried = owner.map_or_else(|| Tried::Nobody(username.to_owned()), Tried::Account);
+    let attempt = Attempt { patience, ..browser.attempt(tried) };
     if let Some(problem) = throttle::check(services, &attempt).await? {
         return Ok(Err(problem));
     }

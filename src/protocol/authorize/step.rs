@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
@@ -105,7 +107,7 @@ async fn next(
 impl Browser {
     /// A try to sign in from this browser.
     pub(in crate::protocol) fn attempt(&self, tried: Tried) -> Attempt {
-        Attempt { tried, address: self.address, device: self.device_id() }
+        Attempt { tried, address: self.address, device: self.device_id(), patience: Duration::ZERO }
     }
 
     /// The device that it may be known as.

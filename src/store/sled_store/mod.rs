@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -177,10 +178,25 @@ impl SledStore {
     }
 
     async fn ask<T>(&self, operation: impl FnOnce(writer::Answer<T>) -> Operation) -> Result<T, StoreError> {
-        let (answer, answered) = oneshot::channel();
+        self.ask_patiently(Duration::ZERO, operation).await
+    }
+
+    /// Asks the writer, and for the answer once more when `patience` is over.
+    async fn ask_patiently<T>(
+        &self,
+        patience: Duration,
+        operation: impl FnOnce(writer::Answer<T>) -> Operation,
+    ) -> Result<T, StoreError> {
+        let (answer, mut answered) = oneshot::channel();
         let refused = || StoreError::Unavailable(self.failure().unwrap_or_else(|| STOPPED.to_owned()));
         let operations = self.operations.as_ref().ok_or_else(refused)?;
         operations.send(operation(answer)).await.map_err(|_| refused())?;
+        if !patience.is_zero() {
+            if let Ok(answer) = tokio::time::timeout(patience, &mut answered).await {
+                return answer.map_err(|_| refused())?;
+            }
+            operations.send(Operation::Hurry).await.map_err(|_| refused())?;
+        }
         answered.await.map_err(|_| refused())?
     }
 
@@ -221,7 +237,8 @@ impl Store for SledStore {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        self.ask(|answer| Operation::Commit(batch, answer)).await
+        let patience = batch.patience;
+        self.ask_patiently(patience, |answer| Operation::Commit(batch, answer)).await
     }
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {

@@ -105,6 +105,40 @@ async fn nothing_is_acknowledged_before_it_is_on_disk_and_those_that_wait_share_
 }
 
 #[tokio::test]
+async fn a_patient_commit_waits_for_the_next_one_and_shares_its_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SledStore::open(dir.path(), clock()).unwrap();
+    let patient = store.commit(put("patient").patient(Duration::from_hours(1)));
+    let (patient, other) = tokio::join!(patient, store.commit(put("other")));
+    assert_eq!((patient.unwrap(), other.unwrap()), (Committed::Applied, Committed::Applied));
+    assert_eq!(store.flushes(), 1);
+}
+
+#[tokio::test]
+async fn no_more_commits_than_that_wait_for_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SledStore::open(dir.path(), clock()).unwrap();
+    let commits = (0..=writer::PATIENT_COMMITS).map(|number| {
+        let (store, batch) = (store.clone(), put(&number.to_string()).patient(Duration::from_hours(1)));
+        tokio::spawn(async move { store.commit(batch).await })
+    });
+    for commit in commits.collect::<Vec<_>>() {
+        assert_eq!(commit.await.unwrap().unwrap(), Committed::Applied);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_commit_that_nobody_joins_is_made_when_its_patience_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SledStore::open(dir.path(), clock()).unwrap();
+    let begun = tokio::time::Instant::now();
+    let commit = store.commit(put("patient").patient(Duration::from_hours(1)));
+    assert_eq!(commit.await.unwrap(), Committed::Applied);
+    assert_eq!(begun.elapsed(), Duration::from_hours(1));
+    assert!(store.get(CODES, b"patient").await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_conflict_is_answered_when_what_caused_it_is_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let (store, begun, go_on) = open_gated(dir.path());

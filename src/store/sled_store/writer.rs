@@ -4,6 +4,7 @@
 //! applies them as one batch, makes that durable, and only then answers all of them. So concurrent commits
 //! share one log entry, one flush and one `fdatasync`, no lock is held while the disk works, and no
 //! condition can be overtaken. A conflict is answered as late as a success, when what caused it is durable.
+//! A commit with patience waits for one that has none, or for whoever sent it to ask for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,6 +24,9 @@ const GROUP_COMMITS: usize = 1024;
 /// A group takes no further commit once it holds so many bytes.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
+/// At most so many commits wait for another one.
+pub(super) const PATIENT_COMMITS: usize = 256;
+
 /// How an operation is answered.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -30,6 +34,8 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Operation {
     /// [`crate::store::Store::commit`].
     Commit(Batch, Answer<Committed>),
+    /// The patience of a commit is at its end.
+    Hurry,
     /// [`crate::store::Store::sweep`].
     Sweep(DateTime<Utc>, usize, Answer<usize>),
     /// [`crate::store::Store::freeze`].
@@ -69,8 +75,18 @@ impl Writer {
     /// Works until all senders are gone, or until a write fails: then it stops for good, for what the
     /// disk holds is not known any more, and a second, successful `fdatasync` would prove nothing about it.
     pub(super) fn run(mut self, mut operations: mpsc::Receiver<Operation>) {
+        let mut patient = Vec::new();
         while let Some(first) = operations.blocking_recv() {
-            let mut settled = vec![self.settle(first)];
+            if first.is_patient() && patient.len() < PATIENT_COMMITS {
+                patient.push(first);
+                continue;
+            }
+            let room = self.room();
+            let mut settled: Vec<_> = patient
+                .drain(..)
+                .chain([first])
+                .filter_map(|each| self.settle(each, room.as_ref()))
+                .collect();
             loop {
                 // Whoever is about to commit on this core does so first: a group costs the same for one as for all.
                 // Where nobody else wants the core, this takes a microsecond.
@@ -78,7 +94,7 @@ impl Writer {
                 let before = settled.len();
                 while settled.len() < GROUP_COMMITS && self.staging.bytes() < GROUP_BYTES {
                     let Ok(next) = operations.try_recv() else { break };
-                    settled.push(self.settle(next));
+                    settled.extend(self.settle(next, room.as_ref()));
                 }
                 if settled.len() == before {
                     break;
@@ -96,14 +112,16 @@ impl Writer {
         }
     }
 
-    fn settle(&mut self, operation: Operation) -> Settled {
-        match operation {
+    fn settle(&mut self, operation: Operation, room: Result<&(), &String>) -> Option<Settled> {
+        let room = room.map_err(|reason| StoreError::Unavailable(reason.clone()));
+        Some(match operation {
             Operation::Commit(batch, answer) => {
-                let outcome = self.room().and_then(|()| self.staging.commit(batch, self.clock.now()));
+                let outcome = room.and_then(|()| self.staging.commit(batch, self.clock.now()));
                 Settled::Commit(outcome, answer)
             }
+            Operation::Hurry => return None,
             Operation::Sweep(now, limit, answer) => {
-                let outcome = self.room().and_then(|()| self.staging.sweep(now, limit));
+                let outcome = room.and_then(|()| self.staging.sweep(now, limit));
                 Settled::Sweep(outcome, answer)
             }
             // What the tree holds now: of the group under way nothing, and that is not answered yet.
@@ -111,14 +129,15 @@ impl Writer {
                 let view = self.views.open(self.reader.clone(), self.clock.now());
                 Settled::Freeze(Ok(view), answer)
             }
-        }
+        })
     }
 
-    fn room(&mut self) -> Result<(), StoreError> {
+    /// Whether there is room for a group.
+    fn room(&mut self) -> Result<(), String> {
         match self.disk.has_room() {
             Ok(true) => Ok(()),
-            Ok(false) => Err(StoreError::Unavailable("the disk is full".to_owned())),
-            Err(error) => Err(StoreError::Unavailable(format!("the disk does not answer: {error}"))),
+            Ok(false) => Err("the disk is full".to_owned()),
+            Err(error) => Err(format!("the disk does not answer: {error}")),
         }
     }
 
@@ -134,6 +153,12 @@ impl Writer {
         let newest = self.staging.newest_change();
         self.progress.newest_change.send_if_modified(|known| std::mem::replace(known, newest) != newest);
         Ok(())
+    }
+}
+
+impl Operation {
+    fn is_patient(&self) -> bool {
+        matches!(self, Self::Commit(batch, _) if !batch.patience.is_zero())
     }
 }
 

@@ -4,6 +4,7 @@
 //! name out by others of their choice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use ring::digest::{SHA256, digest};
@@ -97,8 +98,8 @@ impl Counts {
         }
     }
 
-    /// Keeps them, if nobody else has counted meanwhile.
-    pub(super) async fn write(&self, count: Count) -> Result<bool, StoreError> {
+    /// Keeps them, if nobody else has counted meanwhile; it may be put off for up to `patience`.
+    pub(super) async fn write(&self, count: Count, patience: Duration) -> Result<bool, StoreError> {
         let Count { tries, place, condition } = count;
         let ends = tries.forgotten_at();
         let batch = match place {
@@ -116,7 +117,7 @@ impl Counts {
                 Batch::new().put(NAMES.table(), row.to_vec(), condition, NAMES.encode(&others, ends)?)
             }
         };
-        Ok(self.store.commit(batch).await? == Committed::Applied)
+        Ok(self.store.commit(batch.patient(patience)).await? == Committed::Applied)
     }
 
     /// The same batch, with which the tries at an account are forgotten.

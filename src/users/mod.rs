@@ -38,7 +38,7 @@ pub use api_key_limit::ApiKeyLimit;
 pub use api_keys::{ApiKeyError, ApiKeys, Revoked};
 pub use consents::{Asker, Consent, Consents};
 pub use email::{Email, InvalidEmail, InvalidUsername, Username};
-pub use hasher::{Busy, PasswordHasher};
+pub use hasher::{Busy, PasswordHasher, Turn};
 pub use logout_queue::{ClaimedLogout, DueLogout, Logout, LogoutQueue};
 pub use password::PasswordRefusal;
 pub use registration::{AccountChange, NewAccount, ProfileRefusal};

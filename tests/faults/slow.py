@@ -97,8 +97,8 @@ for size in SIZES:
         count = 100 if kind == "never reading" else size
         ratios = []
         for _ in range(2 * TURNS):
-            # Anew for each, for others may use the machine too. A p99 of fewer would be that of one or two.
-            baseline, (ran, waited) = apart(service, lambda: good.measure(5))
+            # Anew for each, for others may use the machine too; as long as what it is held against.
+            baseline, (ran, waited) = apart(service, lambda: good.measure(PATIENCE))
             ((peak, opened, shortest, ended), figures), (runs, waits) = apart(service, lambda: attack(kind, count))
             say(f"slow: {count} {kind}: {peak} held at once, opened in {opened:.1f} s, closed after {shortest:.1f} to {ended:.1f} s, "
                 f"at most {ended - opened:.1f} s after the last was opened; RSS {service.resident():.0f} MiB")

@@ -28,7 +28,8 @@ async fn alice(app: &TestApp) -> UserId {
 
 async fn authenticate(app: &TestApp, name: &str, password: &str) -> Option<Account> {
     let accounts = &app.app.state.services.accounts;
-    accounts.authenticate(name, &Secret::new(password.to_owned())).await.unwrap()
+    let password = Secret::new(password.to_owned());
+    accounts.authenticate(accounts.turn().unwrap(), name, &password).await.unwrap()
 }
 
 fn session(user: &UserId, now: i64) -> NewSession {

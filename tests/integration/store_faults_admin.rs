@@ -258,7 +258,8 @@ impl Person {
 
     async fn signs_in_with(&self, world: &World, password: &str) -> bool {
         let secret = signet::oauth::Secret::new(password.to_owned());
-        world.services().accounts.authenticate(&self.email, &secret).await.unwrap().is_some()
+        let accounts = &world.services().accounts;
+        accounts.authenticate(accounts.turn().unwrap(), &self.email, &secret).await.unwrap().is_some()
     }
 }
 
@@ -284,7 +285,9 @@ async fn accounts_are_kept_whatever_fails() {
             (
                 async |world: &World, (_, email): &(String, String), _: Option<&Answer>| {
                     let password = signet::oauth::Secret::new(PASSWORD.into());
-                    let found = world.services().accounts.authenticate(email, &password).await.unwrap();
+                    let accounts = &world.services().accounts;
+                    let turn = accounts.turn().unwrap();
+                    let found = accounts.authenticate(turn, email, &password).await.unwrap();
                     assert_eq!(
                         found.is_some(),
                         world.services().accounts.named(email).await.unwrap().is_some()

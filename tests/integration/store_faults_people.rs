@@ -349,13 +349,9 @@ async fn people_keep_their_own_things_whatever_fails() {
                     }
                     let counts = async |password: &str| {
                         let password = signet::oauth::Secret::new(password.to_owned());
-                        world
-                            .services()
-                            .accounts
-                            .authenticate(&person.email, &password)
-                            .await
-                            .unwrap()
-                            .is_some()
+                        let accounts = &world.services().accounts;
+                        let turn = accounts.turn().unwrap();
+                        accounts.authenticate(turn, &person.email, &password).await.unwrap().is_some()
                     };
                     let (old, new) = (counts(PASSWORD).await, counts(NEW).await);
                     assert!(old != new, "one of them counts");

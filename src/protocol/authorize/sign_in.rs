@@ -155,17 +155,17 @@ pub(in crate::protocol) async fn check(
         return Ok(Err(Problem::Wrong));
     }
     // Before it costs a write: there is no cheaper answer, and it is everybody's.
-    let patience = match services.accounts.has_room() {
-        Ok(patience) => patience,
+    let turn = match services.accounts.turn() {
+        Ok(turn) => turn,
         Err(Busy { retry_after }) => return Ok(Err(Problem::Busy { retry_after })),
     };
     let owner = services.accounts.named(username).await?;
     let tried = owner.map_or_else(|| Tried::Nobody(username.to_owned()), Tried::Account);
-    let attempt = Attempt { patience, ..browser.attempt(tried) };
+    let attempt = Attempt { patience: turn.patience(), ..browser.attempt(tried) };
     if let Some(problem) = throttle::check(services, &attempt).await? {
         return Ok(Err(problem));
     }
-    match services.accounts.authenticate(username, password).await {
+    match services.accounts.authenticate(turn, username, password).await {
         Ok(Some(account)) => Ok(Ok(account)),
         Ok(None) => {
             // The name is left out: people type their password there.

@@ -10,7 +10,7 @@ async fn the_right_password_signs_in_by_any_spelling_of_the_name() {
     let alice = NewAccount { preferred_username: username, ..new_account("alice") };
     let alice = accounts.register(alice).await.unwrap();
     for name in ["alice@example.com", "ALICE@Example.Com", "Alice.W", "alice.w"] {
-        let found = accounts.authenticate(name, &secret(PASSWORD)).await.unwrap();
+        let found = accounts.authenticate(accounts.turn().unwrap(), name, &secret(PASSWORD)).await.unwrap();
         assert_eq!(found.as_ref(), Some(&alice), "{name}");
     }
     for (name, password) in [
@@ -21,7 +21,11 @@ async fn the_right_password_signs_in_by_any_spelling_of_the_name() {
         ("", PASSWORD),
         (alice.id.as_str(), PASSWORD),
     ] {
-        assert_eq!(accounts.authenticate(name, &secret(password)).await.unwrap(), None, "{name}");
+        assert_eq!(
+            accounts.authenticate(accounts.turn().unwrap(), name, &secret(password)).await.unwrap(),
+            None,
+            "{name}"
+        );
     }
 }
 
@@ -33,13 +37,31 @@ async fn nobody_signs_in_to_an_account_that_is_disabled_or_has_no_password() {
     let disabled = AccountChange { disabled: Some(true), ..AccountChange::default() };
     let changed = accounts.update(&alice.id, &disabled).await.unwrap();
     assert!(changed.disabled && changed.sign_in_generation > alice.sign_in_generation);
-    assert_eq!(accounts.authenticate("alice@example.com", &secret(PASSWORD)).await.unwrap(), None);
+    assert_eq!(
+        accounts
+            .authenticate(accounts.turn().unwrap(), "alice@example.com", &secret(PASSWORD))
+            .await
+            .unwrap(),
+        None
+    );
     let enabled = AccountChange { disabled: Some(false), ..AccountChange::default() };
     accounts.update(&alice.id, &enabled).await.unwrap();
-    assert!(accounts.authenticate("alice@example.com", &secret(PASSWORD)).await.unwrap().is_some());
+    assert!(
+        accounts
+            .authenticate(accounts.turn().unwrap(), "alice@example.com", &secret(PASSWORD))
+            .await
+            .unwrap()
+            .is_some()
+    );
     accounts.register(NewAccount { password: None, ..new_account("bob") }).await.unwrap();
     for password in ["", PASSWORD] {
-        assert_eq!(accounts.authenticate("bob@example.com", &secret(password)).await.unwrap(), None);
+        assert_eq!(
+            accounts
+                .authenticate(accounts.turn().unwrap(), "bob@example.com", &secret(password))
+                .await
+                .unwrap(),
+            None
+        );
     }
 }
 
@@ -146,7 +168,11 @@ async fn concurrent_changes_of_one_account_are_all_kept() {
     for done in [a, b, c] {
         done.unwrap();
     }
-    let account = accounts.authenticate("alice@example.com", &password).await.unwrap().unwrap();
+    let account = accounts
+        .authenticate(accounts.turn().unwrap(), "alice@example.com", &password)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((account.name.as_str(), account.email_verified), ("Alice W.", true));
 }
 

@@ -66,7 +66,7 @@ CONF
     as_server tee -a "$dir/postgresql.conf" >/dev/null <<CONF
 port = $1
 unix_socket_directories = '$dir'
-primary_conninfo = 'host=127.0.0.1 port=$(port "$primary") user=signet application_name=standby'
+primary_conninfo = 'host=$primary port=$(port "$primary") user=signet application_name=standby'
 CONF
     as_server sed -i '/^primary_conninfo/d' "$dir/postgresql.auto.conf"
     launch

@@ -113,7 +113,7 @@ async def silence(cluster, client, cookies, outage, propagation, seconds):
         add("cut-offs", lambda n=node, h=headers, w=whole: n.send("POST", "/admin/revocations", w, h), 4, 0.2)
         add("sign-ins", sign_in, 2, 1.0)
         add("API keys", by_key, 6, 1.0)
-        add("new API keys", lambda n=node, h=headers: n.send("POST", "/admin/api-keys", keeper, h), 1, 0.5)
+        add("new API keys", lambda n=node, h=headers: n.send("POST", "/admin/api-keys", keeper, h), 1, 1.0)
         add("introspections", lambda node=node, about=about: node.form("/oauth2/introspect", **about), 1, 0.05)
         add("tokens", lambda node=node: node.token(client), 2, 0.05)
         add("keys", lambda node=node: node.get("/.well-known/jwks.json", 5), 1, 0.05)
@@ -129,7 +129,7 @@ async def silence(cluster, client, cookies, outage, propagation, seconds):
     finally:
         thawed = time.monotonic()
         outage.end()
-    await asyncio.sleep(NORMAL + 5)
+    await asyncio.sleep(NORMAL + 1)
     memory, files = watch.finish()
     await load.stop()
 

@@ -58,13 +58,13 @@ DEAF = """
 """
 
 
-async def by_polling(cluster, client, number, seconds):
+async def by_polling(cluster, client, number, seconds, rate):
     """The same bars where every notification is lost."""
     print("where every notification is lost:")
     seen = await revocations(cluster, client, number)
     # With a notification it is tens of milliseconds; the node that was told knows at once, and the others when they next ask.
     check(max(seen) > 0.25, "somebody must have been notified: polling was not tried")
-    await at_a_rate(cluster, client, seconds)
+    await at_a_rate(cluster, client, seconds, rate)
 
 
 async def seen_everywhere(cluster, client, number):

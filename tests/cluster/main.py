@@ -40,7 +40,7 @@ async def main(binaries, directory, arguments):
         async with running(Cluster(binaries, directory, "deaf", changes.DEAF, **STEADY)) as (cluster, _):
             client = await cluster.client(cluster.nodes[0])
             await cluster.everywhere(client)
-            await changes.by_polling(cluster, client, 100 if full else 20, 20 if full else 3)
+            await changes.by_polling(cluster, client, *((100, 20, 1000) if full else (20, 3, 300)))
     if "limits" in parts:
         async with running(Cluster(binaries, directory, "limited", **LIMITED)) as (cluster, _):
             client, _ = await begin(cluster)

@@ -102,14 +102,16 @@ async def read_answer(reader):
 
 
 def percentile(values, share):
-    """As text, in milliseconds."""
-    values = sorted(values)
-    return f"{1e3 * values[min(len(values) - 1, int(len(values) * share))]:.0f} ms" if values else "none"
+    """What at least that share of them don't exceed; of less than a hundred, p99 is the largest."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
 def spread(values):
     values = list(values)
-    return f"p50 {percentile(values, 0.5)}, p99 {percentile(values, 0.99)}, largest {percentile(values, 1)}"
+    if not values:
+        return "p50, p99 and largest of none"
+    p50, p99, largest = (f"{1e3 * percentile(values, share):.0f} ms" for share in (0.5, 0.99, 1))
+    return f"p50 {p50}, p99 {p99}, largest {largest}"
 
 
 Event = collections.namedtuple("Event", "kind at outcome seconds")
@@ -125,16 +127,34 @@ class Load:
         """`act()` returns the outcome: a status, or a word for what broke."""
         self.tasks += [asyncio.create_task(self._work(kind, act, pause)) for _ in range(workers)]
 
+    def arrive(self, kind, act, rate):
+        """So many a second, whether or not those before were answered: as clients come that know nothing of each other."""
+        self.tasks.append(asyncio.create_task(self._arrivals(kind, act, rate)))
+
+    async def _once(self, kind, act):
+        begun = time.monotonic()
+        try:
+            outcome = await act()
+        except Broken:
+            outcome = "broken"
+        now = time.monotonic()
+        self.events.append(Event(kind, now, outcome, now - begun))
+
     async def _work(self, kind, act, pause):
         while self.running:
-            begun = time.monotonic()
-            try:
-                outcome = await act()
-            except Broken:
-                outcome = "broken"
-            now = time.monotonic()
-            self.events.append(Event(kind, now, outcome, now - begun))
+            await self._once(kind, act)
             await asyncio.sleep(pause)
+
+    async def _arrivals(self, kind, act, rate):
+        begun, count, under_way = time.monotonic(), 0, set()
+        while self.running:
+            while count < rate * (time.monotonic() - begun):
+                task = asyncio.create_task(self._once(kind, act))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+                count += 1
+            await asyncio.sleep(0.005)
+        await asyncio.gather(*under_way)
 
     async def stop(self):
         self.running = False

@@ -83,6 +83,10 @@ class Node(Target):
         self.process.wait()
         self.idle.clear()
 
+    def files(self):
+        """How many it has open: a request that waits holds its connection."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def resident(self):
         """In MiB."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
@@ -109,9 +113,10 @@ class Node(Target):
 
 
 class Cluster:
-    """Three nodes over a database of their own; ended by `stop`."""
+    """Three nodes over a database of their own, in which `prepared` is done before they start; ended by `stop`."""
 
-    def __init__(self, binaries, directory, name, **settings):
+    def __init__(self, binaries, directory, name, prepared="", **settings):
+        self.prepared = prepared
         self.binaries, self.directory, self.name, self.settings = binaries, directory, name, settings
         self.issuer = f"http://127.0.0.1:{FIRST_PORT}"
         self.primary = Postgres(directory, "primary", PRIMARY)
@@ -122,10 +127,11 @@ class Cluster:
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports or (PRIMARY, STANDBY))
         return f"postgres://signet@{hosts}/{self.name}"
 
-    async def start(self, databases=None):
+    async def start(self, databases):
         command = ["psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(PRIMARY), "-U", "signet", "-d", "postgres"]
         subprocess.run([*command, "-c", f"CREATE DATABASE {self.name}"], check=True)
-        databases = databases or [self.database()] * 3
+        if self.prepared:
+            subprocess.run([*command, "-d", self.name, "-c", self.prepared.format(name=self.name)], check=True)
         self.nodes = [Node(self, number, database) for number, database in enumerate(databases)]
         for node in self.nodes:
             node.start()
@@ -227,13 +233,15 @@ class Cluster:
             check(location, "signing in:", answer)
         return check(False, "signing in:", answer)
 
-    async def api_keys(self, number):
-        """So many keys that may read accounts."""
+    async def key_keeper(self):
+        """What asks for an API key that may read accounts."""
         scope, resources = "users:read", [f"{self.issuer}/users"]
         keeper = await self.client(self.nodes[0], scope=scope, resources=resources, grant_types=["client_credentials"])
         await self.everywhere(keeper)
-        request = {"name": "keeper", "client_id": keeper["client_id"], "scope": scope, "resources": resources}
-        made = [await self.nodes[0].administer("POST", "/admin/api-keys", request) for _ in range(number)]
+        return {"name": "keeper", "client_id": keeper["client_id"], "scope": scope, "resources": resources}
+
+    async def api_keys(self, keeper, number):
+        made = [await self.nodes[0].administer("POST", "/admin/api-keys", keeper) for _ in range(number)]
         check(all(each.status == 201 for each in made), "API keys:", made[:1])
         return [each.member("api_key") for each in made]
 

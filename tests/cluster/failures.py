@@ -6,7 +6,7 @@ import itertools
 import time
 
 from changes import listed, part
-from client import Broken, Load, outcomes, percentile
+from client import Broken, Load, outcomes, spread
 from cluster import check
 
 class Balancer:
@@ -205,7 +205,7 @@ async def failover(cluster, client, cookies):
         print(f"    {kind}: {outcomes(load.between(kind, 0))}; the next good answer {min(first) - killed:.2f} s after the kill")
     for kind in ("keys", "status lists", "offline verification", "tokens"):
         came = load.between(kind, killed)
-        print(f"    {kind}: {outcomes(came)}, p99 {percentile([event.seconds for event in came], 0.99)}")
+        print(f"    {kind}: {outcomes(came)}, answered in {spread(event.seconds for event in came)}")
         check(set(outcomes(came)) == {200}, kind, "were interrupted")
     nodes[2].kill()
     nodes[2].start()

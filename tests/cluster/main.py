@@ -10,16 +10,18 @@ import changes
 import drill
 import failures
 import freeze
+import outages
 import races
 import rotation
 from cluster import WIRE, Cluster, check
 
-PARTS = ["races", "changes", "limits", "drill", "rotation", "partition", "kill", "freeze", "failover"]
+PARTS = ["races", "changes", "limits", "drill", "rotation", "partition", "kill", "freeze", "blackhole", "failover"]
 HURRIED = {
     # M 2, P 2, S 14, T 5: the shortest lead and hold that are safe.
     "keys.jwks_max_age": "2s", "keys.propagation": "2s", "keys.clock_skew": "14s", "keys.lead": "18s", "keys.hold": "21s",
     "keys.rotation_period": "19s", "tokens.lifetime": "5s", "tokens.longest_lifetime": "5s", "tokens.status_list_ttl": "1s",
 }
+LIMITED = {"keys.propagation": "5s", "limits.token_per_client": str(races.OF_A_CLIENT)}
 STEADY = {"keys.propagation": "5s", "tokens.status_list_ttl": "1s"}
 
 
@@ -27,25 +29,41 @@ async def main(binaries, directory, arguments):
     full, parts = "--full" in arguments, [part for part in arguments if part != "--full"] or PARTS
     check(set(parts) <= set(PARTS), "the parts are", *PARTS)
     begun = time.monotonic()
-    hurried, steady = set(parts) & {"rotation", "partition"}, set(parts) - {"rotation", "partition"}
+    hurried, steady = set(parts) & {"rotation", "partition"}, set(parts) - {"rotation", "partition", "blackhole"}
     if hurried:
-        async with running(Cluster(binaries, directory, "hurried", **HURRIED), through_a_wire=True) as (cluster, wire):
+        async with running(Cluster(binaries, directory, "hurried", **HURRIED), [2]) as (cluster, wire):
             if "rotation" in parts:
                 await rotation.under_load(cluster, 80 if full else 40)
             if "partition" in parts:
                 await rotation.partition(cluster, wire, 30 if full else 10)
+    if "changes" in parts:
+        async with running(Cluster(binaries, directory, "deaf", changes.DEAF, **STEADY)) as (cluster, _):
+            client = await cluster.client(cluster.nodes[0])
+            await cluster.everywhere(client)
+            await changes.by_polling(cluster, client, *((100, 20, 1000) if full else (20, 3, 300)))
+    if "limits" in parts:
+        async with running(Cluster(binaries, directory, "limited", **LIMITED)) as (cluster, _):
+            client, _ = await begin(cluster)
+            await races.guesses(cluster, client)
+            # Each announces itself three times in P, and hears of the others.
+            await asyncio.sleep(2 * 5 / 3)
+            await races.token_limit(cluster)
+    if "blackhole" in parts:
+        truly = outages.Dropped.possible()
+        if not truly:
+            print("packets can't be dropped here, which needs a network of one's own and tc: a wire swallows them instead")
+        async with running(Cluster(binaries, directory, "cut_off", **STEADY), () if truly else range(3)) as (cluster, wire):
+            client, cookies = await begin(cluster)
+            outage = outages.Dropped() if truly else outages.Swallowed(wire)
+            await freeze.silence(cluster, client, cookies, outage, 5, 30 if full else 8)
     if "freeze" in parts:
         # P as it is unless set: 30 s. Before the primary is lost for good.
         async with running(Cluster(binaries, directory, "unset", **{"tokens.status_list_ttl": "1s"})) as (cluster, _):
-            client = await cluster.client(cluster.nodes[0])
-            await cluster.everywhere(client)
-            cookies = await cluster.sign_in(client)
-            await freeze.freeze(cluster, client, cookies, 30, 45 if full else 8)
+            client, cookies = await begin(cluster)
+            await freeze.silence(cluster, client, cookies, outages.Frozen(cluster), 30, 45 if full else 8)
     if steady:
         async with running(Cluster(binaries, directory, "steady", **STEADY)) as (cluster, _):
-            client = await cluster.client(cluster.nodes[0])
-            await cluster.everywhere(client)
-            cookies = await cluster.sign_in(client)
+            client, cookies = await begin(cluster)
             if "races" in parts:
                 await races.codes(cluster, client, cookies, 1000 if full else 50)
                 await races.refreshes(cluster, client, cookies, *((1000, 200) if full else (50, 50)))
@@ -59,25 +77,30 @@ async def main(binaries, directory, arguments):
             if "kill" in parts:
                 await failures.kill(cluster, client, cookies)
             if "freeze" in parts:
-                await freeze.freeze(cluster, client, cookies, 5, 30 if full else 10)
+                await freeze.silence(cluster, client, cookies, outages.Frozen(cluster), 5, 30 if full else 10)
             if "failover" in parts:
                 await failures.failover(cluster, client, cookies)
     print(f"cluster: {', '.join(parts)} in {time.monotonic() - begun:.0f} s")
 
 
-class running:
-    """The nodes, ended whatever comes."""
+async def begin(cluster):
+    """A client that every node knows, and the cookies of somebody who has signed in."""
+    client = await cluster.client(cluster.nodes[0])
+    await cluster.everywhere(client)
+    return client, await cluster.sign_in(client)
 
-    def __init__(self, cluster, through_a_wire=False):
-        self.cluster, self.wire = cluster, rotation.Wire() if through_a_wire else None
+
+class running:
+    """The nodes, of which some have a wire to the database; ended whatever comes."""
+
+    def __init__(self, cluster, wired=()):
+        self.cluster, self.wired, self.wire = cluster, wired, rotation.Wire() if wired else None
 
     async def __aenter__(self):
         try:
-            databases = None
             if self.wire:
                 await self.wire.start()
-                databases = [self.cluster.database()] * 2 + [self.cluster.database(WIRE)]
-            await self.cluster.start(databases)
+            await self.cluster.start([self.cluster.database(*[WIRE] * (node in self.wired)) for node in range(3)])
         except BaseException:
             await self.__aexit__()
             raise

@@ -1,4 +1,4 @@
-"""What may happen once happens once, whichever nodes are asked, and all at the same time."""
+"""What may happen once, or so many times, happens no more often, whichever nodes are asked, and all at the same time."""
 
 import asyncio
 import collections
@@ -6,7 +6,11 @@ import time
 
 from changes import BAR, on_all
 from client import spread
-from cluster import check
+from cluster import check, joined
+
+
+# Unless it is set, in seconds.
+POSTGRES_TIMEOUT = 1.5
 
 
 async def dead(cluster, client, tokens):
@@ -69,10 +73,49 @@ async def refreshes(cluster, client, cookies, number, racing=50):
 
 
 async def api_key(cluster, calls=400):
-    """At most 100 in 60 seconds over two nodes. The slack is the difference of the nodes' clocks, here none."""
-    headers = {"X-API-Key": (await cluster.api_keys(1))[0]}
+    """At most 100 in 60 seconds over three nodes. The slack is the difference of the nodes' clocks, here none; and what a node
+    lets through by itself, up to a third in all, for requests that had to wait for longer than `postgres.timeout`."""
+    headers = {"X-API-Key": (await cluster.api_keys(await cluster.key_keeper(), 1))[0]}
     begun = time.monotonic()
-    answers = await asyncio.gather(*(cluster.nodes[i % 2].send("GET", "/v1/users", None, headers) for i in range(calls)))
+    answers = await asyncio.gather(*(cluster.nodes[i % 3].send("GET", "/v1/users", None, headers) for i in range(calls)))
     took, statuses = time.monotonic() - begun, collections.Counter(answer.status for answer in answers)
-    print(f"API key: {calls} calls at once over two nodes: {dict(statuses)} in {took:.2f} s; at most 100 in 60 s")
-    check(statuses[200] == 100 and statuses[429] == calls - 100, "it should be 100")
+    print(f"API key: {calls} calls at once over three nodes: {dict(statuses)} in {took:.2f} s; at most 100 in 60 s")
+    most = 100 if took < POSTGRES_TIMEOUT else 100 + 2 * 33
+    # A machine that is short of cores sends some away that waited for the database for too long.
+    check(statuses[200] <= most and statuses[200] + statuses[503] >= 100, "it should be", most)
+    check(set(statuses) <= {200, 429, 503}, "that is no answer")
+
+
+# Of all nodes together, a minute; each of three has a third.
+OF_A_CLIENT = 60
+# Tries at a password that need no waiting.
+FREE = 5
+
+
+async def token_limit(cluster, calls=300):
+    """A limit that each node keeps a third of in memory, once it knows of the two others. A client that was asked for by nobody yet."""
+    fresh = await cluster.client(cluster.nodes[0])
+    await asyncio.sleep(1)
+    answers = await asyncio.gather(*(cluster.nodes[i % 3].token(fresh) for i in range(calls)))
+    by_node = [collections.Counter(answer.status for answer in answers[at::3]) for at in range(3)]
+    print(f"tokens of a client, {OF_A_CLIENT} a minute: {calls} calls at once over three nodes:"
+          f" {', '.join(str(dict(statuses)) for statuses in by_node)}")
+    check([statuses[200] for statuses in by_node] == [OF_A_CLIENT // 3] * 3, "each should let a third of it through")
+    check(all(set(statuses) == {200, 429} for statuses in by_node), "and refuse the rest by 429")
+
+
+async def guesses(cluster, client, tries=300):
+    """Tries at one account's password from unknown devices, which are counted in the store: there is no slack."""
+    pages = [await cluster.sign_in_page(node, client) for node in cluster.nodes]
+
+    async def guess(number):
+        node, (jar, action, fields) = cluster.nodes[number % 3], pages[number % 3]
+        filled = {**fields, "password": f"a sentence that somebody guesses, {number}"}
+        return (await node.send("POST", action, filled, {"Cookie": joined(jar)}, 30.0)).status
+
+    came = collections.Counter(await asyncio.gather(*(guess(number) for number in range(tries))))
+    after = collections.Counter(await asyncio.gather(*(guess(number) for number in range(30))))
+    print(f"guesses at one account: {tries} at once over three nodes: {dict(came)}, then {dict(after)}; at most {FREE} looked at")
+    # 400 is what a wrong password gets; 503 are those that came in each other's way, or found no room.
+    check(0 < came[400] and came[400] + after[400] <= FREE, "that is not what may be looked at")
+    check(came[429] and set(came) | set(after) <= {400, 429, 503}, "the rest should be refused")

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import re
+import socket
 import time
 
 from changes import part
@@ -105,19 +106,28 @@ async def under_load(cluster, seconds):
 
 
 class Wire:
-    """What carries one node's traffic to the database. Cut, it swallows everything, as a network does."""
+    """What carries nodes' traffic to the database. Cut, it swallows everything, as a network does: what is sent, and what asks
+    for a connection, for its queue is full and the kernel drops what would be one more."""
 
     def __init__(self):
-        self.cut, self.held = False, []
+        self.cut, self.held, self.full, self.carried = False, [], [], set()
 
     async def start(self):
-        self.server = await asyncio.start_server(self._carry, "127.0.0.1", WIRE)
+        self.listener = socket.create_server(("127.0.0.1", WIRE))
+        self.listener.setblocking(False)
+        self.accepting = asyncio.create_task(self._accept())
 
-    async def _carry(self, reader, writer):
+    async def _accept(self):
+        while True:
+            accepted, _ = await asyncio.get_running_loop().sock_accept(self.listener)
+            task = asyncio.create_task(self._carry(accepted))
+            self.carried.add(task)
+            task.add_done_callback(self.carried.discard)
+
+    async def _carry(self, accepted):
+        reader, writer = await asyncio.open_connection(sock=accepted)
         ends = [writer]
         self.held.append(ends)
-        if self.cut:
-            return
         other_reader, other_writer = await asyncio.open_connection("127.0.0.1", PRIMARY)
         ends.append(other_writer)
         await asyncio.gather(self._pump(reader, other_writer), self._pump(other_reader, writer))
@@ -134,13 +144,30 @@ class Wire:
 
     async def close(self):
         """After the nodes, so that nobody connects again."""
-        self.server.close()
         self.mend()
+        self.accepting.cancel()
+        self.listener.close()
         await asyncio.sleep(0.1)
+
+    def sever(self):
+        self.cut = True
+        self.accepting.cancel()
+        self.listener.listen(0)
+        for _ in range(3):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", WIRE))
+            self.full.append(filler)
 
     def mend(self):
         """What was under way when it was cut is lost."""
+        if self.cut:
+            self.listener.listen(128)
+            self.accepting = asyncio.create_task(self._accept())
         self.cut = False
+        for filler in self.full:
+            filler.close()
+        self.full.clear()
         for ends in self.held:
             for writer in ends:
                 writer.transport.abort()
@@ -173,7 +200,8 @@ async def partition(cluster, wire, seconds):
     load.add("keys", keys, 1, 0.1)
     load.add("ready", ready, 1, 0.05)
     await asyncio.sleep(2)
-    wire.cut, cut = True, time.monotonic()
+    wire.sever()
+    cut = time.monotonic()
     await asyncio.sleep(seconds)
     active = [await cluster.nodes[0].active(both[0], token) for token in cut_off if part(token, 1)["exp"] > time.time() + 1]
     check(all(active), "a token of the node that was cut off is not active elsewhere")

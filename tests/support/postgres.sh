@@ -3,7 +3,8 @@
 # loopback only, and trusts whoever connects. As root it works as the user postgres, for servers refuse to run as root.
 #
 #   start_primary DIR PORT          a new server, fsync on; prints its URL
-#   start_standby DIR PORT PRIMARY  a copy of the primary in directory PRIMARY, which from then on waits for it
+#   start_standby DIR PORT PRIMARY  a copy of the primary in directory PRIMARY, which from then on waits for it;
+#                                   between the two it goes by the primary's socket, whatever befalls its port
 #   demand_tls DIR PASSWORD         lets in only who comes by TLS and knows the password; prints the CA's file; the
 #                                   certificate is that of the name localhost
 #   promote DIR                     makes a standby take writes
@@ -66,7 +67,7 @@ CONF
     as_server tee -a "$dir/postgresql.conf" >/dev/null <<CONF
 port = $1
 unix_socket_directories = '$dir'
-primary_conninfo = 'host=127.0.0.1 port=$(port "$primary") user=signet application_name=standby'
+primary_conninfo = 'host=$primary port=$(port "$primary") user=signet application_name=standby'
 CONF
     as_server sed -i '/^primary_conninfo/d' "$dir/postgresql.auto.conf"
     launch

@@ -290,9 +290,9 @@ pub struct DialectsConfig {
 /// How many requests are let through in any 60 seconds; 0 means that there is no such limit.
 #[derive(Clone, Debug)]
 pub struct LimitsConfig {
-    /// Token requests of one client that has authenticated.
+    /// Token requests of one client that has authenticated, with an API key too.
     pub token_per_client: u32,
-    /// Token requests from one address in which no client authenticates.
+    /// Token and revocation requests from one address in which no client authenticates, and no API key is good.
     pub token_per_address: u32,
     /// Revocations by one client.
     pub revocation_per_client: u32,
@@ -304,8 +304,7 @@ pub struct LimitsConfig {
     pub login_per_address: u32,
     /// Sign-ins to one account by whoever has signed in to it before.
     pub login_per_account: u32,
-    /// Registrations from one address; counted apart, as many questions there which application a token is
-    /// of.
+    /// Registrations from one address; counted apart, as many questions with one token which application it is of.
     pub registration_per_address: u32,
     /// What one person changes on the pages of the portal and the console.
     pub acts_per_person: u32,

@@ -269,12 +269,13 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "limits.token_per_client",
         default: Some("6000000"),
-        meaning: "Token requests of one client that has authenticated.",
+        meaning: "Token requests of one client that has authenticated, with an API key too.",
     },
     Setting {
         key: "limits.token_per_address",
         default: Some("6000"),
-        meaning: "Token requests from one address in which no client authenticates.",
+        meaning: "Token and revocation requests from one address in which no client authenticates, and no API key \
+                  is good.",
     },
     Setting {
         key: "limits.revocation_per_client",
@@ -304,8 +305,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "limits.registration_per_address",
         default: Some("10"),
-        meaning: "Registrations from one address; counted apart, as many questions there which application a token \
-                  is of.",
+        meaning: "Registrations from one address; counted apart, as many questions with one token which application \
+                  it is of.",
     },
     Setting {
         key: "limits.acts_per_person",

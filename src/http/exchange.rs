@@ -33,12 +33,15 @@ pub(super) async fn answer(
     credentials: &Credentials,
     params: &Params<'_>,
 ) -> HttpResponse {
-    let exchanged = match limits::unauthenticated(state, request, credentials, params) {
-        Ok(()) => exchange(&state.services, credentials, params).await,
-        Err(error) => error.into(),
-    };
-    let Exchanged { issued, standing } = exchanged;
-    let issued = issued.map_err(|error| unexchangeable(limits::refused(state, request, error)));
+    let Exchanged { issued, by_good_key, standing } = exchange(&state.services, credentials, params).await;
+    let issued = issued.map_err(|error| {
+        // Not before the key is looked at: a good one is not refused for what others do at its address.
+        let exceeded = match by_good_key {
+            true => None,
+            false => limits::unauthenticated(state, request, credentials, params).err(),
+        };
+        unexchangeable(limits::refused(state, request, exceeded.unwrap_or(error)))
+    });
     let mut response = match &issued {
         Ok(issued) => {
             state.metrics.token_issued(TOKEN_EXCHANGE, issued.algorithm);

@@ -47,7 +47,7 @@ pub(super) fn is_refused_too_often(state: &State, request: &HttpRequest) -> bool
     state.services.limits.refused_per_address.is_used_up(&prefix(state, request))
 }
 
-/// Counts a token request in which no client authenticates itself: it can only count for its address.
+/// Counts a request for a token, or to revoke one, in which no client authenticates itself: it can only count for its address.
 pub(super) fn unauthenticated(
     state: &State,
     request: &HttpRequest,
@@ -68,12 +68,11 @@ type Which = fn(&Limits) -> &Limited<AddressPrefix>;
 type Shown = fn(&State, &ProtocolError) -> HttpResponse;
 
 /// The paths whose every request counts for its address.
-const PATHS: [(&str, Which, Shown); 5] = [
+const PATHS: [(&str, Which, Shown); 4] = [
     ("/oauth2/authorize", |limits| &limits.authorize_per_address, page),
     ("/oauth/authorize", |limits| &limits.authorize_per_address, page),
     ("/api/authorize.php", |limits| &limits.authorize_per_address, page),
     ("/api/v1/apps", |limits| &limits.registration_per_address, json),
-    ("/api/v1/apps/verify_credentials", |limits| &limits.applications_per_address, json),
 ];
 
 fn json(_: &State, error: &ProtocolError) -> HttpResponse {

@@ -6,14 +6,14 @@ use super::share::Share;
 use super::{AddressPrefix, Limit, Quota, SlidingWindow};
 use crate::clock::SharedClock;
 use crate::config::LimitsConfig;
-use crate::oauth::{ApiKeyId, ClientId, UserId};
+use crate::oauth::{ApiKeyId, ClientId, TokenId, UserId};
 
 /// A limit by its name, as the headers and the metrics have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Token requests of one client that has authenticated.
+    /// Token requests of one client that has authenticated, with an API key too.
     TokenPerClient,
-    /// Token requests from one address in which no client authenticates.
+    /// Token and revocation requests from one address in which no client authenticates, and no API key is good.
     TokenPerAddress,
     /// Revocations by one client.
     RevocationPerClient,
@@ -25,8 +25,7 @@ pub enum Policy {
     LoginPerAddress,
     /// Sign-ins to one account by whoever has signed in to it before.
     LoginPerAccount,
-    /// Registrations from one address; counted apart, as many questions there which application a token is
-    /// of.
+    /// Registrations from one address; counted apart, as many questions with one token which application it is of.
     RegistrationPerAddress,
     /// What one person changes on the pages of the portal and the console.
     ActsPerPerson,
@@ -117,8 +116,9 @@ pub struct Limits {
     pub login_per_account: Limited<UserId>,
     /// See [`Policy::RegistrationPerAddress`].
     pub registration_per_address: Limited<AddressPrefix>,
-    /// The same limit, of questions which application a token is of: who asks often can register all the same.
-    pub applications_per_address: Limited<AddressPrefix>,
+    /// The same limit, of questions with one token which application it is of: so often as one registers one can ask, and a
+    /// neighbour's questions are no hindrance.
+    pub questions_per_token: Limited<TokenId>,
     /// See [`Policy::ActsPerPerson`].
     pub acts_per_person: Limited<UserId>,
     /// See [`Policy::ApiKey`]. All of it, for whoever counts it for all nodes.
@@ -156,7 +156,7 @@ impl Limits {
                 config.registration_per_address,
                 &of,
             ),
-            applications_per_address: Limited::by_address(
+            questions_per_token: Limited::new(
                 Policy::RegistrationPerAddress,
                 config.registration_per_address,
                 &of,
@@ -182,7 +182,7 @@ impl Limits {
         self.login_per_address.sweep();
         self.login_per_account.sweep();
         self.registration_per_address.sweep();
-        self.applications_per_address.sweep();
+        self.questions_per_token.sweep();
         self.acts_per_person.sweep();
         self.api_key.sweep();
     }
@@ -191,7 +191,7 @@ impl Limits {
     #[must_use]
     pub fn refused(&self) -> [(Policy, u64); Policy::ALL.len()] {
         let (policy, registrations) = self.registration_per_address.refused();
-        let (_, questions) = self.applications_per_address.refused();
+        let (_, questions) = self.questions_per_token.refused();
         [
             self.token_per_client.refused(),
             self.token_per_address.refused(),

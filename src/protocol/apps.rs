@@ -48,12 +48,15 @@ fn read(services: &Services, params: &Params<'_>) -> Result<Registration, Protoc
     })
 }
 
-/// The application that a token was issued to. The token may be one of the application itself or of a person.
+/// The application that a token was issued to. The token may be one of the application itself or of a person. The
+/// question counts for the token, if it is a good one: whoever holds others, or none, uses up nothing of it.
 ///
 /// # Errors
-/// `invalid_token`, or `temporarily_unavailable` when this node can't know whether it counts.
+/// `invalid_token`, too many requests, or `temporarily_unavailable` when this node can't know whether it counts.
 pub fn app_of_token(services: &Services, token: &str) -> Result<std::sync::Arc<Client>, ProtocolError> {
     let invalid = || ProtocolError::new(ErrorCode::InvalidToken, "The access token is invalid");
     let claims = services.live_token(token)?.ok_or_else(invalid)?;
-    services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)
+    let client = services.clients.find(claims.client_id.as_str()).ok_or_else(invalid)?;
+    services.limits.questions_per_token.spend(&claims.jti)?;
+    Ok(client)
 }

@@ -128,7 +128,7 @@ impl Consents {
         Err(StoreError::Unavailable("a consent is changed by too many at once".into()))
     }
 
-    /// Whether the form called `form` had not been answered with yes before. It has from now on; that is remembered until
+    /// Whether the form called `form` had not been answered before. It has from now on; that is remembered until
     /// `ends_at`, when nobody takes it any more.
     ///
     /// # Errors

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, basic, form, part};
 
-const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const API_KEY: &str = "urn:signet:params:oauth:token-type:api_key";
+pub(crate) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(crate) const API_KEY: &str = "urn:signet:params:oauth:token-type:api_key";
 const PEER: &str = "198.51.100.9:1234";
 
 /// A key of the demo client for its resource.
-async fn demo_key(app: &TestApp) -> (String, String) {
+pub(crate) async fn demo_key(app: &TestApp) -> (String, String) {
     let client_id = app.demo().0;
     make(
         app,
@@ -222,8 +222,16 @@ async fn an_exchange_gives_nothing_beyond_the_key() {
         (&key, "&actor_token=x&actor_token_type=y", "invalid_request"),
         (&"sk_wrong".to_owned(), "", "invalid_request"),
     ] {
-        exchange(&app, key, more).await.refused(400, error);
+        let answer = exchange(&app, key, more).await;
+        answer.refused(400, error);
+        // Whatever a good key is refused for, the answer says how its limit stands.
+        let limited = answer.header("x-ratelimit-limit");
+        assert_eq!(limited, if key == "sk_wrong" { None } else { Some("100") }, "{more}");
     }
+    assert_eq!(
+        (remaining(&exchange(&app, &key, "").await), remaining(&exchange(&app, &keeper, "").await)),
+        (91, 97)
+    );
     let other_type = format!(
         "grant_type={EXCHANGE}&subject_token={key}&subject_token_type=urn:ietf:params:oauth:token-type:jwt"
     );

@@ -107,19 +107,51 @@ async fn an_address_registers_so_many_and_no_more() {
     answer.refused(429, "temporarily_unavailable");
     assert_eq!(answer.header("retry-after"), Some("60"));
     assert_eq!(app.send(register("192.0.2.1:1")).await.status, 200);
-    // What an application asks with a good token is no more, and counted apart.
-    let token = app.demo_token().await;
-    let ask = |from: &str| {
-        let request = TestRequest::get().uri("/api/v1/apps/verify_credentials").insert_header(bearer(&token));
-        app.send(request.peer_addr(peer(from)))
+    let refused = app.app.state.services.limits.refused();
+    assert!(refused.contains(&(Policy::RegistrationPerAddress, 1)), "{refused:?}");
+}
+
+#[actix_web::test]
+async fn a_good_token_asks_whose_it_is_so_often_and_whatever_its_neighbours_do() {
+    let app = TestApp::start_with(|config| {
+        config.dialects.apps = true;
+        config.limits.refused_per_address = 20;
+    })
+    .await;
+    let ask = |token: Option<&str>, from: &str| {
+        let request = TestRequest::get().uri("/api/v1/apps/verify_credentials");
+        let request = request.peer_addr(from.parse::<SocketAddr>().unwrap());
+        app.send(match token {
+            Some(token) => request.insert_header(bearer(token)),
+            None => request,
+        })
     };
-    for _ in 0..10 {
-        assert_eq!(ask("192.0.2.1:1").await.status, 200);
+    let (here, there) = ("192.0.2.1:1", "198.51.100.9:1");
+    let (token, another) = (app.demo_token().await, app.demo_token().await);
+    for bad in [None, Some("x")].repeat(10) {
+        ask(bad, here).await.refused(401, "invalid_token");
     }
-    ask("192.0.2.1:1").await.refused(429, "temporarily_unavailable");
-    assert_eq!(app.send(register("192.0.2.1:1")).await.status, 200);
-    assert_eq!(ask("198.51.100.9:1").await.status, 200);
+    for bad in [None, Some("x")] {
+        let answer = ask(bad, here).await;
+        answer.refused(429, "temporarily_unavailable");
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"refused_per_address\";q=20;w=60"));
+    }
+    for _ in 0..5 {
+        assert_eq!(ask(Some(&token), here).await.status, 200);
+        assert_eq!(ask(Some(&token), there).await.status, 200);
+    }
+    for from in [here, there] {
+        let answer = ask(Some(&token), from).await;
+        answer.refused(429, "temporarily_unavailable");
+        assert_eq!(
+            (answer.header("retry-after"), answer.header("x-ratelimit-limit")),
+            (Some("60"), Some("10"))
+        );
+    }
+    // Nobody else has used up anything by that, be it to register.
+    assert_eq!(ask(Some(&another), here).await.status, 200);
+    let register = registration(&format!("&redirect_uris={OOB}")).peer_addr(here.parse().unwrap());
+    assert_eq!(app.send(register).await.status, 200);
     let refused = app.app.state.services.limits.refused();
     assert!(refused.contains(&(Policy::RegistrationPerAddress, 2)), "{refused:?}");
-    assert_eq!(ask("203.0.113.7:1").await.status, 200);
 }

@@ -9,7 +9,7 @@ use crate::browser::{
     Browser, CALLBACK, PASSWORD, ada, encoded, location, parameter, redeem, register, request, shop, state,
     text,
 };
-use crate::test_app::{ISSUER, RESOURCE, TestApp, form, part};
+use crate::test_app::{ISSUER, RESOURCE, TestApp, bearer, form, part};
 
 async fn service() -> TestApp {
     let app = TestApp::start().await;
@@ -190,6 +190,7 @@ async fn prompt_login_asks_for_the_password_once_more_and_only_once() {
         ("display", "popup"),
         ("acr_values", "urn:mace:incommon:iap:silver 0"),
         ("ui_locales", "fr-CA fr"),
+        ("response_mode", "query"),
     ] {
         assert!(parameter(&browser.get(&app, &request(&[harmless])).await, "code").is_some(), "{harmless:?}");
     }
@@ -367,6 +368,26 @@ async fn a_claim_asks_for_the_scope_that_stands_for_it() {
         let answer = browser.get(&app, &request(&[("claims", malformed)])).await;
         assert_eq!(parameter(&answer, "error").as_deref(), Some("invalid_request"), "{malformed}");
     }
+}
+
+/// OpenID Connect Core 1.0, section 5.5: of either endpoint where claims are told.
+#[actix_web::test]
+async fn a_claim_asked_of_userinfo_is_consented_to_and_told_there() {
+    let app = TestApp::start().await;
+    ada(&app).await;
+    let client = register(&app, shop()).await;
+    let mut browser = Browser::default();
+    let plain = browser.get(&app, &request(&[("scope", "openid")])).await;
+    let next = location(&browser.sign_in(&app, &plain, ("ada@example.com", PASSWORD)).await);
+    assert!(!text(&browser.get(&app, &next).await).contains("See your e-mail address"));
+    let claims = json!({ "userinfo": { "email": null } }).to_string();
+    let page = browser.get(&app, &request(&[("scope", "openid"), ("claims", &claims)])).await;
+    assert!(text(&page).contains("See your e-mail address"), "{}", text(&page));
+    let code = parameter(&browser.decide(&app, &page, "allow").await, "code").unwrap();
+    let tokens = redeem(&app, &client, &code).await;
+    let token = bearer(tokens["access_token"].as_str().unwrap());
+    let told = app.send(TestRequest::get().uri("/oauth2/userinfo").insert_header(token)).await;
+    assert_eq!(told.json()["email"], "ada@example.com");
 }
 
 #[actix_web::test]

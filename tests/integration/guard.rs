@@ -55,6 +55,104 @@ async fn a_secret_waits_for_the_page_that_shows_it() {
     assert!(!text(&ada.get(&app, &own).await).contains(&secret), "only once");
 }
 
+/// Ada's browser about to be shown something once, the page that will show it, and what of that is secret.
+async fn about_to_be_shown(
+    app: &TestApp,
+    path: &str,
+    members: &[(&str, &str)],
+) -> (Browser, String, Vec<String>) {
+    let mut ada = signed_in(app, ADA, path).await;
+    let next = location(&act(&mut ada, app, path, members).await);
+    let secrets = shown_secrets(&ada.clone().get(app, &next).await);
+    assert!(!secrets.is_empty(), "{path}");
+    (ada, next, secrets)
+}
+
+/// A client secret, an API key and recovery codes, each waiting for the page that shows it.
+async fn all_about_to_be_shown(app: &TestApp) -> Vec<(Browser, String, Vec<String>)> {
+    let factor = "/account/second-factor";
+    let application = about_to_be_shown(app, APPLICATIONS, &NOTES).await;
+    let key = [("name", "backup"), ("scope:read", "yes")];
+    let key = about_to_be_shown(app, "/account/api-keys", &key).await;
+    let mut ada = signed_in(app, ADA, factor).await;
+    let page = text(&act(&mut ada, app, factor, &[("act", "enroll")]).await);
+    let secret =
+        page.split("<code class=\"secret\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+    let code = crate::portal::totp_code(app, secret);
+    let next = location(&act(&mut ada, app, factor, &[("act", "confirm"), ("code", &code)]).await);
+    let codes = shown_secrets(&ada.clone().get(app, &next).await);
+    assert_eq!(codes.len(), 10);
+    vec![application, key, (ada, next, codes)]
+}
+
+/// Asks for pages that show whatever waits to be shown.
+async fn shows_nothing(app: &TestApp, browser: &Browser, next: &str, secrets: &[String]) {
+    for path in [next, "/account", APPLICATIONS, "/account/api-keys", "/account/second-factor"] {
+        let page = text(&browser.clone().get(app, path).await);
+        assert!(!page.contains("class=\"shown\""), "{page}");
+        assert!(secrets.iter().all(|secret| !page.contains(secret)), "{page}");
+    }
+}
+
+#[actix_web::test]
+async fn a_secret_that_waits_is_shown_to_nobody_else() {
+    let app = service().await;
+    account(&app, ("Bob", "bob@example.com"), false).await;
+    let bob = signed_in(&app, "bob@example.com", "/account").await;
+    let anew = signed_in(&app, ADA, "/account").await;
+    for (ada, next, secrets) in all_about_to_be_shown(&app).await {
+        let notice = ada.cookies["signet-notice"].clone();
+        for other in [&bob, &anew, &Browser::default()] {
+            let mut other = other.clone();
+            other.cookies.insert("signet-notice".into(), notice.clone());
+            shows_nothing(&app, &other, &next, &secrets).await;
+        }
+        assert_eq!(shown_secrets(&ada.clone().get(&app, &next).await), secrets);
+    }
+}
+
+#[actix_web::test]
+async fn a_secret_waits_for_two_minutes_and_no_longer() {
+    let app = service().await;
+    let waiting = all_about_to_be_shown(&app).await;
+    app.pass(Duration::from_secs(119)).await;
+    for (ada, next, secrets) in &waiting {
+        assert_eq!(shown_secrets(&ada.clone().get(&app, next).await), *secrets);
+    }
+    for seconds in [1, 1] {
+        app.pass(Duration::from_secs(seconds)).await;
+        for (ada, next, secrets) in &waiting {
+            shows_nothing(&app, ada, next, secrets).await;
+        }
+    }
+}
+
+#[actix_web::test]
+async fn what_is_shown_once_is_made_here_and_not_changed() {
+    let app = service().await;
+    for (mut ada, next, secrets) in all_about_to_be_shown(&app).await {
+        let notice = ada.cookies["signet-notice"].clone();
+        let changed = (0..notice.len()).step_by(5).map(|at| {
+            let other = if &notice[at..=at] == "A" { "B" } else { "A" };
+            format!("{}{other}{}", &notice[..at], &notice[at + 1..])
+        });
+        // What else is sealed here, for another purpose.
+        let sealed = crate::browser::state(&Browser::default().get(&app, "/account").await);
+        let session = ada.cookies["signet-session"].clone();
+        let shorter = notice[..notice.len() - 4].to_owned();
+        for forged in changed.chain([sealed, session, shorter, String::new()]) {
+            ada.cookies.insert("signet-notice".into(), forged.clone());
+            let page = ada.clone().get(&app, &next).await;
+            assert_eq!(page.status, 200, "{forged}");
+            assert!(!text(&page).contains("class=\"shown\""), "{forged}");
+            assert!(secrets.iter().all(|secret| !text(&page).contains(secret)), "{forged}");
+        }
+        // Sent twice, one of the two was planted.
+        ada.cookies.insert("signet-notice".into(), format!("{notice}; signet-notice={notice}"));
+        shows_nothing(&app, &ada, &next, &secrets).await;
+    }
+}
+
 #[actix_web::test]
 async fn a_secret_is_shown_by_a_node_that_has_not_heard_of_the_client_yet() {
     let clock = Arc::new(ManualClock::at(1_800_000_000));

@@ -142,6 +142,26 @@ async fn a_form_that_was_used_counts_for_its_session_only_and_gives_nothing_new(
     }
 }
 
+/// Each answer is put on record: by one form nobody fills the disk.
+#[actix_web::test]
+async fn a_no_is_said_once_and_is_no_yes_afterwards() {
+    let app = service().await;
+    let mut browser = Browser::default();
+    let page = browser.get(&app, &request(&[])).await;
+    let next = location(&browser.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await);
+    let page = browser.get(&app, &next).await;
+    let answer = browser.decide(&app, &page, "deny").await;
+    assert_eq!(parameter(&answer, "error").as_deref(), Some("access_denied"));
+    for decision in ["deny", "", "allow"] {
+        let again = browser.decide(&app, &page, decision).await;
+        assert_eq!((again.status, again.header("location")), (400, None), "{decision}");
+        assert!(text(&again).contains("answered already") && text(&again).contains("Start again"));
+    }
+    assert_eq!(app.audit_log().matches("consent.given").count(), 1);
+    let page = browser.get(&app, &next).await;
+    assert!(parameter(&browser.decide(&app, &page, "allow").await, "code").is_some(), "begun again");
+}
+
 #[actix_web::test]
 async fn a_form_that_was_answered_stays_so_although_the_clock_is_set_back() {
     let app = service().await;

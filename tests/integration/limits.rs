@@ -7,6 +7,7 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::json;
 
+use crate::api_keys::{API_KEY, EXCHANGE, demo_key};
 use crate::browser::text;
 use crate::test_app::{Answer, TestApp, basic, bearer, form};
 
@@ -34,6 +35,14 @@ fn too_many(answer: &Answer, policy: &str, app: &TestApp) {
 fn token_request(app: &TestApp, secret: &str, peer: &str) -> TestRequest {
     let body = "grant_type=client_credentials";
     from(form("/oauth2/token", body).insert_header(basic((app.demo().0, secret))), peer)
+}
+
+fn exchange_of(key: &str) -> String {
+    format!("grant_type={EXCHANGE}&subject_token={key}&subject_token_type={API_KEY}")
+}
+
+fn exchange(key: &str, peer: &str) -> TestRequest {
+    from(form("/oauth2/token", &exchange_of(key)), peer)
 }
 
 #[actix_web::test]
@@ -71,6 +80,75 @@ async fn one_clients_quota_is_not_anothers() {
     }
     assert_eq!(app.token(app.demo(), "").await.status, 429);
     app.admin_token().await;
+}
+
+/// The right secret is known to nobody else: whoever has used up the client's quota with an exchange is the client.
+#[actix_web::test]
+async fn an_exchange_counts_for_the_client_that_authenticates() {
+    let app = TestApp::start_with(|config| config.limits.token_per_client = 3).await;
+    let (_, key) = demo_key(&app).await;
+    let (client_id, secret) = app.demo();
+    let by = |secret: &str, key: &str| exchange(key, OTHER).insert_header(basic((client_id, secret)));
+    for _ in 0..5 {
+        app.send(by("wrong", &key)).await.refused(401, "invalid_client");
+    }
+    app.send(by(secret, &key)).await.access_token();
+    app.send(by(secret, "sk_wrong")).await.refused(400, "invalid_request");
+    let body = format!("{}&client_id={client_id}&client_secret={secret}", exchange_of(&key));
+    app.send(from(form("/oauth2/token", &body), OTHER)).await.access_token();
+    too_many(&app.send(by(secret, &key)).await, "token_per_client", &app);
+    too_many(&app.send(token_request(&app, secret, OTHER)).await, "token_per_client", &app);
+    // Who only names the client spends nothing of it, and needs the key alone.
+    let named = format!("{}&client_id={client_id}", exchange_of(&key));
+    app.send(from(form("/oauth2/token", &named), OTHER)).await.access_token();
+    app.send(by("wrong", &key)).await.refused(401, "invalid_client");
+}
+
+#[actix_web::test]
+async fn a_good_key_is_exchanged_whatever_its_neighbours_do() {
+    let app = TestApp::start_with(|config| {
+        config.limits.token_per_address = 3;
+        config.limits.api_key = 4;
+    })
+    .await;
+    let (_, key) = demo_key(&app).await;
+    // Neither a good key nor what it is refused for counts for its address.
+    app.send(exchange(&key, ATTACKER)).await.access_token();
+    for more in ["&scope=none", "&resource=https://other.example"] {
+        let refused = app.send(from(form("/oauth2/token", &(exchange_of(&key) + more)), ATTACKER)).await;
+        assert_eq!((refused.status, refused.header("x-ratelimit-limit")), (400, Some("4")));
+    }
+    for body in [exchange_of("sk_wrong"), exchange_of(""), exchange_of("sk_wrong") + "&client_id=nobody"] {
+        app.send(from(form("/oauth2/token", &body), ATTACKER)).await.refused(400, "invalid_request");
+    }
+    for body in [exchange_of("sk_wrong"), exchange_of(""), "grant_type=authorization_code".to_owned()] {
+        let answer = app.send(from(form("/oauth2/token", &body), ATTACKER)).await;
+        too_many(&answer, "token_per_address", &app);
+    }
+    let answer = app.send(exchange(&key, ATTACKER)).await;
+    answer.access_token();
+    assert_eq!(answer.header("x-ratelimit-remaining"), Some("0"));
+    too_many(&app.send(exchange(&key, ATTACKER)).await, "apikey", &app);
+    // Nor does what is beyond the key's own limit.
+    for _ in 0..4 {
+        too_many(&app.send(exchange(&key, OTHER)).await, "apikey", &app);
+    }
+    app.send(exchange("sk_wrong", OTHER)).await.refused(400, "invalid_request");
+}
+
+#[actix_web::test]
+async fn keys_are_not_guessed_at_the_exchange_either() {
+    let app = TestApp::start_with(|config| config.limits.refused_per_address = 3).await;
+    let (_, key) = demo_key(&app).await;
+    for number in 0..3 {
+        app.send(exchange(&format!("sk_{number}"), ATTACKER)).await.refused(400, "invalid_request");
+    }
+    too_many(&app.send(exchange("sk_wrong", ATTACKER)).await, "refused_per_address", &app);
+    // Nor by a client that has authenticated.
+    let by_client = exchange("sk_wrong", ATTACKER).insert_header(basic(app.demo()));
+    too_many(&app.send(by_client).await, "refused_per_address", &app);
+    app.send(exchange(&key, ATTACKER)).await.access_token();
+    app.send(exchange("sk_wrong", OTHER)).await.refused(400, "invalid_request");
 }
 
 #[actix_web::test]

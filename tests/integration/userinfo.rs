@@ -153,14 +153,29 @@ async fn scripts_of_registered_origins_may_ask_and_no_others() {
     }
     for path in [
         "/oauth2/authorize",
+        "/oauth/authorize",
+        "/api/authorize.php",
         "/oauth2/sign-in",
         "/oauth2/consent",
         "/oauth2/introspect",
-        "/api/authorize.php",
         "/admin/keys",
     ] {
         let answer = app.send(preflight(path, SHOP)).await;
         assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+    }
+    // Nor is an answer there a script's to read (RFC 9700, section 2.6), be it a page or a refusal.
+    let doors = signet::http::served().iter().filter(|served| served.path.contains("/authorize"));
+    let doors: Vec<&str> = doors.filter(|door| door.method == Method::GET).map(|door| door.path).collect();
+    assert_eq!(doors, ["/oauth2/authorize", "/oauth/authorize", "/api/authorize.php"]);
+    let asking = request(&[]);
+    let (_, query) = asking.split_once('?').unwrap();
+    for (path, query) in doors.iter().flat_map(|path| [(path, query), (path, "")]) {
+        for method in [Method::GET, Method::POST] {
+            let asked = TestRequest::with_uri(&format!("{path}?{query}")).method(method.clone());
+            let answer = app.send(asked.insert_header(("Origin", SHOP))).await;
+            let cors = answer.headers.keys().filter(|name| name.as_str().starts_with("access-control-"));
+            assert_eq!(cors.count(), 0, "{method} {path}");
+        }
     }
     for (origin, allowed) in [(SHOP, Some(SHOP)), ("https://evil.example", None)] {
         let answer = app.send(get("/oauth2/userinfo", &token).insert_header(("Origin", origin))).await;

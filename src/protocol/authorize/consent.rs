@@ -151,7 +151,8 @@ pub async fn decide(
     let allowed = params.one("decision") == Some("allow");
     // Twice as long as the form can count: the clock may be set back, and another node's stand elsewhere.
     let ends_at = services.clock.now() + TimeDelta::seconds(2 * form::LIFETIME);
-    if allowed && !services.consents.answer_once(&shown.form, ends_at).await.map_err(ProtocolError::from)? {
+    // A no counts once too: each is put on record, and nobody shall fill the disk with them.
+    if !services.consents.answer_once(&shown.form, ends_at).await.map_err(ProtocolError::from)? {
         return Err(Interrupted::answered(shown.asked.location(services)));
     }
     let decided = decided(services, allowed, (&request, &present)).await;

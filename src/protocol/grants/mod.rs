@@ -98,10 +98,7 @@ pub fn asked_for_token(
         let named = ["client_id", "client_secret"].into_iter().filter(|_| missing);
         named.map(|name| params.required(name)).find_map(Result::err).unwrap_or(refused)
     })?;
-    // Anybody can say that they are a public client: their requests count for their address, at the surface.
-    if !client.is_public() {
-        services.limits.token_per_client.spend(&client.client_id)?;
-    }
+    count(services, &client)?;
     let pending = match params.one("grant_type").or(defaults.grant_type) {
         None => return Err(ProtocolError::invalid_request("grant_type is missing")),
         Some("client_credentials") => {
@@ -145,6 +142,15 @@ pub async fn grant(services: &Services, pending: Pending) -> Result<Granted, Pro
             Ok(*granted)
         }
     }
+}
+
+/// Counts a token request for the client that has authenticated. Anybody can say that they are a public one: those
+/// requests count for their address, at the surface.
+fn count(services: &Services, client: &AuthenticatedClient) -> Result<(), ProtocolError> {
+    if !client.is_public() {
+        services.limits.token_per_client.spend(&client.client_id)?;
+    }
+    Ok(())
 }
 
 fn may(client: &AuthenticatedClient, grant_type: GrantType) -> Result<(), ProtocolError> {

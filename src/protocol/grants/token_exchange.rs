@@ -1,7 +1,8 @@
 //! An API key for a short-lived access token (RFC 8693), so that resource servers need not know API keys.
 
+use super::count;
 use crate::clients::ResourceServer;
-use crate::limits::Standing;
+use crate::limits::{Exceeded, Policy, Standing};
 use crate::oauth::{ClientId, ErrorCode, Resource, Scope};
 use crate::protocol::api_key::{self, PresentedKey, present_api_key};
 use crate::protocol::authenticate::is_attempted;
@@ -26,31 +27,31 @@ const LONGEST: i64 = 15 * 60;
 pub struct Exchanged {
     /// The token, or why there is none.
     pub issued: Result<Issued, ProtocolError>,
+    /// Whether a key was good: then the request counts for it, and for nobody else.
+    pub by_good_key: bool,
     /// How the limit of the key stands, if there was a good one.
     pub standing: Option<Standing>,
 }
 
-impl From<ProtocolError> for Exchanged {
-    fn from(error: ProtocolError) -> Self {
-        Self { issued: Err(error), standing: None }
-    }
-}
-
 /// Exchanges an API key for an access token of one resource. The key is credential enough: no client need authenticate,
-/// but one that does must do so rightly. The token speaks for the key's owner; its `client_id` is the key's identifier, so
-/// that revoking the key ends it.
+/// but one that does must do so rightly, and its request counts for it too. The token speaks for the key's owner; its
+/// `client_id` is the key's identifier, so that revoking the key ends it.
 ///
 /// Refuses as RFC 8693, section 2.2.2 has it, except that a wrong key is `invalid_token` here: the surface counts it, and
 /// calls it `invalid_request`.
 pub async fn exchange(services: &Services, credentials: &Credentials, params: &Params<'_>) -> Exchanged {
     let PresentedKey { key, standing } = match present(services, credentials, params).await {
         Ok(presented) => presented,
-        Err(error) => return error.into(),
+        Err(error) => {
+            let of_key = |exceeded: &Exceeded| exceeded.standing().policy == Policy::ApiKey;
+            let by_good_key = error.exceeded.as_deref().is_some_and(of_key);
+            return Exchanged { issued: Err(error), by_good_key, standing: None };
+        }
     };
     let issued = issue(services, &key, params);
     // Revoked, or its owner sent away, meanwhile: the cut-off may be older than this token.
     let issued = api_key::still_counts(services, &key).await.and(issued);
-    Exchanged { issued, standing }
+    Exchanged { issued, by_good_key: true, standing }
 }
 
 async fn present(
@@ -59,22 +60,22 @@ async fn present(
     params: &Params<'_>,
 ) -> Result<PresentedKey, ProtocolError> {
     if is_attempted(credentials, params) {
-        authenticate(services, credentials, params)?;
+        count(services, &authenticate(services, credentials, params)?)?;
     }
     let token = params.required("subject_token")?;
     if params.required("subject_token_type")? != API_KEY {
         return Err(ProtocolError::invalid_request(format!("subject_token_type must be {API_KEY}")));
     }
+    present_api_key(services, token).await
+}
+
+fn issue(services: &Services, key: &ApiKey, params: &Params<'_>) -> Result<Issued, ProtocolError> {
     if params.one("requested_token_type").is_some_and(|requested| requested != ACCESS_TOKEN) {
         return Err(ProtocolError::invalid_request(format!("requested_token_type must be {ACCESS_TOKEN}")));
     }
     if params.one("actor_token").is_some() || params.one("actor_token_type").is_some() {
         return Err(ProtocolError::invalid_request("actor_token is not supported"));
     }
-    present_api_key(services, token).await
-}
-
-fn issue(services: &Services, key: &ApiKey, params: &Params<'_>) -> Result<Issued, ProtocolError> {
     let server = server(services, key, params)?;
     let scope = scope(services, key, server, params)?;
     let now = services.clock.numeric_date();

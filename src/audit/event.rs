@@ -56,6 +56,8 @@ kinds! {
     AuditTailCut = "audit.tail_cut",
     /// The log before this entry ends before an entry that the store knows of: it was moved away, or its end was cut off.
     AuditBegunAnew = "audit.begun_anew",
+    /// The log does not agree with itself before this entry, behind which it goes on.
+    AuditDamaged = "audit.damaged",
     /// After events that could not be recorded, the log can be written again.
     AuditResumed = "audit.resumed",
     /// A key was made, and is published or will be.

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
@@ -164,6 +165,20 @@ pub enum Actor {
     ApiKey(ApiKeyId),
     /// Somebody who did not say, or could not prove, who they are.
     Anonymous,
+}
+
+impl fmt::Display for Actor {
+    /// For the service's own log; a name that the environment gave can't begin a line there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service => f.write_str("the service"),
+            Self::Operator(name) => write!(f, "operator {}", name.escape_debug()),
+            Self::Client(id) => write!(f, "client {id}"),
+            Self::User(id) => write!(f, "user {id}"),
+            Self::ApiKey(id) => write!(f, "API key {id}"),
+            Self::Anonymous => f.write_str("anonymous"),
+        }
+    }
 }
 
 /// Something to record. Secrets have no way in: details are plain values, and [`crate::oauth::Secret`] is none.

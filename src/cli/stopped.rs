@@ -252,7 +252,9 @@ pub(super) async fn audit_log(config: &Config, ground: &Ground) -> Result<Arc<Au
 
 fn tell_damage(audit: &AuditLog) {
     if !audit.was_intact() {
-        note("the audit log is damaged: entries are missing or are not what was written; see `signet audit verify`");
+        note(
+            "the audit log is damaged: entries are missing or are not what was written; see `signet audit verify`",
+        );
     }
 }
 

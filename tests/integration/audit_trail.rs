@@ -315,3 +315,33 @@ async fn a_start_on_a_damaged_audit_log_says_so_and_goes_on() {
     assert!(log.contains("it was moved away"), "{log}");
     assert_eq!(app.manage("/health/ready").await.json()["audit"], "ok");
 }
+
+/// Who looks at the service's own log sees when its keys were touched, and by whom.
+#[actix_web::test]
+async fn acts_on_keys_are_told_of_in_the_log_too() {
+    let app = TestApp::start().await;
+    let admin = format!("by=client {}", app.admin().0);
+    let pem = include_str!("../fixtures/keys/p256.pem");
+    let kid = |answer: &Value| answer["kid"].as_str().unwrap().to_owned();
+    let act = async |path: &str, body: Value| {
+        let (answer, log) = said(app.administer(Method::POST, path, Some(body))).await;
+        assert!([200, 201].contains(&answer.status), "{answer:?}");
+        let lines = log.lines().filter(|line| line.contains(&admin)).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines.len(), 1, "{path}: {log}");
+        assert!(!log.contains("PRIVATE"), "{log}");
+        (answer.json(), lines[0].clone())
+    };
+    let (imported, line) = act("/admin/keys/import", json!({ "key": pem, "algorithm": "ES256" })).await;
+    assert!(line.contains("INFO") && line.contains(&kid(&imported)), "{line}");
+    let (asked, line) = act("/admin/keys/rotate", json!({})).await;
+    assert!(line.contains("INFO") && line.contains(&kid(&asked["rotations"][0])), "{line}");
+    let (forced, line) = act("/admin/keys/rotate", json!({ "force": true })).await;
+    assert!(line.contains("WARN") && line.contains(&kid(&forced["rotations"][0])), "{line}");
+    let signing = kid(&forced["rotations"][0]);
+    let (_, line) = act(&format!("/admin/keys/{signing}/compromise"), json!({ "reason": "PRIVATE" })).await;
+    assert!(line.contains("WARN") && line.contains(&signing), "{line}");
+    let keys = app.administer(Method::GET, "/admin/keys", None).await.json();
+    let sealing = keys["sealing"][0]["id"].as_str().unwrap();
+    let (_, line) = act(&format!("/admin/keys/{sealing}/compromise"), json!({})).await;
+    assert!(line.contains("WARN") && line.contains(sealing), "{line}");
+}

@@ -244,8 +244,7 @@ async fn leave_no_trace(log: &Log, app: &TestApp, elsewhere: impl AsyncFnOnce() 
     assert!(canaries.len() >= 12 && refusals.0.len() > 100, "{} refusals", refusals.0.len());
 
     let metrics = app.manage("/metrics").await.body;
-    let mut places =
-        vec![("the metrics".to_owned(), metrics), ("the log".to_owned(), log.bytes())];
+    let mut places = vec![("the metrics".to_owned(), metrics), ("the log".to_owned(), log.bytes())];
     files(app.dir(), &mut places);
     places.extend(elsewhere().await);
     assert!(

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use tracing::instrument::WithSubscriber as _;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What the service logs, all of it.
@@ -40,6 +39,9 @@ pub(crate) async fn said<T>(act: impl Future<Output = T>) -> (T, String) {
     let log = Log::default();
     let to = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(to).finish();
-    let done = act.with_subscriber(subscriber).await;
+    // Of this thread: what goes on when its caller is gone is a task of its own.
+    let listening = tracing::subscriber::set_default(subscriber);
+    let done = act.await;
+    drop(listening);
     (done, String::from_utf8(log.bytes()).unwrap())
 }

@@ -51,8 +51,13 @@ impl Noted {
 }
 
 /// Entries that come into being while nothing is written to the store, when it is away or when the log itself was mended.
-const NO_EVIDENCE: [EventKind; 4] =
-    [EventKind::AuditTailCut, EventKind::AuditResumed, EventKind::AuditBegunAnew, EventKind::ServiceStopped];
+const NO_EVIDENCE: [EventKind; 5] = [
+    EventKind::AuditTailCut,
+    EventKind::AuditDamaged,
+    EventKind::AuditResumed,
+    EventKind::AuditBegunAnew,
+    EventKind::ServiceStopped,
+];
 
 /// How many entries are read at once.
 const ENTRIES: usize = 64;

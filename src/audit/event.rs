@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
@@ -56,6 +57,8 @@ kinds! {
     AuditTailCut = "audit.tail_cut",
     /// The log before this entry ends before an entry that the store knows of: it was moved away, or its end was cut off.
     AuditBegunAnew = "audit.begun_anew",
+    /// The log does not agree with itself before this entry, behind which it goes on.
+    AuditDamaged = "audit.damaged",
     /// After events that could not be recorded, the log can be written again.
     AuditResumed = "audit.resumed",
     /// A key was made, and is published or will be.
@@ -162,6 +165,20 @@ pub enum Actor {
     ApiKey(ApiKeyId),
     /// Somebody who did not say, or could not prove, who they are.
     Anonymous,
+}
+
+impl fmt::Display for Actor {
+    /// For the service's own log; a name that the environment gave can't begin a line there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service => f.write_str("the service"),
+            Self::Operator(name) => write!(f, "operator {}", name.escape_debug()),
+            Self::Client(id) => write!(f, "client {id}"),
+            Self::User(id) => write!(f, "user {id}"),
+            Self::ApiKey(id) => write!(f, "API key {id}"),
+            Self::Anonymous => f.write_str("anonymous"),
+        }
+    }
 }
 
 /// Something to record. Secrets have no way in: details are plain values, and [`crate::oauth::Secret`] is none.

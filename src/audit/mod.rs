@@ -54,11 +54,18 @@ use writer::{State, Writer};
 pub struct AuditLog {
     path: PathBuf,
     writer: Writer,
+    /// How many things were found to be wrong with it when it was opened.
+    findings: usize,
 }
 
+/// So much of a log's end is recomputed when it is opened, in bytes: some 40,000 entries, in less than a tenth of a second. More would
+/// make a start wait that has a long log.
+const LOOKED_AT: u64 = 16 * 1024 * 1024;
+
 impl AuditLog {
-    /// Opens the log at `path`, or begins it, and looks whether its last two lines are linked; the rest is
-    /// for [`verify`]. A last line without an end, or lines with holes (zeros), left by a crash or a power cut in the middle of
+    /// Opens the log at `path`, or begins it, and recomputes the end of the chain, 16 MiB of it; the rest is
+    /// for [`verify`]. What is wrong there is told and recorded as `audit.damaged`, and the log goes on: its last two lines, to which
+    /// the next is linked, must be sound. A last line without an end, or lines with holes (zeros), left by a crash or a power cut in the middle of
     /// a write that nobody was told of, are cut off and recorded as `audit.tail_cut`. Where whole entries follow that were written
     /// after all before them was on disk, it was no power cut: nothing is cut off then.
     ///
@@ -96,8 +103,11 @@ impl AuditLog {
                 .detail("sha256", torn.sha256.as_str())
         });
         let mut state = State::new(wrap(Box::new(file)), tail.head, (clock, node));
-        state.write(torn.iter()).map_err(AuditError::Unavailable)?;
-        Ok(Arc::new(Self { path: path.to_owned(), writer: Writer::start(state)? }))
+        let findings = look(path)?;
+        let damaged = (findings > 0)
+            .then(|| Event::new(EventKind::AuditDamaged, Actor::Service).detail("findings", findings));
+        state.write(torn.iter().chain(&damaged)).map_err(AuditError::Unavailable)?;
+        Ok(Arc::new(Self { path: path.to_owned(), writer: Writer::start(state)?, findings }))
     }
 
     /// Records `event`, with the request that is being answered and where that came from ([`Origin`]); it is on disk when this returns. An entry is written even if the caller stops
@@ -137,6 +147,12 @@ impl AuditLog {
         !self.writer.is_failing()
     }
 
+    /// Whether its end was found to agree with itself when it was opened.
+    #[must_use]
+    pub fn was_intact(&self) -> bool {
+        self.findings == 0
+    }
+
     /// How many events could not be recorded since the log was opened.
     #[must_use]
     pub fn failures(&self) -> u64 {
@@ -148,6 +164,22 @@ impl AuditLog {
     pub fn flushes(&self) -> u64 {
         self.writer.flushes()
     }
+}
+
+/// How many things are wrong with the end of the log at `path`, which is told.
+fn look(path: &Path) -> Result<usize, AuditError> {
+    let found = verify::verify_end(path, LOOKED_AT);
+    let findings = found.map_err(|error| AuditError::Unavailable(error.to_string()))?.damage.len();
+    if findings > 0 {
+        tracing::error!(
+            path = %path.display(),
+            findings,
+            "the audit log was altered, or the disk has damaged it: entries are missing or are not what was written. `signet audit verify` \
+             says which; keep a copy as evidence, find out who could write the file, then stop the service and move the log away, so \
+             that the next start begins a new one"
+        );
+    }
+    Ok(findings)
 }
 
 /// The log can't be opened, or an event not recorded.

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead, BufReader, Seek as _, SeekFrom};
 use std::path::Path;
 
 use serde::Serialize;
@@ -114,10 +114,29 @@ impl fmt::Display for Damage {
 /// # Errors
 /// When the file can't be read.
 pub fn verify(path: &Path, head: Option<&Head>) -> io::Result<Report> {
+    walk(BufReader::new(open_to_read(path)?), Walk::new(head.copied()))
+}
+
+/// As [`verify`], of what is whole in the last `length` bytes of the log: a bounded work, however long it is. Lines count from where
+/// that begins.
+///
+/// # Errors
+/// When the file can't be read.
+pub(super) fn verify_end(path: &Path, length: u64) -> io::Result<Report> {
     let mut reader = BufReader::new(open_to_read(path)?);
-    let mut walk = Walk::new(head.copied());
+    let start = reader.get_ref().metadata()?.len().saturating_sub(length);
+    if start == 0 {
+        return walk(reader, Walk::new(None));
+    }
+    // The byte before tells whether a line begins there.
+    reader.seek(SeekFrom::Start(start - 1))?;
+    reader.skip_until(b'\n')?;
+    walk(reader, Walk { highest: None, ..Walk::new(None) })
+}
+
+fn walk(mut log: impl BufRead, mut walk: Walk) -> io::Result<Report> {
     let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line)? > 0 {
+    while log.read_until(b'\n', &mut line)? > 0 {
         walk.line(&line);
         line.clear();
     }
@@ -128,8 +147,8 @@ struct Walk {
     expected: Option<Head>,
     line: u64,
     entries: u64,
-    /// The entry with the highest number so far.
-    highest: Head,
+    /// The entry with the highest number so far; none where it is not known what comes before, and any may be the first.
+    highest: Option<Head>,
     /// Altered lines since then, each of which may have been an entry.
     altered: u64,
     gaps: Vec<Gap>,
@@ -149,7 +168,7 @@ impl Walk {
             expected,
             line: 0,
             entries: 0,
-            highest: Head::NONE,
+            highest: Some(Head::NONE),
             altered: 0,
             gaps: Vec::new(),
             late: BTreeSet::new(),
@@ -173,7 +192,12 @@ impl Walk {
     fn entry(&mut self, entry: &Link) {
         self.entries += 1;
         let (line, seq) = (self.line, entry.head.seq);
-        if seq <= self.highest.seq {
+        let Some(highest) = self.highest else {
+            self.highest = Some(entry.head);
+            self.altered = 0;
+            return;
+        };
+        if seq <= highest.seq {
             self.late.insert(seq);
             self.damage.push((line, Damage::Misplaced { line, seq }));
             return;
@@ -181,13 +205,13 @@ impl Walk {
         if self.expected.is_some_and(|head| head.seq == seq && head.hash != entry.head.hash) {
             self.damage.push((line, Damage::Rewritten { seq }));
         }
-        let next = self.highest.seq + 1;
-        if seq == next && entry.previous != self.highest.hash {
+        let next = highest.seq + 1;
+        if seq == next && entry.previous != highest.hash {
             self.damage.push((line, Damage::Unlinked { line, seq }));
         } else if seq > next + self.altered {
             self.gaps.push(Gap { line, first: next + self.altered, last: seq - 1 });
         }
-        self.highest = entry.head;
+        self.highest = Some(entry.head);
         self.altered = 0;
     }
 
@@ -206,13 +230,14 @@ impl Walk {
             }
         }
         self.damage.sort_by_key(|(line, _)| *line);
-        if let Some(head) = self.expected.filter(|head| head.seq > self.highest.seq) {
-            let damage = Damage::Truncated { last: self.highest.seq, expected: head.seq };
+        let highest = self.highest.unwrap_or(Head::NONE);
+        if let Some(head) = self.expected.filter(|head| head.seq > highest.seq) {
+            let damage = Damage::Truncated { last: highest.seq, expected: head.seq };
             self.damage.push((self.line, damage));
         }
         Report {
             entries: self.entries,
-            head: (self.highest != Head::NONE).then_some(self.highest),
+            head: (highest != Head::NONE).then_some(highest),
             damage: self.damage.into_iter().map(|(_, damage)| damage).collect(),
         }
     }

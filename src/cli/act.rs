@@ -155,7 +155,7 @@ impl Act {
         }
     }
 
-    /// The columns of its answer that people want, if it is a table.
+    /// The columns of its answer that people want, if it is a table; of any other what they look for first.
     pub(super) fn columns(&self) -> &'static [&'static str] {
         match self {
             Self::ListKeys => &[
@@ -176,6 +176,7 @@ impl Act {
             Self::RotateKeys { .. } => &["algorithm", "kid", "previous", "sign_from", "wait", "breaks"],
             Self::PlanKeys => &["at", "kid", "algorithm", "what"],
             Self::ListClients { .. } => &["client_id", "client_name", "scope", "resources"],
+            Self::RegisterClient(_) | Self::RotateSecret { .. } => &["client_id", "client_secret"],
             Self::User(act) => act.columns(),
             Self::ApiKey(act) => act.columns(),
             _ => &[],

@@ -39,11 +39,12 @@ impl ApiKeyAct {
         Call { method, path, scope, body }
     }
 
-    /// The columns of its answer that people want, if it is a table.
+    /// The columns of its answer that people want, if it is a table; of any other what they look for first.
     pub(super) fn columns(&self) -> &'static [&'static str] {
         match self {
             Self::List(_) => &["id", "name", "client_id", "user_id", "scope", "expires_at", "last_used_at"],
-            _ => &[],
+            Self::Create(_) => &["id", "api_key"],
+            Self::Revoke(_) => &[],
         }
     }
 

@@ -8,6 +8,9 @@ use crate::oauth::{ClientId, Secret};
 /// The environment variable that holds the administering client's secret.
 const SECRET_VARIABLE: &str = "SIGNET_ADMIN_CLIENT_SECRET";
 
+/// The environment variable that names it, where no flag does.
+const ID_VARIABLE: &str = "SIGNET_ADMIN_CLIENT_ID";
+
 /// The client that administers, and its secret.
 #[derive(Clone, Debug)]
 pub struct Credentials {
@@ -18,20 +21,23 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// From `file` if there is one, else `client_id` with the secret from the environment. There is no
+    /// From `file` if there is one, else `client_id`, or that of the environment, with the secret from there. There is no
     /// flag for the secret: other users of the machine could read it.
     ///
     /// # Errors
     /// When nothing is given, or the file is not one with `client_id` and `client_secret`.
-    pub fn find(file: Option<&Path>, client_id: Option<&ClientId>) -> Result<Self, CliError> {
-        let secret = std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty());
-        match (file, client_id, secret) {
-            (Some(path), _, _) => Self::from_file(path),
-            (None, Some(client_id), Some(secret)) => {
-                Ok(Self { client_id: client_id.clone(), client_secret: Secret::new(secret) })
-            }
+    pub fn find(file: Option<&Path>, client_id: Option<ClientId>) -> Result<Self, CliError> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if let Some(path) = file {
+            return Self::from_file(path);
+        }
+        let named = || variable(ID_VARIABLE).map(|text| ClientId::parse(&text)).transpose();
+        let client_id = client_id.map_or_else(named, |id| Ok(Some(id)));
+        let client_id = client_id.map_err(|error| CliError::Usage(format!("{ID_VARIABLE}: {error}")))?;
+        match (client_id, variable(SECRET_VARIABLE)) {
+            (Some(client_id), Some(secret)) => Ok(Self { client_id, client_secret: Secret::new(secret) }),
             _ => Err(CliError::Usage(format!(
-                "administration needs a client: set SIGNET_ADMIN_CLIENT_ID and {SECRET_VARIABLE}, or name a \
+                "administration needs a client: set {ID_VARIABLE} and {SECRET_VARIABLE}, or name a \
                  file by --credentials"
             ))),
         }

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use serde_json::Value;
 
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Sources};
@@ -66,7 +67,7 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
-    let file = cli.settings.config.clone().or_else(default_file);
+    let file = cli.settings.config.clone().or_else(named_file).or_else(default_file);
     let printer = Printer::new(cli.json);
     let sources = Sources::of_process(file, cli.settings.overrides());
     let config = settings::load(&sources);
@@ -153,7 +154,30 @@ fn perform(config: &Config, admin: &AdminArgs, act: &Act, printer: &Printer) -> 
             "no client or account of that name is registered; what was issued to it is revoked all the same",
         );
     }
-    printer.show(&answer, act.columns())
+    printer.show(&answer, act.columns())?;
+    if let Some(hint) = next(act, &answer).filter(|_| !printer.json) {
+        note(&hint);
+    }
+    Ok(())
+}
+
+/// What people should know, or do next.
+fn next(act: &Act, answer: &Value) -> Option<String> {
+    match act {
+        _ if answer["client_secret"].is_string() => {
+            Some("the client_secret is shown this once: keep it where only the client reads it".to_owned())
+        }
+        Act::ApiKey(ApiKeyAct::Create(_)) => {
+            Some("the api_key is shown this once: keep it where only its holder reads it".to_owned())
+        }
+        Act::User(UserAct::Add(members)) if !members.contains_key("password") => {
+            let id = answer["id"].as_str().unwrap_or("ID");
+            Some(format!(
+                "nobody can sign in to it yet: `signet users set-password {id} --password-file FILE` sets a password"
+            ))
+        }
+        _ => None,
+    }
 }
 
 /// Tells people what the answer, which is for programs too, has no place for.
@@ -163,8 +187,13 @@ fn note(text: &str) {
 }
 
 fn remote(config: &Config, admin: &AdminArgs) -> Result<Remote, CliError> {
-    let credentials = Credentials::find(admin.credentials.as_deref(), admin.admin_client_id.as_ref())?;
+    let credentials = Credentials::find(admin.credentials.as_deref(), admin.admin_client_id.clone())?;
     Ok(Remote::new(config, credentials, Http::new(admin.ca_file.as_deref())?))
+}
+
+/// Not read by the parser, whose usage would name the flag as if it had to be there.
+fn named_file() -> Option<PathBuf> {
+    std::env::var_os("SIGNET_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from)
 }
 
 fn default_file() -> Option<PathBuf> {

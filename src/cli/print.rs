@@ -16,7 +16,7 @@ impl Printer {
         Self { json }
     }
 
-    /// Shows `answer`; of a table only `columns`, if it has any of them.
+    /// Shows `answer`; of a table only `columns`, if it has any of them, and of anything else those first.
     pub(super) fn show(&self, answer: &Value, columns: &[&str]) -> Result<(), CliError> {
         let text = if self.json { format!("{answer:#}\n") } else { render(answer, columns) };
         write(&text)
@@ -54,10 +54,12 @@ fn render(answer: &Value, columns: &[&str]) -> String {
     }
 }
 
-/// Members one a line; those that are tables below, under their names unless there is nothing else.
+/// Members one a line, `columns` first; those that are tables below, under their names unless there is nothing else.
 fn object(members: &Map<String, Value>, columns: &[&str]) -> String {
-    let (tables, plain_members): (Vec<_>, Vec<_>) =
+    let (tables, mut plain_members): (Vec<_>, Vec<_>) =
         members.iter().partition(|(_, value)| rows_of(value).is_some());
+    let place = |name: &str| columns.iter().position(|column| *column == name).unwrap_or(columns.len());
+    plain_members.sort_by_key(|(name, _)| place(name));
     let width = plain_members.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut out = String::new();
     for (name, value) in &plain_members {
@@ -155,6 +157,10 @@ mod tests {
     fn an_object_is_a_member_a_line_and_its_tables_below() {
         let answer = json!({"empty": [], "id": "a", "none": null, "rows": [{"n": 1}], "tags": ["x", "y"]});
         assert_eq!(render(&answer, &[]), "empty  -\nid     a\nnone   -\ntags   x, y\n\nrows:\nn\n1\n");
+        assert_eq!(
+            render(&answer, &["tags", "none"]),
+            "tags   x, y\nnone   -\nempty  -\nid     a\n\nrows:\nn\n1\n"
+        );
         assert_eq!(render(&json!({"keys": []}), &[]), "none\n");
         assert_eq!(render(&json!({}), &[]), "done\n");
         assert_eq!(render(&json!([]), &[]), "none\n");

@@ -38,6 +38,7 @@ impl Stopped {
         let runtime = runtime()?;
         let app = runtime.block_on(async { App::open(config, Ground::of_installation(config).await?).await });
         let app = app.map_err(failed)?;
+        tell_damage(&app.state.services.audit);
         for evidence in &app.evidence {
             note(&app::warning(evidence));
         }
@@ -241,11 +242,20 @@ async fn own_installation(config: &Config) -> Result<Ground, CliError> {
 pub(super) async fn audit_log(config: &Config, ground: &Ground) -> Result<Arc<AuditLog>, CliError> {
     let audit = AuditLog::open_of_node(&config.audit_path(), ground.clock.clone(), &config.node);
     let audit = audit.map_err(failed)?;
+    tell_damage(&audit);
     let witness = Witness { node: &config.node, audit: &audit, clock: ground.clock.as_ref() };
     for evidence in witness.look(ground.store.as_ref()).await.map_err(failed)? {
         note(&app::warning(&evidence));
     }
     Ok(audit)
+}
+
+fn tell_damage(audit: &AuditLog) {
+    if !audit.was_intact() {
+        note(
+            "the audit log is damaged: entries are missing or are not what was written; see `signet audit verify`",
+        );
+    }
 }
 
 /// Records `event`, then does `act`; if that fails, records that too, as the admin API does.

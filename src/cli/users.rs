@@ -1,20 +1,21 @@
 //! Accounts by the command line.
 
 use serde_json::{Map, Value, json};
+use url::form_urlencoded::byte_serialize;
 
 use super::act::Call;
 use super::error::CliError;
 use super::stopped::{parse, value};
 use crate::oauth::UserId;
 use crate::protocol::Services;
-use crate::protocol::admin::{Administrator, users};
-use crate::protocol::users::PageRequest;
+use crate::protocol::admin::Administrator;
+use crate::protocol::admin::users::{self, AccountSearch};
 
 /// What can be done to accounts.
 #[derive(Clone)]
 pub enum UserAct {
-    /// A page of them, in the order in which they were made.
-    List(PageRequest),
+    /// A page of them, in the order in which they were made, or that with an e-mail address.
+    List(AccountSearch),
     /// One account.
     Show(UserId),
     /// An account is made with these members.
@@ -31,7 +32,7 @@ impl std::fmt::Debug for UserAct {
     /// Without the members: a password may be among them.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::List(page) => f.debug_tuple("List").field(page).finish(),
+            Self::List(search) => f.debug_tuple("List").field(search).finish(),
             Self::Show(id) => f.debug_tuple("Show").field(id).finish(),
             Self::Add(_) => f.debug_tuple("Add").finish_non_exhaustive(),
             Self::Change(id, _) => f.debug_tuple("Change").field(id).finish_non_exhaustive(),
@@ -46,7 +47,11 @@ impl UserAct {
     pub(super) fn call(&self) -> Call {
         let one = |id: &UserId| format!("/admin/users/{id}");
         let (method, path, body) = match self {
-            Self::List(page) => {
+            Self::List(AccountSearch { email: Some(email), .. }) => {
+                let email = byte_serialize(email.as_bytes()).collect::<String>();
+                ("GET", format!("/admin/users?email={email}"), None)
+            }
+            Self::List(AccountSearch { page, .. }) => {
                 let page = page.page();
                 ("GET", format!("/admin/users?limit={}&offset={}", page.limit, page.offset), None)
             }
@@ -76,7 +81,7 @@ impl UserAct {
         admin: &Administrator,
     ) -> Result<Value, CliError> {
         match self {
-            Self::List(page) => value(users::list(services, *page).await),
+            Self::List(search) => value(users::list(services, search).await),
             Self::Show(id) => value(users::show(services, id.as_str()).await),
             Self::Add(members) => value(users::register(services, admin, parse(members)?).await),
             Self::Change(id, members) => {
@@ -99,8 +104,10 @@ mod tests {
         let id = UserId::parse("user_abc123").unwrap();
         let members = Map::from_iter([("disabled".to_owned(), json!(true))]);
         let reads = Some("signet:users");
+        let of_email = AccountSearch { email: Some("a+b@c.example".into()), ..AccountSearch::default() };
         for (act, request, scope) in [
-            (UserAct::List(PageRequest::default()), "GET /admin/users?limit=20&offset=0", reads),
+            (UserAct::List(AccountSearch::default()), "GET /admin/users?limit=20&offset=0", reads),
+            (UserAct::List(of_email), "GET /admin/users?email=a%2Bb%40c.example", reads),
             (UserAct::Show(id.clone()), "GET /admin/users/user_abc123", reads),
             (UserAct::Add(members.clone()), "POST /admin/users", None),
             (UserAct::Change(id.clone(), members.clone()), "PATCH /admin/users/user_abc123", None),

@@ -22,6 +22,16 @@ pub(super) fn closest(key: &str) -> Option<&'static str> {
         .map(|(_, key)| key)
 }
 
+/// The environment variable closest to `name` among those of the settings and `others`, if any is close.
+pub(super) fn closest_variable(name: &str, others: &[&str]) -> Option<String> {
+    let of_settings = SETTINGS.iter().filter(|setting| !setting.key.contains('['));
+    let of_settings =
+        of_settings.map(|setting| format!("SIGNET_{}", setting.key.replace('.', "_").to_ascii_uppercase()));
+    let all = of_settings.chain(others.iter().map(|other| (*other).to_owned()));
+    let (_, closest) = all.map(|known| (distance(&known, name), known)).min().filter(|(far, _)| *far <= 2)?;
+    Some(closest)
+}
+
 fn without_index(key: &str) -> String {
     match (key.find('['), key.find(']')) {
         (Some(open), Some(close)) if open < close => format!("{}[]{}", &key[..open], &key[close + 1..]),
@@ -55,5 +65,9 @@ mod tests {
         assert_eq!(closest("jwks_max_age"), Some("keys.jwks_max_age"));
         assert_eq!(closest("resources[3].scopes"), Some("resources[].scope"));
         assert_eq!(closest("unrelated.thing"), None);
+        let variable = |name| closest_variable(name, &["SIGNET_CONFIG"]);
+        assert_eq!(variable("SIGNET_KEYS_LEED").as_deref(), Some("SIGNET_KEYS_LEAD"));
+        assert_eq!(variable("SIGNET_CONFG").as_deref(), Some("SIGNET_CONFIG"));
+        assert_eq!(variable("SIGNET_UNRELATED"), None);
     }
 }

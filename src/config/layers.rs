@@ -4,6 +4,7 @@ use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use super::closest::closest_variable;
 use super::error::Problem;
 use super::setting::SETTINGS;
 use crate::oauth::Secret;
@@ -16,6 +17,8 @@ pub(super) const KEK_VARIABLE: &str = "SIGNET_KEYS_KEK";
 
 /// The environment variable that holds the PIN of the module's token.
 pub(crate) const PIN_VARIABLE: &str = "SIGNET_KEYS_PKCS11_PIN";
+
+const SECRET_VARIABLES: [&str; 3] = [KEK_VARIABLE, PIN_VARIABLE, POSTGRES_PASSWORD_VARIABLE];
 
 /// Variables of the command line, which are no settings.
 const OTHER_VARIABLES: [&str; 3] = ["SIGNET_CONFIG", "SIGNET_ADMIN_CLIENT_ID", "SIGNET_ADMIN_CLIENT_SECRET"];
@@ -138,8 +141,12 @@ fn merge_environment(merged: &mut Merged, env: &[(String, String)]) {
             let figment = std::mem::take(&mut merged.figment);
             merged.figment = figment.merge(layer);
         } else if ours {
-            let remedy = "correct its name (docs/settings.md lists all settings) or unset it";
-            merged.problems.push(variable_problem(name, "is not a setting", remedy));
+            let others = [&OTHER_VARIABLES[..], &SECRET_VARIABLES].concat();
+            let remedy = match closest_variable(&variable, &others) {
+                Some(known) => format!("did you mean {known}?"),
+                None => "correct its name (docs/settings.md lists all settings) or unset it".to_owned(),
+            };
+            merged.problems.push(variable_problem(name, "is not a setting", &remedy));
         }
     }
 }

@@ -102,7 +102,17 @@ impl Leaf {
 
 /// A duration as it would be written in the settings.
 pub(super) fn written(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string().replace(' ', "")
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        (millis.into(), "ms"),
+    ];
+    let written: String =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    if written.is_empty() { "0s".to_owned() } else { written }
 }
 
 /// A value as an error shows it.
@@ -129,4 +139,16 @@ pub(super) fn shown(value: &Value) -> String {
 
 fn clipped(text: &str) -> String {
     text.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_settings_are() {
+        for text in ["0s", "100ms", "30s", "5m", "1h30m", "1d", "1d1h", "30d", "3650d"] {
+            assert_eq!(written(humantime::parse_duration(text).unwrap()), text);
+        }
+    }
 }

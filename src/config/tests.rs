@@ -93,7 +93,7 @@ fn everything_wrong_is_reported_together_with_origin_and_remedy() {
         &[("SIGNET_KEYS__LEED", "1h"), ("SIGNET_WORKERS", "0")],
     );
     let expected = [
-        "environment variable SIGNET_KEYS__LEED: is not a setting; correct its name (docs/settings.md lists all settings) or unset it",
+        "environment variable SIGNET_KEYS__LEED: is not a setting; did you mean SIGNET_KEYS_LEAD?",
         "signet.toml: keys.lead = \"1 fortnight\": is not a duration: unknown time unit \"fortnight\", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write a number with its unit, such as \"30s\", \"5m\", \"24h\" or \"30d\"",
         "signet.toml: keys.hold = 5: must be a duration; write a number with its unit, such as \"30s\", \"5m\", \"24h\" or \"30d\"",
         "signet.toml: issuer = \"ftp://x\": must be an https URL; write, say, \"https://id.example.com\"",
@@ -248,7 +248,7 @@ fn a_module_is_named_whole_and_is_the_only_source() {
 fn lifetimes_are_bounded_by_the_longest() {
     let resource = "[[resources]]\nuri = \"https://a.example\"\nscope = \"x\"\n";
     for (toml, expected) in [
-        ("[tokens]\nlifetime = \"25h\"", "at most 1day"),
+        ("[tokens]\nlifetime = \"25h\"", "at most 1d"),
         ("[tokens]\nlifetime = \"0s\"", "at least 1s"),
         ("[tokens]\nlifetime = \"1500ms\"", "must be whole seconds"),
         ("[tokens]\nlifetime = \"2h\"\nlongest_lifetime = \"1h\"", "at most 1h (tokens.longest_lifetime)"),

@@ -137,7 +137,7 @@ static TABLE: &[Served] = &[
     patch("/admin/clients/{client_id}", CLIENTS, || web::patch().to(admin::clients::change)),
     delete("/admin/clients/{client_id}", CLIENTS, || web::delete().to(admin::clients::delete)),
     post("/admin/clients/{client_id}/secret", CLIENTS, || web::post().to(admin::clients::rotate_secret)),
-    get("/admin/users", USERS, || web::get().to(admin::users::list)).taking(&["limit", "offset"]),
+    get("/admin/users", USERS, || web::get().to(admin::users::list)).taking(&["limit", "offset", "email"]),
     post("/admin/users", USERS, || web::post().to(admin::users::register)),
     get("/admin/users/{id}", USERS, || web::get().to(admin::users::show)),
     patch("/admin/users/{id}", USERS, || web::patch().to(admin::users::change)),

@@ -38,7 +38,8 @@ pub struct Health {
     pub mirror: &'static str,
     /// The clock: `ok`, or `failing` when it is more than 5 seconds off the store's.
     pub clock: &'static str,
-    /// The audit log: `ok` or `failing`.
+    /// The audit log: `ok`; `failing` while it can't be written; `damaged` when its end did not agree with itself at the start: it is
+    /// written on.
     pub audit: &'static str,
 }
 
@@ -66,7 +67,11 @@ pub async fn health(services: &Services) -> Health {
         Some(room) if room.is_low() => "low",
         Some(_) | None => "ok",
     };
-    let audit = services.audit.is_writable();
+    let audit = match (services.audit.is_writable(), services.audit.was_intact()) {
+        (false, _) => "failing",
+        (true, false) => "damaged",
+        (true, true) => "ok",
+    };
     let (mirror, clock) = (!services.fitness.is_stale(), !services.fitness.is_clock_off());
     let key_files = match services.keys.missing().await {
         Ok(missing) if missing.is_empty() => "ok",
@@ -81,7 +86,7 @@ pub async fn health(services: &Services) -> Health {
             && disk != "full"
             && mirror
             && clock
-            && audit
+            && audit != "failing"
             && !services.is_stopping(),
         keys: match keys {
             keys::Health::Green => "ok",
@@ -96,6 +101,6 @@ pub async fn health(services: &Services) -> Health {
         disk,
         mirror: word(mirror),
         clock: word(clock),
-        audit: word(audit),
+        audit,
     }
 }

@@ -5,6 +5,7 @@
 //! it is done leaves the row where it comes due again when the lease is over.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -65,13 +66,15 @@ pub struct LogoutQueue {
     clock: SharedClock,
     entropy: SharedEntropy,
     wanted: Notify,
+    /// Whether it was told that there are rows that can't be read.
+    told_damage: AtomicBool,
 }
 
 impl LogoutQueue {
     /// The queue in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, entropy: SharedEntropy) -> Self {
-        Self { store, clock, entropy, wanted: Notify::new() }
+        Self { store, clock, entropy, wanted: Notify::new(), told_damage: false.into() }
     }
 
     /// Adds to `batch`, which ends `session`, that all who took part in it are to be told. Call [`Self::wake`] once it
@@ -102,7 +105,8 @@ impl LogoutQueue {
         self.wanted.notified().await;
     }
 
-    /// What is due now, at most `each` of one client, so that a client with many does not hide the others'.
+    /// What is due now, at most `each` of one client, so that a client with many does not hide the others'. A row that can't be read
+    /// holds up no other.
     ///
     /// # Errors
     /// When the store fails.
@@ -113,15 +117,25 @@ impl LogoutQueue {
         loop {
             let from = Some(after.as_slice()).filter(|after| !after.is_empty());
             let rows = self.store.scan(LOGOUTS.table(), from, each.max(1)).await?;
-            let Some((_, first)) = rows.first() else { return Ok(due) };
-            let client_id = LOGOUTS.decode(first)?.value.client_id;
+            let Some((first, _)) = rows.first() else { return Ok(due) };
+            // No identifier holds a slash.
+            let client_id = first.split(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
             let end = place(&client_id, bound);
             for (key, row) in rows.into_iter().take_while(|(key, _)| *key < end) {
-                let record = LOGOUTS.decode(&row)?;
-                due.push(DueLogout { logout: record.value, key, version: record.version });
+                match LOGOUTS.decode(&row) {
+                    Ok(record) => due.push(DueLogout { logout: record.value, key, version: record.version }),
+                    Err(error) => self.tell_damage(&error),
+                }
             }
-            // The next client: no identifier holds a slash, and '0' comes right behind it.
-            after = format!("{client_id}0").into_bytes();
+            // The next client: '0' comes right behind the slash.
+            after = [client_id.as_slice(), b"0"].concat();
+        }
+    }
+
+    /// Once: the row stays, and is seen every two seconds.
+    fn tell_damage(&self, error: &StoreError) {
+        if !self.told_damage.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "a client can't be told that a session has ended: what was to be told can't be read");
         }
     }
 
@@ -193,13 +207,14 @@ fn later(now: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
 
 /// Where a row stands that is due at `due`.
 fn key(logout: &Logout, due: DateTime<Utc>) -> Vec<u8> {
-    let mut key = place(&logout.client_id, due);
+    let mut key = place(logout.client_id.as_str().as_bytes(), due);
     key.push(b'/');
     key.extend_from_slice(logout.sid.as_str().as_bytes());
     key
 }
 
 /// How the keys of a client's rows begin that are due at `due`: in the order of the milliseconds.
-fn place(client_id: &ClientId, due: DateTime<Utc>) -> Vec<u8> {
-    format!("{client_id}/{:016x}", due.timestamp_millis().max(0)).into_bytes()
+fn place(client_id: &[u8], due: DateTime<Utc>) -> Vec<u8> {
+    let due = format!("/{:016x}", due.timestamp_millis().max(0));
+    [client_id, due.as_bytes()].concat()
 }

@@ -298,10 +298,10 @@ impl Sessions {
     }
 
     /// The session, and the same batch, with which it ends and its parties are put into the queue: wake that afterwards.
-    /// `None` if there is none.
+    /// `None` if there is none. One whose row can't be read ends too: who takes part in it is not known then, and is not told.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, or what says where the session's row is can't be read.
     pub async fn ending(
         &self,
         batch: Batch,
@@ -310,7 +310,13 @@ impl Sessions {
     ) -> Result<Option<(Option<Session>, Batch)>, StoreError> {
         let Some(pointer) = self.pointer(user, sid).await? else { return Ok(None) };
         let index = index::key(user, sid.as_str());
-        let session = self.row(&pointer.value).await?.map(|record| record.value);
+        let session = match self.row(&pointer.value).await {
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(%error, %sid, "a session that ends can't be read: nobody who takes part in it is told");
+                None
+            }
+            row => row?.map(|record| record.value),
+        };
         // The condition: a cookie that was renewed meanwhile must not survive.
         let batch = batch.delete(OF_USER.table(), index, Condition::VersionIs(pointer.version)).delete(
             SESSIONS.table(),
@@ -324,16 +330,22 @@ impl Sessions {
         Ok(Some((session, batch)))
     }
 
-    /// Ends every session of `user`; answers with them.
+    /// Ends every session of `user`; answers with them. One that is damaged holds up no other.
     ///
     /// # Errors
-    /// When the store fails: then some may have ended.
+    /// When the store fails: then some may have ended. When one is so damaged that it can't be ended: then all others have.
     pub async fn end_all(&self, user: &UserId) -> Result<Vec<Session>, StoreError> {
-        let mut ended = Vec::new();
+        let (mut ended, mut failed) = (Vec::new(), None);
         for sid in self.names(user).await? {
-            ended.extend(self.end(user, &sid).await?);
+            match self.end(user, &sid).await {
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::error!(%error, %sid, "a session can't be ended");
+                    failed = Some(error);
+                }
+                answered => ended.extend(answered?),
+            }
         }
-        Ok(ended)
+        failed.map_or(Ok(ended), Err)
     }
 
     async fn names(&self, user: &UserId) -> Result<Vec<SessionId>, StoreError> {

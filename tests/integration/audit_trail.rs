@@ -10,6 +10,7 @@ use signet::config::Config;
 use signet::users::Page;
 
 use crate::browser::{Browser, CALLBACK, PASSWORD, ada, register, request, shop, state, text};
+use crate::service_log::said;
 use crate::shell::{act, signed_in};
 use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, basic, bearer, form};
 
@@ -290,4 +291,57 @@ async fn nobody_signs_in_or_allows_anything_unrecorded() {
     assert_eq!(renamed.status, 503, "{}", text(&renamed));
     let found = services.accounts.list(Page { limit: 9, offset: 0 }).await.unwrap();
     assert!(found.iter().all(|each| each.name != "Countess"));
+}
+
+#[actix_web::test]
+async fn a_start_on_a_damaged_audit_log_says_so_and_goes_on() {
+    let app = TestApp::start().await;
+    let (app, log) = said(app.restart(|_| {})).await;
+    assert!(!log.contains("audit"), "{log}");
+    let path = app.dir().join("data/audit.jsonl");
+    let altered = app.audit_log().replacen("key.generated", "key.forgotten", 1);
+    std::fs::write(&path, altered).unwrap();
+    let (app, log) = said(app.restart(|_| {})).await;
+    let told: Vec<_> = log.lines().filter(|line| line.contains("signet audit verify")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("ERROR") && told[0].contains("move the log away"), "{log}");
+    assert_eq!(entries(&app, "audit.damaged").len(), 1);
+    assert_eq!(app.app.evidence, [], "of the log, not of the store");
+    let ready = app.manage("/health/ready").await;
+    assert_eq!((ready.status, &ready.json()["audit"]), (200, &json!("damaged")));
+    app.demo_token().await;
+    std::fs::rename(&path, path.with_extension("moved")).unwrap();
+    let (app, log) = said(app.restart(|_| {})).await;
+    assert!(log.contains("it was moved away"), "{log}");
+    assert_eq!(app.manage("/health/ready").await.json()["audit"], "ok");
+}
+
+/// Who looks at the service's own log sees when its keys were touched, and by whom.
+#[actix_web::test]
+async fn acts_on_keys_are_told_of_in_the_log_too() {
+    let app = TestApp::start().await;
+    let admin = format!("by=client {}", app.admin().0);
+    let pem = include_str!("../fixtures/keys/p256.pem");
+    let kid = |answer: &Value| answer["kid"].as_str().unwrap().to_owned();
+    let act = async |path: &str, body: Value| {
+        let (answer, log) = said(app.administer(Method::POST, path, Some(body))).await;
+        assert!([200, 201].contains(&answer.status), "{answer:?}");
+        let lines = log.lines().filter(|line| line.contains(&admin)).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines.len(), 1, "{path}: {log}");
+        assert!(!log.contains("PRIVATE"), "{log}");
+        (answer.json(), lines[0].clone())
+    };
+    let (imported, line) = act("/admin/keys/import", json!({ "key": pem, "algorithm": "ES256" })).await;
+    assert!(line.contains("INFO") && line.contains(&kid(&imported)), "{line}");
+    let (asked, line) = act("/admin/keys/rotate", json!({})).await;
+    assert!(line.contains("INFO") && line.contains(&kid(&asked["rotations"][0])), "{line}");
+    let (forced, line) = act("/admin/keys/rotate", json!({ "force": true })).await;
+    assert!(line.contains("WARN") && line.contains(&kid(&forced["rotations"][0])), "{line}");
+    let signing = kid(&forced["rotations"][0]);
+    let (_, line) = act(&format!("/admin/keys/{signing}/compromise"), json!({ "reason": "PRIVATE" })).await;
+    assert!(line.contains("WARN") && line.contains(&signing), "{line}");
+    let keys = app.administer(Method::GET, "/admin/keys", None).await.json();
+    let sealing = keys["sealing"][0]["id"].as_str().unwrap();
+    let (_, line) = act(&format!("/admin/keys/{sealing}/compromise"), json!({})).await;
+    assert!(line.contains("WARN") && line.contains(sealing), "{line}");
 }

@@ -1,9 +1,8 @@
 //! Secrets leave no trace: twelve of them go through all flows and through faults, and are looked for afterwards in the
 //! service's own log at its most talkative, in the audit log, in metrics, in refusals, and in every file.
 
-use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
@@ -14,37 +13,14 @@ use signet::clock::ManualClock;
 use signet::config::{Config, KekSource, VaultPlace};
 use signet::oauth::Secret;
 use signet::store::postgres::TimeSource;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::browser::{Browser, CALLBACK, PASSWORD, ada, parameter, register, request, shop, text};
 use crate::grants_fixture::{VERIFIER, pair};
 use crate::portal::totp_code;
 use crate::postgres_fixture::Database;
+use crate::service_log::Log;
 use crate::shell::{act, form_token, hidden};
 use crate::test_app::{Answer, RESOURCE, START, TestApp, basic, bearer, form};
-
-/// What the service logs, all of it.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 /// A secret in every form in which it could lie about.
 struct Canary {
@@ -268,8 +244,7 @@ async fn leave_no_trace(log: &Log, app: &TestApp, elsewhere: impl AsyncFnOnce() 
     assert!(canaries.len() >= 12 && refusals.0.len() > 100, "{} refusals", refusals.0.len());
 
     let metrics = app.manage("/metrics").await.body;
-    let mut places =
-        vec![("the metrics".to_owned(), metrics), ("the log".to_owned(), log.0.lock().unwrap().clone())];
+    let mut places = vec![("the metrics".to_owned(), metrics), ("the log".to_owned(), log.bytes())];
     files(app.dir(), &mut places);
     places.extend(elsewhere().await);
     assert!(

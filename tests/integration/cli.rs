@@ -66,9 +66,32 @@ fn administration_needs_credentials_and_the_secret_is_no_flag() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// Whatever the environment holds, usage names what has to be typed.
+#[test]
+fn usage_does_not_name_what_the_environment_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = [("SIGNET_ADMIN_CLIENT_ID", "ops"), ("SIGNET_CONFIG", "signet.toml")];
+    for (args, usage) in [
+        (&["tokens", "revoke"][..], "Usage: signet tokens revoke <--client <ID>|--subject <SUB>|TOKEN>\n"),
+        (&["import"], "Usage: signet import --move <FILE>\n"),
+        (&["restore"], "\n       signet restore [OPTIONS] --in-place\n"),
+    ] {
+        let output = signet(dir.path(), args, &env);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(usage), "{}", text(&output.stderr));
+    }
+    let wrong = signet(dir.path(), &["clients", "list"], &[("SIGNET_ADMIN_CLIENT_ID", "a b")]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("SIGNET_ADMIN_CLIENT_ID"), "{}", text(&wrong.stderr));
+}
+
 #[test]
 fn a_service_that_is_not_there_exits_with_1() {
     let dir = tempfile::tempdir().unwrap();
+    let nowhere = [("SIGNET_MANAGEMENT_LISTEN", "127.0.0.1:1")];
+    let ready = signet(dir.path(), &["ready"], &nowhere);
+    assert_eq!(ready.status.code(), Some(1));
+    assert!(text(&ready.stderr).contains("`signet serve` starts it"), "{}", text(&ready.stderr));
     let args = ["keys", "list", "--issuer", "http://127.0.0.1:1", "--admin-client-id", "ops"];
     let output = signet(dir.path(), &args, &[("SIGNET_ADMIN_CLIENT_SECRET", "hunter2")]);
     assert_eq!(output.status.code(), Some(1));

@@ -519,7 +519,6 @@ async fn a_second_factor_is_removed_but_not_ones_own_and_not_without_a_recent_si
     let [mine, bobs] = [0, 1].map(|at: usize| format!("/console/users/{}", found[at].id));
     let members = [("act", "remove_second_factor"), ("confirm", "yes")];
     assert!(!text(&root.get(&app, &bobs).await).contains("remove_second_factor"), "there is none");
-    assert_eq!(act(&mut root, &app, &bobs, &members).await.status, 404);
     for account in &found {
         enrolled(&app, account).await;
     }

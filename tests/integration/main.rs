@@ -92,6 +92,7 @@ mod revocation;
 mod rotating_process;
 mod rotation;
 mod self_registered;
+mod service_log;
 mod session_ends;
 mod session_faults;
 mod shared_store;

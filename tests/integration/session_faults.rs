@@ -12,7 +12,9 @@ use signet::audit::Actor;
 use signet::clock::ManualClock;
 use signet::config::Config;
 use signet::oauth::Secret;
-use signet::protocol::users::{Keeper, change as change_account, end_session, sign_out_everywhere};
+use signet::protocol::users::{
+    Keeper, change as change_account, end_session, remove_second_factor, sign_out_everywhere,
+};
 use signet::store::{Batch, Committed, Condition, Put, Store as _, Table};
 use signet::tokens::Grant;
 use signet::users::{AccountChange, Authentication, NewSession, StartedSession};
@@ -21,13 +23,16 @@ use tokio::sync::oneshot;
 use crate::browser::{Browser, PASSWORD, ada, parameter, redeem, register, request, shop, text};
 use crate::faulty_store::{Fault, FaultyStore, House};
 use crate::grants_fixture::{World, pair};
+use crate::service_log::said;
 use crate::shared_store::SharedStore;
+use crate::sign_in::enrolled;
 use crate::test_app::{START, TestApp, bearer};
 
 /// More calls of the store than any of the flows makes.
 const MOST: usize = 40;
 
 const SESSIONS: Table = Table::plain("sessions");
+const OF_USER: Table = Table::plain("user_sessions");
 
 /// A session of Ada's, with its cookie, and what a code of it grants.
 async fn session(world: &World) -> (StartedSession, Grant) {
@@ -154,28 +159,73 @@ async fn an_end_whose_answer_is_lost_ends_all() {
     assert!(!world.is_active(&late).await);
 }
 
-/// Its end can't be written, and the act says that it has failed: nobody's tokens live on for that.
+/// A session whose row can't be read ends like any other. One whose place can't be read can't be ended, which the act says: it holds
+/// up no other, whichever comes first, and nobody's tokens live on for that.
 #[actix_web::test]
-async fn a_session_that_cant_be_read_keeps_no_token_alive() {
+async fn a_session_that_cant_be_read_holds_up_no_other_and_keeps_no_token_alive() {
+    for (table, which, can_end) in [(SESSIONS, 0, true), (OF_USER, 0, false), (OF_USER, 2, false)] {
+        let House { world, store, .. } = House::open().await;
+        let (user, mut issued) = (world.account.id.clone(), Vec::new());
+        for _ in 0..3 {
+            let (_, grant) = session(&world).await;
+            issued.push(world.redeem(&world.code_for(grant).await).await.access_token());
+        }
+        for token in &issued {
+            assert!(world.is_active(token).await);
+        }
+        let rows = store.scan(OF_USER, None, 100).await.unwrap().len();
+        assert!(rows >= 3);
+        let (key, row) = store.scan(table, None, 100).await.unwrap().remove(which);
+        let damaged = Put { value: b"no session".to_vec(), expires_at: row.expires_at };
+        let batch = Batch::new().put(table, key.clone(), Condition::Always, damaged);
+        assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
+        let keeper = Keeper { actor: Actor::Service, of_administrators: true };
+        let change = AccountChange { disabled: Some(true), ..AccountChange::default() };
+        let changed = change_account(world.services(), &keeper, user.as_str(), change);
+        let (changed, log) = said(changed).await;
+        assert_eq!(changed.is_ok(), can_end, "{changed:?}");
+        assert!(log.contains("ERROR") && log.contains("sid="), "{log}");
+        for token in &issued {
+            assert!(!world.is_active(token).await);
+        }
+        let left = store.scan(OF_USER, None, 100).await.unwrap();
+        assert_eq!(left.len(), usize::from(!can_end), "all others have ended");
+        let left = store.scan(SESSIONS, None, 100).await.unwrap();
+        assert_eq!(left.len(), usize::from(!can_end), "all others have ended");
+    }
+}
+
+/// The factor may be gone and the end of what it opened still to come: whoever asked has to be able to ask again.
+#[actix_web::test]
+async fn a_second_factor_whose_removal_failed_can_be_removed_again() {
     let House { world, store, .. } = House::open().await;
-    let (user, mut issued) = (world.account.id.clone(), Vec::new());
-    for _ in 0..2 {
-        let (grant, ..) = world.session_grant().await;
-        issued.push(world.redeem(&world.code_for(grant).await).await.access_token());
+    let (keeper, id) = (Keeper { actor: Actor::Service, of_administrators: true }, world.account.id.clone());
+    let (factors, sessions) = (&world.services().second_factors, &world.services().sessions);
+    let remove = async || remove_second_factor(world.services(), &keeper, id.as_str()).await;
+    let (mut failed, mut gone) = (0, 0);
+    for at in 1..MOST {
+        enrolled(&world.app, &world.account).await;
+        let (_, grant) = session(&world).await;
+        let token = world.redeem(&world.code_for(grant).await).await.access_token();
+        store.fail(at, (Fault::Refused, false));
+        let removed = remove().await;
+        if !store.heal() {
+            removed.unwrap();
+            break;
+        }
+        failed += usize::from(removed.is_err());
+        gone += usize::from(removed.is_err() && factors.find(&id).await.unwrap().is_none());
+        if removed.is_err() {
+            // As somebody may who has found the app, between the two passes.
+            let (meanwhile, _) = session(&world).await;
+            remove().await.unwrap();
+            assert!(sessions.find(&meanwhile.cookie).await.unwrap().is_none(), "call {at}");
+        }
+        assert!(factors.find(&id).await.unwrap().is_none(), "call {at}");
+        assert!(sessions.of_user(&id).await.unwrap().is_empty(), "call {at}");
+        assert!(!world.is_active(&token).await, "call {at}");
     }
-    for token in &issued {
-        assert!(world.is_active(token).await);
-    }
-    let (key, row) = store.scan(SESSIONS, None, 1).await.unwrap().remove(0);
-    let damaged = Put { value: b"no session".to_vec(), expires_at: row.expires_at };
-    let batch = Batch::new().put(SESSIONS, key, Condition::Always, damaged);
-    assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
-    let keeper = Keeper { actor: Actor::Service, of_administrators: true };
-    let change = AccountChange { disabled: Some(true), ..AccountChange::default() };
-    assert!(change_account(world.services(), &keeper, user.as_str(), change).await.is_err());
-    for token in &issued {
-        assert!(!world.is_active(token).await);
-    }
+    assert!(failed > 5 && gone > 1, "{failed} {gone}");
 }
 
 /// More than one commit should hold: none of them is revoked before the session has ended, and then all are.

@@ -119,6 +119,59 @@ async fn a_log_written_anew_from_a_place_on_is_seen_with_the_head() {
     assert_eq!(log.verify(Some(&head)).damage, [Damage::Rewritten { seq: 6 }]);
 }
 
+/// The last two lines must be sound for a log to go on: what lies before them is found at the next start too.
+#[tokio::test]
+async fn damage_before_the_end_is_recorded_at_every_start_and_the_log_goes_on() {
+    let (log, _) = Log::filled(6).await;
+    assert!(log.open().unwrap().was_intact());
+    assert_eq!(log.lines().len(), 6, "nothing is said of a sound log");
+    let altered = log.lines()[2].replace("\"number\":2", "\"number\":7");
+    let whole = log.lines();
+    let removed = [&whole[..1], &whole[3..]].concat();
+    let changed = [&whole[..2], &[altered], &whole[3..]].concat();
+    for damaged in [removed, changed] {
+        log.write(&damaged);
+        for start in 1..3 {
+            let open = log.open().unwrap();
+            assert!(!open.was_intact());
+            let lines = log.lines();
+            assert_eq!(lines[..damaged.len()], damaged, "the evidence is left as it was");
+            assert_eq!(lines.len(), damaged.len() + start);
+            let told: serde_json::Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+            assert_eq!((&told["event"], &told["detail"]["findings"]), (&"audit.damaged".into(), &1.into()));
+            open.record(event(9)).await.unwrap();
+            drop(open);
+            log.write(&lines);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bounded_look_at_the_end_finds_what_is_in_it_and_nothing_else() {
+    let (log, head) = Log::filled(8).await;
+    let lines = log.lines();
+    let length = |from: usize| lines[from..].iter().map(String::len).sum::<usize>() as u64;
+    for start in 0..=length(0) + 1 {
+        let report = verify::verify_end(&log.path, start).unwrap();
+        assert!(report.is_intact(), "the last {start} bytes: {report:?}");
+        let whole = (0..lines.len()).filter(|line| length(*line) <= start).count();
+        assert_eq!(report.entries, whole as u64, "the last {start} bytes");
+        assert_eq!(report.head.is_some_and(|found| found == head), whole > 0);
+    }
+    let mut altered = lines.clone();
+    altered[4] = lines[4].replace("\"number\":4", "\"number\":5");
+    log.write(&altered);
+    for (from, findings) in [(0, 1), (4, 1), (5, 0), (6, 0)] {
+        let report = verify::verify_end(&log.path, length(from)).unwrap();
+        assert_eq!(report.damage.len(), findings, "from line {from}");
+    }
+    log.write(&[&lines[..4], &lines[5..]].concat());
+    for (from, findings) in [(3, 1), (5, 0)] {
+        let read = length(from) - if from == 3 { lines[4].len() as u64 } else { 0 };
+        assert_eq!(verify::verify_end(&log.path, read).unwrap().damage.len(), findings, "from line {from}");
+    }
+}
+
 #[tokio::test]
 async fn an_inserted_line_does_not_hide_the_rest() {
     let (log, _) = Log::filled(4).await;

@@ -19,7 +19,7 @@ pub(in crate::cli) struct RestoreArgs {
     #[arg(long)]
     pub(in crate::cli) keep_api_keys: bool,
     /// The private keys of the installation are lost; those that lie there now belong to nobody else and are destroyed.
-    #[arg(long, requires = "in_place")]
+    #[arg(long, requires = "in_place", conflicts_with = "file")]
     pub(in crate::cli) keys_lost: bool,
     /// Which copy it must be, as `export` and `inspect` print it: an older one is refused before anything is touched.
     #[arg(long, conflicts_with = "in_place", value_name = "DIGEST")]

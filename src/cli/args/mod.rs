@@ -41,8 +41,8 @@ pub struct Cli {
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Settings")]
 pub(super) struct SettingsArgs {
-    /// The settings file [default: signet.toml, if it is there].
-    #[arg(long, global = true, value_name = "FILE", env = "SIGNET_CONFIG")]
+    /// The settings file [default: that of `SIGNET_CONFIG`, or signet.toml, if it is there].
+    #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// The issuer's identifier.
     #[arg(long, global = true, value_name = "URL")]
@@ -95,8 +95,8 @@ pub(super) struct AdminArgs {
     /// A JSON file with `client_id` and `client_secret`, as `clients register --json` prints it.
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) credentials: Option<PathBuf>,
-    /// The administering client; its secret comes from `SIGNET_ADMIN_CLIENT_SECRET`.
-    #[arg(long, global = true, value_name = "ID", env = "SIGNET_ADMIN_CLIENT_ID")]
+    /// The administering client [default: `SIGNET_ADMIN_CLIENT_ID`]; its secret comes from `SIGNET_ADMIN_CLIENT_SECRET`.
+    #[arg(long, global = true, value_name = "ID")]
     pub(super) admin_client_id: Option<ClientId>,
     /// Certificates (PEM) to trust instead of the public authorities.
     #[arg(long, global = true, value_name = "FILE")]
@@ -105,6 +105,11 @@ pub(super) struct AdminArgs {
     #[arg(long, global = true)]
     pub(super) offline: bool,
 }
+
+/// Made of its arguments it would name the file as if there were no other way.
+const RESTORE: &str = "signet restore [OPTIONS] <FILE>
+       signet restore [OPTIONS] --in-place
+       signet restore [OPTIONS] --false-alarm <NOTICED_AT>";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -175,6 +180,7 @@ pub(super) enum Command {
     },
     /// Put an earlier state back: into an empty store, or declare that one was put back by other means. Nothing that was issued
     /// until now counts any more: people sign in again, every key is replaced, API keys end.
+    #[command(override_usage = RESTORE)]
     Restore(RestoreArgs),
     /// Give a stopped installation another issuer, that of the settings. No token that names the former is accepted any more;
     /// people stay signed in, and refresh tokens and API keys go on.
@@ -266,6 +272,7 @@ mod tests {
             "signet import a",
             "signet restore",
             "signet restore a --in-place",
+            "signet restore a --keys-lost",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -6,13 +6,17 @@ use serde_json::{Map, Value, json};
 use super::input::{object_from, text_from};
 use crate::cli::{CliError, UserAct};
 use crate::oauth::UserId;
+use crate::protocol::admin::users::AccountSearch;
 use crate::protocol::users::PageRequest;
 
 /// What can be done to accounts.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum UsersCommand {
-    /// A page of the accounts, in the order in which they were made.
+    /// A page of the accounts, in the order in which they were made, or that with an e-mail address.
     List {
+        /// Only the account with this address.
+        #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["limit", "offset"])]
+        email: Option<String>,
         /// How many at most, up to 1000.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
@@ -22,7 +26,7 @@ pub(in crate::cli) enum UsersCommand {
     },
     /// One account.
     Show {
-        /// Which account.
+        /// Which account: `signet users list --email ADDRESS` tells.
         id: UserId,
     },
     /// Make an account.
@@ -102,8 +106,9 @@ pub(in crate::cli) struct UserFields {
 impl UsersCommand {
     pub(in crate::cli) fn act(self) -> Result<UserAct, CliError> {
         Ok(match self {
-            Self::List { limit, offset } => {
-                UserAct::List(PageRequest { limit: Some(limit.into()), offset: Some(offset) })
+            Self::List { email, limit, offset } => {
+                let page = PageRequest { limit: Some(limit.into()), offset: Some(offset) };
+                UserAct::List(AccountSearch { page, email })
             }
             Self::Show { id } => UserAct::Show(id),
             Self::Add { name, email, fields, admin, password_file } => {
@@ -210,6 +215,7 @@ mod tests {
             "signet users show alice",
             "signet users delete ../x",
             "signet users list --limit 1001",
+            "signet users list --limit 5 --email a@b.example",
             "signet users add --name Al",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -225,7 +225,11 @@ fn cache_control(config: &Config, answer: &Answer) -> Finding {
 /// # Errors
 /// When it is not, or does not answer.
 pub(in crate::cli) fn ready(config: &Config, http: &Http) -> Result<Value, CliError> {
-    let answer = ask_readiness(config, http)?;
+    let answer = ask_readiness(config, http).map_err(|error| {
+        let remedy =
+            "is it running, on this machine and with this management_listen? `signet serve` starts it";
+        CliError::Failed(format!("{error}; {remedy}"))
+    })?;
     match (answer.status, serde_json::from_str(&answer.body)) {
         (200, Ok(health)) => Ok(health),
         (status, _) => Err(CliError::Failed(format!("not ready ({status}): {}", plain(answer.body.trim())))),

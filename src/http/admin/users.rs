@@ -5,13 +5,12 @@ use super::{Admitted, act};
 use crate::http::body::{self, Body};
 use crate::http::{State, reply, to_the_end};
 use crate::protocol::ProtocolError;
-use crate::protocol::admin::users;
-use crate::protocol::users::PageRequest;
+use crate::protocol::admin::users::{self, AccountSearch};
 
 pub(in crate::http) async fn list(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    let page = body::form(request.query_string().as_bytes()).and_then(|params| PageRequest::parse(&params));
-    let listed = match page {
-        Ok(page) => users::list(&state.services, page).await,
+    let params = body::form(request.query_string().as_bytes());
+    let listed = match params.and_then(|params| AccountSearch::parse(&params)) {
+        Ok(search) => users::list(&state.services, &search).await,
         Err(error) => Err(error),
     };
     match listed {

@@ -8,7 +8,7 @@ use crate::keys::forecast::Forecast;
 use crate::keys::intervene::{Breakage, Refusal};
 use crate::keys::schedule::Step;
 use crate::keys::{
-    Compromised, Imported, KeyEvent, KeyList, KeyRingError, Rotations, SealingEvent, SealingKeyId,
+    Compromised, Imported, KeyEvent, KeyList, KeyRingError, Rotated, Rotations, SealingEvent, SealingKeyId,
     SealingKeyView,
 };
 use crate::oauth::{Algorithm, ErrorCode, KeyId, Secret};
@@ -87,6 +87,14 @@ pub async fn rotate(
     let changed =
         audited(services, event, async { Ok(services.keys.rotate(request.algorithm, request.force).await?) })
             .await?;
+    for Rotated { algorithm, kid, sign_from, .. } in &changed.answer.rotations {
+        let by = &administrator.actor;
+        if request.force {
+            tracing::warn!(%by, %kid, %algorithm, "a rotation was forced: the key signs at once, whoever knows it");
+        } else {
+            tracing::info!(%by, %kid, %algorithm, sign_from, "a rotation was asked for");
+        }
+    }
     record(&services.audit, &changed.events).await?;
     Ok(changed.answer)
 }
@@ -115,8 +123,15 @@ pub async fn compromise(
     if let Some(reason) = &request.reason {
         event = event.detail("reason", reason.as_str());
     }
+    let condemned = |answer: &Compromised| {
+        let (kid, signs_now) = (&answer.kid, answer.signs_now.as_ref().map_or("", KeyId::as_str));
+        let by = &administrator.actor;
+        tracing::warn!(%by, %kid, signs_now, "a key was declared compromised: what it signed or sealed counts no more");
+    };
     if services.sealing_keys.contains(kid.as_str()) {
-        return audited(services, event.detail("use", "sealing"), compromise_sealing(services, kid)).await;
+        let event = event.detail("use", "sealing");
+        let done = audited(services, event, compromise_sealing(services, kid)).await;
+        return done.inspect(condemned);
     }
     if services.keys.preview_compromise(&kid).is_err() {
         // Another node may have made it a moment ago.
@@ -124,6 +139,7 @@ pub async fn compromise(
         services.keys.preview_compromise(&kid)?;
     }
     let changed = audited(services, event, async { Ok(services.keys.compromise(&kid).await?) }).await?;
+    condemned(&changed.answer);
     record(&services.audit, &changed.events).await?;
     Ok(changed.answer)
 }
@@ -173,6 +189,9 @@ pub async fn import(
     let changed =
         audited(services, event, async { Ok(services.keys.import(&request.key, request.algorithm).await?) })
             .await?;
+    let Imported { kid, algorithm, sign_from } = &changed.answer;
+    let by = &administrator.actor;
+    tracing::info!(%by, %kid, %algorithm, sign_from, "a key from elsewhere was taken in");
     record(&services.audit, &changed.events).await?;
     Ok(changed.answer)
 }

@@ -7,7 +7,7 @@ use super::Administrator;
 use crate::clients::ADMIN_SCOPE;
 use crate::oauth::{Scope, Secret, UserId};
 use crate::protocol::users::{self, Keeper, PageRequest, request};
-use crate::protocol::{ProtocolError, Services};
+use crate::protocol::{Params, ProtocolError, Services};
 use crate::users::{Account, AccountChange, Email, NewAccount, Profile, Username};
 
 /// An account as the admin API shows it.
@@ -39,6 +39,25 @@ impl AccountView {
 #[derive(Debug, Serialize)]
 pub struct AccountPage {
     users: Vec<AccountView>,
+}
+
+/// Which accounts are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct AccountSearch {
+    /// Which page of them.
+    pub page: PageRequest,
+    /// That with this e-mail address alone, not yet read; the page does not count then.
+    pub email: Option<String>,
+}
+
+impl AccountSearch {
+    /// From the parameters of a query string.
+    ///
+    /// # Errors
+    /// As [`PageRequest::parse`].
+    pub fn parse(params: &Params<'_>) -> Result<Self, ProtocolError> {
+        Ok(Self { page: PageRequest::parse(params)?, email: params.one("email").map(str::to_owned) })
+    }
 }
 
 /// An account to make.
@@ -176,12 +195,16 @@ fn keeper(administrator: &Administrator) -> Keeper {
     }
 }
 
-/// A page of the accounts, in the order in which they were made.
+/// A page of the accounts, in the order in which they were made, or that with one e-mail address. What is no address is nobody's.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn list(services: &Services, request: PageRequest) -> Result<AccountPage, ProtocolError> {
-    let accounts = users::list(services, request.page()).await?;
+pub async fn list(services: &Services, search: &AccountSearch) -> Result<AccountPage, ProtocolError> {
+    let accounts = match search.email.as_deref().map(Email::parse) {
+        None => users::list(services, search.page.page()).await?,
+        Some(Ok(email)) => services.accounts.find_by_email(&email).await?.into_iter().collect(),
+        Some(Err(_)) => Vec::new(),
+    };
     Ok(AccountPage { users: accounts.into_iter().map(AccountView::from).collect() })
 }
 

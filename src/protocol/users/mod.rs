@@ -173,10 +173,11 @@ async fn take_all(services: &Services, keeper: &Keeper, user: &UserId) -> Result
 }
 
 /// Removes the second factor of somebody who lost it: from now on the password is enough. Ends all that the person is
-/// signed in to, because whoever found it may be. That it is the owner who asks is not checked.
+/// signed in to, because whoever found it may be; where there is no factor any more too, so that it can be asked for again when that
+/// end failed. That it is the owner who asks is not checked.
 ///
 /// # Errors
-/// `not_found` where there is no such account or no second factor, `insufficient_scope` for an administrator whom the
+/// `not_found` where there is no such account, `insufficient_scope` for an administrator whom the
 /// keeper may not change, or `conflict` for an account that was changed meanwhile.
 pub async fn remove_second_factor(
     services: &Services,
@@ -185,10 +186,8 @@ pub async fn remove_second_factor(
 ) -> Result<(), ProtocolError> {
     let account = show(services, id).await?;
     keeper.may_touch(account.administrator)?;
-    if services.second_factors.find(&account.id).await?.is_none() {
-        return Err(ProtocolError::new(ErrorCode::NotFound, "the account has no second factor"));
-    }
-    let event = keeper.event(EventKind::SecondFactorRemoved);
+    let was_set = services.second_factors.find(&account.id).await?.is_some();
+    let event = keeper.event(EventKind::SecondFactorRemoved).detail("was_set", was_set);
     audited(services, event.subject(&Subject::from(&account.id)), async {
         // Before, so that a crash in between leaves nothing valid behind; after, for what was begun meanwhile.
         sign_out_everywhere(services, &account.id).await?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::oauth::{ClientId, SessionId};
+use crate::store::Condition;
 
 fn client(name: &str) -> ClientId {
     ClientId::parse(name).unwrap()
@@ -207,4 +208,24 @@ async fn a_client_with_many_hides_nobody() {
         }
     }
     assert_eq!(queue.due(10).await.unwrap().len(), 7 * (all.len() - 1));
+}
+
+#[tokio::test]
+async fn a_row_that_cant_be_read_holds_up_no_other() {
+    let ground = Ground::new();
+    let sid = session_of(&ground, &["blog", "forum", "shop"]).await;
+    end(&ground, &sid).await;
+    let later = session_of(&ground, &["blog"]).await;
+    ground.pass(1);
+    end(&ground, &later).await;
+    let store = ground.store.as_ref();
+    let rows = crate::store::Store::scan(store, logout_queue::TABLE, None, 10).await.unwrap();
+    assert_eq!(rows.len(), 4);
+    // The first of a client that has another, and all of one.
+    for (key, _) in [&rows[0], &rows[3]] {
+        let put = crate::store::Put { value: b"no logout".to_vec(), expires_at: None };
+        let batch = Batch::new().put(logout_queue::TABLE, key.clone(), Condition::Always, put);
+        assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
+    }
+    assert_eq!(names(&ground.logouts().due(10).await.unwrap()), ["blog", "forum"]);
 }

@@ -17,8 +17,9 @@ from small_disk import MIB, Load, SmallDisk, wait_for
 
 POINTS = 50 if FULL else 6
 HELD = 600 if FULL else 5
-# `keys.propagation`: for so long tokens are issued of which nobody has to write anything down.
-P = 30
+# `keys.propagation`: for so long after the database last took it down that this node is there, it issues tokens for which nothing is
+# written. A second less, for a request is on its way.
+P = 30 - 1
 PORT = 18664 + PORTS
 chance, disk = random.Random(5), SmallDisk("database", 755)
 server = disk.directory / "server"
@@ -36,7 +37,7 @@ def postgres(verb, *more):
 
 def sql(statement):
     command = ["psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(PORT), "-U", "signet", "-d", "signet", "-Atc", statement]
-    subprocess.run(command, capture_output=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, check=False, text=True, timeout=60).stdout.strip()
 
 
 class Supervisor(threading.Thread):
@@ -59,12 +60,36 @@ class Supervisor(threading.Thread):
             time.sleep(1)
 
 
+class Announcements(threading.Thread):
+    """Sees when the database takes it down that the node is there: tried every ten seconds."""
+
+    def __init__(self, begun):
+        super().__init__(daemon=True)
+        # When the last was made, or before.
+        self.at = begun
+        self.start()
+
+    def run(self):
+        known, looked = None, self.at
+        while True:
+            now, newest = time.monotonic(), sql("SELECT max(version) FROM signet_kv WHERE tbl = 'nodes'")
+            if newest:
+                # It was made since it was last seen that there was none.
+                self.at = looked if known and newest != known else self.at
+                known, looked = newest, now
+            time.sleep(0.3)
+
+    def recent(self):
+        return time.monotonic() - self.at < P
+
+
 def run():
     made = postgres("start_primary", str(PORT), *SETTINGS)
     if made.returncode:
         fail(None, made.stdout + made.stderr)
+    begun = time.monotonic()
     service = Service(18660, SIGNET_STORE=made.stdout.strip(), SIGNET_KEYS_KEK="ab" * 32)
-    load, supervisor = Load(service, 18662), Supervisor()
+    load, supervisor, announcements = Load(service, 18662), Supervisor(), Announcements(begun)
     counts, resumed, while_full = load.counts, [], 0
 
     def logged(word):
@@ -72,9 +97,11 @@ def run():
 
     for point in range(POINTS):
         time.sleep(chance.random() * 0.5)
+        if point == POINTS - 1 and wait_for(lambda: time.monotonic() - announcements.at < 5, 30) is None:
+            fail(service, "it announces itself no more")
         full, held, whole = threading.Event(), point == POINTS - 1, point % 2
         disk.fill(chance.choice([0, 0, chance.randrange(0, MIB)]))
-        refused, begun, before = counts["refused"], time.monotonic(), counts["written"]
+        refused, before = counts["refused"], counts["written"]
 
         def stay_full():
             # What the server gives back, as after a restart, is taken too.
@@ -85,7 +112,7 @@ def run():
         keeper.start()
         if wait_for(lambda: counts["refused"] > refused + 3, 60) is None:
             fail(service, f"nothing was refused with {disk.free()} bytes free")
-        load.reads()
+        load.reads(issues=announcements.recent())
         if whole:
             died = logged("PANIC:")
             for _ in range(200):
@@ -97,7 +124,7 @@ def run():
                 fail(service, "there is always room for the write-ahead log")
         end = time.monotonic() + (HELD if held else 1)
         while time.monotonic() < end:
-            load.reads(issues=time.monotonic() - begun < P - 5)
+            load.reads(issues=announcements.recent())
             time.sleep(0.2)
         while_full += counts["written"] - before
         full.set()
@@ -116,7 +143,7 @@ def run():
         fail(service, f"the database is damaged: {checked.stdout}{checked.stderr}")
     say(f"database: PostgreSQL's disk full at {POINTS} points, at {POINTS // 2} of them for its write-ahead log too, the last for {HELD} s "
         f"({logged('PANIC:')} times PANIC in its log, {supervisor.starts} starts by a supervisor): {load.told()}, {counts['issued']} "
-        f"tokens issued, all that were asked for within {P - 5} s; {while_full} of the writes were acknowledged while it was full, having "
+        f"of {counts['verified']} tokens issued, all for which an announcement was recent enough; {while_full} of the writes were acknowledged while it was full, having "
         f"room in pages that were there; writes resumed after {max(resumed):.2f} s at most; pg_amcheck found nothing")
     load.api.close()
     service.close()

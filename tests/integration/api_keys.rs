@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, basic, form, part};
 
-const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(crate) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const API_KEY: &str = "urn:signet:params:oauth:token-type:api_key";
 const PEER: &str = "198.51.100.9:1234";
 

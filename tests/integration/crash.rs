@@ -194,7 +194,8 @@ fn load(
     });
     let took = begun.elapsed();
     // Whoever revokes a token asked for it first.
-    let answers = done.iter().map(|done| done.load(Ordering::Relaxed)).sum::<usize>() + done[1].load(Ordering::Relaxed);
+    let answers =
+        done.iter().map(|done| done.load(Ordering::Relaxed)).sum::<usize>() + done[1].load(Ordering::Relaxed);
     (u32::try_from(answers).expect("few"), took)
 }
 

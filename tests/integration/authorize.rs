@@ -3,6 +3,7 @@
 use actix_web::test::TestRequest;
 use serde_json::json;
 use signet::clients::{AuthMethod, ConsentRule, Registration};
+use signet::config::ResourceConfig;
 use signet::oauth::{ClientId, RedirectUri, Resource, Scope};
 
 use crate::browser::{
@@ -62,7 +63,7 @@ async fn a_consent_for_one_resource_is_none_for_another() {
     const OTHER: &str = "https://billing.example.com";
     let app = TestApp::start_with(|config| {
         let other = Resource::parse(OTHER).unwrap();
-        config.resources.push(signet::config::ResourceConfig { uri: other, ..config.resources[0].clone() });
+        config.resources.push(ResourceConfig { uri: other, ..config.resources[0].clone() });
     })
     .await;
     ada(&app).await;
@@ -522,24 +523,29 @@ async fn cross_origin_scripts_can_not_ask() {
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (405, None));
 }
 
+/// A service for these resources too, and the shop's client for them alone, with this scope.
+async fn service_of(resources: &[String], scope: &str) -> TestApp {
+    let resources: Vec<_> = resources.iter().map(|uri| Resource::parse(uri).unwrap()).collect();
+    let scope = Scope::parse(scope).unwrap();
+    let app = TestApp::start_with(|config| {
+        let first = &mut config.resources[0];
+        first.scope = Scope::parse(&format!("{scope} write")).unwrap();
+        let first = first.clone();
+        let more = resources.iter().map(|uri| ResourceConfig { uri: uri.clone(), ..first.clone() });
+        config.resources.extend(more);
+    })
+    .await;
+    ada(&app).await;
+    register(&app, Registration { scope, resources, ..shop() }).await;
+    app
+}
+
 #[actix_web::test]
 async fn a_consent_form_is_only_shown_if_its_answer_can_be_read() {
     let resources: Vec<String> =
         (0..8).map(|n| format!("https://{n}.example.com/{}", "x".repeat(225))).collect();
     let scope = (0..8).map(|n| format!("{n}{}", "s".repeat(240))).collect::<Vec<_>>().join(" ");
-    let of = |uri: &String| Resource::parse(uri).unwrap();
-    let app = TestApp::start_with(|config| {
-        config.resources[0].scope = Scope::parse(&format!("read write {scope}")).unwrap();
-        let template = config.resources[0].clone();
-        let more =
-            resources.iter().map(|uri| signet::config::ResourceConfig { uri: of(uri), ..template.clone() });
-        config.resources.extend(more);
-    })
-    .await;
-    ada(&app).await;
-    let scope_of_client = Scope::parse(&format!("read {scope}")).unwrap();
-    let resources_of_client = resources.iter().map(of).collect();
-    register(&app, Registration { scope: scope_of_client, resources: resources_of_client, ..shop() }).await;
+    let app = service_of(&resources, &format!("read {scope}")).await;
     let mut browser = Browser::default();
     browser.allow(&app, &request(&[("scope", "read")])).await;
     let (mut allowed, mut refused) = (0, 0);
@@ -565,16 +571,7 @@ async fn a_consent_form_is_only_shown_if_its_answer_can_be_read() {
 #[actix_web::test]
 async fn a_request_names_at_most_eight_resources() {
     let resources: Vec<String> = (0..9).map(|n| format!("https://{n}.example.com")).collect();
-    let of = |uri: &String| Resource::parse(uri).unwrap();
-    let app = TestApp::start_with(|config| {
-        let template = config.resources[0].clone();
-        let more =
-            resources.iter().map(|uri| signet::config::ResourceConfig { uri: of(uri), ..template.clone() });
-        config.resources.extend(more);
-    })
-    .await;
-    ada(&app).await;
-    register(&app, Registration { resources: resources.iter().map(of).collect(), ..shop() }).await;
+    let app = service_of(&resources, "read").await;
     let mut browser = Browser::default();
     for (count, is_taken) in [(9, false), (8, true)] {
         let mut asked = vec![("scope", "read")];

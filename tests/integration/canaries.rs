@@ -1,8 +1,9 @@
-//! Secrets leave no trace: twelve of them go through all flows and through faults, and are looked for afterwards in the
-//! service's own log at its most talkative, in the audit log, in metrics, in refusals, and in every file.
+//! Secrets leave no trace: twelve of them go through all flows and through faults, of the store too, and are looked for afterwards
+//! in the service's own log at its most talkative, in the audit log, in metrics, in refusals, and in every file.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
@@ -14,7 +15,9 @@ use signet::config::{Config, KekSource, VaultPlace};
 use signet::oauth::Secret;
 use signet::store::postgres::TimeSource;
 
+use crate::api_keys::EXCHANGE;
 use crate::browser::{Browser, CALLBACK, PASSWORD, ada, parameter, register, request, shop, text};
+use crate::faulty_store::{FAULT, Fault, FaultyStore, is_done, without_limits};
 use crate::grants_fixture::{VERIFIER, pair};
 use crate::portal::totp_code;
 use crate::postgres_fixture::Database;
@@ -71,6 +74,26 @@ impl Refusals {
         assert!(answer.status >= 400, "{answer:?}");
         self.0.push(answer);
     }
+
+    /// What is answered at last, where each call of the store that it takes has failed once; without such a store, at once.
+    async fn at_last(
+        &mut self,
+        failing: Option<(&TestApp, &FaultyStore)>,
+        mut ask: impl AsyncFnMut() -> Answer,
+    ) -> Answer {
+        let Some((app, store)) = failing else { return ask().await };
+        for call in 1.. {
+            store.fail(call, (Fault::Refused, false));
+            let answer = ask().await;
+            if !store.heal() || is_done(&answer) {
+                return answer;
+            }
+            self.0.push(answer);
+            // What was done before something failed, the service has heard of by the next try.
+            app.app.follow().await.unwrap();
+        }
+        unreachable!("it takes so many calls, and no more")
+    }
 }
 
 /// What this process logs from the first test on that asks for it.
@@ -96,7 +119,25 @@ fn settings(config: &mut Config) {
 async fn twelve_secrets_leave_no_trace() {
     let log = log();
     let app = TestApp::start_with(settings).await;
-    leave_no_trace(&log, &app, async || Vec::new()).await;
+    leave_no_trace(&log, &app, None, async || Vec::new()).await;
+}
+
+/// Every call of the store fails once while it has to do with one of them: what is told of that tells nothing of them.
+#[actix_web::test]
+async fn twelve_secrets_leave_no_trace_while_the_store_fails() {
+    let log = log();
+    let clock = Arc::new(ManualClock::at(START));
+    let store = FaultyStore::new(clock.clone());
+    let app = TestApp::start_on(store.clone(), clock, |config| {
+        settings(config);
+        without_limits(config);
+        // Nobody does meanwhile what a service does by itself.
+        config.keys.propagation = Duration::from_hours(2);
+    })
+    .await;
+    leave_no_trace(&log, &app, Some(&store), async || Vec::new()).await;
+    let told = String::from_utf8_lossy(&log.0.lock().unwrap()).matches(FAULT).count();
+    assert!(told > 30, "{told} faults were told of");
 }
 
 /// The keys are in the database too.
@@ -111,13 +152,20 @@ async fn twelve_secrets_leave_no_trace_in_postgres() {
         config.keys.vault = VaultPlace::Store;
     })
     .await;
-    leave_no_trace(&log, &app, async || database.contents().await).await;
+    leave_no_trace(&log, &app, None, async || database.contents().await).await;
 }
 
-/// Sends the twelve through `app`, and looks for them everywhere; `elsewhere` is where else it writes.
+/// Sends the twelve through `app`, whose store fails on their way if it is a `faulty` one, and looks for them everywhere; `elsewhere`
+/// is where else it writes.
 #[expect(clippy::too_many_lines, reason = "one way through the service, in order")]
 #[expect(clippy::print_stdout, reason = "the figure is what it is run for")]
-async fn leave_no_trace(log: &Log, app: &TestApp, elsewhere: impl AsyncFnOnce() -> Vec<(String, Vec<u8>)>) {
+async fn leave_no_trace(
+    log: &Log,
+    app: &TestApp,
+    faulty: Option<&FaultyStore>,
+    elsewhere: impl AsyncFnOnce() -> Vec<(String, Vec<u8>)>,
+) {
+    let failing = faulty.map(|store| (app, store));
     let kek = KEK.repeat(8);
     let kek_text = STANDARD.encode(&kek);
     ada(app).await;
@@ -129,18 +177,37 @@ async fn leave_no_trace(log: &Log, app: &TestApp, elsewhere: impl AsyncFnOnce() 
 
     // The password: wrong places first.
     let mut browser = Browser::default();
-    let page = browser.get(app, &request(&[("scope", "openid offline_access read")])).await;
+    let asked = request(&[("scope", "openid offline_access read")]);
+    let page = browser.get(app, &asked).await;
     refusals.take(browser.sign_in(app, &page, (PASSWORD, PASSWORD)).await);
-    let answer = browser.sign_in(app, &page, ("ada@example.com", PASSWORD)).await;
-    let question = browser.go_on(app, answer).await;
-    let allowed = browser.decide(app, &question, "allow").await;
+    let sign_in = async || {
+        if faulty.is_some() {
+            // Whoever fails so often has to wait, for longer than a page is good.
+            app.clock.advance(Duration::from_mins(5));
+        }
+        let page = browser.get(app, &asked).await;
+        let ada = ("ada@example.com", PASSWORD);
+        if is_done(&page) { browser.sign_in(app, &page, ada).await } else { page }
+    };
+    assert_eq!(refusals.at_last(failing, sign_in).await.status, 303);
+    let allow = async || {
+        let question = browser.get(app, &asked).await;
+        let is_asked = text(&question).contains("name=\"decision\"");
+        if is_asked { browser.decide(app, &question, "allow").await } else { question }
+    };
+    let allowed = refusals.at_last(failing, allow).await;
     let code = parameter(&allowed, "code").unwrap();
     let redemption =
         format!("grant_type=authorization_code&code={code}&redirect_uri={CALLBACK}&code_verifier={VERIFIER}");
-    let tokens = as_shop(&redemption).await;
+    let tokens = refusals.at_last(failing, async || as_shop(&redemption).await).await;
     let (access_token, refresh_token) = pair(&tokens);
-    let refreshed = as_shop(&format!("grant_type=refresh_token&refresh_token={refresh_token}")).await;
-    let (_, later) = pair(&refreshed);
+    let refresh = format!("grant_type=refresh_token&refresh_token={refresh_token}");
+    let (_, later) = pair(&refusals.at_last(failing, async || as_shop(&refresh).await).await);
+    let introspect = async || {
+        let about = form("/oauth2/introspect", &format!("token={later}"));
+        app.send(about.insert_header(basic(("shop", &client_secret)))).await
+    };
+    assert_eq!(refusals.at_last(failing, introspect).await.json()["active"], true);
 
     // A second factor, and its secret; then a new password.
     let path = "/account/second-factor";
@@ -148,24 +215,44 @@ async fn leave_no_trace(log: &Log, app: &TestApp, elsewhere: impl AsyncFnOnce() 
     let totp =
         text(&page).split("<code class=\"secret\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
     let (enrollment, right) = (hidden(&page, "enrollment"), totp_code(app, &totp));
-    let confirm = [("act", "confirm"), ("code", &*right), ("enrollment", &*enrollment)];
-    assert!(act(&mut browser, app, path, &confirm).await.status < 400);
+    let token = form_token(&browser.get(app, "/account").await);
+    let confirm =
+        [("act", "confirm"), ("code", &*right), ("enrollment", &*enrollment), ("form_token", &*token)];
+    let confirmed = refusals.at_last(failing, async || browser.post(app, path, &confirm).await).await;
+    assert!(confirmed.status < 400);
 
     // The administration's secrets.
     let pem = include_str!("../fixtures/keys/p256.pem");
     let import = json!({ "key": pem, "algorithm": "ES256" });
-    assert_eq!(app.administer(Method::POST, "/admin/keys/import", Some(import.clone())).await.status, 201);
+    let admin = async |path: &str, body: &Value| {
+        let token = app.admin_token().await;
+        app.send(TestRequest::post().uri(path).insert_header(bearer(&token)).set_json(body)).await
+    };
+    let imported = refusals.at_last(failing, async || admin("/admin/keys/import", &import).await).await;
+    // It may have been done before something failed.
+    assert!(imported.status == 201 || faulty.is_some(), "{imported:?}");
     refusals.take(app.administer(Method::POST, "/admin/keys/import", Some(import)).await);
     let key = json!({ "name": "k", "client_id": app.demo().0, "scope": "read", "resources": [RESOURCE] });
-    let made = app.administer(Method::POST, "/admin/api-keys", Some(key)).await.json();
+    let made = refusals.at_last(failing, async || admin("/admin/api-keys", &key).await).await.json();
     let api_key = text_of(&made, "api_key");
-    let rotated =
-        app.administer(Method::POST, "/admin/clients/shop/secret", Some(json!({ "overlap_seconds": 60 })));
+    let exchange = format!(
+        "grant_type={EXCHANGE}&subject_token={api_key}&subject_token_type=urn:signet:params:oauth:token-type:api_key"
+    );
+    let exchange = async || app.send(form("/oauth2/token", &exchange).insert_header(basic(app.demo()))).await;
+    refusals.at_last(failing, exchange).await.access_token();
+    let overlap = json!({ "overlap_seconds": 60 });
+    let rotated = refusals.at_last(failing, async || admin("/admin/clients/shop/secret", &overlap).await);
     let new_secret = text_of(&rotated.await.json(), "client_secret");
     let cookie = browser.cookies.values().max_by_key(|value| value.len()).unwrap().clone();
 
-    // Faults: every secret where it does not belong, and again while nothing can be recorded.
-    for full in [false, true] {
+    // Faults: every secret where it does not belong, and again while the store is away, and while nothing can be recorded.
+    for (away, full) in [(faulty, false), (None, false), (None, true)] {
+        if let Some(store) = faulty {
+            store.heal();
+        }
+        if let Some(store) = away {
+            store.fail(1, (Fault::Refused, true));
+        }
         app.audit_disk.fill(full);
         for (name, value) in [
             ("password", PASSWORD),
@@ -247,10 +334,8 @@ async fn leave_no_trace(log: &Log, app: &TestApp, elsewhere: impl AsyncFnOnce() 
     let mut places = vec![("the metrics".to_owned(), metrics), ("the log".to_owned(), log.bytes())];
     files(app.dir(), &mut places);
     places.extend(elsewhere().await);
-    assert!(
-        places.iter().any(|(name, bytes)| name.contains("store") && bytes.len() > 10_000),
-        "the store is read"
-    );
+    let is_read = |(name, bytes): &(String, Vec<u8>)| name.contains("store") && bytes.len() > 10_000;
+    assert!(faulty.is_some() || places.iter().any(is_read), "the store is read, unless it is in memory");
     assert!(places[1].1.ends_with(b"\n"), "the log is read");
     for canary in &canaries {
         for (name, bytes) in &places {

@@ -13,7 +13,7 @@ use serde_json::json;
 use signet::clock::ManualClock;
 use signet::config::Config;
 use signet::store::{
-    Batch, Changes, Committed, Cursor, MemoryStore, Room, Row, SharedFrozen, Store, StoreError, Table,
+    Action, Batch, Changes, Committed, Cursor, MemoryStore, Room, Row, SharedFrozen, Store, StoreError, Table,
 };
 
 use crate::grants_fixture::World;
@@ -22,6 +22,9 @@ use crate::test_app::{Answer, START, TestApp};
 /// More calls than any flow makes.
 const MOST_CALLS: usize = 200;
 
+/// What a call says that goes wrong.
+pub(crate) const FAULT: &str = "a fault of the test";
+
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -29,6 +32,20 @@ pub(crate) enum Fault {
     Refused,
     /// It is done, and the answer is lost.
     AnswerLost,
+}
+
+/// How, and whether every call after it fails too.
+pub(crate) const WAYS: [(Fault, bool); 4] =
+    [(Fault::Refused, false), (Fault::Refused, true), (Fault::AnswerLost, false), (Fault::AnswerLost, true)];
+
+/// What was committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) commits: usize,
+    /// Rows that were written or deleted; what a commit only looks at does not count.
+    pub(crate) rows: usize,
+    /// Their keys and values.
+    pub(crate) bytes: usize,
 }
 
 /// What is to happen, and what has happened of it.
@@ -52,6 +69,8 @@ pub(crate) struct FaultyStore {
     pub(crate) room: Mutex<Option<Room>>,
     /// Whether it says that other nodes write to it too.
     pub(crate) shared: AtomicBool,
+    /// What was committed since somebody asked last.
+    pub(crate) written: Mutex<Written>,
     /// What is to happen after so many calls.
     meanwhile: Mutex<Option<(usize, Meanwhile)>>,
 }
@@ -66,6 +85,7 @@ impl FaultyStore {
             failure: Mutex::default(),
             room: Mutex::default(),
             shared: AtomicBool::default(),
+            written: Mutex::default(),
             meanwhile: Mutex::default(),
         })
     }
@@ -112,7 +132,7 @@ impl FaultyStore {
     }
 
     async fn call<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let down = || StoreError::Unavailable("a fault of the test".into());
+        let down = || StoreError::Unavailable(FAULT.into());
         let answer = match self.fault() {
             None => call.await,
             Some(Fault::Refused) => Err(down()),
@@ -141,7 +161,23 @@ impl Store for FaultyStore {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        self.call(self.inner.commit(batch)).await
+        let puts = batch.writes.iter().filter_map(|write| match &write.action {
+            Action::Put { value, .. } => Some(write.key.len() + value.len()),
+            Action::Delete => Some(write.key.len()),
+            Action::Check => None,
+        });
+        let (rows, bytes) = puts.fold((0, 0), |(rows, bytes), size| (rows + 1, bytes + size));
+        self.call(async {
+            let committed = self.inner.commit(batch).await?;
+            if committed == Committed::Applied {
+                let mut written = self.written.lock().unwrap();
+                written.commits += 1;
+                written.rows += rows;
+                written.bytes += bytes;
+            }
+            Ok(committed)
+        })
+        .await
     }
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
@@ -213,12 +249,7 @@ impl House {
     ) -> Self {
         let Self { mut world, store, mut trials } = self;
         let (mut calls, mut struck, mut told, mut unheard) = (0, 0, 0, 0);
-        for way in [
-            (Fault::Refused, false),
-            (Fault::Refused, true),
-            (Fault::AnswerLost, false),
-            (Fault::AnswerLost, true),
-        ] {
+        for way in WAYS {
             for at in 1.. {
                 assert!(at < MOST_CALLS, "{name} never gets through");
                 trials += 1;
@@ -267,7 +298,7 @@ pub(crate) fn as_answer<T, E>(done: &Result<T, E>) -> Answer {
 }
 
 /// Whether the answer says that what was asked for is done.
-fn is_done(answer: &Answer) -> bool {
+pub(crate) fn is_done(answer: &Answer) -> bool {
     let to_error = answer.header("location").is_some_and(|location| location.contains("error="));
     (200..400).contains(&answer.status) && !to_error
 }
@@ -282,7 +313,7 @@ fn refused(answer: &Answer, here: &str) {
     assert!(answer.header("retry-after").is_some(), "{here} {text}");
 }
 
-fn without_limits(config: &mut Config) {
+pub(crate) fn without_limits(config: &mut Config) {
     let limits = &mut config.limits;
     for limit in [
         &mut limits.token_per_client,

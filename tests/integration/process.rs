@@ -36,6 +36,11 @@ impl Reply {
     }
 }
 
+/// The built binary, or the one that `SIGNET_BIN` names, as a release build.
+fn binary() -> Command {
+    Command::new(std::env::var_os("SIGNET_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_signet").into()))
+}
+
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -47,7 +52,7 @@ impl Process {
     pub(crate) fn start(dir: &Path, port: u16, settings: &[(&str, &str)]) -> Self {
         let issuer = format!("http://127.0.0.1:{port}");
         let management = format!("127.0.0.1:{}", free_port());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
+        let mut command = binary();
         command
             .current_dir(dir)
             .env_clear()
@@ -153,7 +158,7 @@ impl Process {
 
     /// What `signet doctor` finds, run beside it with the same settings.
     pub(crate) fn doctor(&self, dir: &Path, settings: &[(&str, &str)]) -> Value {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
+        let mut command = binary();
         let listen = self.issuer.trim_start_matches("http://");
         command.args(["doctor", "--json"]).current_dir(dir).env_clear().envs(settings.iter().copied());
         command.env("SIGNET_LISTEN", listen).env("SIGNET_MANAGEMENT_LISTEN", &self.management);

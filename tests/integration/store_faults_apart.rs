@@ -21,7 +21,7 @@ use signet::users::{Authentication, NewSession};
 
 use crate::api_keys::{users, users_key};
 use crate::browser::{register, shop};
-use crate::faulty_store::{Fault, FaultyStore, House, as_answer};
+use crate::faulty_store::{FaultyStore, House, WAYS, as_answer};
 use crate::grants_fixture::{World, pair};
 use crate::key_ring_fixture::kek;
 use crate::relying_party::{Answers, RelyingParty};
@@ -132,19 +132,17 @@ async fn lists_for_revocations_are_reserved_whatever_fails() {
 async fn an_issuer_is_changed_whatever_fails() {
     const OTHER: &str = "https://id.example.com";
     let mut calls = 0;
-    for fault in [Fault::Refused, Fault::AnswerLost] {
-        for (lasting, at) in
-            [false, true].into_iter().flat_map(|lasting| (1..20).map(move |at| (lasting, at)))
-        {
+    for way in WAYS {
+        for at in 1.. {
             let clock = Arc::new(ManualClock::at(START));
             let store = FaultyStore::new(clock.clone());
             drop(TestApp::start_on(store.clone(), clock, |_| {}).await);
             let change = async || change_issuer(store.as_ref(), (ISSUER, OTHER), Assurances::default()).await;
             let is = async |issuer: &str| refuse_other_issuer(store.as_ref(), issuer).await.is_ok();
-            store.fail(at, (fault, lasting));
+            store.fail(at, way);
             let changed = change().await;
             let struck = store.heal();
-            let here = format!("call {at}, {fault:?}, lasting {lasting}: {changed:?}");
+            let here = format!("call {at}, {way:?}: {changed:?}");
             let (former, new) = (is(ISSUER).await, is(OTHER).await);
             assert!(former != new, "{here}");
             assert!(new || changed.is_err(), "{here}");
@@ -172,12 +170,7 @@ fn sealed_by(config: &mut Config, kek: u8) {
 #[actix_web::test]
 async fn the_key_encryption_key_is_replaced_whatever_fails() {
     let (mut calls, mut faults) = (0, 0);
-    for way in [
-        (Fault::Refused, false),
-        (Fault::Refused, true),
-        (Fault::AnswerLost, false),
-        (Fault::AnswerLost, true),
-    ] {
+    for way in WAYS {
         for at in 1.. {
             let clock = Arc::new(ManualClock::at(START));
             let store = FaultyStore::new(clock.clone());

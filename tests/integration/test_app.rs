@@ -2,6 +2,7 @@
 //! move, and repeatable entropy. Every answer is held against `openapi.yaml`.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -22,7 +23,7 @@ use signet::audit::{AuditLog, Sink};
 use signet::clock::{Clock as _, ManualClock, SharedClock};
 use signet::config::Config;
 use signet::entropy::SeededEntropy;
-use signet::http::Served;
+use signet::http::{Listeners, Served, Tls};
 use signet::keys::KeyRingParts;
 use signet::oauth::{AccessTokenClaims, Secret};
 use signet::store::{SledStore, Store};
@@ -295,6 +296,17 @@ impl TestApp {
         };
         check(&method, below, &answer);
         answer
+    }
+
+    /// Listens on loopback, by TLS if it is given some, until what is returned beside the address is dropped.
+    pub(crate) fn listen(&self, tls: Option<Arc<Tls>>) -> (SocketAddr, oneshot::Sender<()>) {
+        let [public, management] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let address = public.local_addr().expect("an address");
+        let (until, end) = oneshot::channel();
+        let end = async { drop(end.await) };
+        let listeners = Listeners { public, tls, management };
+        actix_web::rt::spawn(signet::http::run(self.app.state.clone(), listeners, 1, end));
+        (address, until)
     }
 
     /// Asks the management listener's routes for a path.

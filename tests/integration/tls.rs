@@ -1,7 +1,7 @@
 //! The public listener with TLS of its own, over real sockets.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use signet::config::TlsConfig;
-use signet::http::{Listeners, Reloaded, Tls};
+use signet::http::{Reloaded, Tls};
 use tokio::sync::oneshot;
 
 use crate::certificates::{Pair, year};
 use crate::test_app::TestApp;
+use crate::unread_bodies::client;
 
 /// A service that is served by TLS; it ends when the test does.
 struct Site {
@@ -33,12 +34,7 @@ impl Site {
         let mut files = pair.write(app.dir());
         change(&mut files);
         let tls = Arc::new(Tls::open(&files, year(2026)).unwrap());
-        let [public, management] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let address = public.local_addr().unwrap();
-        let listeners = Listeners { public, tls: Some(tls.clone()), management };
-        let (until, end) = oneshot::channel();
-        let end = async { drop(end.await) };
-        actix_web::rt::spawn(signet::http::run(app.app.state.clone(), listeners, 1, end));
+        let (address, until) = app.listen(Some(tls.clone()));
         Self { address, tls, app, _until: until }
     }
 
@@ -203,15 +199,8 @@ async fn browsers_are_told_to_stay_with_https_unless_it_is_off() {
 /// Over plain http they would have to ignore it (RFC 6797, section 7.2), and a proxy may be in front.
 #[actix_web::test]
 async fn over_plain_http_browsers_are_told_nothing() {
-    let app = TestApp::start().await;
-    let [public, management] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let address = public.local_addr().unwrap();
-    let listeners = Listeners { public, tls: None, management };
-    let (_until, end) = oneshot::channel::<()>();
-    let end = async { drop(end.await) };
-    actix_web::rt::spawn(signet::http::run(app.app.state.clone(), listeners, 1, end));
     let request = b"GET /account HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let answer = tokio::task::spawn_blocking(move || rest_after(address, request)).await.unwrap();
+    let answer = client(move |address| rest_after(address, request)).await;
     let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
     assert!(answer.starts_with("http/1.1 200") && !answer.contains("strict-transport-security"), "{answer}");
 }

@@ -1,11 +1,8 @@
 //! Bodies that nobody reads to their end: the connection is closed, whatever still comes.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-
-use signet::http::Listeners;
-use tokio::sync::oneshot;
 
 use crate::test_app::TestApp;
 
@@ -13,14 +10,9 @@ use crate::test_app::TestApp;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Does what a client does to a service that listens.
-async fn client<T: Send + 'static>(act: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
+pub(crate) async fn client<T: Send + 'static>(act: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
     let app = TestApp::start().await;
-    let [public, management] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let address = public.local_addr().unwrap();
-    let listeners = Listeners { public, tls: None, management };
-    let (_until, end) = oneshot::channel::<()>();
-    let end = async { drop(end.await) };
-    actix_web::rt::spawn(signet::http::run(app.app.state.clone(), listeners, 1, end));
+    let (address, _until) = app.listen(None);
     tokio::task::spawn_blocking(move || act(address)).await.unwrap()
 }
 

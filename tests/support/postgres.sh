@@ -2,7 +2,8 @@
 # PostgreSQL servers for tests: `tests/support/postgres.sh VERB DIR …`. Each lives in its own directory DIR, listens on
 # loopback only, and trusts whoever connects. As root it works as the user postgres, for servers refuse to run as root.
 #
-#   start_primary DIR PORT          a new server, fsync on; prints its URL
+#   start_primary DIR PORT [SETTING=VALUE…]
+#                                   a new server, fsync on, with these settings besides; prints its URL
 #   start_standby DIR PORT PRIMARY  a copy of the primary in directory PRIMARY, which from then on waits for it;
 #                                   between the two it goes by the primary's socket, whatever befalls its port
 #   demand_tls DIR PASSWORD         lets in only who comes by TLS and knows the password; prints the CA's file; the
@@ -11,6 +12,7 @@
 #   freeze DIR | thaw DIR           stops all its processes where they are, and lets them go on
 #   kill DIR                        kills all of them, as the loss of the machine would
 #   restart DIR                     starts it again
+#   check DIR                       looks for damage in its tables and indexes
 #   stop DIR                        ends it and removes DIR
 set -euo pipefail
 
@@ -19,7 +21,7 @@ fail() { echo "postgres.sh: $*" >&2; exit 1; }
 verb=${1:?a verb} dir=${2:?a directory}
 shift 2
 binaries=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
-command -v initdb >/dev/null || PATH="$binaries:$PATH"
+[ -z "$binaries" ] || PATH="$PATH:$binaries"
 command -v initdb >/dev/null || fail "PostgreSQL's server is missing; on Debian: apt-get install -y postgresql"
 
 as_server() {
@@ -55,6 +57,7 @@ unix_socket_directories = '$dir'
 max_connections = 200
 fsync = on
 wal_keep_size = '256MB'
+$(printf '%s\n' "${@:2}")
 CONF
     launch
     as_server createdb -h "$dir" -p "$1" -U signet signet
@@ -109,6 +112,9 @@ CONF
     ;;
   restart)
     launch
+    ;;
+  check)
+    as_server pg_amcheck -h "$dir" -p "$(port "$dir")" -U signet -d signet --install-missing --heapallindexed
     ;;
   stop)
     [ -e "$dir/PG_VERSION" ] || exit 0

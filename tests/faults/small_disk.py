@@ -1,0 +1,179 @@
+"""A small file system that can be filled, and who writes to a service, reads from it and remembers what was acknowledged meanwhile."""
+
+import errno
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+from service import RESOURCE, ResourceServer, ask, basic, fail, form, say
+
+MIB = 1024 * 1024
+
+
+class SmallDisk:
+    """A file system of its own, for which it takes root."""
+
+    def __init__(self, name, mode):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"signet-{name}-"))
+        self.filler, self.lock = self.directory / "filler", threading.Lock()
+        options = f"size=256m,mode={mode}"
+        mounted = os.geteuid() == 0 and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.directory], capture_output=True
+        ).returncode
+        if not mounted:
+            self.directory.rmdir()
+            say(f"{name}: PASSED OVER: no file system can be mounted here; run it as root")
+            raise SystemExit(0)
+        # There from the start: a full file system may refuse to make one.
+        self.filler.touch()
+
+    def free(self):
+        system = os.statvfs(self.directory)
+        return system.f_bavail * system.f_frsize
+
+    def fill(self, leave):
+        """Takes all but `leave` bytes."""
+        block = b"\0" * 65536
+        with self.lock, open(self.filler, "r+b", buffering=0) as file:
+            file.seek(0, os.SEEK_END)
+            try:
+                while (more := self.free() - leave) > 0:
+                    file.write(block[:min(more, len(block))])
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+    def make_room(self):
+        with self.lock:
+            os.truncate(self.filler, 0)
+
+    def try_out(self, run, clean_up=lambda: None):
+        """Does `run` in a process of its own, cleans up whatever becomes of that, as `fail` ends it at once, and ends as it did."""
+        child = os.fork()
+        if not child:
+            os.setpgid(0, 0)
+            run()
+            raise SystemExit(0)
+        code = 1
+        try:
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        finally:
+            try:
+                os.killpg(child, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            clean_up()
+            subprocess.run(["umount", "-l", self.directory], check=False)
+            self.directory.rmdir()
+        raise SystemExit(code)
+
+
+class Load:
+    """Clients that write, as long as it is not `over`; and one that asks for what needs no write."""
+
+    def __init__(self, service, port):
+        self.service = service
+        # Which waits for the first keys: nothing is published before all of them are on disk.
+        ask(service.port, "GET", "/.well-known/jwks.json")
+        self.demo = basic(service.credentials("demo client"))
+        self.admin = service.token("administrator")
+        self.api, self.held = ResourceServer(service, port), service.token()
+        self.acknowledged, self.revoked, self.lock = [], [], threading.Lock()
+        self.counts = {"written": 0, "refused": 0, "published": 0, "verified": 0, "issued": 0}
+        self.over, self.paused = threading.Event(), threading.Event()
+        self.threads = [threading.Thread(target=self.write, args=(number,), daemon=True) for number in range(4)]
+        [thread.start() for thread in self.threads]
+
+    def as_administrator(self):
+        return {"Authorization": "Bearer " + self.admin, "Content-Type": "application/json"}
+
+    def issue(self):
+        """What is answered to who asks for an access token by client credentials."""
+        return ask(self.service.port, "POST", "/oauth2/token", form({"grant_type": "client_credentials"}), self.demo)
+
+    def write(self, thread):
+        number = 0
+        while not self.over.is_set():
+            if self.paused.is_set():
+                time.sleep(0.01)
+                continue
+            number += 1
+            name = f"client-{thread}-{number}"
+            try:
+                if thread % 2:
+                    body = json.dumps({"client_id": name, "client_name": "x", "scope": "", "resources": [RESOURCE]})
+                    status, headers, _ = ask(self.service.port, "POST", "/admin/clients", body, self.as_administrator())
+                    done, log, what = status == 201, self.acknowledged, name
+                else:
+                    what = json.loads(self.issue()[2])["access_token"]
+                    status, headers, _ = ask(self.service.port, "POST", "/oauth2/revoke", form({"token": what}), self.demo)
+                    done, log = status == 200, self.revoked
+            except (OSError, KeyError, ValueError):
+                # Not there, or it issues nothing: `reads` tells whether it should.
+                time.sleep(0.01)
+                continue
+            with self.lock:
+                if done:
+                    log.append(what)
+                    self.counts["written"] += 1
+                elif status == 503 and "Retry-After" in headers:
+                    self.counts["refused"] += 1
+                else:
+                    fail(self.service, f"a write was answered with {status}, Retry-After: {headers['Retry-After']}")
+
+    def reads(self, issues=True):
+        """Asks once for all that needs no write, which must be had; a token only where the service `issues`, else it is 503."""
+        for path in ["/.well-known/jwks.json", "/.well-known/openid-configuration", "/status"]:
+            status = ask(self.service.port, "GET", path)[0]
+            if status != 200:
+                fail(self.service, f"{path} while the disk is full: {status}")
+            self.counts["published"] += 1
+        # It fetches the status list anew whenever its copy is too old.
+        status = self.api.opens(self.held)
+        if status != 200:
+            fail(self.service, f"a token that is verified offline while the disk is full: {status}")
+        self.counts["verified"] += 1
+        status, headers, _ = self.issue()
+        if status != 200 and (issues or status != 503 or "Retry-After" not in headers):
+            fail(self.service, f"a token while the disk is full: {status}, readiness {self.service.ready()}")
+        self.counts["issued"] += status == 200
+
+    def writes(self, more):
+        return lambda: self.counts["written"] > more
+
+    def stop(self):
+        self.over.set()
+        [thread.join(20) for thread in self.threads]
+
+    def check(self):
+        """Looks for what was acknowledged, in a service that knows nothing but what is stored."""
+        self.service.stop()
+        self.service.start()
+        self.admin = self.service.token("administrator")
+        lost = [name for name in self.acknowledged
+                if ask(self.service.port, "GET", f"/admin/clients/{name}", None, self.as_administrator())[0] != 200]
+        alive = [token for token in self.revoked if json.loads(ask(
+            self.service.port, "POST", "/oauth2/introspect", form({"token": token}), self.demo)[2])["active"]]
+        if lost or alive:
+            fail(self.service, f"{len(lost)} clients and {len(alive)} revocations that were acknowledged are lost")
+
+    def told(self):
+        counts = self.counts
+        return (f"{counts['written']} writes acknowledged, 0 lost; {counts['refused']} refused with 503 and Retry-After; "
+                f"{counts['published']} of {counts['published']} requests for keys, metadata and status served, "
+                f"{counts['verified']} of {counts['verified']} tokens verified offline")
+
+
+def wait_for(what, seconds):
+    """How long it took; None if it did not come."""
+    begun = time.monotonic()
+    while not what():
+        if time.monotonic() - begun > seconds:
+            return None
+        time.sleep(0.02)
+    return time.monotonic() - begun

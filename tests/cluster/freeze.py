@@ -174,4 +174,9 @@ async def silence(cluster, client, cookies, outage, propagation, seconds):
     stopped = during("ready", frozen + propagation + 1)
     check(set(outcomes(stopped)) <= {503}, "the nodes are not ready")
     check(memory <= MORE_MEMORY, "that is too much memory")
-    check(max(last.values()) <= NORMAL, "it should be good 5 s after")
+    late = [event for kind in kinds for event in load.between(kind, thawed + NORMAL)]
+    failed = outcomes(event for event in late if event.outcome != 200)
+    print(f"    5 s after and later {sum(failed.values())} of {len(late)} failed")
+    check(max(first.values()) <= NORMAL, "it should be good 5 s after")
+    # A single one may be another's doing that takes the machine.
+    check(sum(failed.values()) <= len(late) / 100, "it should stay good:", failed)

@@ -110,9 +110,9 @@ pub(super) fn written(duration: Duration) -> String {
         (seconds % 60, "s"),
         (millis.into(), "ms"),
     ];
-    let written: String =
+    let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
-    if written.is_empty() { "0s".to_owned() } else { written }
+    if parts.is_empty() { "0s".to_owned() } else { parts.concat() }
 }
 
 /// A value as an error shows it.

@@ -296,12 +296,12 @@ async fn nobody_signs_in_or_allows_anything_unrecorded() {
 #[actix_web::test]
 async fn a_start_on_a_damaged_audit_log_says_so_and_goes_on() {
     let app = TestApp::start().await;
-    let (app, log) = said(app.restart(|_| {})).await;
+    let (app, log) = said(Box::pin(app.restart(|_| {}))).await;
     assert!(!log.contains("audit"), "{log}");
     let path = app.dir().join("data/audit.jsonl");
     let altered = app.audit_log().replacen("key.generated", "key.forgotten", 1);
     std::fs::write(&path, altered).unwrap();
-    let (app, log) = said(app.restart(|_| {})).await;
+    let (app, log) = said(Box::pin(app.restart(|_| {}))).await;
     let told: Vec<_> = log.lines().filter(|line| line.contains("signet audit verify")).collect();
     assert_eq!(told.len(), 1, "{log}");
     assert!(told[0].contains("ERROR") && told[0].contains("move the log away"), "{log}");
@@ -311,7 +311,7 @@ async fn a_start_on_a_damaged_audit_log_says_so_and_goes_on() {
     assert_eq!((ready.status, &ready.json()["audit"]), (200, &json!("damaged")));
     app.demo_token().await;
     std::fs::rename(&path, path.with_extension("moved")).unwrap();
-    let (app, log) = said(app.restart(|_| {})).await;
+    let (app, log) = said(Box::pin(app.restart(|_| {}))).await;
     assert!(log.contains("it was moved away"), "{log}");
     assert_eq!(app.manage("/health/ready").await.json()["audit"], "ok");
 }

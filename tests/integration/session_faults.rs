@@ -182,7 +182,7 @@ async fn a_session_that_cant_be_read_holds_up_no_other_and_keeps_no_token_alive(
         let keeper = Keeper { actor: Actor::Service, of_administrators: true };
         let change = AccountChange { disabled: Some(true), ..AccountChange::default() };
         let changed = change_account(world.services(), &keeper, user.as_str(), change);
-        let (changed, log) = said(changed).await;
+        let (changed, log) = said(Box::pin(changed)).await;
         assert_eq!(changed.is_ok(), can_end, "{changed:?}");
         assert!(log.contains("ERROR") && log.contains("sid="), "{log}");
         for token in &issued {

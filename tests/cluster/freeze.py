@@ -129,7 +129,7 @@ async def silence(cluster, client, cookies, outage, propagation, seconds):
     finally:
         thawed = time.monotonic()
         outage.end()
-    await asyncio.sleep(NORMAL + 1)
+    await asyncio.sleep(NORMAL + 5)
     memory, files = watch.finish()
     await load.stop()
 
@@ -156,7 +156,7 @@ async def silence(cluster, client, cookies, outage, propagation, seconds):
               f" answered in {spread(waited(came))}")
         check(set(outcomes(came)) <= {200, 503}, kind)
         check(max(good) <= propagation + 0.2, kind, "stop at P")
-        check(not refused or min(refused) >= propagation - propagation / 3 - 1.5, kind, "go on until P")
+        check(not refused or min(refused) >= propagation - propagation / 3 - 1, kind, "go on until P")
         check(bool(refused) == (seconds > propagation), kind, "were refused, or not, at the wrong time")
         check(max(waited(came)) <= SOON, "that took too long")
     print(f"    keys {outcomes(during('keys'))}, discovery {outcomes(during('discovery'))}, live {outcomes(during('live'))}, ready {outcomes(during('ready'))}")
@@ -174,9 +174,4 @@ async def silence(cluster, client, cookies, outage, propagation, seconds):
     stopped = during("ready", frozen + propagation + 1)
     check(set(outcomes(stopped)) <= {503}, "the nodes are not ready")
     check(memory <= MORE_MEMORY, "that is too much memory")
-    late = [event for kind in kinds for event in load.between(kind, thawed + NORMAL)]
-    failed = outcomes(event for event in late if event.outcome != 200)
-    print(f"    5 s after and later {sum(failed.values())} of {len(late)} failed")
-    check(max(first.values()) <= NORMAL, "it should be good 5 s after")
-    # A single one may be another's doing that takes the machine.
-    check(sum(failed.values()) <= len(late) / 100, "it should stay good:", failed)
+    check(max(last.values()) <= NORMAL, "it should be good 5 s after, and stay so")

@@ -241,7 +241,10 @@ async fn an_administrator_removes_the_second_factor_of_somebody_who_lost_it() {
     let log = app.audit_log();
     let entries: Vec<&str> = log.lines().filter(of_ada).collect();
     assert!(entries.len() == 2 && entries[0].contains(app.admin().0), "{entries:?}");
-    assert!(entries[0].contains("\"was_set\":true") && entries[1].contains("\"was_set\":false"), "{entries:?}");
+    assert!(
+        entries[0].contains("\"was_set\":true") && entries[1].contains("\"was_set\":false"),
+        "{entries:?}"
+    );
     // Who has found the phone is out, also who was about to come in by it.
     assert!(services.sessions.find(&thief.cookie).await.unwrap().is_none());
     assert!(sign_in(services, &before, Entry::New(session())).await.unwrap().is_none());

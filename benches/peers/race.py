@@ -7,6 +7,7 @@ the access tokens that were given out those that userinfo takes when all have be
 import asyncio
 import base64
 import collections
+import contextlib
 import hashlib
 import http.cookies
 import json
@@ -127,27 +128,31 @@ def started():
     """Each service in turn, with what it needs, ended before the next begins."""
     signet = services.Signet
     made = {
-        "node-oidc-provider, in memory": lambda: [services.NodeProvider("node-memory", 19110)],
-        "node-oidc-provider, Redis": lambda: [
-            services.Redis("redis", 19130).start(), services.NodeProvider("node-redis", 19112, store="redis", redis=19130)],
-        "node-oidc-provider, Redis, consume refuses": lambda: [
-            services.Redis("redis", 19131).start(), services.NodeProvider("node-once", 19114, store="redis-once", redis=19131)],
-        "django-oauth-toolkit, PostgreSQL": lambda: [
-            database := services.Postgres(19140).start(), services.DjangoProvider("django", 19120, database.port)],
-        "Signet, sled": lambda: [signet("signet", 19100)],
-        "Signet, PostgreSQL": lambda: [
-            database := services.Postgres(19141).start(), signet("signet-postgres", 19102, store=database.url)],
+        "node-oidc-provider, in memory": lambda keep: [keep(services.NodeProvider("node-memory", 19110))],
+        "node-oidc-provider, Redis": lambda keep: [
+            keep(services.Redis("redis", 19130)).start(),
+            keep(services.NodeProvider("node-redis", 19112, store="redis", redis=19130))],
+        "node-oidc-provider, Redis, consume refuses": lambda keep: [
+            keep(services.Redis("redis", 19131)).start(),
+            keep(services.NodeProvider("node-once", 19114, store="redis-once", redis=19131))],
+        "django-oauth-toolkit, PostgreSQL": lambda keep: [
+            database := keep(services.Postgres(19140)).start(), keep(services.DjangoProvider("django", 19120, database.port))],
+        "Signet, sled": lambda keep: [keep(signet("signet", 19100))],
+        "Signet, PostgreSQL": lambda keep: [
+            database := keep(services.Postgres(19141)).start(), keep(signet("signet-postgres", 19102, store=database.url))],
     }  # fmt: skip
     for name, parts in made.items():
         if wanted and not any(word.lower() in name.lower() for word in wanted):
             continue
-        running = parts()
-        running[-1].name = name
-        try:
-            yield running[-1].start()
-        finally:
-            for part in reversed(running):
-                part.end()
+        with contextlib.ExitStack() as ends:
+
+            def keep(part, ends=ends):
+                ends.callback(part.end)
+                return part
+
+            service = parts(keep)[-1]
+            service.name = name
+            yield service.start()
 
 
 for each in started():

@@ -1,9 +1,10 @@
-"""Ways in which a database is silent: it answers nothing, and nobody is told that it is away."""
+"""Ways in which a database is silent: it answers nothing, and nobody is told that it is away. `begin` gives since when."""
 
 import os
 import re
 import socket
 import subprocess
+import time
 
 from cluster import PRIMARY, STANDBY, WIRE, check
 
@@ -19,6 +20,7 @@ class Frozen:
     def begin(self):
         for server in self.servers:
             server.do("freeze")
+        return time.monotonic()
 
     def end(self):
         for server in self.servers:
@@ -46,13 +48,20 @@ class Dropped:
             hole = Dropped()
             hole._dig()
             hole.end()
-        except (OSError, subprocess.CalledProcessError):
+        except (OSError, subprocess.CalledProcessError, ValueError):
+            try:
+                # It may be half dug.
+                control("qdisc del dev lo root")
+            except (OSError, subprocess.CalledProcessError):
+                pass
             return False
         return True
 
     def begin(self):
         self._dig()
+        begun = time.monotonic()
         silent(PRIMARY, STANDBY)
+        return begun
 
     def _dig(self):
         control("qdisc add dev lo root handle 1: htb default 0")
@@ -65,8 +74,11 @@ class Dropped:
 
     def end(self):
         shown = control("-s qdisc show dev lo")
-        self.lost = int(re.search(r"qdisc blackhole .*\n.*\(dropped (\d+)", shown)[1])
         control("qdisc del dev lo root")
+        lost = re.search(r"qdisc blackhole .*\n.*\(dropped (\d+)", shown)
+        if not lost:
+            raise ValueError(f"nothing says how many were dropped: {shown}")
+        self.lost = int(lost[1])
 
     def told(self):
         return f"{self.lost} packets dropped"
@@ -83,7 +95,9 @@ class Swallowed:
 
     def begin(self):
         self.wire.sever()
+        begun = time.monotonic()
         silent(WIRE)
+        return begun
 
     def end(self):
         self.wire.mend()

@@ -70,10 +70,12 @@ for _ in range(6 if FULL else 1):
     ratio = compare(baseline, figures, f"{PARALLEL} sign-ins")
     if undisturbed(before, during):
         ratios.append(ratio)
-    if ratio <= BAR or len(ratios) == 3:
-        break
+        if ratio <= BAR or len(ratios) == 3:
+            break
 # In the short form it is printed and fails nothing: a machine that does other work beside comes to any ratio.
-if FULL and cores and ratio > BAR:
-    fail(service, f"{PARALLEL} sign-ins: good clients' p99 is x{ratio:.1f} of what it was, the bar is x{BAR}; {len(ratios)} times that was the "
-         "service's doing")
+if FULL and cores and not (ratios and min(ratios) <= BAR):
+    if len(ratios) == 3:
+        fail(service, f"{PARALLEL} sign-ins: good clients' p99 is x{min(ratios):.1f} of what it was or more, each of 3 times, the bar is x{BAR}, "
+             "and others took none of its time")
+    say(f"logins: not judged, for others used its core in all but {len(ratios)} turns")
 service.close()

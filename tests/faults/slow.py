@@ -8,11 +8,11 @@ from service import BAR, FULL, Good, Service, apart, compare, connect, fail, fil
 PATIENCE = 10.0
 # Until it is seen that the last one was closed.
 SLACK = 1.0
-# How often what is over the bar is measured.
-TURNS = 3
+# How often what is over the bar is measured, not counting turns in which others used the service's core; and how often in all.
+TURNS, AT_MOST = 3, 6 if FULL else 4
 # The service gives clients half of the files that it may have open, and the good ones need some.
 most = files_limit() // 2 - 100
-SIZES = [1000] + ([min(10_000, most)] if FULL else [])
+SIZES = [min(1000, most)] + ([min(10_000, most)] if FULL else [])
 if FULL and most < 10_000:
     say(f"slow: 10,000 connections need 20,200 open files, and there may be {files_limit():,}: {most:,}")
 
@@ -96,7 +96,7 @@ for size in SIZES:
         # Each of these is a flood besides, of a hundred answers and more before its buffers are full (docs/decisions/0030).
         count = 100 if kind == "never reading" else size
         ratios = []
-        for _ in range(2 * TURNS):
+        for _ in range(AT_MOST):
             # Anew for each, for others may use the machine too; as long as what it is held against.
             baseline, (ran, waited) = apart(service, lambda: good.measure(PATIENCE))
             ((peak, opened, shortest, ended), figures), (runs, waits) = apart(service, lambda: attack(kind, count))
@@ -118,9 +118,13 @@ for size in SIZES:
             else:
                 say("  measured again: others took its core in that time and not before")
         # On one core the script that plays the clients takes what it then misses.
-        if cores and ratios and min(ratios) > BAR:
+        if not cores or ratios and min(ratios) <= BAR:
+            continue
+        if len(ratios) == TURNS:
             fail(service, f"{count} {kind}: good clients' p99 is x{min(ratios):.1f} of what it was or more, each of {len(ratios)} times, the bar "
                  f"is x{BAR}, and others took none of its time")
-        if not ratios:
-            (fail if FULL else lambda _, reason: say(reason))(service, f"slow: {count} {kind}: not judged, for others used its core")
+        reason = f"slow: {count} {kind}: not judged, for others used its core in all but {len(ratios)} of {AT_MOST} turns"
+        if FULL:
+            fail(service, reason)
+        say(reason)
 service.close()

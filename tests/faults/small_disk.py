@@ -1,14 +1,17 @@
 """A small file system that can be filled, and who writes to a service, reads from it and remembers what was acknowledged meanwhile."""
 
+import contextlib
 import errno
 import json
 import os
 import pathlib
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import traceback
 
 from service import RESOURCE, ResourceServer, ask, basic, fail, form, say
 
@@ -54,22 +57,33 @@ class SmallDisk:
 
     def try_out(self, run, clean_up=lambda: None):
         """Does `run` in a process of its own, cleans up whatever becomes of that, as `fail` ends it at once, and ends as it did."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         child = os.fork()
         if not child:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.setpgid(0, 0)
-            run()
+            try:
+                run()
+            except BaseException:
+                # At once, as `fail` does: a thread that never ends would be waited for. What it started is ended with its group.
+                traceback.print_exc()
+                os._exit(1)
             raise SystemExit(0)
         code = 1
         try:
+            # The child does it too: whoever comes first.
+            with contextlib.suppress(OSError):
+                os.setpgid(child, child)
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         finally:
-            try:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            clean_up()
-            subprocess.run(["umount", "-l", self.directory], check=False)
-            self.directory.rmdir()
+            try:
+                clean_up()
+            finally:
+                subprocess.run(["umount", "-l", self.directory], check=False)
+                self.directory.rmdir()
         raise SystemExit(code)
 
 
@@ -117,6 +131,9 @@ class Load:
                 # Not there, or it issues nothing: `reads` tells whether it should.
                 time.sleep(0.01)
                 continue
+            if done and thread % 2:
+                # At most a hundred a second each, however fast the machine: there is room for so many clients and what is logged of them.
+                time.sleep(0.01)
             with self.lock:
                 if done:
                     log.append(what)

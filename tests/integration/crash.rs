@@ -96,7 +96,7 @@ fn survives(store: &str, settings: &[(&str, &str)], rounds: usize) {
     let acknowledged = acknowledged.into_inner().expect("no panic");
     check(&process, &clients, &acknowledged, usize::MAX);
     let Acknowledged { clients, revoked, kept, accounts, api_keys, signing } = &acknowledged;
-    for kind in [clients, revoked, accounts, api_keys] {
+    for kind in [clients, revoked, kept, accounts, api_keys] {
         assert!(kind.len() >= rounds, "the load was real");
     }
     assert!(signing.is_some());

@@ -38,7 +38,9 @@ impl Reply {
 
 /// The built binary, or the one that `SIGNET_BIN` names, as a release build.
 fn binary() -> Command {
-    Command::new(std::env::var_os("SIGNET_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_signet").into()))
+    // It is started in another directory.
+    let named = std::env::var_os("SIGNET_BIN").map(|name| std::fs::canonicalize(name).expect("SIGNET_BIN"));
+    Command::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_signet").into()))
 }
 
 /// A port that was free a moment ago.

@@ -131,9 +131,6 @@ class Load:
                 # Not there, or it issues nothing: `reads` tells whether it should.
                 time.sleep(0.01)
                 continue
-            if done and thread % 2:
-                # At most a hundred a second each, however fast the machine: there is room for so many clients and what is logged of them.
-                time.sleep(0.01)
             with self.lock:
                 if done:
                     log.append(what)
@@ -142,6 +139,9 @@ class Load:
                     self.counts["refused"] += 1
                 else:
                     fail(self.service, f"a write was answered with {status}, Retry-After: {headers['Retry-After']}")
+            if done and thread % 2:
+                # At most a hundred a second each, however fast the machine: there is room for so many clients and what is logged of them.
+                time.sleep(0.01)
 
     def reads(self, issues=True):
         """Asks once for all that needs no write, which must be had; a token only where the service `issues`, else it is 503."""

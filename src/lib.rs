@@ -20,6 +20,7 @@
 //! - `protocol`: OAuth itself; knows no HTTP type.
 //! - `http`: actix-web only: routes, parameters, answers, dialects.
 //! - `telemetry`: the log and the metrics.
+//! - `priority`: which threads come first.
 //! - `app`, `config`, `cli`: everything put together, settings, the command line.
 
 // The tests' support, shared with the integration tests, says `signet::` as they do.
@@ -51,6 +52,8 @@ pub mod keys;
 pub mod limits;
 #[cfg(feature = "server")]
 pub mod outgoing;
+#[cfg(feature = "server")]
+pub mod priority;
 #[cfg(feature = "server")]
 pub mod protocol;
 #[cfg(feature = "server")]

@@ -36,8 +36,12 @@ pub(super) async fn answer(
     let Exchanged { issued, by_good_key, standing } = exchange(&state.services, credentials, params).await;
     let issued = issued.map_err(|error| {
         // Not before the key is looked at: a good one is not refused for what others do at its address.
-        let counted =
-            if by_good_key { Ok(()) } else { limits::unauthenticated(state, request, credentials, params) };
+        let own = matches!(error.code, ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError);
+        let counted = if by_good_key || own {
+            Ok(())
+        } else {
+            limits::unauthenticated(state, request, credentials, params)
+        };
         unexchangeable(limits::refused(state, request, counted.err().unwrap_or(error)))
     });
     let mut response = match &issued {

@@ -198,7 +198,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// For how long it waits at least: the time of one hash if others waited for every permit when it came, and none otherwise.
+    /// For how long it is going to wait, or longer: the time of one hash if others waited for every permit when it came, and none
+    /// otherwise. Sooner where one of those others is not looked at.
     pub(crate) fn patience(&self) -> Duration {
         self.patience
     }

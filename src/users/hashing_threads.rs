@@ -4,10 +4,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::hashing_memory::HashingMemory;
+use crate::priority::stand_back;
 
 /// How far the threads stand back: whoever else is ready to run comes first, and while both want a core a hash gets
 /// about a tenth of it (docs/decisions/0016).
-#[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
 type Job = Box<dyn FnOnce(&mut HashingMemory) + Send>;
@@ -39,7 +39,7 @@ impl HashingThreads {
 }
 
 fn work(queue: &Mutex<Receiver<Job>>) {
-    stand_back();
+    stand_back(NICENESS);
     let mut memory = HashingMemory::default();
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -47,17 +47,6 @@ fn work(queue: &Mutex<Receiver<Job>>) {
         job(&mut memory);
     }
 }
-
-/// On Linux a priority belongs to a thread; elsewhere it would be the whole process that stands back.
-#[cfg(target_os = "linux")]
-fn stand_back() {
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::warn!(%error, "passwords are hashed at the priority of requests");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn stand_back() {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {

@@ -121,14 +121,21 @@ impl LogoutQueue {
             // No identifier holds a slash.
             let client_id = first.split(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
             let end = place(&client_id, bound);
+            let before = due.len();
+            let mut last = None;
             for (key, row) in rows.into_iter().take_while(|(key, _)| *key < end) {
+                last = Some(key.clone());
                 match LOGOUTS.decode(&row) {
                     Ok(record) => due.push(DueLogout { logout: record.value, key, version: record.version }),
                     Err(error) => self.tell_damage(&error),
                 }
             }
-            // The next client: '0' comes right behind the slash.
-            after = [client_id.as_slice(), b"0"].concat();
+            after = match last {
+                // All were damaged: what comes behind them is due too.
+                Some(last) if due.len() == before => last,
+                // The next client: '0' comes right behind the slash.
+                _ => [client_id.as_slice(), b"0"].concat(),
+            };
         }
     }
 

@@ -272,14 +272,19 @@ impl Sessions {
         Ok(Some((StartedSession { session, cookie }, batch)))
     }
 
-    /// The sessions of `user` that have not ended, in no particular order.
+    /// The sessions of `user` that have not ended, in no particular order, without those that can't be read.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn of_user(&self, user: &UserId) -> Result<Vec<Session>, StoreError> {
         let mut sessions = Vec::new();
         for sid in self.names(user).await? {
-            sessions.extend(self.find_by_sid(user, &sid).await?);
+            match self.find_by_sid(user, &sid).await {
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::error!(%error, %sid, "a session can't be read, and is not shown");
+                }
+                found => sessions.extend(found?),
+            }
         }
         Ok(sessions)
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each room may import, besides itself and [`GROUND`].
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     (
         "app",
         &[
@@ -46,6 +46,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("oauth", &[]),
     ("entropy", &[]),
     ("clock", &[]),
+    ("priority", &[]),
 ];
 
 /// What a room may import beyond [`ROOMS`], and why.
@@ -72,7 +73,7 @@ const EXCEPTIONS: [(&str, &str, &str); 15] = [
 ];
 
 /// The rooms under all others, the lowest last.
-const GROUND: [&str; 3] = ["oauth", "entropy", "clock"];
+const GROUND: [&str; 4] = ["oauth", "entropy", "clock", "priority"];
 
 /// The rooms that a resource server builds, without the feature `server`.
 const LIBRARY: [&str; 4] = ["clock", "entropy", "oauth", "verify"];

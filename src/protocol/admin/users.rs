@@ -46,7 +46,7 @@ pub struct AccountPage {
 pub struct AccountSearch {
     /// Which page of them.
     pub page: PageRequest,
-    /// That with this e-mail address alone, not yet read; the page does not count then.
+    /// That with this e-mail address alone, not yet read; the page does not count then. An empty one is nobody's.
     pub email: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl AccountSearch {
     /// # Errors
     /// As [`PageRequest::parse`].
     pub fn parse(params: &Params<'_>) -> Result<Self, ProtocolError> {
-        Ok(Self { page: PageRequest::parse(params)?, email: params.one("email").map(str::to_owned) })
+        Ok(Self { page: PageRequest::parse(params)?, email: params.sent("email").map(str::to_owned) })
     }
 }
 

@@ -27,7 +27,7 @@ impl Interrupted {
         Self::Form { error, again: Some(again) }
     }
 
-    /// The form was answered with yes already. Begun again, the request is answered at once where that answer still stands.
+    /// The form was answered already. Begun again, the request is answered at once where that answer was yes and still stands.
     pub(super) fn answered(again: String) -> Self {
         let error = ProtocolError::invalid_request("this form was answered already");
         Self::Form { error, again: Some(again) }

@@ -51,6 +51,7 @@ use self::watch::Watch;
 use self::writer::{Operation, Progress, Writer};
 use super::{Batch, Changes, Committed, Cursor, Room, Row, SharedFrozen, Store, StoreError, Table};
 use crate::clock::SharedClock;
+use crate::priority::stand_back;
 
 /// So many commits may wait for the writer; further ones wait to be let in.
 const WAITING_COMMITS: usize = 1024;
@@ -148,7 +149,10 @@ impl SledStore {
         };
         let writer = std::thread::Builder::new()
             .name("signet-store".to_owned())
-            .spawn(move || writer.run(receiver))
+            .spawn(move || {
+                stand_back(opening::NICENESS);
+                writer.run(receiver);
+            })
             .map_err(failed)?;
         Ok(Arc::new(Self {
             reader: Reader { tree, clock },

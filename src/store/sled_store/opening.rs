@@ -7,10 +7,28 @@ use std::time::Duration;
 use sled::Tree;
 
 use super::{layout, unavailable};
+use crate::priority::stand_back;
 use crate::store::StoreError;
+
+/// How far sled's own threads stand back, and the one that writes: while they work on a commit whoever only reads or signs is answered
+/// (docs/decisions/0016).
+pub(super) const NICENESS: i32 = 5;
 
 /// sled's own opening. Panics in it are answered, not passed on: it panics on some damaged files.
 pub(super) fn open_database(dir: &Path, cache_capacity: u64) -> Result<sled::Db, StoreError> {
+    // A thread has the priority of the one that started it, and sled starts its own when it is opened.
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| {
+            stand_back(NICENESS);
+            open_here(dir, cache_capacity)
+        });
+        opening
+            .join()
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("opening the store panicked".to_owned())))
+    })
+}
+
+fn open_here(dir: &Path, cache_capacity: u64) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new().path(dir).cache_capacity(cache_capacity).flush_every_ms(Some(500));
     let open = || {
         std::panic::catch_unwind(AssertUnwindSafe(|| config.open()))

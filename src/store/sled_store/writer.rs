@@ -17,15 +17,16 @@ use super::frozen::{View, Views};
 use super::reader::Reader;
 use super::staging::Staging;
 use crate::clock::SharedClock;
-use crate::store::{Batch, Committed, StoreError};
+use crate::store::{Action, Batch, Committed, StoreError};
 
 /// At most so many commits share a flush; it bounds how long the first of them waits.
 const GROUP_COMMITS: usize = 1024;
 /// A group takes no further commit once it holds so many bytes.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
-/// At most so many commits wait for another one.
+/// At most so many commits wait for another one, and none with values of more bytes: together they are less than a group may be.
 pub(super) const PATIENT_COMMITS: usize = 256;
+const PATIENT_BYTES: usize = 8 * 1024;
 
 /// How an operation is answered.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -72,11 +73,17 @@ enum Settled {
 }
 
 impl Writer {
-    /// Works until all senders are gone, or until a write fails: then it stops for good, for what the
+    /// Works until all senders are gone and nothing waits, or until a write fails: then it stops for good, for what the
     /// disk holds is not known any more, and a second, successful `fdatasync` would prove nothing about it.
     pub(super) fn run(mut self, mut operations: mpsc::Receiver<Operation>) {
         let mut patient = Vec::new();
-        while let Some(first) = operations.blocking_recv() {
+        loop {
+            let first = match operations.blocking_recv() {
+                Some(operation) => operation,
+                // Taken in, if nobody waits for it any more.
+                None if !patient.is_empty() => Operation::Hurry,
+                None => return,
+            };
             if first.is_patient() && patient.len() < PATIENT_COMMITS {
                 patient.push(first);
                 continue;
@@ -158,7 +165,12 @@ impl Writer {
 
 impl Operation {
     fn is_patient(&self) -> bool {
-        matches!(self, Self::Commit(batch, _) if !batch.patience.is_zero())
+        let Self::Commit(batch, _) = self else { return false };
+        let sizes = batch.writes.iter().map(|write| match &write.action {
+            Action::Put { value, .. } => value.len(),
+            Action::Delete | Action::Check => 0,
+        });
+        !batch.patience.is_zero() && sizes.sum::<usize>() <= PATIENT_BYTES
     }
 }
 

@@ -228,4 +228,6 @@ async fn a_row_that_cant_be_read_holds_up_no_other() {
         assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
     }
     assert_eq!(names(&ground.logouts().due(10).await.unwrap()), ["blog", "forum"]);
+    // As many as are looked at of one client at a time.
+    assert_eq!(names(&ground.logouts().due(1).await.unwrap()), ["blog", "forum"]);
 }

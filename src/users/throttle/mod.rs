@@ -124,7 +124,7 @@ impl LoginThrottle {
     async fn check_known(
         &self,
         (id, user): (&DeviceId, &UserId),
-        patience: Duration,
+        mut patience: Duration,
     ) -> Result<Option<Result<(), ThrottleError>>, StoreError> {
         let account = &account_key(user);
         let mut paid = false;
@@ -144,7 +144,8 @@ impl LoginThrottle {
             }
             paid = true;
             let condition = Condition::VersionIs(record.version);
-            let batch = with_device(id, condition, (&device, record.expires_at))?.patient(patience);
+            let batch = with_device(id, condition, (&device, record.expires_at))?
+                .patient(std::mem::take(&mut patience));
             if self.store.commit(batch).await? == Committed::Applied {
                 return Ok(Some(Ok(())));
             }
@@ -154,6 +155,8 @@ impl LoginThrottle {
 
     /// The lane of an account, or of a name that nobody has, from an unknown device.
     async fn check_unknown(&self, attempt: &Attempt) -> Result<(), ThrottleError> {
+        // Once: who has lost a race has waited enough.
+        let mut patience = attempt.patience;
         for _ in 0..RETRIES {
             let now = self.clock.now();
             let mut count = self.counts.read(&attempt.tried, now).await?;
@@ -161,7 +164,7 @@ impl LoginThrottle {
                 .tries
                 .take_unless_used_up(now)
                 .map_err(|retry_after| ThrottleError::TooMany { retry_after })?;
-            if self.counts.write(count, attempt.patience).await? {
+            if self.counts.write(count, std::mem::take(&mut patience)).await? {
                 return Ok(());
             }
         }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::logout_schedule;
-use super::sessions::Session;
+use super::session::Session;
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::oauth::{ClientId, SessionId, UserId};

@@ -24,6 +24,7 @@ mod record;
 mod recovery;
 mod registration;
 mod second_factor;
+mod session;
 mod sessions;
 mod simple_passwords;
 #[cfg(test)]
@@ -45,7 +46,8 @@ pub use registration::{AccountChange, NewAccount, ProfileRefusal};
 pub use second_factor::{
     Enrollment, Factor, SecondFactor, SecondFactorError, SecondFactors, end_recovery_codes,
 };
-pub use sessions::{Authentication, NewSession, Party, Session, Sessions, StartedSession};
+pub use session::{Authentication, NewSession, Party, Session, StartedSession};
+pub use sessions::Sessions;
 pub use throttle::{Attempt, DeviceCookie, DeviceId, LoginThrottle, ThrottleError, Tried};
 
 use crate::store::Table;

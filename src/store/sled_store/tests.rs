@@ -121,7 +121,7 @@ async fn the_threads_of_the_store_alone_stand_back() {
     for thread in std::fs::read_dir("/proc/self/task").unwrap() {
         let (id, name) = (thread.as_ref().unwrap().file_name(), thread.as_ref().unwrap().path().join("comm"));
         let Ok(name) = std::fs::read_to_string(name) else { continue };
-        if name.starts_with("signet-store") || name.starts_with("sled-io-") {
+        if name.trim_end() == "signet-store" || name.starts_with("sled-io-") {
             assert_eq!(
                 priority(id.to_str().unwrap()),
                 (before + i64::from(opening::NICENESS)).min(19),

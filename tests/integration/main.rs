@@ -82,6 +82,7 @@ mod postgres_server;
 mod postgres_standby;
 mod postgres_tls;
 mod postgres_together;
+mod priorities;
 mod process;
 mod profiles;
 mod publication;

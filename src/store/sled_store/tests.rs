@@ -105,35 +105,6 @@ async fn nothing_is_acknowledged_before_it_is_on_disk_and_those_that_wait_share_
     assert_eq!(store.flushes(), 2);
 }
 
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn the_threads_of_the_store_alone_stand_back() {
-    let priority = |thread: &str| -> i64 {
-        let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
-        stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse().unwrap()
-    };
-    let own = || rustix::process::getpriority_process(None).unwrap().into();
-    let before: i64 = own();
-    let dir = tempfile::tempdir().unwrap();
-    let store = SledStore::open(dir.path(), clock()).unwrap();
-    assert_eq!(store.commit(put("a")).await.unwrap(), Committed::Applied);
-    let mut seen = 0;
-    for thread in std::fs::read_dir("/proc/self/task").unwrap() {
-        let (id, name) = (thread.as_ref().unwrap().file_name(), thread.as_ref().unwrap().path().join("comm"));
-        let Ok(name) = std::fs::read_to_string(name) else { continue };
-        if name.trim_end() == "signet-store" || name.starts_with("sled-io-") {
-            assert_eq!(
-                priority(id.to_str().unwrap()),
-                (before + i64::from(opening::NICENESS)).min(19),
-                "{name}"
-            );
-            seen += 1;
-        }
-    }
-    assert!(seen > 1, "{seen}");
-    assert_eq!(own(), before);
-}
-
 #[tokio::test]
 async fn a_patient_commit_waits_for_the_next_one_and_shares_its_flush() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,21 @@
+//! Which of the service's threads come first where cores are short.
+
+use crate::process::{Process, free_port};
+
+/// A thread has the priority of the one that started it, so this is about the program as it is started.
+#[cfg(target_os = "linux")]
+#[test]
+fn who_answers_comes_before_the_store_and_both_before_passwords() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Process::start(dir.path(), free_port(), &[]);
+    let threads = service.threads();
+    let own = i64::from(rustix::process::getpriority_process(None).unwrap());
+    for (name, steps) in [("actix-", 0), ("audit", 0), ("signet-store", 5), ("sled-io-", 5), ("hashing", 10)]
+    {
+        let of_it: Vec<_> = threads.iter().filter(|(each, _)| each.starts_with(name)).collect();
+        // That one only watches.
+        let mut of_it = of_it.iter().filter(|(each, _)| !each.starts_with("signet-store-")).peekable();
+        assert!(of_it.peek().is_some(), "no {name} of {threads:?}");
+        assert!(of_it.all(|(_, niceness)| *niceness == (own + steps).min(19)), "{name}: {threads:?}");
+    }
+}

@@ -120,7 +120,6 @@ impl SledStore {
         let dir = dir.canonicalize().map_err(failed)?;
         let mut claim = Claim::take(&dir)?;
         disk::remove_unfinished_snapshots(&dir).map_err(failed)?;
-        disk::sync_what_is_there(&dir).map_err(failed)?;
         let marked = claim.is_marked().map_err(failed)?;
         let db = opening::open_database(&dir, options.cache_capacity)?;
         // Before the first write, so that no error of the disk can pass this handle by.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sled::Tree;
 
-use super::{layout, unavailable};
+use super::{disk, layout, unavailable};
 use crate::priority::stand_back;
 use crate::store::StoreError;
 
@@ -14,7 +14,7 @@ use crate::store::StoreError;
 /// (docs/decisions/0016).
 pub(super) const NICENESS: i32 = 5;
 
-/// sled's own opening. Panics in it are answered, not passed on: it panics on some damaged files.
+/// sled's own opening, of files that are synced first. Panics in it are answered, not passed on: it panics on some damaged files.
 pub(super) fn open_database(dir: &Path, cache_capacity: u64) -> Result<sled::Db, StoreError> {
     // A thread has the priority of the one that started it, and sled starts its own when it is opened.
     std::thread::scope(|scope| {
@@ -29,6 +29,7 @@ pub(super) fn open_database(dir: &Path, cache_capacity: u64) -> Result<sled::Db,
 }
 
 fn open_here(dir: &Path, cache_capacity: u64) -> Result<sled::Db, StoreError> {
+    disk::sync_what_is_there(dir).map_err(|error| disk::unavailable(dir, &error))?;
     let config = sled::Config::new().path(dir).cache_capacity(cache_capacity).flush_every_ms(Some(500));
     let open = || {
         std::panic::catch_unwind(AssertUnwindSafe(|| config.open()))

@@ -7,7 +7,8 @@ use crate::process::{Process, free_port};
 #[test]
 fn who_answers_comes_before_the_store_and_both_before_passwords() {
     let dir = tempfile::tempdir().unwrap();
-    let service = Process::start(dir.path(), free_port(), &[]);
+    let mut service = Process::start(dir.path(), free_port(), &[]);
+    service.await_ready();
     let threads = service.threads();
     let own = i64::from(rustix::process::getpriority_process(None).unwrap());
     for (name, steps) in [("actix-", 0), ("audit", 0), ("signet-store", 5), ("sled-io-", 5), ("hashing", 10)]

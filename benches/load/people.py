@@ -207,9 +207,7 @@ def report_sign_ins():
     print(f"    p50 {spread(median)} ms, p99 {spread(p99)} ms; sent away {sum(away):.0f} times")
     written = f" and {spread(flushed, 1)} flushes of the store" if ON_SLED else ""
     print(f"    each {spread(used, 1)} ms of the service's core{written}")
-    # PostgreSQL's own work may be done on the same core.
-    if ON_SLED:
-        held_against("sign-ins, % of bare Argon2", share, 90)
+    held_against("sign-ins, % of bare Argon2", share, 90)
 
 
 def report():
@@ -236,8 +234,7 @@ def report_tokens():
         print(f"{name} tokens: {spread(rate)} a second, p50 {spread(median, 2)} ms, p99 {spread(p99, 2)} ms, failed {sum(failed)}")
     ratios = [busy.p99 / quiet.p99 for busy, quiet in zip(figures["busy"], figures["quiet"])]
     print(f"    p99 while {PEOPLE} people sign in: {spread(ratios, 2)} times the quiet one, bar 2")
-    if ON_SLED:
-        held_against(f"token p99 while {PEOPLE} people sign in, times the quiet one", ratios, 2, at_most=True)
+    held_against(f"token p99 while {PEOPLE} people sign in, times the quiet one", ratios, 2, at_most=True)
     held_against("tokens, failed", [sum(each.failed for each in figures["quiet"] + figures["busy"])], 0, at_most=True)
     rate, away, _, _ = zip(*figures["crowd"])
     print(f"    of whom {spread(rate, 1)} a second got in, and {spread(away)} times somebody was told to come back later")

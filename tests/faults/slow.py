@@ -94,7 +94,7 @@ def attack(kind, count):
 for size in SIZES:
     for kind in KINDS:
         # Each of these is a flood besides, of a hundred answers and more before its buffers are full (docs/decisions/0030).
-        count = 100 if kind == "never reading" else size
+        count = size // 10 if kind == "never reading" else size
         ratios = []
         for _ in range(AT_MOST):
             # Anew for each, for others may use the machine too; as long as what it is held against.
@@ -118,13 +118,12 @@ for size in SIZES:
             else:
                 say("  measured again: others took its core in that time and not before")
         # On one core the script that plays the clients takes what it then misses.
-        if not cores or ratios and min(ratios) <= BAR:
-            continue
-        if len(ratios) == TURNS:
+        if cores and ratios and min(ratios) > BAR:
             fail(service, f"{count} {kind}: good clients' p99 is x{min(ratios):.1f} of what it was or more, each of {len(ratios)} times, the bar "
                  f"is x{BAR}, and others took none of its time")
-        reason = f"slow: {count} {kind}: not judged, for others used its core in all but {len(ratios)} of {AT_MOST} turns"
-        if FULL:
-            fail(service, reason)
-        say(reason)
+        if cores and not ratios:
+            reason = f"slow: {count} {kind}: not judged, for others used its core in all of {AT_MOST} turns"
+            if FULL:
+                fail(service, reason)
+            say(reason)
 service.close()

@@ -30,7 +30,7 @@ use crate::keys::{
 };
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
-use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
+use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services, Silence};
 use crate::store::{Cursor, Room};
 use crate::telemetry::{self, Metrics};
 
@@ -179,6 +179,7 @@ impl App {
             digests,
             audit,
             copying: Arc::new(Semaphore::new(1)),
+            store_silence: Silence::default(),
             stopping: AtomicBool::new(false),
         };
         protocol::admin::keys::record(&services.audit, &events).await?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::StartError;
+use super::{App, StartError};
 use crate::audit::{Actor, AuditLog, Entry, Event, EventKind, Search};
 use crate::backup::{self, Evidence, Seen};
 use crate::clock::Clock;
@@ -47,6 +47,17 @@ impl Noted {
         witness.note(store).await?;
         self.0.store(now, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+impl App {
+    /// Notes up to where the audit log goes, once its last entry is written: whatever is cut off after that shows at the next start.
+    pub async fn note_last_entry(&self) {
+        let services = &self.state.services;
+        let witness = Witness { node: &self.node, audit: &services.audit, clock: services.clock.as_ref() };
+        if let Err(error) = witness.note(services.store.as_ref()).await {
+            tracing::info!(%error, "the store does not know of the audit log's last entries");
+        }
     }
 }
 
@@ -111,12 +122,10 @@ impl Witness<'_> {
         }
     }
 
-    /// Tells of an audit log that ends before the entry that the store knows of: it is another one, or its end was cut off.
+    /// Tells of an audit log that ended, when it was opened, before the entry that the store knows of: it is another one, or its end
+    /// was cut off.
     async fn compare_log(self, Seen { at, entries }: Seen) -> Result<(), StartError> {
-        let found = self.audit.head().map_or(0, |head| head.seq());
-        if found >= entries {
-            return Ok(());
-        }
+        let Some(found) = self.audit.take_found().filter(|found| *found < entries) else { return Ok(()) };
         tracing::warn!(
             "the audit log has {found} entries, at {at} it had {entries}: it was moved away or its end was cut off; keep the one that \
              was there"

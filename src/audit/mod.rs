@@ -35,7 +35,7 @@ mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use chain::{Head, InvalidHead};
 pub use difference::{Change, Difference, Told};
@@ -56,6 +56,8 @@ pub struct AuditLog {
     writer: Writer,
     /// How many things were found to be wrong with it when it was opened.
     findings: usize,
+    /// The number of its last entry when it was opened, for who asks first.
+    found: Mutex<Option<u64>>,
 }
 
 /// So much of a log's end is recomputed when it is opened, in bytes: some 40,000 entries, in less than a tenth of a second. More would
@@ -102,12 +104,13 @@ impl AuditLog {
                 .detail("entries", torn.entries)
                 .detail("sha256", torn.sha256.as_str())
         });
+        let found = Mutex::new(Some(tail.head.seq()));
         let mut state = State::new(wrap(Box::new(file)), tail.head, (clock, node));
         let findings = look(path)?;
         let damaged = (findings > 0)
             .then(|| Event::new(EventKind::AuditDamaged, Actor::Service).detail("findings", findings));
         state.write(torn.iter().chain(&damaged)).map_err(AuditError::Unavailable)?;
-        Ok(Arc::new(Self { path: path.to_owned(), writer: Writer::start(state)?, findings }))
+        Ok(Arc::new(Self { path: path.to_owned(), writer: Writer::start(state)?, findings, found }))
     }
 
     /// Records `event`, with the request that is being answered and where that came from ([`Origin`]); it is on disk when this returns. An entry is written even if the caller stops
@@ -139,6 +142,13 @@ impl AuditLog {
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         self.writer.head()
+    }
+
+    /// The number of the last entry as it was found, 0 if there was none: what was recorded since, by the opening itself too, would
+    /// stand for as many entries that were cut off. For who asks first; later the log is the one that this process has written.
+    #[must_use]
+    pub fn take_found(&self) -> Option<u64> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether the last event could be recorded. Nothing is tried: a full disk shows at the next event.

@@ -91,6 +91,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     };
     app.leave().await;
     record(&app, config, EventKind::ServiceStopped).await?;
+    app.note_last_entry().await;
     Ok(served?)
 }
 

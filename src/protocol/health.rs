@@ -1,3 +1,6 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Services;
@@ -8,6 +11,30 @@ use crate::store::Table;
 
 /// A table that nothing is ever written to: reading it shows that the store answers.
 const PROBE: Table = Table::plain("probe");
+
+/// For so long a store that does not answer leaves the node ready. It is away for all nodes more often than for one: none of them
+/// could do more, and each publishes and issues on, and says what else to try again when.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+
+/// It answered whoever asked last.
+const ANSWERS: u64 = 0;
+
+/// Since when the store has not answered who asked whether this node is ready: one more than milliseconds of monotonic time.
+#[derive(Debug, Default)]
+pub struct Silence(AtomicU64);
+
+impl Silence {
+    /// For how long it has not answered, where it `answers` or not now, at `monotonic`.
+    fn noted(&self, answers: bool, monotonic: Duration) -> Duration {
+        if answers {
+            self.0.store(ANSWERS, Ordering::Relaxed);
+            return Duration::ZERO;
+        }
+        let now = u64::try_from(monotonic.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let before = self.0.compare_exchange(ANSWERS, now, Ordering::Relaxed, Ordering::Relaxed);
+        Duration::from_millis(now.saturating_sub(before.err().unwrap_or(now)))
+    }
+}
 
 /// Whether this node can do its work.
 #[derive(Clone, Debug, Serialize)]
@@ -26,7 +53,7 @@ pub struct Health {
     /// Where the private keys lie: `ok`; `failing` when that of a key that signs or waits is gone: the service goes on with
     /// what it has read, and would not start again; `unknown` while nobody can be asked.
     pub key_files: &'static str,
-    /// The store: `ok`; `failing` while it can't be read; `unacknowledged` while it can, but lets commits wait for longer than
+    /// The store: `ok`; `failing` while it can't be read, for the first 10 seconds of which the node stays ready; `unacknowledged` while it can, but lets commits wait for longer than
     /// their callers do, as a database does whose synchronous standby is away: what needs none goes on here for P, and no
     /// other node could do more; `restart` when a write to disk failed, and it takes no more until the service is started
     /// anew, which alone tells what the disk holds.
@@ -56,9 +83,12 @@ pub(super) fn next_key_waits(services: &Services) -> bool {
 /// Asks keys, vault, store, mirror, clock and audit log how they are.
 pub async fn health(services: &Services) -> Health {
     let keys = services.keys.health();
+    // Together: each may wait for the store, and who asks won't wait for long.
+    let (probed, missing) = tokio::join!(services.store.get(PROBE, b"probe"), services.keys.missing());
+    let silence = services.store_silence.noted(probed.is_ok(), services.clock.monotonic());
     let store = match services.store.failure() {
         Some(_) => "restart",
-        None if services.store.get(PROBE, b"probe").await.is_err() => "failing",
+        None if probed.is_err() => "failing",
         None if services.store.load().unanswered > 0 => "unacknowledged",
         None => "ok",
     };
@@ -73,7 +103,7 @@ pub async fn health(services: &Services) -> Health {
         (true, true) => "ok",
     };
     let (mirror, clock) = (!services.fitness.is_stale(), !services.fitness.is_clock_off());
-    let key_files = match services.keys.missing().await {
+    let key_files = match missing {
         Ok(missing) if missing.is_empty() => "ok",
         Ok(_) => "failing",
         Err(_) => "unknown",
@@ -82,7 +112,8 @@ pub async fn health(services: &Services) -> Health {
     let signs = !matches!(keys, keys::Health::Red { signs: false, .. });
     Health {
         ready: signs
-            && matches!(store, "ok" | "unacknowledged")
+            && store != "restart"
+            && silence <= LONGEST_SILENCE
             && disk != "full"
             && mirror
             && clock

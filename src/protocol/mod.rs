@@ -35,7 +35,7 @@ pub use discovery::metadata;
 pub use error::{Cause, ProtocolError};
 pub use grants::{ACCESS_TOKEN, API_KEY, Asked, Defaults, Exchanged, Granted, Pending, TOKEN_EXCHANGE};
 pub use grants::{asked_for_token, exchange, grant};
-pub use health::{Health, health};
+pub use health::{Health, Silence, health};
 pub use id_token_hint::IdTokenHint;
 pub use introspect::{AskedToIntrospect, Introspection, asked_to_introspect, introspect};
 pub use logout::{SignOut, SignOutForm, logout, sign_out};

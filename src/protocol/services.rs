@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 
-use super::LogoutDeliveries;
+use super::{LogoutDeliveries, Silence};
 use crate::audit::AuditLog;
 use crate::clients::{ClientRegistry, Resources};
 use crate::clock::SharedClock;
@@ -92,6 +92,8 @@ pub struct Services {
     pub audit: Arc<AuditLog>,
     /// Who takes a copy has it.
     pub copying: Arc<Semaphore>,
+    /// For how long the store has not answered.
+    pub store_silence: Silence,
     /// Whether the service is on its way out.
     pub stopping: AtomicBool,
 }

@@ -8,7 +8,7 @@ use crate::config::SessionsConfig;
 use crate::entropy::SharedEntropy;
 use crate::oauth::{ClientId, Secret, SecretHash, SessionId, UserId};
 use crate::store::typed::{Record, TypedTable};
-use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
+use crate::store::{Batch, Committed, Condition, Store, StoreError, Table, scan_each};
 
 pub(super) const SESSIONS_TABLE: Table = Table::plain("sessions");
 /// Sessions under the hash of what their cookie holds.
@@ -231,36 +231,69 @@ impl Sessions {
     }
 
     /// The session, and the same batch, with which it ends and its parties are put into the queue: wake that afterwards.
-    /// `None` if there is none. One whose row can't be read ends too: who takes part in it is not known then, and is not told.
+    /// `None` if there is none. One whose row can't be read ends too: who takes part in it is not known then, and is not told. So
+    /// does one of which it can't be read where its row is: that is looked for among all.
     ///
     /// # Errors
-    /// When the store fails, or what says where the session's row is can't be read.
+    /// When the store fails, or neither the session's row can be read nor what says where it is: it may be the row of any session.
     pub async fn ending(
         &self,
         batch: Batch,
         user: &UserId,
         sid: &SessionId,
     ) -> Result<Option<(Option<Session>, Batch)>, StoreError> {
-        let Some(pointer) = self.pointer(user, sid).await? else { return Ok(None) };
         let index = index::key(user, sid.as_str());
-        let session = match self.row(&pointer.value).await {
+        let Some(pointer) = self.store.get(OF_USER.table(), &index).await? else { return Ok(None) };
+        let place = match OF_USER.decode(&pointer) {
             Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(%error, %sid, "a session that ends can't be read: nobody who takes part in it is told");
-                None
+                tracing::error!(%error, %sid, "where a session that ends is can't be read: it is looked for");
+                self.searched(user, sid, error).await?
             }
-            row => row?.map(|record| record.value),
+            pointer => Some(key(&pointer?.value)),
         };
         // The condition: a cookie that was renewed meanwhile must not survive.
-        let batch = batch.delete(OF_USER.table(), index, Condition::VersionIs(pointer.version)).delete(
-            SESSIONS.table(),
-            key(&pointer.value),
-            Condition::Always,
-        );
+        let mut batch = batch.delete(OF_USER.table(), index, Condition::VersionIs(pointer.version));
+        let mut session = None;
+        if let Some(place) = place {
+            session = match SESSIONS.get(self.store.as_ref(), &place).await {
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::error!(%error, %sid, "a session that ends can't be read: nobody who takes part in it is told");
+                    None
+                }
+                row => row?.map(|record| record.value),
+            };
+            batch = batch.delete(SESSIONS.table(), place, Condition::Always);
+        }
         let batch = match &session {
             Some(session) => self.logouts.add(batch, session)?,
             None => batch,
         };
         Ok(Some((session, batch)))
+    }
+
+    /// The key of the row of the session called `sid`, found by reading all sessions, where nothing else says which it is. None if
+    /// it is gone.
+    ///
+    /// # Errors
+    /// When the store fails, and with `error` where rows can't be read among which it may be: a session must not live on because it
+    /// was not found.
+    async fn searched(
+        &self,
+        user: &UserId,
+        sid: &SessionId,
+        error: StoreError,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let (mut found, mut unreadable) = (None, false);
+        scan_each(self.store.as_ref(), SESSIONS.table(), |key, row| {
+            match SESSIONS.decode(&row) {
+                Ok(Record { value, .. }) if value.user == *user && value.sid == *sid => found = Some(key),
+                Ok(_) => {}
+                Err(_) => unreadable = true,
+            }
+            Ok(())
+        })
+        .await?;
+        if found.is_none() && unreadable { Err(error) } else { Ok(found) }
     }
 
     /// Ends every session of `user`; answers with them. One that is damaged holds up no other.

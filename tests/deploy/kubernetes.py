@@ -1,4 +1,4 @@
-"""Holds the Kubernetes manifest against the binary: its settings, ports, paths and files, and the promises of the
+"""Holds the Kubernetes manifests against the binary: their settings, ports, paths and files, and the promises of the
 documentation."""
 
 import os
@@ -21,8 +21,8 @@ def check(good, what):
         sys.exit(f"{MANIFEST}: {what}")
 
 
-def the(kind, name="signet"):
-    found = [each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name]
+def the(kind, name="signet", among=None):
+    found = [each for each in among or objects if each["kind"] == kind and each["metadata"]["name"] == name]
     check(len(found) == 1, f"one {kind} {name}")
     return found[0]
 
@@ -55,7 +55,7 @@ for key, value in settings.items():
     check(given == value, f"{key} = {value} in the file, {given} in the environment")
 
 ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-check(ports["https"] == int(settings["listen"].rsplit(":", 1)[1]), "the public port is the one that is listened on")
+check(ports["public"] == int(settings["listen"].rsplit(":", 1)[1]), "the public port is the one that is listened on")
 check(ports["management"] == int(settings["management_listen"].rsplit(":", 1)[1]), "and that of the management listener")
 check("tls" in settings and settings["issuer"].startswith("https://"), "TLS")
 managed = re.findall(r"^  (/health/\w+|/metrics):", open("openapi.yaml").read(), re.MULTILINE)
@@ -64,6 +64,11 @@ for kind, probe in probes.items():
     check(probe["port"] == "management" and probe["path"] in managed, f"the {kind} probe asks what is served")
 check(probes["readiness"]["path"] == "/health/ready", "readiness")
 check(probes["liveness"]["path"] == "/health/live", "a store that is away must not restart every node")
+
+# How long a call of the store may take in all, in seconds: what is set, and an eighth more.
+waits = int(re.search(r"^\| `postgres.timeout` \| `(\d+)ms`", open("docs/settings.md").read(), re.MULTILINE)[1]) * 9 / 8000
+check("timeout" not in settings["postgres"] and container["readinessProbe"]["timeoutSeconds"] > 2 * waits,
+      "who asks whether a node is ready waits until the store has not answered another and them")
 
 # The end: the pause of preStop, the grace of the server, and some more.
 grace = int(re.search(r"GRACE_SECONDS: u64 = (\d+)", open("src/http/server.rs").read())[1])
@@ -95,7 +100,39 @@ selectors = [nodes["selector"]["matchLabels"], the("NetworkPolicy")["spec"]["pod
              the("PodDisruptionBudget")["spec"]["selector"]["matchLabels"], the("Service")["spec"]["selector"],
              the("Service", nodes["serviceName"])["spec"]["selector"]]
 check(all(selector.items() <= labels.items() for selector in selectors), "every selector finds the pods")
-check([port["targetPort"] for port in the("Service")["spec"]["ports"]] == ["https"], "the management listener is not published")
+check([port["targetPort"] for port in the("Service")["spec"]["ports"]] == ["public"], "the management listener is not published")
 open_to_all = [rule for rule in the("NetworkPolicy")["spec"]["ingress"] if "from" not in rule]
-check([rule["ports"] for rule in open_to_all] == [[{"port": "https"}]], "from anywhere by https only")
+check([rule["ports"] for rule in open_to_all] == [[{"port": "public"}]], "from anywhere by the public port only")
+
+# Behind an ingress: what is published is asked of every node, all else of those that are ready.
+MANIFEST = "deploy/kubernetes-ingress.yaml"
+behind = list(yaml.safe_load_all(open(MANIFEST)))
+check(len(behind) == 3, "two Services and an Ingress")
+for name, every in (("signet", False), ("signet-published", True)):
+    service = the("Service", name, behind)["spec"]
+    check(service.get("publishNotReadyAddresses", False) == every, f"{name}: of all nodes {every}")
+    check(service.get("type", "ClusterIP") == "ClusterIP", f"{name} is reached through the ingress alone")
+    check(service["selector"].items() <= labels.items(), f"{name} finds the pods")
+    check([(port["name"], port["targetPort"]) for port in service["ports"]] == [("http", "public")], f"{name}: the public port")
+ingress = the("Ingress", among=behind)["spec"]
+rule, = ingress["rules"]
+check("https://" + rule["host"] == settings["issuer"], "the host is the issuer's")
+check(ingress["tls"] == [{"hosts": [rule["host"]], "secretName": "signet-tls"}], "by TLS, with the Secret that is made")
+routed = {path["path"]: path["backend"]["service"] for path in rule["http"]["paths"]}
+check(all(path["pathType"] == "Prefix" for path in rule["http"]["paths"]), "prefixes")
+check(all(backend["port"] == {"name": "http"} for backend in routed.values()), "the Services' port")
+served = set(re.findall(r"^  (/[^\s:]*):", open("openapi.yaml").read(), re.MULTILINE)) - set(managed)
+check(any(path.startswith("/status/") for path in served) and "/oauth2/token" in served, "what is served is known")
+for path in served:
+    longest = max((prefix for prefix in routed if (path + "/").startswith(prefix.rstrip("/") + "/")), key=len)
+    published = re.match("/(\\.well-known|status)(/|$)", path) is not None
+    check(routed[longest]["name"] == ("signet-published" if published else "signet"), f"{path} goes by {longest}")
+# As docs/operations.md has it: without TLS of its own, and the ingress's network trusted.
+with open(path := os.path.join(scratch, "ingress.toml"), "w") as file:
+    plain = re.sub(r"\[tls\]\n(.+\n)+", "", toml.replace("0.0.0.0:8081", "127.0.0.1:1"))
+    check("tls" not in tomllib.loads(plain), "TLS is out")
+    file.write('trusted_proxies = ["10.244.0.0/16"]\n' + plain)
+asked = subprocess.run([binary, "ready", "--config", path], capture_output=True, text=True, env={})
+check(asked.returncode == 1, f"the settings behind an ingress are refused: {asked.stderr}")
+objects += behind
 print(f"kubernetes: {len(objects)} objects; settings, ports, probes, files and times fit the binary")

@@ -530,6 +530,47 @@ async fn an_audit_log_that_was_moved_away_is_told_of_in_the_next() {
     }
 }
 
+/// However many are cut off, and whatever the opening itself records because of it: half a line is taken for what a power cut
+/// left, and an altered one for what the disk did, each with an entry that would stand for one that is gone.
+#[tokio::test]
+async fn as_many_entries_as_the_opening_records_are_missed_all_the_same() {
+    const ENTRIES: usize = 6;
+    for (torn, altered) in [(false, false), (true, false), (false, true), (true, true)] {
+        for cut in 1..=3 {
+            let logs = Logs::new();
+            let (audit, path) = (logs.open("n"), logs.dir.path().join("n"));
+            logs.note("n").await;
+            for number in 0..ENTRIES {
+                audit.record(deleted(&format!("c{number}"))).await.unwrap();
+            }
+            assert_eq!(logs.look("n", &audit).await, []);
+            drop(audit);
+            let whole = std::fs::read_to_string(&path).unwrap();
+            let mut lines: Vec<_> = whole.split_inclusive('\n').map(str::to_owned).collect();
+            let first_cut = lines[ENTRIES - cut].clone();
+            lines.truncate(ENTRIES - cut);
+            if altered {
+                lines[0] = lines[0].replace("c0", "cX");
+            }
+            if torn {
+                lines.push(first_cut[..first_cut.len() / 2].to_owned());
+            }
+            std::fs::write(&path, lines.concat()).unwrap();
+            let audit = logs.open("n");
+            for _ in 0..2 {
+                logs.look("n", &audit).await;
+                let log = std::fs::read_to_string(&path).unwrap();
+                let case = format!("cut {cut}, torn {torn}, altered {altered}: {log}");
+                assert_eq!(log.matches("audit.begun_anew").count(), 1, "{case}");
+                let told = format!(r#""entries":{},"entries_before":{ENTRIES}"#, ENTRIES - cut);
+                assert!(log.contains(&told), "{case}");
+                let recorded = ["audit.tail_cut", "audit.damaged"].map(|kind| log.contains(kind));
+                assert_eq!(recorded, [torn, altered], "{case}");
+            }
+        }
+    }
+}
+
 #[actix_web::test]
 async fn private_keys_that_the_ring_does_not_know_are_remembered_too() {
     let app = TestApp::start().await;

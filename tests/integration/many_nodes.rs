@@ -357,6 +357,32 @@ async fn a_node_that_is_cut_off_stops_issuing_and_goes_on_publishing() {
     assert_eq!(b.manage("/health/ready").await.status, 200);
 }
 
+/// A balancer that went by the first call that fails would take every node away when the database is, and with them the keys.
+#[actix_web::test]
+async fn a_store_that_is_away_for_a_moment_takes_no_node_out_of_use() {
+    let cluster = Cluster::start().await;
+    let b = &cluster.b;
+    let looked = async |milliseconds, ready| {
+        b.clock.advance(Duration::from_millis(milliseconds));
+        let answer = b.manage("/health/ready").await;
+        let said = answer.json();
+        assert_eq!((answer.status == 200, &said["ready"]), (ready, &json!(ready)), "{said}");
+        said["store"].clone()
+    };
+    for _ in 0..2 {
+        // However often it is away: every time is one of its own, from when it was first noticed.
+        cluster.store.take_out_of_reach(true);
+        for (milliseconds, ready) in [(0, true), (4_000, true), (6_000, true), (1, false), (2_000, false)] {
+            assert_eq!(looked(milliseconds, ready).await, "failing");
+        }
+        assert_eq!(b.token(b.demo(), "").await.status, 200, "tokens go on for P");
+        cluster.store.take_out_of_reach(false);
+        b.app.follow().await.expect("the store's changes");
+        b.app.rotate().await.expect("rotation");
+        assert_eq!(looked(0, true).await, "ok");
+    }
+}
+
 #[actix_web::test]
 async fn a_node_whose_clock_is_off_stops_issuing() {
     let cluster = Cluster::start().await;

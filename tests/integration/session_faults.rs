@@ -159,11 +159,17 @@ async fn an_end_whose_answer_is_lost_ends_all() {
     assert!(!world.is_active(&late).await);
 }
 
-/// A session whose row can't be read ends like any other. One whose place can't be read can't be ended, which the act says: it holds
-/// up no other, whichever comes first, and nobody's tokens live on for that.
+/// A session whose row can't be read ends like any other, and so does one of which it can't be read where that is. Where neither can,
+/// it can't be ended, which the act says: it holds up no other, whichever comes first, and nobody's tokens live on for that.
 #[actix_web::test]
 async fn a_session_that_cant_be_read_holds_up_no_other_and_keeps_no_token_alive() {
-    for (table, which, can_end) in [(SESSIONS, 0, true), (OF_USER, 0, false), (OF_USER, 2, false)] {
+    for (damage, can_end) in [
+        (&[(SESSIONS, 0)][..], true),
+        (&[(OF_USER, 0)], true),
+        (&[(OF_USER, 2)], true),
+        (&[(OF_USER, 0), (OF_USER, 1), (OF_USER, 2)], true),
+        (&[(OF_USER, 1), (SESSIONS, usize::MAX)], false),
+    ] {
         let House { world, store, .. } = House::open().await;
         let (user, mut issued) = (world.account.id.clone(), Vec::new());
         for _ in 0..3 {
@@ -173,12 +179,24 @@ async fn a_session_that_cant_be_read_holds_up_no_other_and_keeps_no_token_alive(
         for token in &issued {
             assert!(world.is_active(token).await);
         }
-        let rows = store.scan(OF_USER, None, 100).await.unwrap().len();
-        assert!(rows >= 3);
-        let (key, row) = store.scan(table, None, 100).await.unwrap().remove(which);
-        let damaged = Put { value: b"no session".to_vec(), expires_at: row.expires_at };
-        let batch = Batch::new().put(table, key.clone(), Condition::Always, damaged);
-        assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
+        let mut cookies = Vec::new();
+        for _ in 0..2 {
+            cookies.push(session(&world).await.0.cookie);
+        }
+        // The key of the session's row that the pointer names which is damaged.
+        let mut named = Vec::new();
+        for (table, which) in damage {
+            let rows = store.scan(*table, None, 100).await.unwrap();
+            let is_named = |(key, _): &_| named == *key;
+            let at = if *which == usize::MAX { rows.iter().position(is_named).unwrap() } else { *which };
+            let (key, row) = rows[at].clone();
+            if *table == OF_USER {
+                named = serde_json::from_slice::<String>(&row.value[1..]).unwrap().into_bytes();
+            }
+            let damaged = Put { value: b"no session".to_vec(), expires_at: row.expires_at };
+            let batch = Batch::new().put(*table, key, Condition::Always, damaged);
+            assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
+        }
         let keeper = Keeper { actor: Actor::Service, of_administrators: true };
         let change = AccountChange { disabled: Some(true), ..AccountChange::default() };
         let changed = change_account(world.services(), &keeper, user.as_str(), change);
@@ -192,7 +210,41 @@ async fn a_session_that_cant_be_read_holds_up_no_other_and_keeps_no_token_alive(
         assert_eq!(left.len(), usize::from(!can_end), "all others have ended");
         let left = store.scan(SESSIONS, None, 100).await.unwrap();
         assert_eq!(left.len(), usize::from(!can_end), "all others have ended");
+        assert_eq!(
+            world.services().accounts.find(&user).await.unwrap().unwrap().disabled,
+            can_end,
+            "the change itself"
+        );
+        // Whether the account is disabled or not: no cookie leads to a session any more.
+        for cookie in &cookies {
+            assert!(!matches!(world.services().sessions.find(cookie).await, Ok(Some(_))));
+        }
     }
+}
+
+/// As an administrator does who sets a new password, where every pointer of the person's sessions is damaged: no browser is
+/// signed in afterwards.
+#[actix_web::test]
+async fn a_new_password_ends_a_session_whose_place_cant_be_read() {
+    let House { world, store, .. } = House::open().await;
+    let (started, _) = session(&world).await;
+    let (another, _) = session(&world).await;
+    let sessions = &world.services().sessions;
+    for (key, row) in store.scan(OF_USER, None, 100).await.unwrap() {
+        let damaged = Put { value: Vec::new(), expires_at: row.expires_at };
+        let batch = Batch::new().put(OF_USER, key, Condition::Always, damaged);
+        assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
+    }
+    assert!(sessions.find(&started.cookie).await.unwrap().is_some(), "it lives");
+    let keeper = Keeper { actor: Actor::Service, of_administrators: true };
+    let password = Some(Secret::new("a sentence that nobody guesses".to_owned()));
+    let change = AccountChange { password, ..AccountChange::default() };
+    change_account(world.services(), &keeper, world.account.id.as_str(), change).await.unwrap();
+    for cookie in [&started.cookie, &another.cookie] {
+        assert!(sessions.find(cookie).await.unwrap().is_none());
+    }
+    assert!(store.scan(OF_USER, None, 100).await.unwrap().is_empty());
+    assert!(store.scan(SESSIONS, None, 100).await.unwrap().is_empty());
 }
 
 /// The factor may be gone and the end of what it opened still to come: whoever asked has to be able to ask again.

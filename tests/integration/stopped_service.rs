@@ -212,3 +212,26 @@ fn a_key_is_taken_in_by_a_stopped_service_and_waits_when_it_runs() {
     assert_eq!([&key["phase"], &key["origin"]], ["published", "imported"]);
     assert_eq!(key["sign_from"], imported["sign_from"]);
 }
+
+/// Its last entry, of its stop, included: the store knows of it too.
+#[test]
+fn whatever_is_cut_off_a_log_between_two_starts_is_missed_at_the_second() {
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let path = dir.path().join("data/audit.jsonl");
+    assert_eq!(Process::start(dir.path(), port, &[]).terminate(), Some(0));
+    for cut in [1, 2, 5] {
+        let log = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<_> = log.split_inclusive('\n').collect();
+        let (before, left) = (lines.len(), lines.len() - cut);
+        std::fs::write(&path, lines[..left].concat()).unwrap();
+        assert_eq!(Process::start(dir.path(), port, &[]).terminate(), Some(0));
+        let told = &entries(dir.path())[left..];
+        let missed: Vec<_> = told.iter().filter(|entry| entry["event"] == "audit.begun_anew").collect();
+        assert_eq!(missed.len(), 1, "{told:?}");
+        assert_eq!(missed[0]["detail"], json!({ "entries_before": before, "entries": left }));
+    }
+    // Nothing is cut off.
+    let before = entries(dir.path()).len();
+    assert_eq!(Process::start(dir.path(), port, &[]).terminate(), Some(0));
+    assert!(entries(dir.path())[before..].iter().all(|entry| entry["event"] != "audit.begun_anew"));
+}

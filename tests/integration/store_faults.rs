@@ -2,6 +2,7 @@
 //! code is spent twice, and what was asked for can be asked for again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
@@ -407,5 +408,7 @@ async fn readiness_says_what_the_operator_has_to_do() {
     assert_eq!(ready().await, said(503, "restart", "ok"));
     *store.failure.lock().unwrap() = None;
     store.fail(1, (Fault::Refused, true));
+    assert_eq!(ready().await, said(200, "failing", "ok"), "it may be away for a moment");
+    world.app.clock.advance(Duration::from_secs(11));
     assert_eq!(ready().await, said(503, "failing", "ok"));
 }

@@ -104,7 +104,7 @@ impl App {
         // Before anything is written.
         agreement::refuse_other_issuer(store.as_ref(), &config.issuer).await?;
         let witness = Witness { node: &config.node, audit: &audit, clock: clock.as_ref() };
-        let mut evidence = witness.look(store.as_ref()).await?;
+        let evidence = witness.look(store.as_ref()).await?;
         let cursor = follow::begin(store.as_ref()).await?.into();
         let parts = key_ring_parts(config, &ground)?;
         // Before anything is dated, or judged by its date.
@@ -131,10 +131,7 @@ impl App {
         let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
         let (keys, events) = KeyRing::open(parts).await?;
         let in_vault = witness::ask_vault((&kept, vault), &keys, (store.as_ref(), witness)).await?;
-        evidence.extend(in_vault.filter(|new| !evidence.contains(new)));
-        for each in &evidence {
-            tracing::warn!("{}", warning(each));
-        }
+        let evidence = witness::told(evidence, in_vault);
         let noted = Noted::now(store.as_ref(), witness).await?;
         let resources = Resources::new(config)?;
         let clients =

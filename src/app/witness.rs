@@ -187,6 +187,15 @@ pub(super) async fn ask_vault(
     Ok(Some(backup::note_evidence(store, (witness.node, what), witness.clock.now()).await?))
 }
 
+/// All that was noticed, of which people are told.
+pub(super) fn told(mut evidence: Vec<Evidence>, another: Option<Evidence>) -> Vec<Evidence> {
+    evidence.extend(another.filter(|each| !evidence.contains(each)));
+    for each in &evidence {
+        tracing::warn!("{}", warning(each));
+    }
+    evidence
+}
+
 /// Tells people what it means.
 #[must_use]
 pub fn warning(evidence: &Evidence) -> String {

@@ -4,7 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, Route, web};
 
-use super::routes::{configure_admin, method_not_allowed, nothing_here, read};
+use super::nowhere::{method_not_allowed, nothing_here};
+use super::routes::{configure_admin, read};
 use super::{State, reply};
 use crate::config::AdminListener;
 use crate::protocol;

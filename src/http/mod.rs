@@ -14,6 +14,7 @@ mod limits;
 mod looks;
 mod management;
 mod multipart;
+mod nowhere;
 mod observe;
 mod pages;
 mod publish;

@@ -14,8 +14,11 @@ pub type Upgrade = fn(u8, Value) -> Result<Value, String>;
 
 /// A [`Table`] whose values are `T`. A value is stored as its schema version, one byte, and JSON.
 ///
-/// Adding an optional field, or one with a serde default, needs nothing. For any other change raise the
-/// version, and give the step that upgrades the version before:
+/// Adding an optional field, or one with a serde default, needs nothing, unless the record refuses fields that it does not know.
+/// But while nodes of the former release run, one that writes the record drops what it does not know: nothing may rest on
+/// such a field being there. For any other change raise the version, and give the step that upgrades the version before. A node of
+/// the former release takes such a record for damaged, so the version of PostgreSQL's tables is raised with it: then all
+/// nodes are stopped for that release (docs/operations.md, upgrading). A test holds the two against each other.
 ///
 /// ```
 /// use signet::store::{Table, typed::TypedTable};

@@ -274,6 +274,14 @@ fn leftovers(text: &str) -> Vec<&'static str> {
     LEFTOVERS.into_iter().filter(|each| text.contains(each)).collect()
 }
 
+/// How many times `text` has raised the version of a table's records.
+fn raised(text: &str) -> u32 {
+    let schema =
+        |after: &str| after.trim_start().split(',').next().and_then(|text| text.trim().parse::<u32>().ok());
+    let raised = text.split(".upgraded(").skip(1);
+    raised.map(|after| schema(after).expect("a number: this test reads it") - 1).sum()
+}
+
 fn sources(below: &str) -> Vec<Source> {
     fn read(directory: &Path, root: &Path, sources: &mut Vec<Source>) {
         let Ok(entries) = fs::read_dir(directory) else { return };
@@ -451,6 +459,26 @@ fn a_test_that_the_step_would_pass_over_is_seen() {
     assert_eq!(passed_over("backup", &text), ["moves"]);
     assert_eq!(passed_over("postgres_nodes", &text), [""; 0]);
     assert_eq!(passed_over("backup", &text.replace("moves", "moves_into_postgres")), [""; 0]);
+}
+
+/// A release of the former version could not read such a record, nor serve beside one that writes it: the tables' version is what
+/// keeps it from starting (docs/operations.md, upgrading).
+#[test]
+fn records_that_the_former_release_cant_read_are_in_tables_of_another_version() {
+    let typed = "store/typed.rs";
+    let raised = rooms().iter().filter(|each| each.path != typed).map(|each| raised(&each.text)).sum::<u32>();
+    let text = rooms().into_iter().find(|each| each.path == "store/postgres/schema.rs").unwrap().text;
+    let version = text.split("VERSION: i32 = ").nth(1).unwrap().split(';').next().unwrap();
+    assert!(
+        version.parse::<u32>().unwrap() > raised,
+        "raised {raised} times, and the tables have version {version}"
+    );
+}
+
+#[test]
+fn a_record_of_another_version_is_seen() {
+    assert_eq!(raised("TypedTable::new(Table::plain(\"clients\"))"), 0);
+    assert_eq!(raised("A.upgraded(2, |from, record| Ok(record)); B.upgraded(\n    3,\n    step)"), 3);
 }
 
 #[test]

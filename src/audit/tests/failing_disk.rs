@@ -49,7 +49,12 @@ impl Sink for Disk {
 
 fn on(disk: &Disk) -> AuditLog {
     let state = State::new(Box::new(disk.clone()), Head::NONE, (clock(), None));
-    AuditLog { path: PathBuf::new(), writer: Writer::start(state).unwrap(), findings: 0, found: Mutex::default() }
+    AuditLog {
+        path: PathBuf::new(),
+        writer: Writer::start(state).unwrap(),
+        findings: 0,
+        found: Mutex::default(),
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod inside;
 mod issuer_change;
+mod keys_at_rest;
 mod outside;
 mod shared;
 
@@ -78,9 +79,9 @@ fn examine(config: &Config, http: &Http, clock: &dyn Clock) -> Vec<Finding> {
     findings.push(inside::resources(config));
     findings.push(inside::scopes(config));
     if config.keys.vault == VaultPlace::Directory {
-        findings.push(inside::keys_directory(config));
+        findings.push(keys_at_rest::keys_directory(config));
     }
-    findings.push(inside::key_encryption_key(config));
+    findings.push(keys_at_rest::key_encryption_key(config));
     findings.push(inside::audit_log(config));
     findings.extend(issuer_change::finding(config, clock));
     findings.push(inside::disk(config));

@@ -4,19 +4,15 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_server::{Server, ServerBuilder};
+use actix_tls::accept::max_concurrent_tls_connect;
 use actix_web::http::header::STRICT_TRANSPORT_SECURITY;
 use actix_web::middleware::DefaultHeaders;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 
-use super::{State, Tls, configure, configure_management, unread};
+use super::listener::listen;
+use super::{State, Tls, configure, configure_management, paced, unread};
 use crate::config::AdminListener;
-
-/// How long a client may take to send the head of a request, and how long an idle connection is kept.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// How long a client may take for the TLS handshake, before the time for the head begins.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many connections a worker has at most, as far as there are files for them. Handshakes count as connections and have no
 /// smaller bound of their own: with actix-web's 256 so many silent clients would keep everybody else waiting.
@@ -52,29 +48,6 @@ pub struct Listeners {
     pub management: TcpListener,
 }
 
-/// What a server may take up.
-struct Bounds {
-    workers: usize,
-    /// Of each worker.
-    connections: usize,
-    /// How long requests under way are waited for at the end, in seconds.
-    grace: u64,
-}
-
-/// A server within its limits. A macro, since the type of a server has that of its app in it, with and without TLS another.
-macro_rules! bounded {
-    ($server:expr, $bounds:expr) => {
-        $server
-            .workers($bounds.workers)
-            .client_request_timeout(HEAD_TIMEOUT)
-            .keep_alive(KEEP_ALIVE)
-            .shutdown_timeout($bounds.grace)
-            .max_connections($bounds.connections)
-            .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-            .disable_signals()
-    };
-}
-
 /// Serves until `shutdown` is over; then says that it is not ready, takes no new connections, and answers
 /// the requests under way.
 ///
@@ -89,36 +62,29 @@ pub async fn run(
     guard(&listeners.public)?;
     guard(&listeners.management)?;
     let (connections, management_connections) = most_connections(files(), workers);
-    let bounds = Bounds { workers, connections, grace: GRACE_SECONDS };
     let public_state = state.clone();
-    let app =
-        move || App::new().wrap_fn(unread::held).configure(configure(web::Data::from(public_state.clone())));
-    let public = match &listeners.tls {
-        Some(tls) => {
-            let config = tls.server_config().map_err(io::Error::other)?;
-            // Only where it is TLS that the header comes by: over plain http browsers must ignore it (RFC 6797, section 8.1).
-            let policy = tls.strict_transport_security();
-            let told = move || match &policy {
-                Some(policy) => DefaultHeaders::new().add((STRICT_TRANSPORT_SECURITY, policy.clone())),
-                None => DefaultHeaders::new(),
-            };
-            // It counts handshakes, and is one number for all servers of a process, that of the last who names it.
-            bounded!(HttpServer::new(move || app().wrap(told())), bounds)
-                .max_connection_rate(connections)
-                .listen_rustls_0_23(listeners.public, config)?
-                .run()
-        }
-        None => bounded!(HttpServer::new(app), bounds).listen(listeners.public)?.run(),
-    };
+    // Only where it is TLS that the header comes by: over plain http browsers must ignore it (RFC 6797, section 8.1).
+    let policy = listeners.tls.as_ref().and_then(|tls| tls.strict_transport_security());
+    let tls = listeners.tls.as_ref().map(|tls| tls.server_config()).transpose().map_err(io::Error::other)?;
+    // It counts handshakes, and is one number for all servers of a process.
+    max_concurrent_tls_connect(connections);
+    let public = listen(bounded(workers, connections, GRACE_SECONDS), listeners.public, tls, move || {
+        let told = policy.iter().map(|policy| (STRICT_TRANSPORT_SECURITY, policy.clone()));
+        App::new()
+            .configure(configure(web::Data::from(public_state.clone())))
+            .wrap_fn(unread::held)
+            .wrap_fn(paced::in_turn)
+            .wrap(told.fold(DefaultHeaders::new(), DefaultHeaders::add))
+    })?
+    .run();
     let management_state = state.clone();
     // Acts under way are waited for wherever they come from.
     let grace = if state.admin_listener == AdminListener::Management { GRACE_SECONDS } else { 1 };
-    let bounds = Bounds { workers: 1, connections: management_connections, grace };
-    let management = move || {
+    let management = listen(bounded(1, management_connections, grace), listeners.management, None, move || {
         let state = web::Data::from(management_state.clone());
-        App::new().wrap_fn(unread::held).configure(configure_management(state))
-    };
-    let management = bounded!(HttpServer::new(management), bounds).listen(listeners.management)?.run();
+        App::new().configure(configure_management(state)).wrap_fn(unread::held).wrap_fn(paced::in_turn)
+    })?
+    .run();
     let (public_handle, management_handle) = (public.handle(), management.handle());
     let stop = async {
         shutdown.await;
@@ -129,6 +95,15 @@ pub async fn run(
     };
     let (public, management, ()) = tokio::join!(public, management, stop);
     public.and(management)
+}
+
+/// A server within its limits: of each worker `connections`, and in the end requests under way are waited for `grace` seconds.
+fn bounded(workers: usize, connections: usize, grace: u64) -> ServerBuilder {
+    Server::build()
+        .workers(workers)
+        .max_concurrent_connections(connections)
+        .shutdown_timeout(grace)
+        .disable_signals()
 }
 
 /// How many files this process may have open: each connection is one. A shell gives few, for programs that count on it; more are

@@ -15,7 +15,7 @@ if cores:
     os.sched_setaffinity(0, cores[1])
 else:
     say("logins: one core for all: a p99 says more of the script than of the service")
-good = Good(service)
+good = Good(service, rate=200)
 status, headers, page = ask(service.port, "GET", "/account")
 cookie = "; ".join(value.split(";")[0] for value in headers.get_all("Set-Cookie"))
 state = re.search(rb'name="state" value="([^"]*)"', page).group(1).decode()

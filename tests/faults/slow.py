@@ -91,10 +91,8 @@ def attack(kind, count):
     return held, during()
 
 
-for size in SIZES:
+for count in SIZES:
     for kind in KINDS:
-        # Each of these is a flood besides, of a hundred answers and more before its buffers are full (docs/decisions/0030).
-        count = size // 10 if kind == "never reading" else size
         ratios = []
         for _ in range(AT_MOST):
             # Anew for each, for others may use the machine too; as long as what it is held against.

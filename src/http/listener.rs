@@ -1,0 +1,113 @@
+//! What a listener does with a connection: TLS if need be, and HTTP/1.1, read by turns. As actix-web's own server, from the same parts,
+//! which has no place for a reader of one's own.
+
+use std::fmt::Debug;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_http::{HttpService, Protocol, Request, Response};
+use actix_server::{GracefulShutdownSignal, ServerBuilder};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_tls::accept::TlsError;
+use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::AppConfig;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::paced::Paced;
+
+/// How long a client may take to send the head of a request, and how long an idle connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How long a client may take for the TLS handshake, before the time for the head begins.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A worker that is given connections has them served by what `app` makes; `tls` first unless there is none.
+///
+/// # Errors
+/// When the listener can't be waited for.
+pub(super) fn listen<F, I, S, B>(
+    server: ServerBuilder,
+    listener: TcpListener,
+    tls: Option<ServerConfig>,
+    app: F,
+) -> io::Result<ServerBuilder>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<Error>,
+    S::InitError: Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let stopping = server.graceful_shutdown_signal();
+    let name = listener.local_addr()?.to_string();
+    let Some(mut tls) = tls else {
+        return server.listen(name, listener, move || {
+            fn_service(|io: TcpStream| async move {
+                let peer = io.peer_addr().ok();
+                Ok((Paced::new(io), Protocol::Http1, peer))
+            })
+            .and_then(http(app(), stopping.clone()))
+        });
+    };
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    server.listen(name, listener, move || {
+        let mut handshake = Acceptor::new(tls.clone());
+        handshake.set_handshake_timeout(HANDSHAKE_TIMEOUT);
+        handshake
+            .map_err(TlsError::into_service_error)
+            .map(|io: TlsStream<TcpStream>| {
+                let peer = io.get_ref().0.peer_addr().ok();
+                (Paced::new(io), Protocol::Http1, peer)
+            })
+            .and_then(http(app(), stopping.clone()).map_err(TlsError::Service))
+    })
+}
+
+/// HTTP/1.1 over connections that are read by turns.
+fn http<T, I, S, B>(
+    app: I,
+    stopping: GracefulShutdownSignal,
+) -> impl ServiceFactory<
+    (Paced<T>, Protocol, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = actix_http::error::DispatchError,
+    InitError = (),
+>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<Error>,
+    S::InitError: Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let app = app.into_factory().map_err(|error| error.into().error_response());
+    HttpService::build()
+        // Connections on which nothing is under way end with the server instead of being waited for.
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .on_connect_ext(|io: &Paced<T>, extensions| io.introduce(extensions))
+        // Nothing here asks for the name or the address of the server: the issuer is in the settings.
+        .finish(map_config(app, |()| AppConfig::default()))
+}
+
+#[cfg(test)]
+mod tests;

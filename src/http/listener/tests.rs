@@ -1,0 +1,118 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use actix_web::{App, HttpRequest, HttpResponse, web};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+use super::*;
+use crate::http::paced;
+
+/// What was answered, in this order.
+type Answered = Rc<RefCell<Vec<String>>>;
+
+/// How much a connection holds on its way, in bytes, as a system's buffers do.
+const ON_ITS_WAY: usize = 64 * 1024;
+
+/// Connects to a worker that notes the paths of which it is asked, and answers with `length` bytes.
+async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream) {
+    let answered = Answered::default();
+    let note = answered.clone();
+    let app = App::new()
+        .default_service(web::to(move |request: HttpRequest, body: web::Bytes| {
+            let path = request.path().to_owned();
+            let note = note.clone();
+            async move {
+                note.borrow_mut().push(format!("{path}{}", String::from_utf8_lossy(&body)));
+                HttpResponse::Ok().body("a".repeat(length))
+            }
+        }))
+        .wrap_fn(paced::in_turn);
+    let http = http::<DuplexStream, _, _, _>(app, actix_server::Server::build().graceful_shutdown_signal());
+    let service = Rc::new(http.new_service(()).await.unwrap());
+    let connect = async move |on_its_way: usize| {
+        let (client, server) = duplex(on_its_way);
+        let served = service.call((Paced::new(server), Protocol::Http1, None));
+        drop(actix_web::rt::spawn(served));
+        client
+    };
+    (answered, connect)
+}
+
+/// `count` requests of `path`, one as the other.
+fn requests(path: &str, count: usize) -> Vec<u8> {
+    format!("GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(count).into_bytes()
+}
+
+/// Lets the worker look at its sockets so many times.
+async fn settle(times: usize) {
+    for _ in 0..times {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix_web::test]
+async fn one_request_waits_for_few_of_those_who_send_many() {
+    let (answered, connect) = worker(10).await;
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        let mut one = connect(ON_ITS_WAY).await;
+        one.write_all(&requests("many", 1500)).await.unwrap();
+        crowd.push(one);
+    }
+    // Each has what is answered at once, and the rest stands in line.
+    settle(40).await;
+    assert!(answered.borrow().len() >= 20);
+    let mut one = connect(ON_ITS_WAY).await;
+    let before = answered.borrow().len();
+    one.write_all(&requests("one", 1)).await.unwrap();
+    one.read_u8().await.unwrap();
+    let place = answered.borrow().iter().position(|path| path == "/one").unwrap() - before;
+    assert!(place <= 3, "{place} of others were answered first");
+    assert!(before + place < 30_000);
+}
+
+#[actix_web::test]
+async fn who_sends_many_has_each_answered_in_order() {
+    let (answered, connect) = worker(10).await;
+    let mut client = connect(ON_ITS_WAY).await;
+    let mut expected = Vec::new();
+    for number in 0..300 {
+        // Some have a body, which may be longer than what is read at once.
+        let body = if number % 10 == 0 { "b".repeat(number * 20) } else { String::new() };
+        let length = body.len();
+        let request = format!("POST /{number}: HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+        expected.push(format!("/{number}:{body}"));
+        client.write_all(request.as_bytes()).await.unwrap();
+    }
+    client.write_all(b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    expected.push("/last".to_owned());
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), expected.len());
+    assert_eq!(*answered.borrow(), expected);
+}
+
+#[actix_web::test]
+async fn who_reads_nothing_is_read_no_further_and_goes_on_when_it_reads() {
+    let (answered, connect) = worker(1000).await;
+    let (mut reading, mut writing) = tokio::io::split(connect(4096).await);
+    let sent = Rc::new(RefCell::new(0));
+    let count = sent.clone();
+    let sender = actix_web::rt::spawn(async move {
+        for request in requests("many", 5000).chunks(31) {
+            writing.write_all(request).await.unwrap();
+            *count.borrow_mut() += 1;
+        }
+        writing
+    });
+    settle(10_000).await;
+    // What its buffers hold of answers, 4 KiB on the way and 32 KiB in actix-http's, and of requests 4 KiB and what is read at once.
+    let (sent_unread, answered_unread) = (*sent.borrow(), answered.borrow().len());
+    assert!(answered_unread <= 45, "{answered_unread}");
+    assert!((answered_unread..answered_unread + 300).contains(&sent_unread), "{sent_unread}");
+    let mut buffer = vec![0; 64 * 1024];
+    while answered.borrow().len() < 5000 {
+        assert_ne!(reading.read(&mut buffer).await.unwrap(), 0);
+    }
+    drop(sender.await.unwrap());
+}

@@ -1,0 +1,104 @@
+//! Connections from which little is read at a time.
+//!
+//! actix-http reads up to 128 KiB before it looks at anything, and takes all of it apart at once: with the shortest requests thousands, of
+//! 2 KiB each, for which everybody else waits. Here it is given a little, the rest by turns, and nothing while a request stands in
+//! line or answers find no room (decision 0030).
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_web::Error;
+use actix_web::dev::{Extensions, Service, ServiceRequest, ServiceResponse};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
+
+use super::turns::{Connection, turn};
+
+/// How much is read of a connection before it has to stand in line for more, in bytes; most requests are shorter.
+const AT_ONCE: u64 = 2 * 1024;
+
+/// A connection that is read by turns.
+pub(super) struct Paced<T> {
+    io: Take<T>,
+    connection: Rc<Connection>,
+    /// Nothing was left to read when it was last looked at.
+    idle: bool,
+    turn: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl<T: AsyncRead> Paced<T> {
+    pub(super) fn new(io: T) -> Self {
+        Self { io: io.take(AT_ONCE), connection: Rc::default(), idle: true, turn: None }
+    }
+
+    /// Lets its requests know it.
+    pub(super) fn introduce(&self, extensions: &mut Extensions) {
+        extensions.insert(self.connection.clone());
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.connection.has_enough(context) {
+            return Poll::Pending;
+        }
+        if this.io.limit() == 0 {
+            ready!(this.turn.get_or_insert_with(|| Box::pin(turn())).as_mut().poll(context));
+            this.turn = None;
+            this.io.set_limit(AT_ONCE);
+        }
+        let read = Pin::new(&mut this.io).poll_read(context, buffer);
+        if read.is_pending() {
+            this.idle = true;
+            this.io.set_limit(AT_ONCE);
+        } else if std::mem::take(&mut this.idle) {
+            this.connection.arrived();
+        }
+        read
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(this.io.get_mut()).poll_write(context, bytes);
+        this.connection.unread(written.is_pending());
+        written
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().io.get_mut()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().io.get_mut()).poll_shutdown(context)
+    }
+}
+
+/// Has `service` answer the first request of what has come together at once, and the others in turn.
+pub(super) fn in_turn<S, B>(
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+{
+    let behind = request.conn_data::<Rc<Connection>>().filter(|connection| !connection.begins()).cloned();
+    let answer = service.call(request);
+    async move {
+        if let Some(connection) = behind {
+            connection.stand_in_line().await;
+        }
+        answer.await
+    }
+}

@@ -1,0 +1,102 @@
+//! Whose turn it is on a worker.
+//!
+//! A worker does one thing at a time, and a connection on which much was sent at once has it do much at once while all others wait.
+//! So what follows upon the first request that is found on a connection stands in line: one of all those that wait goes on each
+//! time that the worker has looked at its sockets. Who has one thing to ask waits for one such at most, however many wait.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Context, Waker};
+
+use actix_web::rt;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
+
+/// Tells one that waits that it is its turn.
+type Call = oneshot::Sender<()>;
+
+thread_local! {
+    /// Those who wait on this worker, which is a thread. At first nobody calls them.
+    static LINE: RefCell<UnboundedSender<Call>> = RefCell::new(mpsc::unbounded_channel().0);
+}
+
+/// Waits until those who wait already have been called, and the worker has looked at its sockets since. Who was called and does
+/// not go on holds up nobody.
+pub(super) async fn turn() {
+    let (call, called) = oneshot::channel();
+    LINE.with_borrow_mut(|line| {
+        let Err(unheard) = line.send(call) else { return };
+        let (new, waiting) = mpsc::unbounded_channel();
+        rt::spawn(call_in_turn(waiting));
+        *line = new;
+        line.send(unheard.0).ok();
+    });
+    // An error: the worker ends.
+    called.await.ok();
+}
+
+async fn call_in_turn(mut waiting: UnboundedReceiver<Call>) {
+    while let Some(next) = waiting.recv().await {
+        // One that is gone takes no turn.
+        if next.send(()).is_ok() {
+            // Comes back when the worker has looked at its sockets, unlike who wakes itself.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// What a connection and its requests know of each other.
+#[derive(Default)]
+pub(super) struct Connection {
+    /// Something was read that the worker had to wait for, and no request has begun since.
+    fresh: Cell<bool>,
+    /// A request of it stands in line.
+    waits: Cell<bool>,
+    /// What it was answered does not get away.
+    unread: Cell<bool>,
+    /// Who would read on.
+    reader: Cell<Option<Waker>>,
+}
+
+impl Connection {
+    /// Something has come that the worker had to wait for.
+    pub(super) fn arrived(&self) {
+        self.fresh.set(true);
+    }
+
+    /// Whether answers find no room.
+    pub(super) fn unread(&self, unread: bool) {
+        self.unread.set(unread);
+        self.read_on();
+    }
+
+    /// Whether nothing more is to be read for now; whoever would is woken when it is.
+    pub(super) fn has_enough(&self, context: &Context<'_>) -> bool {
+        let enough = self.waits.get() || self.unread.get();
+        if enough {
+            self.reader.set(Some(context.waker().clone()));
+        }
+        enough
+    }
+
+    /// Whether the request that begins now is the first of what came together.
+    pub(super) fn begins(&self) -> bool {
+        self.fresh.take()
+    }
+
+    /// Has a request stand in line, and reads nothing meanwhile.
+    pub(super) async fn stand_in_line(&self) {
+        self.waits.set(true);
+        turn().await;
+        self.waits.set(false);
+        self.read_on();
+    }
+
+    fn read_on(&self) {
+        if self.waits.get() || self.unread.get() {
+            return;
+        }
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}

@@ -41,6 +41,13 @@ async fn until(what: &str, came: impl Fn() -> bool) {
     panic!("it never came so far: {what}");
 }
 
+/// Lets the service do what it can do at once.
+async fn rest() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Takes every place that is left in the open list.
 fn use_up_a_list(app: &TestApp) {
     let indexes = &app.app.state.services.status_indexes;
@@ -57,9 +64,7 @@ async fn tokens_are_issued_however_long_housekeeping_takes() {
         for _ in 0..3 {
             use_up_a_list(&app);
             // The next one is in use; another is reserved in no time.
-            for _ in 0..100 {
-                tokio::task::yield_now().await;
-            }
+            rest().await;
             app.demo_token().await;
         }
     })
@@ -75,9 +80,12 @@ async fn a_spare_list_that_could_not_be_had_is_asked_for_again_by_itself() {
     tokio::time::pause();
     meanwhile(&app, async {
         use_up_a_list(&app);
-        // No token asks for the next one, for this one has room.
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!indexes.has_spare());
+        // No token asks for the next one, for this one has room; and the next look is ten seconds away.
+        for _ in 0..5 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            rest().await;
+            assert!(!indexes.has_spare());
+        }
         store.make_read_only(false);
         tokio::time::advance(Duration::from_secs(1)).await;
         until("there is a spare list", || indexes.has_spare()).await;
@@ -120,15 +128,20 @@ fn the_end_of_the_service_waits_for_one_status_list_at_most() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let app = runtime.block_on(async {
         let app = TestApp::start().await;
-        assert_eq!(app.app.state.services.status.due().len(), 2, "the open list and the spare one");
+        for _ in 0..4 {
+            use_up_a_list(&app);
+            app.app.replenish().await.unwrap();
+        }
+        // Lists are built until one takes a moment.
         assert!(app.app.build_status_lists().now_or_never().is_none());
         app
     });
     let status = &app.app.state.services.status;
-    while status.due().len() == 2 {
+    let lists = app.app.state.services.status_lists.uris().len();
+    while status.due().len() == lists {
         std::thread::yield_now();
     }
     // Waits for what is under way, as the end of the process does.
     drop(runtime);
-    assert_eq!(status.due().len(), 1);
+    assert_ne!(status.due().len(), 0, "of {lists} lists");
 }

@@ -11,16 +11,17 @@ mod people;
 mod rotation;
 mod start_error;
 mod timed_store;
+mod upkeep;
 mod witness;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::audit::{Actor, AuditLog, Event, EventKind};
+use crate::audit::AuditLog;
 use crate::backup::{self, Evidence};
 use crate::clients::{ClientRegistry, Resources};
 use crate::config::Config;
@@ -31,8 +32,8 @@ use crate::keys::{
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
 use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services, Silence};
-use crate::store::{Cursor, Room};
-use crate::telemetry::{self, Metrics};
+use crate::store::Cursor;
+use crate::telemetry::Metrics;
 
 pub use agreement::{
     Agreement, Difference, Disagreement, change_issuer, compare_settings, refuse_other_issuer,
@@ -42,14 +43,13 @@ pub use ground::Ground;
 pub(crate) use ground::database;
 pub use start_error::StartError;
 pub use timed_store::TimedStore;
+pub use upkeep::Expired;
+pub(crate) use upkeep::{LONGEST_PAUSE, Outage, interval};
 pub use witness::{Witness, warning};
 
 use people::People;
 use rotation::Rotation;
 use witness::Noted;
-
-/// How many expired rows are removed in one pass.
-const SWEEP: usize = 10_000;
 
 /// A service put together, not yet listening.
 pub struct App {
@@ -198,87 +198,12 @@ impl App {
         })
     }
 
-    /// Has a document of every status list at hand, for when nothing can be signed.
-    async fn build_status_lists(&self) {
-        let services = self.state.services.clone();
-        let built = tokio::task::spawn_blocking(move || services.status.build_all()).await;
-        if let Ok(Err(error)) = built {
-            tracing::warn!(%error, "status lists could not be signed in advance");
-        }
-    }
-
     /// Tells clients that sessions have ended, as far as that is due; see [`protocol::send_logouts`].
     ///
     /// # Errors
     /// When the store fails; what is due stays so.
     pub async fn send_logouts(&self) -> Result<Vec<JoinHandle<()>>, ProtocolError> {
         protocol::send_logouts(&self.state.services).await
-    }
-
-    /// Says once that the disk is getting full, and once that there is room again.
-    fn watch_disk(&self) {
-        let Some(room) = self.state.services.store.room() else { return };
-        let low = room.is_low();
-        if self.told_low.swap(low, Ordering::Relaxed) == low {
-            return;
-        }
-        let Room { free, size, kept_free } = room;
-        if low {
-            tracing::warn!(
-                free,
-                size,
-                "the disk is getting full; with less than {kept_free} bytes free nothing is written"
-            );
-        } else {
-            tracing::info!(free, size, "there is room on the disk again");
-        }
-    }
-
-    /// Finds out whether the audit log can be written again: a service that says it is not ready is asked for nothing else that
-    /// would show it.
-    async fn resume_audit(&self) {
-        let audit = &self.state.services.audit;
-        if audit.is_writable() {
-            return;
-        }
-        let event =
-            Event::new(EventKind::AuditResumed, Actor::Service).detail("unrecorded", audit.failures());
-        if let Err(error) = audit.record(event).await {
-            tracing::error!(%error, "the audit log still can't be written");
-        }
-    }
-
-    /// One round of housekeeping: says how many requests fail, keeps a spare status list and a signed copy of each, revokes what is left of sessions that
-    /// have ended, removes what has ended. By a clock that is off nothing has.
-    ///
-    /// # Errors
-    /// When the store fails; the next round tries again.
-    pub async fn tidy(&self) -> Result<(), StartError> {
-        let services = &self.state.services;
-        telemetry::tell_failures();
-        self.watch_disk();
-        self.resume_audit().await;
-        self.refuse_unfinished().await?;
-        services.status_indexes.replenish().await?;
-        // What fails here is not to hold up the rest.
-        if let Err(error) = services.families.finish().await {
-            tracing::error!(%error, "access tokens of ended sessions can't be revoked yet; it is tried again");
-        }
-        let (audit, clock) = (&*services.audit, services.clock.as_ref());
-        self.noted.again(services.store.as_ref(), Witness { node: &self.node, audit, clock }).await?;
-        if !services.fitness.is_clock_off() {
-            services.status_lists.drop_ended();
-            services.status.drop_ended();
-            services.revocations.drop_ended().await;
-        }
-        self.build_status_lists().await;
-        services.limits.sweep();
-        services.logout_deliveries.note_waiting(services.logouts.count().await?);
-        if services.fitness.is_clock_off() {
-            return Ok(());
-        }
-        while services.store.sweep(services.clock.now(), SWEEP).await? == SWEEP {}
-        Ok(())
     }
 }
 

@@ -87,7 +87,7 @@ end
 
 done = function(summary, latency)
   local errors = summary.errors
-  io.write(string.format("RESULT %.1f %.3f %.3f %d %d\n", summary.requests / summary.duration * 1e6,
+  io.write(string.format("RESULT %.1f %.3f %.3f %d %d %d\n", summary.requests / summary.duration * 1e6,
     latency:percentile(50) / 1000, latency:percentile(99) / 1000,
-    errors.status + errors.read + errors.write + errors.connect, threads[1]:get("taken")))
+    errors.status + errors.read + errors.write + errors.connect, threads[1]:get("taken"), summary.requests))
 end

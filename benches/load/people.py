@@ -76,7 +76,7 @@ def wrk(kind, connections, values="-", taken=None, algorithm="RS256", duration=s
     lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
     if not lines:
         sys.exit(output)
-    rate, median, p99, failed, used = map(float, lines[0].split()[1:])
+    rate, median, p99, failed, used = map(float, lines[0].split()[1:6])
     made = rate * duration
     costs = 1e6 * service / made, 1e6 * generator / made, made / max(flushed, 1)
     return Measured(rate, median, p99, int(failed), *costs, int(used))

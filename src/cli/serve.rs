@@ -6,17 +6,13 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
-use tokio::time::{Interval, MissedTickBehavior};
 
 use super::{CliError, banner, settings};
-use crate::app::{App, Ground, StartError};
+use crate::app::{App, Ground, LONGEST_PAUSE, Outage, StartError, interval};
 use crate::audit::{Actor, Event, EventKind};
 use crate::config::{Config, Refusal, Sources};
 use crate::http::{self, Listeners, Tls, TlsError};
 use crate::telemetry;
-
-/// No housekeeping waits longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a change that another node committed stays unseen, where the store wakes nobody.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
@@ -85,7 +81,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         served = http::run(state, listeners, config.workers, end) => served,
         () = rotate(&app, config.keys.propagation) => Ok(()),
         () = follow(&app) => Ok(()),
-        () = tidy(&app) => Ok(()),
+        () = app.keep_house() => Ok(()),
         () = send_logouts(&app) => Ok(()),
         () = renew(tls, &app) => Ok(()),
     };
@@ -157,20 +153,6 @@ async fn next_step(changed: impl Future<Output = ()>, bounds: Range<Duration>) {
     _ = tokio::time::timeout(bounds.end.saturating_sub(bounds.start), changed).await;
 }
 
-/// Housekeeping, for as long as the service runs, and whenever a spare status list is wanted.
-async fn tidy(app: &App) {
-    let mut ticks = interval(LONGEST_PAUSE);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = app.state.services.status_indexes.wanted() => {}
-        }
-        if let Err(error) = app.tidy().await {
-            tracing::error!(%error, "housekeeping failed; it is tried again");
-        }
-    }
-}
-
 /// Tells clients that sessions have ended, for as long as the service runs: at once, and again when that is due.
 async fn send_logouts(app: &App) {
     let (mut ticks, mut outage) = (interval(LOGOUT_PAUSE), Outage::default());
@@ -201,30 +183,6 @@ async fn renew(tls: Option<Arc<Tls>>, app: &App) {
             tracing::error!(%error, "the certificate's files could not be looked at; it is tried again");
         }
     }
-}
-
-/// Whether something that is done again and again failed the last time.
-#[derive(Default)]
-struct Outage {
-    lasts: bool,
-}
-
-impl Outage {
-    /// Says that it fails, and why, when that begins, and when it is over: not each time.
-    fn tell(&mut self, error: Option<&dyn std::fmt::Display>, what: &str) {
-        match error {
-            Some(error) if !self.lasts => tracing::error!(%error, "{what}; it is tried again"),
-            None if self.lasts => tracing::info!("it is over that {what}"),
-            Some(_) | None => {}
-        }
-        self.lasts = error.is_some();
-    }
-}
-
-fn interval(pause: Duration) -> Interval {
-    let mut ticks = tokio::time::interval(pause);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 /// SIGTERM or SIGINT, from this call on.

@@ -98,15 +98,19 @@ impl StatusIndexes {
         self.wanted.notified().await;
     }
 
-    /// Reserves a spare list if none waits, or if the one that waits has used up half of its time.
+    /// Whether a spare list waits that has not used up half of its time.
+    pub fn has_spare(&self) -> bool {
+        let now = self.clock.numeric_date();
+        let half = self.lists.dates().window / 2;
+        self.spare.load().as_ref().is_some_and(|spare| spare.list.issue_until() - now >= half)
+    }
+
+    /// Reserves a spare list if there is none. Call it from one place: of two calls at once each would reserve one.
     ///
     /// # Errors
     /// When the store can't write its row.
     pub async fn replenish(&self) -> Result<(), StoreError> {
-        let now = self.clock.numeric_date();
-        let half = self.lists.dates().window / 2;
-        let spent = |spare: &OpenList| spare.list.issue_until() - now < half;
-        if self.spare.load().as_ref().is_none_or(|spare| spent(spare)) {
+        if !self.has_spare() {
             let fresh = self.lists.reserve().await?;
             self.spare.store(Some(Arc::new(OpenList::new(fresh))));
         }

@@ -130,20 +130,10 @@ impl StatusPublisher {
         slot.as_ref().filter(|document| self.may_be_served(document, &list)).cloned()
     }
 
-    /// Builds the documents that are missing or no longer true, so that every list can be served when nothing can be
-    /// signed any more. Takes milliseconds of CPU a list.
-    ///
-    /// # Errors
-    /// When no key may sign, or one fails.
-    pub fn build_all(&self) -> Result<(), StatusError> {
-        for id in self.lists.ids() {
-            match self.document(id.as_str()) {
-                // It has ended meanwhile.
-                Ok(_) | Err(StatusError::Unknown) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    /// The lists whose documents are missing or no longer true.
+    #[must_use]
+    pub fn due(&self) -> Vec<ListId> {
+        self.lists.ids().into_iter().filter(|id| self.cached(id.as_str()).is_none()).collect()
     }
 
     /// Drops the documents of lists that are no longer kept.

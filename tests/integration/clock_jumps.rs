@@ -38,6 +38,7 @@ async fn no_jump_of_the_clock_revives_or_postdates_anything() {
         app.clock.jump_to(app.now() + jump);
         // As the service does within ten seconds.
         app.app.rotate().await.unwrap();
+        app.app.replenish().await.unwrap();
         app.app.tidy().await.unwrap();
         let now = app.now();
 

@@ -4,6 +4,7 @@
 use std::io::Cursor;
 use std::slice::from_ref;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use signet::app::{self, App, Ground, Witness};
@@ -268,6 +269,9 @@ async fn a_node_that_runs_while_its_store_is_restored_or_moved_issues_nothing() 
         app.app.rotate().await.unwrap_err();
         app.token(app.demo(), "").await.refused(503, "temporarily_unavailable");
         assert_eq!(store.get(Table::mirrored("keys"), b"ring").await.unwrap(), ring, "{word}");
+        let commits = store.commits.load(SeqCst);
+        app.app.replenish().await.unwrap_err();
+        assert_eq!(store.commits.load(SeqCst), commits, "{word}: no status list is put there");
     }
 }
 

@@ -124,6 +124,7 @@ mod token;
 mod unfit_nodes;
 mod unread_bodies;
 mod unseen_names;
+mod upkeep;
 mod userinfo;
 mod users_cli;
 mod vault_contract;

@@ -352,7 +352,7 @@ async fn a_node_that_is_cut_off_stops_issuing_and_goes_on_publishing() {
     b.token(b.demo(), "").await.refused(503, "temporarily_unavailable");
     b.app.follow().await.expect("the store's changes");
     // Its status lists are over, too.
-    b.app.tidy().await.expect("housekeeping");
+    b.app.replenish().await.expect("a spare status list");
     assert_eq!(b.token(b.demo(), "").await.status, 200);
     assert_eq!(b.manage("/health/ready").await.status, 200);
 }

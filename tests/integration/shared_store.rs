@@ -36,6 +36,9 @@ pub(crate) struct SharedStore {
     epoch: AtomicU64,
     /// So many commits more it has counted than there are: those that a failover will have lost.
     to_be_lost: AtomicU64,
+    /// Whether sweeps are never answered.
+    pub(crate) never_swept: AtomicBool,
+    pub(crate) sweeps: AtomicU64,
     /// What the next commit waits for, if it is held up.
     held: Mutex<Option<oneshot::Receiver<()>>>,
 }
@@ -61,6 +64,8 @@ impl SharedStore {
             counts_read: AtomicU64::default(),
             epoch: 7.into(),
             to_be_lost: AtomicU64::default(),
+            never_swept: AtomicBool::default(),
+            sweeps: AtomicU64::default(),
             held: Mutex::default(),
         })
     }
@@ -206,6 +211,10 @@ impl Store for SharedStore {
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
         self.reach().await?;
+        self.sweeps.fetch_add(1, Ordering::SeqCst);
+        if self.never_swept.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.inner.sweep(now, limit).await
     }
 }

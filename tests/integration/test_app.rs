@@ -18,7 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
-use signet::app::{self, App, FirstClient, FirstClients, Ground, StartError};
+use signet::app::{self, App, Expired, FirstClient, FirstClients, Ground, StartError};
 use signet::audit::{AuditLog, Sink};
 use signet::clock::{Clock as _, ManualClock, SharedClock};
 use signet::config::Config;
@@ -256,7 +256,10 @@ impl TestApp {
         self.clock.advance(time);
         self.app.follow().await.expect("the store's changes");
         self.app.rotate().await.expect("rotation");
-        self.app.tidy().await.expect("housekeeping");
+        self.app.replenish().await.expect("a spare status list");
+        while self.app.tidy().await.expect("housekeeping") == Expired::Left {}
+        // Not while nothing may be signed.
+        self.app.build_status_lists().await.ok();
     }
 
     pub(crate) fn now(&self) -> i64 {

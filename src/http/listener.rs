@@ -27,6 +27,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a client may take for the TLS handshake, before the time for the head begins.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// For how long what a client still sends is passed over, so that it gets to see an answer that did not wait for it (RFC 9112,
+/// section 9.6), and how long the end of TLS may take.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A worker that is given connections has them served by what `app` makes; `tls` first unless there is none.
 ///
 /// # Errors
@@ -104,6 +108,7 @@ where
         })
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .on_connect_ext(|io: &Paced<T>, extensions| io.introduce(extensions))
         // Nothing here asks for the name or the address of the server: the issuer is in the settings.
         .finish(map_config(app, |()| AppConfig::default()))

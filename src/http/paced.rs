@@ -1,8 +1,8 @@
 //! Connections from which little is read at a time.
 //!
 //! actix-http reads up to 128 KiB before it looks at anything, and takes all of it apart at once: with the shortest requests thousands, of
-//! 2 KiB each, for which everybody else waits. Here it is given a little, the rest by turns, and nothing while a request stands in
-//! line or answers find no room (decision 0030).
+//! 2 KiB each, for which everybody else waits. Here it is given a little each time that the worker has looked at its sockets, and nothing
+//! while a request stands in line or answers find no room (decision 0030).
 
 use std::io;
 use std::pin::Pin;
@@ -13,9 +13,9 @@ use actix_web::Error;
 use actix_web::dev::{Extensions, Service, ServiceRequest, ServiceResponse};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 
-use super::turns::{Connection, turn};
+use super::turns::Connection;
 
-/// How much is read of a connection before it has to stand in line for more, in bytes; most requests are shorter.
+/// How much is read of a connection before the others are looked at, in bytes; most requests are shorter.
 const AT_ONCE: u64 = 2 * 1024;
 
 /// A connection that is read by turns.
@@ -24,12 +24,13 @@ pub(super) struct Paced<T> {
     connection: Rc<Connection>,
     /// Nothing was left to read when it was last looked at.
     idle: bool,
-    turn: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Over when the worker has looked at its sockets.
+    others: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl<T: AsyncRead> Paced<T> {
     pub(super) fn new(io: T) -> Self {
-        Self { io: io.take(AT_ONCE), connection: Rc::default(), idle: true, turn: None }
+        Self { io: io.take(AT_ONCE), connection: Rc::default(), idle: true, others: None }
     }
 
     /// Lets its requests know it.
@@ -45,12 +46,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.connection.go_on()?;
         if this.connection.has_enough(context) {
             return Poll::Pending;
         }
         if this.io.limit() == 0 {
-            ready!(this.turn.get_or_insert_with(|| Box::pin(turn())).as_mut().poll(context));
-            this.turn = None;
+            let others = this.others.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
+            ready!(others.as_mut().poll(context));
+            this.others = None;
             this.io.set_limit(AT_ONCE);
         }
         let read = Pin::new(&mut this.io).poll_read(context, buffer);
@@ -71,13 +74,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<T> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.connection.go_on()?;
         let written = Pin::new(this.io.get_mut()).poll_write(context, bytes);
         this.connection.unread(written.is_pending());
         written
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.get_mut().io.get_mut()).poll_flush(context)
+        let this = self.get_mut();
+        let flushed = Pin::new(this.io.get_mut()).poll_flush(context);
+        // TLS takes more than the system does.
+        this.connection.unread(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -97,7 +105,7 @@ where
     let answer = service.call(request);
     async move {
         if let Some(connection) = behind {
-            connection.stand_in_line().await;
+            connection.stand_in_line().await?;
         }
         answer.await
     }

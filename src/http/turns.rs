@@ -5,11 +5,18 @@
 //! time that the worker has looked at its sockets. Who has one thing to ask waits for one such at most, however many wait.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use actix_web::rt;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// How long a request stands in line at most; then its connection is closed. Meanwhile it can't be seen whether the client is
+/// still there, and it need not read anything.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
 /// Tells one that waits that it is its turn.
 type Call = oneshot::Sender<()>;
@@ -21,7 +28,7 @@ thread_local! {
 
 /// Waits until those who wait already have been called, and the worker has looked at its sockets since. Who was called and does
 /// not go on holds up nobody.
-pub(super) async fn turn() {
+async fn turn() {
     let (call, called) = oneshot::channel();
     LINE.with_borrow_mut(|line| {
         let Err(unheard) = line.send(call) else { return };
@@ -53,6 +60,8 @@ pub(super) struct Connection {
     waits: Cell<bool>,
     /// What it was answered does not get away.
     unread: Cell<bool>,
+    /// A request stood in line for too long.
+    over: Cell<bool>,
     /// Who would read on.
     reader: Cell<Option<Waker>>,
 }
@@ -84,11 +93,26 @@ impl Connection {
     }
 
     /// Has a request stand in line, and reads nothing meanwhile.
-    pub(super) async fn stand_in_line(&self) {
+    ///
+    /// # Errors
+    /// When it would wait for too long: then the connection is over.
+    pub(super) async fn stand_in_line(&self) -> io::Result<()> {
+        self.wait_for(turn()).await
+    }
+
+    async fn wait_for(&self, turn: impl Future<Output = ()>) -> io::Result<()> {
+        self.go_on()?;
         self.waits.set(true);
-        turn().await;
+        let called = timeout(LONGEST_WAIT, turn).await;
         self.waits.set(false);
+        self.over.set(called.is_err());
         self.read_on();
+        self.go_on()
+    }
+
+    /// Fails once the connection is over.
+    pub(super) fn go_on(&self) -> io::Result<()> {
+        if self.over.get() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
     fn read_on(&self) {
@@ -98,5 +122,26 @@ impl Connection {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_request_is_never_called_is_over() {
+        let connection = Connection::default();
+        connection.wait_for(async {}).await.unwrap();
+        connection.go_on().unwrap();
+        let begun = tokio::time::Instant::now();
+        connection.wait_for(pending()).await.unwrap_err();
+        assert_eq!(begun.elapsed().as_secs(), LONGEST_WAIT.as_secs());
+        connection.go_on().unwrap_err();
+        // What waits behind it does not wait again.
+        connection.wait_for(pending()).await.unwrap_err();
+        assert_eq!(begun.elapsed().as_secs(), LONGEST_WAIT.as_secs());
     }
 }

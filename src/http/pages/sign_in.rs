@@ -10,7 +10,6 @@ use super::cookies::Cookie;
 use super::frame::{Allowed, page};
 use super::views;
 use crate::http::body::{self, Body};
-use crate::http::turns::turn;
 use crate::http::{State, reply};
 use crate::protocol::ProtocolError;
 use crate::protocol::authorize::{
@@ -28,8 +27,6 @@ pub(in crate::http) async fn sign_in(
         Ok(form) => form,
         Err(error) => return reply::unread(failure(&state, &error, None), &body),
     };
-    // Many at once are taken one by one, between what others ask for.
-    turn().await;
     let signed_in = async move {
         let params = body::form(form.as_bytes())?;
         authorize::sign_in(&services, &params, &asker).await
@@ -48,7 +45,6 @@ pub(in crate::http) async fn second_factor(
         Ok(form) => form,
         Err(error) => return reply::unread(failure(&state, &error, None), &body),
     };
-    turn().await;
     let signed_in = async move {
         let params = body::form(form.as_bytes())?;
         authorize::second_factor(&services, &params, &asker).await

@@ -34,6 +34,8 @@ impl Fault {
     pub(super) fn at_commit(error: &Error) -> Self {
         match error.code() {
             Some(code) if is_contention(code) => Self::Contended(describe(error)),
+            // Refused before anything was done: another server writes now.
+            Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Self::Disconnected(describe(error)),
             _ => Self::Failed(describe(error)),
         }
     }

@@ -31,7 +31,7 @@ use crate::keys::{
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
 use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services};
-use crate::store::{Cursor, Room};
+use crate::store::Room;
 use crate::telemetry::{self, Metrics};
 
 pub use agreement::{
@@ -44,6 +44,7 @@ pub use start_error::StartError;
 pub use timed_store::TimedStore;
 pub use witness::{Witness, warning};
 
+use follow::Followed;
 use people::People;
 use rotation::Rotation;
 use witness::Noted;
@@ -57,8 +58,8 @@ pub struct App {
     pub state: Arc<State>,
     demo_resource: Option<(Resource, Scope)>,
     rotation: Rotation,
-    /// Up to where the changes of the store are taken in.
-    cursor: tokio::sync::Mutex<Cursor>,
+    /// What of the store is taken in.
+    followed: tokio::sync::Mutex<Followed>,
     /// Whether it was told that the disk is getting full.
     told_low: AtomicBool,
     /// Whether the last step of following failed.
@@ -105,7 +106,7 @@ impl App {
         agreement::refuse_other_issuer(store.as_ref(), &config.issuer).await?;
         let witness = Witness { node: &config.node, audit: &audit, clock: clock.as_ref() };
         let mut evidence = witness.look(store.as_ref()).await?;
-        let cursor = follow::begin(store.as_ref()).await?.into();
+        let followed = Followed::from(follow::begin(store.as_ref()).await?).into();
         let parts = key_ring_parts(config, &ground)?;
         // Before anything is dated, or judged by its date.
         parts.fitness.compare_with(store.as_ref()).await?;
@@ -189,7 +190,7 @@ impl App {
             state: Arc::new(state),
             demo_resource,
             rotation: Rotation::default(),
-            cursor,
+            followed,
             told_low: false.into(),
             store_was_away: false.into(),
             node: config.node.clone(),

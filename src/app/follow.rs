@@ -4,11 +4,48 @@ use std::sync::atomic::Ordering;
 
 use super::{App, StartError};
 use crate::backup::{self, BackupError};
-use crate::clients::ClientRegistry;
+use crate::clients::{ClientRegistry, ClientsReading};
 use crate::keys::{KeyRing, KeyRingError};
 use crate::protocol::Services;
-use crate::store::{Changes, Cursor, Store, StoreError, following};
-use crate::tokens::{Revocations, StatusLists};
+use crate::store::{Changes, Cursor, Reading, Store, StoreError, following};
+use crate::tokens::{Revocations, RevocationsReading, StatusLists};
+
+/// So many pages are read between two looks at what has changed meanwhile: the changes must not be forgotten before.
+const PAGES: usize = 16;
+
+/// What of the store this node has taken in: all, but for changes behind a place, and what is still to be read anew.
+pub(super) struct Followed {
+    cursor: Cursor,
+    unread: Option<Unread>,
+}
+
+/// Tables that are read anew, page by page, in this order; a page that fails is the next one again. The changes are followed
+/// meanwhile, from a place taken before the first page: so whatever is committed behind a page that was read comes by all the same.
+#[derive(Default)]
+struct Unread {
+    keys_are_read: bool,
+    clients: ClientsReading,
+    /// The lists before what is revoked in them.
+    lists: Reading,
+    revocations: RevocationsReading,
+}
+
+impl From<Cursor> for Followed {
+    fn from(cursor: Cursor) -> Self {
+        Self { cursor, unread: None }
+    }
+}
+
+impl Followed {
+    /// Everything is to be read anew, and the changes from `cursor` on.
+    fn begin_anew(&mut self, cursor: Cursor) {
+        tracing::info!(
+            "what is kept in memory is read anew: the store is another one than it was, or its changes don't reach back far \
+             enough"
+        );
+        *self = Self { cursor, unread: Some(Unread::default()) };
+    }
+}
 
 /// Where the store's newest commit is now: from there on its changes are followed. Taken before anything is loaded, so
 /// that nothing is missed in between.
@@ -36,7 +73,7 @@ impl App {
 
     async fn take_a_step(&self) -> Result<usize, StartError> {
         let services = &self.state.services;
-        let mut cursor = self.cursor.lock().await;
+        let mut followed = self.followed.lock().await;
         self.refuse_unfinished().await?;
         if services.fitness.is_stopped() {
             // What was unfinished is over.
@@ -44,32 +81,43 @@ impl App {
         }
         let compared = services.fitness.compare_with(services.store.as_ref()).await?;
         self.make_up().await?;
-        let read_at = services.clock.monotonic();
+        let mut taken_in = 0;
+        loop {
+            let read_at = services.clock.monotonic();
+            taken_in += self.take_in_changes(&mut followed).await?;
+            let Some(unread) = &mut followed.unread else {
+                // Where the store takes too long to tell its time, this node does not know its own: it stops after P.
+                if compared {
+                    services.fitness.mirrored(read_at);
+                }
+                return Ok(taken_in);
+            };
+            if self.read_on(unread).await? {
+                followed.unread = None;
+            }
+        }
+    }
+
+    /// Takes in what was committed behind the cursor when this was called, or begins to read everything anew.
+    async fn take_in_changes(&self, followed: &mut Followed) -> Result<usize, StartError> {
+        let services = &self.state.services;
         let newest = begin(services.store.as_ref()).await?;
-        if !cursor.is_known_to(newest) {
+        if !followed.cursor.is_known_to(newest) {
             // Not the store that it was: a standby took over, or a backup was restored under this node's feet.
-            self.reload().await?;
-            *cursor = newest;
+            followed.begin_anew(newest);
         }
         let mut taken_in = 0;
-        // Of another epoch it is when everything was read anew meanwhile.
-        while cursor.epoch == newest.epoch && cursor.place < newest.place {
-            match services.store.changes(*cursor).await? {
+        // Of another epoch it is when everything is to be read anew.
+        while followed.cursor.epoch == newest.epoch && followed.cursor.place < newest.place {
+            match services.store.changes(followed.cursor).await? {
                 Changes::Rows { rows, next } => {
                     self.take_in(&rows).await?;
                     taken_in += rows.len();
                     services.fitness.took_in(rows.len());
-                    *cursor = next;
+                    followed.cursor = next;
                 }
-                Changes::Reset { next } => {
-                    self.reload().await?;
-                    *cursor = next;
-                }
+                Changes::Reset { next } => followed.begin_anew(next),
             }
-        }
-        // Where the store takes too long to tell its time, this node does not know its own: it stops after P.
-        if compared {
-            services.fitness.mirrored(read_at);
         }
         Ok(taken_in)
     }
@@ -90,7 +138,7 @@ impl App {
 
     /// Returns when there may be something to take in.
     pub async fn changed(&self) {
-        let cursor = *self.cursor.lock().await;
+        let cursor = self.followed.lock().await.cursor;
         self.state.services.store.changed(cursor).await;
     }
 
@@ -104,18 +152,26 @@ impl App {
         rotated
     }
 
-    async fn reload(&self) -> Result<(), StartError> {
-        tracing::info!(
-            "what is kept in memory is read anew: the store is another one than it was, or its changes don't reach back far \
-             enough"
-        );
+    /// Reads some pages more of what is to be read anew; says whether that was all.
+    async fn read_on(&self, unread: &mut Unread) -> Result<bool, StartError> {
         let services = &self.state.services;
-        let rotated = self.take_in_keys().await;
-        services.clients.reload().await?;
-        // The lists before what is revoked in them.
-        services.status_lists.reload().await?;
-        services.revocations.reload().await?;
-        rotated
+        // What may not be signed with any more comes first. If it fails, the rest is not held up, but it comes again.
+        let rotated = if unread.keys_are_read { Ok(()) } else { self.take_in_keys().await };
+        unread.keys_are_read = rotated.is_ok();
+        let mut all = false;
+        for _ in 0..PAGES {
+            if !unread.clients.has_ended() {
+                services.clients.read_on(&mut unread.clients).await?;
+            } else if !unread.lists.has_ended() {
+                services.status_lists.read_on(&mut unread.lists).await?;
+            } else if !unread.revocations.has_ended() {
+                services.revocations.read_on(&mut unread.revocations).await?;
+            } else {
+                all = true;
+                break;
+            }
+        }
+        rotated.map(|()| all)
     }
 
     /// Brings the keys up to date. While this node's clock is off that comes to taking over what the other nodes have made of

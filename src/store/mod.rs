@@ -32,7 +32,7 @@ pub use patience::{Line, Patience, Turn, patiently, turn};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use room::Room;
-pub use scan::scan_each;
+pub use scan::{Reading, scan_each, scan_page};
 pub use sled_store::SledStore;
 
 /// A durable, ordered key-value store.

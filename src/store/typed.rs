@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Batch, Condition, Put, Row, Store, StoreError, Table};
+use super::{Batch, Condition, Put, Reading, Row, Store, StoreError, Table};
 
 /// Turns a record of the schema version given into one of the version after it; or says why it can't.
 pub type Upgrade = fn(u8, Value) -> Result<Value, String>;
@@ -93,6 +93,19 @@ impl<T: Serialize + DeserializeOwned> TypedTable<T> {
         mut each: impl FnMut(Vec<u8>, Record<T>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         super::scan_each(store, self.table, |key, row| each(key, self.decode(&row)?)).await
+    }
+
+    /// As [`super::scan_page`], of live records.
+    ///
+    /// # Errors
+    /// As [`Self::scan_each`].
+    pub async fn scan_page(
+        &self,
+        store: &dyn Store,
+        reading: &mut Reading,
+        mut each: impl FnMut(Vec<u8>, Record<T>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        super::scan_page(store, self.table, reading, |key, row| each(key, self.decode(&row)?)).await
     }
 
     /// All live records in key order.

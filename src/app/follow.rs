@@ -7,7 +7,7 @@ use crate::backup::{self, BackupError};
 use crate::clients::{ClientRegistry, ClientsReading};
 use crate::keys::{KeyRing, KeyRingError};
 use crate::protocol::Services;
-use crate::store::{Changes, Cursor, Reading, Store, StoreError, following};
+use crate::store::{Changes, Cursor, Reading, Store, StoreError, Table, following};
 use crate::tokens::{Revocations, RevocationsReading, StatusLists};
 
 /// So many pages are read between two looks at what has changed meanwhile: the changes must not be forgotten before.
@@ -63,12 +63,29 @@ impl App {
     /// When the store fails, or something in it can't be understood; the next call goes on where this one stopped.
     pub async fn follow(&self) -> Result<usize, StartError> {
         let step = following(self.take_a_step()).await;
+        self.tell_of_damage(&step);
         let was_away = self.store_was_away.swap(step.is_err(), Ordering::Relaxed);
         if step.is_ok() && was_away && self.state.services.fitness.is_stale() {
             // It is there again, and for longer than P nothing was acknowledged and no key read: not to wait for the next round.
             self.take_in_keys().await?;
         }
         step
+    }
+
+    /// Says once which row it is that can't be understood: this node stops after P, and no other can go on either. To pass it over
+    /// could mean to honour what was revoked.
+    fn tell_of_damage(&self, step: &Result<usize, StartError>) {
+        let fitness = &self.state.services.fitness;
+        match step {
+            Ok(_) => _ = fitness.note_damaged(false),
+            Err(StartError::Store(error @ StoreError::Damaged { .. })) => {
+                if !fitness.note_damaged(true) {
+                    tracing::error!(%error, "every node stops until this row is mended or removed (docs/operations.md)");
+                }
+            }
+            // The store is away: what was damaged may still be.
+            Err(_) => {}
+        }
     }
 
     async fn take_a_step(&self) -> Result<usize, StartError> {
@@ -92,7 +109,8 @@ impl App {
                 }
                 return Ok(taken_in);
             };
-            if self.read_on(unread).await? {
+            // Large and rare: not to be carried about by every step.
+            if Box::pin(self.read_on(unread)).await? {
                 followed.unread = None;
             }
         }
@@ -190,12 +208,23 @@ fn none_if_clock_off(rotated: Result<(), StartError>) -> Result<(), StartError> 
 
 /// Brings memory in line with one row. A node's own rows come by too: taking in what is known already changes nothing.
 async fn refresh(services: &Services, table: &str, key: &[u8]) -> Result<(), StoreError> {
-    match table {
+    let mirrored =
+        [ClientRegistry::TABLE, StatusLists::TABLE, Revocations::TABLE, Revocations::CUTOFFS_TABLE];
+    // The keys were read as a whole; no other table is kept in memory.
+    let Some(table) = mirrored.into_iter().find(|name| *name == table) else { return Ok(()) };
+    let refreshed = match table {
         ClientRegistry::TABLE => services.clients.refresh(key).await,
         StatusLists::TABLE => services.status_lists.refresh(key).await,
         Revocations::TABLE => services.revocations.refresh(key),
-        Revocations::CUTOFFS_TABLE => services.revocations.refresh_cutoff(key).await,
-        // The keys were read as a whole; no other table is kept in memory.
-        _ => Ok(()),
+        _ => services.revocations.refresh_cutoff(key).await,
+    };
+    match refreshed {
+        // Somebody has removed what nobody understood: that it came by is no reason to stand still.
+        Err(StoreError::Damaged { .. })
+            if services.store.get(Table::mirrored(table), key).await?.is_none() =>
+        {
+            Ok(())
+        }
+        refreshed => refreshed,
     }
 }

@@ -46,8 +46,7 @@ impl ClientRegistry {
     /// When the store can't be read or the record can't be understood.
     pub async fn refresh(&self, key: &[u8]) -> Result<(), StoreError> {
         let Some(client_id) = std::str::from_utf8(key).ok().and_then(|id| ClientId::parse(id).ok()) else {
-            let reason = "a key is no client_id".to_owned();
-            return Err(StoreError::Damaged { table: Self::TABLE.to_owned(), reason });
+            return Err(StoreError::damaged(CLIENTS.table(), key, "a key is no client_id"));
         };
         let _turn = self.changing.turn(self.store.as_ref()).await?;
         self.mirror(&client_id).await?;

@@ -100,9 +100,9 @@ impl ClientRegistry {
         };
         let nobody = SecretHash::of(&entropy.token::<32>());
         let clients = RwLock::new(Mirror::new(&limits.algorithms));
-        let registry =
-            Self { store, clock, entropy, limits, clients, changing: Line::default(), nobody };
-        registry.reload().await?;
+        let registry = Self { store, clock, entropy, limits, clients, changing: Line::default(), nobody };
+        // Large and rare: not to be carried about by whoever opens it.
+        Box::pin(registry.reload()).await?;
         Ok(registry)
     }
 

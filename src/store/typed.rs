@@ -79,7 +79,7 @@ impl<T: Serialize + DeserializeOwned> TypedTable<T> {
     /// # Errors
     /// As [`Store::get`], and [`StoreError::Damaged`] if the row is no such record.
     pub async fn get(&self, store: &dyn Store, key: &[u8]) -> Result<Option<Record<T>>, StoreError> {
-        store.get(self.table, key).await?.map(|row| self.decode(&row)).transpose()
+        store.get(self.table, key).await?.map(|row| self.decode_at(key, &row)).transpose()
     }
 
     /// Hands every live record to `each`, in key order. They are read page by page: what is committed
@@ -92,7 +92,11 @@ impl<T: Serialize + DeserializeOwned> TypedTable<T> {
         store: &dyn Store,
         mut each: impl FnMut(Vec<u8>, Record<T>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        super::scan_each(store, self.table, |key, row| each(key, self.decode(&row)?)).await
+        let mut each = |key: Vec<u8>, row: Row| {
+            let record = self.decode_at(&key, &row)?;
+            each(key, record)
+        };
+        super::scan_each(store, self.table, &mut each).await
     }
 
     /// As [`super::scan_page`], of live records.
@@ -105,7 +109,11 @@ impl<T: Serialize + DeserializeOwned> TypedTable<T> {
         reading: &mut Reading,
         mut each: impl FnMut(Vec<u8>, Record<T>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        super::scan_page(store, self.table, reading, |key, row| each(key, self.decode(&row)?)).await
+        let mut each = |key: Vec<u8>, row: Row| {
+            let record = self.decode_at(&key, &row)?;
+            each(key, record)
+        };
+        super::scan_page(store, self.table, reading, &mut each).await
     }
 
     /// All live records in key order.
@@ -145,6 +153,14 @@ impl<T: Serialize + DeserializeOwned> TypedTable<T> {
         record: &T,
     ) -> Result<Batch, StoreError> {
         Ok(batch.put(self.table, key, condition, self.encode(record, None)?))
+    }
+
+    /// As [`Self::decode`], of the row under `key`.
+    fn decode_at(&self, key: &[u8], row: &Row) -> Result<Record<T>, StoreError> {
+        self.decode(row).map_err(|error| match error {
+            StoreError::Damaged { reason, .. } => StoreError::damaged(self.table, key, &reason),
+            error => error,
+        })
     }
 
     /// Reads a row of this table.

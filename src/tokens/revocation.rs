@@ -121,7 +121,7 @@ impl Revocations {
     /// # Errors
     /// When it is no such key.
     pub fn refresh(&self, key: &[u8]) -> Result<(), StoreError> {
-        let (list, idx) = parse_key(key).ok_or_else(|| damaged(REVOCATIONS))?;
+        let (list, idx) = parse_key(key).ok_or_else(|| damaged(REVOCATIONS, key))?;
         // A list that is gone holds no live token.
         if let Some(list) = self.lists.kept(list) {
             list.revoke(idx);
@@ -134,7 +134,7 @@ impl Revocations {
     /// # Errors
     /// When the store can't be read or the record can't be understood.
     pub async fn refresh_cutoff(&self, key: &[u8]) -> Result<(), StoreError> {
-        let whole = whole(key).ok_or_else(|| damaged(CUTOFFS.table()))?;
+        let whole = whole(key).ok_or_else(|| damaged(CUTOFFS_TABLE, key))?;
         let _turn = self.changing.turn_however_late().await;
         // One that has ended is dropped by its own date.
         if let Some(record) = CUTOFFS.get(self.store.as_ref(), key).await? {
@@ -156,7 +156,7 @@ impl Revocations {
         let mut page = Vec::new();
         CUTOFFS
             .scan_page(store, &mut reading.cutoffs, |key, record| {
-                page.push((whole(&key).ok_or_else(|| damaged(CUTOFFS.table()))?, record.value.into()));
+                page.push((whole(&key).ok_or_else(|| damaged(CUTOFFS_TABLE, &key))?, record.value.into()));
                 Ok(())
             })
             .await?;

@@ -307,10 +307,7 @@ impl StatusLists {
 
 fn list_id(key: &[u8]) -> Result<ListId, StoreError> {
     let id = std::str::from_utf8(key).ok().and_then(|id| ListId::parse(id).ok());
-    id.ok_or_else(|| StoreError::Damaged {
-        table: StatusLists::TABLE.into(),
-        reason: "a key is no list id".into(),
-    })
+    id.ok_or_else(|| StoreError::damaged(TABLE, key, "a key is no list id"))
 }
 
 /// A `NumericDate` as the store takes it.

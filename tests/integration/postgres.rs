@@ -185,7 +185,8 @@ async fn however_many_changes_are_to_be_forgotten_no_statement_takes_more_than_a
     let options = PostgresOptions { changes_kept: 10, ..database.options(TimeSource::Database) };
     let store = PostgresStore::open(options).await.unwrap();
     let operator = database.client().await;
-    let many = "INSERT INTO signet_event (n, tbl, k) SELECT n, 'clients', 'k' FROM generate_series(1, 4321) AS n;
+    let many =
+        "INSERT INTO signet_event (n, tbl, k) SELECT n, 'clients', 'k' FROM generate_series(1, 4321) AS n;
         UPDATE signet_counter SET n = 4321;
         CREATE TABLE seen (pruned bigint);
         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS

@@ -139,6 +139,61 @@ async fn while_all_clients_are_read_anew_nobody_waits_for_more_than_a_page_and_t
     assert_eq!(clients.count(), before - 1);
 }
 
+/// It may be one that refuses something, so no node passes it over; an operator must learn which one it is.
+#[actix_web::test]
+async fn a_row_that_nobody_understands_is_named_and_stops_the_nodes_until_it_is_removed() {
+    let (store, a, b) = nodes().await;
+    let key = |text: &str| text.as_bytes().to_vec();
+    let cases = [
+        (CLIENTS, key("broken"), b"\x01{hush".to_vec(), "broken ('\\x62726f6b656e')"),
+        (REVOCATIONS, b"odd \0".to_vec(), vec![], "'\\x6f64642000'"),
+        (
+            Table::mirrored("cutoffs"),
+            key("client:x"),
+            b"\x01hush".to_vec(),
+            "client:x ('\\x636c69656e743a78')",
+        ),
+        (Table::mirrored("cutoffs"), key("hush:x"), b"\x01{}".to_vec(), "hush:x ('\\x687573683a78')"),
+        (Table::mirrored("status_lists"), key("-x-"), b"\x01hush".to_vec(), "-x- ('\\x2d782d')"),
+    ];
+    for (table, key, value, named) in cases {
+        for read_anew in [false, true] {
+            put(&store, table, &[(key.clone(), value.clone())]).await;
+            if read_anew {
+                store.fail_over();
+            }
+            let told = b.app.follow().await.expect_err("a damaged row").to_string();
+            let place = format!("damaged row in {}", table.name);
+            assert!(told.contains(&place) && told.contains(named), "{told}");
+            assert!(
+                named.contains("hush") || !told.contains("hush"),
+                "the value is nobody's business: {told}"
+            );
+            let ready = b.manage("/health/ready").await;
+            assert_eq!((ready.status, &ready.json()["mirror"]), (200, &json!("damaged")));
+            // That the store is away meanwhile does not mend it.
+            store.take_out_of_reach(true);
+            assert!(b.app.follow().await.is_err());
+            store.take_out_of_reach(false);
+            assert_eq!(b.manage("/health/ready").await.json()["mirror"], "damaged");
+            for node in [&a, &b] {
+                node.app.announce().await.expect("the store takes it");
+            }
+            b.clock.advance(Duration::from_secs(31));
+            b.app.announce().await.expect("the store takes it");
+            let ready = b.manage("/health/ready").await;
+            assert_eq!((ready.status, &ready.json()["mirror"]), (503, &json!("damaged")));
+            b.token(b.demo(), "").await.refused(503, "temporarily_unavailable");
+            let removed = Batch::new().delete(table, key.clone(), Condition::Always);
+            let _unconditional = store.commit(removed).await.expect("a commit");
+            follow(&[&a, &b]).await;
+            b.app.rotate().await.expect("the keys");
+            let ready = b.manage("/health/ready").await;
+            assert_eq!((ready.status, &ready.json()["mirror"]), (200, &json!("ok")));
+        }
+    }
+}
+
 /// Cut-offs count from the last page of them on, all at once.
 #[actix_web::test]
 async fn a_cut_off_that_was_missed_counts_when_all_is_read() {

@@ -273,6 +273,10 @@ impl Store for PostgresStore {
         self.pool.load()
     }
 
+    fn is_unwritable(&self) -> bool {
+        self.pool.is_unwritable()
+    }
+
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
         let mut swept = 0;
         while swept < limit {

@@ -24,6 +24,12 @@ pub(super) trait Work: Send + Sync + 'static {
     /// Whether it may commit something.
     const ACCESS: Access;
 
+    /// Whether this answer shows that the server takes what is written.
+    fn has_written(answer: &Self::Answer) -> bool {
+        let _ = answer;
+        false
+    }
+
     /// Does it; `now` is the time if the database's own is not to be used.
     fn run(
         &self,
@@ -90,6 +96,10 @@ impl Work for Commit {
 
     const ACCESS: Access = Access::Write;
 
+    fn has_written(answer: &Self::Answer) -> bool {
+        *answer == Committed::Applied
+    }
+
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
         commit::commit(session, &self.0, now).await
     }
@@ -99,6 +109,10 @@ impl Work for CommitTogether {
     type Answer = Vec<Committed>;
 
     const ACCESS: Access = Access::Write;
+
+    fn has_written(answer: &Self::Answer) -> bool {
+        answer.contains(&Committed::Applied)
+    }
 
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
         commit::group(session, &self.0, now).await

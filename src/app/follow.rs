@@ -16,7 +16,8 @@ const PAGES: usize = 16;
 /// What of the store this node has taken in: all, but for changes behind a place, and what is still to be read anew.
 pub(super) struct Followed {
     cursor: Cursor,
-    unread: Option<Unread>,
+    /// Rarely there.
+    unread: Option<Box<Unread>>,
 }
 
 /// Tables that are read anew, page by page, in this order; a page that fails is the next one again. The changes are followed
@@ -43,7 +44,7 @@ impl Followed {
             "what is kept in memory is read anew: the store is another one than it was, or its changes don't reach back far \
              enough"
         );
-        *self = Self { cursor, unread: Some(Unread::default()) };
+        *self = Self { cursor, unread: Some(Box::default()) };
     }
 }
 

@@ -32,7 +32,6 @@ use crate::keys::{
 use crate::oauth::{Resource, Scope};
 use crate::outgoing::Outgoing;
 use crate::protocol::{self, LogoutDeliveries, ProtocolError, Services, Silence};
-use crate::store::Cursor;
 use crate::telemetry::Metrics;
 
 pub use agreement::{
@@ -47,6 +46,7 @@ pub use upkeep::Expired;
 pub(crate) use upkeep::{LONGEST_PAUSE, Outage, interval};
 pub use witness::{Witness, warning};
 
+use follow::Followed;
 use people::People;
 use rotation::Rotation;
 use witness::Noted;
@@ -57,8 +57,8 @@ pub struct App {
     pub state: Arc<State>,
     demo_resource: Option<(Resource, Scope)>,
     rotation: Rotation,
-    /// Up to where the changes of the store are taken in.
-    cursor: tokio::sync::Mutex<Cursor>,
+    /// What of the store is taken in.
+    followed: tokio::sync::Mutex<Followed>,
     /// Whether it was told that the disk is getting full.
     told_low: AtomicBool,
     /// Whether the last step of following failed.
@@ -105,7 +105,7 @@ impl App {
         agreement::refuse_other_issuer(store.as_ref(), &config.issuer).await?;
         let witness = Witness { node: &config.node, audit: &audit, clock: clock.as_ref() };
         let evidence = witness.look(store.as_ref()).await?;
-        let cursor = follow::begin(store.as_ref()).await?.into();
+        let followed = Followed::from(follow::begin(store.as_ref()).await?).into();
         let parts = key_ring_parts(config, &ground)?;
         // Before anything is dated, or judged by its date.
         parts.fitness.compare_with(store.as_ref()).await?;
@@ -187,7 +187,7 @@ impl App {
             state: Arc::new(state),
             demo_resource,
             rotation: Rotation::default(),
-            cursor,
+            followed,
             told_low: false.into(),
             store_was_away: false.into(),
             node: config.node.clone(),

@@ -4,11 +4,49 @@ use std::sync::atomic::Ordering;
 
 use super::{App, StartError};
 use crate::backup::{self, BackupError};
-use crate::clients::ClientRegistry;
+use crate::clients::{ClientRegistry, ClientsReading};
 use crate::keys::{KeyRing, KeyRingError};
 use crate::protocol::Services;
-use crate::store::{Changes, Cursor, Store, StoreError, following};
-use crate::tokens::{Revocations, StatusLists};
+use crate::store::{Changes, Cursor, Reading, Store, StoreError, Table, following};
+use crate::tokens::{Revocations, RevocationsReading, StatusLists};
+
+/// So many pages are read between two looks at what has changed meanwhile: the changes must not be forgotten before.
+const PAGES: usize = 16;
+
+/// What of the store this node has taken in: all, but for changes behind a place, and what is still to be read anew.
+pub(super) struct Followed {
+    cursor: Cursor,
+    /// Rarely there.
+    unread: Option<Box<Unread>>,
+}
+
+/// Tables that are read anew, page by page, in this order; a page that fails is the next one again. The changes are followed
+/// meanwhile, from a place taken before the first page: so whatever is committed behind a page that was read comes by all the same.
+#[derive(Default)]
+struct Unread {
+    keys_are_read: bool,
+    clients: ClientsReading,
+    /// The lists before what is revoked in them.
+    lists: Reading,
+    revocations: RevocationsReading,
+}
+
+impl From<Cursor> for Followed {
+    fn from(cursor: Cursor) -> Self {
+        Self { cursor, unread: None }
+    }
+}
+
+impl Followed {
+    /// Everything is to be read anew, and the changes from `cursor` on.
+    fn begin_anew(&mut self, cursor: Cursor) {
+        tracing::info!(
+            "what is kept in memory is read anew: the store is another one than it was, or its changes don't reach back far \
+             enough"
+        );
+        *self = Self { cursor, unread: Some(Box::default()) };
+    }
+}
 
 /// Where the store's newest commit is now: from there on its changes are followed. Taken before anything is loaded, so
 /// that nothing is missed in between.
@@ -26,6 +64,7 @@ impl App {
     /// When the store fails, or something in it can't be understood; the next call goes on where this one stopped.
     pub async fn follow(&self) -> Result<usize, StartError> {
         let step = following(self.take_a_step()).await;
+        self.tell_of_damage(&step);
         let was_away = self.store_was_away.swap(step.is_err(), Ordering::Relaxed);
         if step.is_ok() && was_away && self.state.services.fitness.is_stale() {
             // It is there again, and for longer than P nothing was acknowledged and no key read: not to wait for the next round.
@@ -34,9 +73,25 @@ impl App {
         step
     }
 
+    /// Says once which row it is that can't be understood: this node stops after P, and no other can go on either. To pass it over
+    /// could mean to honour what was revoked.
+    fn tell_of_damage(&self, step: &Result<usize, StartError>) {
+        let fitness = &self.state.services.fitness;
+        match step {
+            Ok(_) => _ = fitness.note_damaged(false),
+            Err(StartError::Store(error @ StoreError::Damaged { .. })) => {
+                if !fitness.note_damaged(true) {
+                    tracing::error!(%error, "every node stops until this row is mended or removed (docs/operations.md)");
+                }
+            }
+            // The store is away: what was damaged may still be.
+            Err(_) => {}
+        }
+    }
+
     async fn take_a_step(&self) -> Result<usize, StartError> {
         let services = &self.state.services;
-        let mut cursor = self.cursor.lock().await;
+        let mut followed = self.followed.lock().await;
         self.refuse_unfinished().await?;
         if services.fitness.is_stopped() {
             // What was unfinished is over.
@@ -44,32 +99,44 @@ impl App {
         }
         let compared = services.fitness.compare_with(services.store.as_ref()).await?;
         self.make_up().await?;
-        let read_at = services.clock.monotonic();
+        let mut taken_in = 0;
+        loop {
+            let read_at = services.clock.monotonic();
+            taken_in += self.take_in_changes(&mut followed).await?;
+            let Some(unread) = &mut followed.unread else {
+                // Where the store takes too long to tell its time, this node does not know its own: it stops after P.
+                if compared {
+                    services.fitness.mirrored(read_at);
+                }
+                return Ok(taken_in);
+            };
+            // Large and rare: not to be carried about by every step.
+            if Box::pin(self.read_on(unread)).await? {
+                followed.unread = None;
+            }
+        }
+    }
+
+    /// Takes in what was committed behind the cursor when this was called, or begins to read everything anew.
+    async fn take_in_changes(&self, followed: &mut Followed) -> Result<usize, StartError> {
+        let services = &self.state.services;
         let newest = begin(services.store.as_ref()).await?;
-        if !cursor.is_known_to(newest) {
+        if !followed.cursor.is_known_to(newest) {
             // Not the store that it was: a standby took over, or a backup was restored under this node's feet.
-            self.reload().await?;
-            *cursor = newest;
+            followed.begin_anew(newest);
         }
         let mut taken_in = 0;
-        // Of another epoch it is when everything was read anew meanwhile.
-        while cursor.epoch == newest.epoch && cursor.place < newest.place {
-            match services.store.changes(*cursor).await? {
+        // Of another epoch it is when everything is to be read anew.
+        while followed.cursor.epoch == newest.epoch && followed.cursor.place < newest.place {
+            match services.store.changes(followed.cursor).await? {
                 Changes::Rows { rows, next } => {
                     self.take_in(&rows).await?;
                     taken_in += rows.len();
                     services.fitness.took_in(rows.len());
-                    *cursor = next;
+                    followed.cursor = next;
                 }
-                Changes::Reset { next } => {
-                    self.reload().await?;
-                    *cursor = next;
-                }
+                Changes::Reset { next } => followed.begin_anew(next),
             }
-        }
-        // Where the store takes too long to tell its time, this node does not know its own: it stops after P.
-        if compared {
-            services.fitness.mirrored(read_at);
         }
         Ok(taken_in)
     }
@@ -90,7 +157,7 @@ impl App {
 
     /// Returns when there may be something to take in.
     pub async fn changed(&self) {
-        let cursor = *self.cursor.lock().await;
+        let cursor = self.followed.lock().await.cursor;
         self.state.services.store.changed(cursor).await;
     }
 
@@ -104,18 +171,26 @@ impl App {
         rotated
     }
 
-    async fn reload(&self) -> Result<(), StartError> {
-        tracing::info!(
-            "what is kept in memory is read anew: the store is another one than it was, or its changes don't reach back far \
-             enough"
-        );
+    /// Reads some pages more of what is to be read anew; says whether that was all.
+    async fn read_on(&self, unread: &mut Unread) -> Result<bool, StartError> {
         let services = &self.state.services;
-        let rotated = self.take_in_keys().await;
-        services.clients.reload().await?;
-        // The lists before what is revoked in them.
-        services.status_lists.reload().await?;
-        services.revocations.reload().await?;
-        rotated
+        // What may not be signed with any more comes first. If it fails, the rest is not held up, but it comes again.
+        let rotated = if unread.keys_are_read { Ok(()) } else { self.take_in_keys().await };
+        unread.keys_are_read = rotated.is_ok();
+        let mut all = false;
+        for _ in 0..PAGES {
+            if !unread.clients.has_ended() {
+                services.clients.read_on(&mut unread.clients).await?;
+            } else if !unread.lists.has_ended() {
+                services.status_lists.read_on(&mut unread.lists).await?;
+            } else if !unread.revocations.has_ended() {
+                services.revocations.read_on(&mut unread.revocations).await?;
+            } else {
+                all = true;
+                break;
+            }
+        }
+        rotated.map(|()| all)
     }
 
     /// Brings the keys up to date. While this node's clock is off that comes to taking over what the other nodes have made of
@@ -134,12 +209,23 @@ fn none_if_clock_off(rotated: Result<(), StartError>) -> Result<(), StartError> 
 
 /// Brings memory in line with one row. A node's own rows come by too: taking in what is known already changes nothing.
 async fn refresh(services: &Services, table: &str, key: &[u8]) -> Result<(), StoreError> {
-    match table {
+    let mirrored =
+        [ClientRegistry::TABLE, StatusLists::TABLE, Revocations::TABLE, Revocations::CUTOFFS_TABLE];
+    // The keys were read as a whole; no other table is kept in memory.
+    let Some(table) = mirrored.into_iter().find(|name| *name == table) else { return Ok(()) };
+    let refreshed = match table {
         ClientRegistry::TABLE => services.clients.refresh(key).await,
         StatusLists::TABLE => services.status_lists.refresh(key).await,
         Revocations::TABLE => services.revocations.refresh(key),
-        Revocations::CUTOFFS_TABLE => services.revocations.refresh_cutoff(key).await,
-        // The keys were read as a whole; no other table is kept in memory.
-        _ => Ok(()),
+        _ => services.revocations.refresh_cutoff(key).await,
+    };
+    match refreshed {
+        // Somebody has removed what nobody understood: that it came by is no reason to stand still.
+        Err(StoreError::Damaged { .. })
+            if services.store.get(Table::mirrored(table), key).await?.is_none() =>
+        {
+            Ok(())
+        }
+        refreshed => refreshed,
     }
 }

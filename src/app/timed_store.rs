@@ -98,6 +98,10 @@ impl Store for TimedStore {
         self.inner.failure()
     }
 
+    fn is_unwritable(&self) -> bool {
+        self.inner.is_unwritable()
+    }
+
     fn room(&self) -> Option<Room> {
         self.inner.room()
     }

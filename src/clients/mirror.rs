@@ -12,11 +12,13 @@ use crate::store::typed::Record;
 pub(super) struct Mirrored {
     pub(super) version: u64,
     pub(super) client: Arc<Client>,
+    /// The newest reading of all clients that had begun when it was last seen in the store.
+    seen_in: u64,
 }
 
 impl From<Record<Client>> for Mirrored {
     fn from(record: Record<Client>) -> Self {
-        Self { version: record.version, client: Arc::new(record.value) }
+        Self { version: record.version, client: Arc::new(record.value), seen_in: 0 }
     }
 }
 
@@ -28,6 +30,8 @@ pub(super) struct Mirror {
     origins: HashMap<Origin, usize>,
     algorithms: Vec<Algorithm>,
     stranded: BTreeSet<ClientId>,
+    /// How often it was begun to read all anew.
+    readings: u64,
 }
 
 impl Mirror {
@@ -57,8 +61,24 @@ impl Mirror {
         self.origins.contains_key(origin)
     }
 
+    /// All clients are read anew from here on; gives which reading that is.
+    pub(super) fn begin_anew(&mut self) -> u64 {
+        self.readings += 1;
+        self.readings
+    }
+
+    /// All were read since this reading began: those that have not come by are gone.
+    pub(super) fn end_anew(&mut self, reading: u64) {
+        let gone = self.clients.values().filter(|mirrored| mirrored.seen_in < reading);
+        let gone: Vec<_> = gone.map(|mirrored| mirrored.client.client_id.clone()).collect();
+        for client_id in &gone {
+            self.remove(client_id);
+        }
+    }
+
     /// Adds a client, or puts it in place of what it was.
     pub(super) fn insert(&mut self, mirrored: Mirrored) {
+        let mirrored = Mirrored { seen_in: self.readings, ..mirrored };
         for origin in &mirrored.client.allowed_origins {
             *self.origins.entry(origin.clone()).or_default() += 1;
         }
@@ -103,7 +123,7 @@ mod tests {
             "resources": [], "allowed_origins": origins,
             "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
         });
-        Mirrored { version: 1, client: Arc::new(serde_json::from_value(client).unwrap()) }
+        Mirrored { version: 1, client: Arc::new(serde_json::from_value(client).unwrap()), seen_in: 0 }
     }
 
     #[test]
@@ -112,7 +132,7 @@ mod tests {
         let mut of = |id: &str, change: fn(&mut Client)| {
             let mut changed = Client::clone(&client(id, &[]).client);
             change(&mut changed);
-            mirror.insert(Mirrored { version: 2, client: Arc::new(changed) });
+            mirror.insert(Mirrored { version: 2, client: Arc::new(changed), seen_in: 0 });
             mirror.stranded().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(of("none", |_| {}), "");
@@ -122,6 +142,25 @@ mod tests {
         assert_eq!(of("b", |client| client.access_token_signing_alg = Some(Algorithm::ES256)), "a");
         mirror.remove(&ClientId::parse("a").unwrap());
         assert!(mirror.stranded().is_empty());
+    }
+
+    #[test]
+    fn of_those_that_were_known_only_what_comes_by_again_stays() {
+        let mut mirror = Mirror::default();
+        for id in ["read", "changed", "gone"] {
+            mirror.insert(client(id, &["https://a.example"]));
+        }
+        let reading = mirror.begin_anew();
+        for id in ["read", "changed", "new"] {
+            mirror.insert(client(id, &["https://b.example"]));
+        }
+        let known = |mirror: &Mirror, id: &str| mirror.get(id).is_some();
+        assert!(known(&mirror, "gone"), "nobody knows yet");
+        // Another one that has just begun, or is never ended, takes nothing away.
+        mirror.begin_anew();
+        mirror.end_anew(reading);
+        assert!(["read", "changed", "new"].iter().all(|id| known(&mirror, id)));
+        assert!(!known(&mirror, "gone") && !mirror.admits("https://a.example"));
     }
 
     #[test]

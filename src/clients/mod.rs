@@ -4,6 +4,7 @@ mod client;
 mod intended;
 mod limits;
 mod mirror;
+mod reading;
 mod registration;
 mod registry;
 mod resources;
@@ -15,6 +16,7 @@ pub use client::{
 };
 pub use intended::{IntendedChange, IntendedSecret};
 pub use limits::RegistrationError;
+pub use reading::ClientsReading;
 pub use registration::{ClientChange, Registration};
 pub use registry::{ClientError, ClientRegistry, Registered, Stranded};
 pub use resources::{ADMIN_SCOPE, ResourceServer, Resources, lend};

@@ -3,7 +3,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::Serialize;
 
 use super::limits::Limits;
-use super::mirror::{Mirror, Mirrored};
+use super::mirror::Mirror;
 use super::{AuthMethod, AuthenticatedClient, Client, ClientSecret};
 use super::{Registrant, Registration, RegistrationError, Resources};
 use crate::clock::SharedClock;
@@ -15,7 +15,7 @@ use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Line, Store, StoreError, Table};
 
 pub(super) const TABLE: Table = Table::mirrored(ClientRegistry::TABLE);
-const CLIENTS: TypedTable<Client> = TypedTable::new(TABLE);
+pub(super) const CLIENTS: TypedTable<Client> = TypedTable::new(TABLE);
 
 /// How many clients are named where only their number matters.
 const FIRST_STRANDED: usize = 5;
@@ -26,7 +26,7 @@ pub struct ClientRegistry {
     pub(super) clock: SharedClock,
     entropy: SharedEntropy,
     pub(super) limits: Limits,
-    clients: RwLock<Mirror>,
+    pub(super) clients: RwLock<Mirror>,
     /// One change at a time, so that memory never shows an older state after a newer one.
     pub(super) changing: Line,
     /// Compared with when there is no such client, so that an unknown name takes as long as a known one.
@@ -99,16 +99,11 @@ impl ClientRegistry {
             most_apps: config.dialects.most_apps,
         };
         let nobody = SecretHash::of(&entropy.token::<32>());
-        let clients = load(store.as_ref(), &limits).await?;
-        Ok(Self {
-            store,
-            clock,
-            entropy,
-            limits,
-            clients: RwLock::new(clients),
-            changing: Line::default(),
-            nobody,
-        })
+        let clients = RwLock::new(Mirror::new(&limits.algorithms));
+        let registry = Self { store, clock, entropy, limits, clients, changing: Line::default(), nobody };
+        // Large and rare: not to be carried about by whoever opens it.
+        Box::pin(registry.reload()).await?;
+        Ok(registry)
     }
 
     /// The client, if `secret` is one of its live secrets. An unknown name takes as long as a wrong secret.
@@ -316,46 +311,6 @@ impl ClientRegistry {
         }
     }
 
-    /// Brings memory in line with the store, whoever wrote it.
-    async fn mirror(&self, client_id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
-        let record = CLIENTS.get(self.store.as_ref(), client_id.as_str().as_bytes()).await?;
-        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(record) = record else {
-            clients.remove(client_id);
-            return Ok(None);
-        };
-        let mirrored = Mirrored::from(record);
-        let client = mirrored.client.clone();
-        clients.insert(mirrored);
-        Ok(Some(client))
-    }
-
-    /// Brings the client with this key in line with the store, because its row has changed. Doing so again, or late, makes
-    /// no difference: what is read is never older than what is known, for only one reads at a time.
-    ///
-    /// # Errors
-    /// When the store can't be read or the record can't be understood.
-    pub async fn refresh(&self, key: &[u8]) -> Result<(), StoreError> {
-        let Some(client_id) = std::str::from_utf8(key).ok().and_then(|id| ClientId::parse(id).ok()) else {
-            let reason = "a key is no client_id".to_owned();
-            return Err(StoreError::Damaged { table: Self::TABLE.to_owned(), reason });
-        };
-        let _turn = self.changing.turn(self.store.as_ref()).await?;
-        self.mirror(&client_id).await?;
-        Ok(())
-    }
-
-    /// Loads every client anew.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub async fn reload(&self) -> Result<(), StoreError> {
-        let _turn = self.changing.turn(self.store.as_ref()).await?;
-        let clients = load(self.store.as_ref(), &self.limits).await?;
-        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
-        Ok(())
-    }
-
     /// An identifier that no client has.
     #[must_use]
     pub fn new_id(&self) -> ClientId {
@@ -367,15 +322,4 @@ impl ClientRegistry {
     pub(super) fn new_secret(&self) -> Secret {
         Secret::new(self.entropy.token::<32>())
     }
-}
-
-async fn load(store: &dyn Store, limits: &Limits) -> Result<Mirror, StoreError> {
-    let mut clients = Mirror::new(&limits.algorithms);
-    CLIENTS
-        .scan_each(store, |_, record| {
-            clients.insert(record.into());
-            Ok(())
-        })
-        .await?;
-    Ok(clients)
 }

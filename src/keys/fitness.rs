@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::SharedClock;
@@ -93,6 +93,8 @@ pub struct Fitness {
     store_time: AtomicI64,
     /// How many changed rows were taken in.
     rows: AtomicU64,
+    /// Whether something that was to be taken in can't be understood.
+    damaged: AtomicBool,
 }
 
 impl Fitness {
@@ -101,7 +103,8 @@ impl Fitness {
     pub fn new(clock: SharedClock, propagation: Duration) -> Self {
         let mirrored_at = millis(clock.monotonic()).into();
         let (store_time, rows) = (AtomicI64::new(NO_OTHER), AtomicU64::new(0));
-        Self { clock, propagation, mirrored_at, acknowledged_at: None, store_time, rows }
+        let damaged = AtomicBool::new(false);
+        Self { clock, propagation, mirrored_at, acknowledged_at: None, store_time, rows, damaged }
     }
 
     /// The same for a node of `store`: if that is shared, the node may issue nothing before clocks were compared and the
@@ -151,6 +154,18 @@ impl Fitness {
     /// Every commit before `monotonic` is known.
     pub fn mirrored(&self, monotonic: Duration) {
         self.mirrored_at.fetch_max(millis(monotonic), Ordering::Relaxed);
+    }
+
+    /// Something that was to be taken in can't be understood, or all can again; says what was known before. It makes the node
+    /// no less fit: it grows stale by itself, as nothing behind that is known either.
+    pub fn note_damaged(&self, damaged: bool) -> bool {
+        self.damaged.swap(damaged, Ordering::Relaxed)
+    }
+
+    /// Whether that is so.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     /// So many changed rows were taken in.

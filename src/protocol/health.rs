@@ -53,15 +53,17 @@ pub struct Health {
     /// Where the private keys lie: `ok`; `failing` when that of a key that signs or waits is gone: the service goes on with
     /// what it has read, and would not start again; `unknown` while nobody can be asked.
     pub key_files: &'static str,
-    /// The store: `ok`; `failing` while it can't be read, for the first 10 seconds of which the node stays ready; `unacknowledged` while it can, but lets commits wait for longer than
-    /// their callers do, as a database does whose synchronous standby is away: what needs none goes on here for P, and no
-    /// other node could do more; `restart` when a write to disk failed, and it takes no more until the service is started
+    /// The store: `ok`; `failing` while it can't be read, for the first 10 seconds of which the node stays ready; `unacknowledged`
+    /// while it can, but lets commits wait for longer than their callers do, as a database does whose synchronous standby is away: what needs none goes on here for P, and no
+    /// other node could do more; `unwritable` while it refuses writes for a reason of its own, as a database does whose disk is full:
+    /// likewise; `restart` when a write to disk failed, and it takes no more until the service is started
     /// anew, which alone tells what the disk holds.
     pub store: &'static str,
     /// The store's disk: `ok`; `low` when it is 85 % taken; `full` when nothing is written until somebody makes room.
     pub disk: &'static str,
     /// What is kept in memory of the store: `ok`, or `failing` when it is older than P, or when the store has acknowledged
-    /// nothing of this node for so long.
+    /// nothing of this node for so long; `damaged` when a row of it can't be understood, for which this node stops after P: it may be one
+    /// that refuses something.
     pub mirror: &'static str,
     /// The clock: `ok`, or `failing` when it is more than 5 seconds off the store's.
     pub clock: &'static str,
@@ -90,6 +92,7 @@ pub async fn health(services: &Services) -> Health {
         Some(_) => "restart",
         None if probed.is_err() => "failing",
         None if services.store.load().unanswered > 0 => "unacknowledged",
+        None if services.store.is_unwritable() => "unwritable",
         None => "ok",
     };
     let disk = match services.store.room() {
@@ -130,7 +133,7 @@ pub async fn health(services: &Services) -> Health {
         key_files,
         store,
         disk,
-        mirror: word(mirror),
+        mirror: if services.fitness.is_damaged() { "damaged" } else { word(mirror) },
         clock: word(clock),
         audit,
     }

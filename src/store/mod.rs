@@ -32,7 +32,7 @@ pub use patience::{Line, Patience, Turn, patiently, turn};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use room::Room;
-pub use scan::scan_each;
+pub use scan::{Reading, scan_each, scan_page};
 pub use sled_store::SledStore;
 
 /// A durable, ordered key-value store.
@@ -98,6 +98,12 @@ pub trait Store: Send + Sync + 'static {
     /// Why the store takes no more writes, if it doesn't; reads may go on.
     fn failure(&self) -> Option<String> {
         None
+    }
+
+    /// Whether it refused the last write for a reason of its own, such as a full disk, and has taken none since; reads may go
+    /// on, and it needs no restart.
+    fn is_unwritable(&self) -> bool {
+        false
     }
 
     /// How much room there is for more, where this machine knows.
@@ -337,4 +343,27 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl StoreError {
+    /// The row of `table` under `key` can't be what was written. Which one it is, is told of a mirrored table alone: whoever mends it
+    /// must know, and those keys are names. Others may be what somebody proves themselves by.
+    #[must_use]
+    pub fn damaged(table: Table, key: &[u8], reason: &str) -> Self {
+        let reason = if table.mirrored {
+            format!("{reason}, under the key {}", shown(key))
+        } else {
+            reason.to_owned()
+        };
+        Self::Damaged { table: table.name.to_owned(), reason }
+    }
+}
+
+/// A key as SQL takes it, and what it says where that is text.
+fn shown(key: &[u8]) -> String {
+    let hex = key.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    match std::str::from_utf8(key) {
+        Ok(text) if key.iter().all(u8::is_ascii_graphic) => format!("{text} ('\\x{hex}')"),
+        _ => format!("'\\x{hex}'"),
+    }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Batch, Condition, Put, Row, Store, StoreError, Table};
+use super::{Batch, Condition, Put, Reading, Row, Store, StoreError, Table};
 
 /// Turns a record of the schema version given into one of the version after it; or says why it can't.
 pub type Upgrade = fn(u8, Value) -> Result<Value, String>;
@@ -82,7 +82,7 @@ impl<T: Serialize + DeserializeOwned> TypedTable<T> {
     /// # Errors
     /// As [`Store::get`], and [`StoreError::Damaged`] if the row is no such record.
     pub async fn get(&self, store: &dyn Store, key: &[u8]) -> Result<Option<Record<T>>, StoreError> {
-        store.get(self.table, key).await?.map(|row| self.decode(&row)).transpose()
+        store.get(self.table, key).await?.map(|row| self.decode_at(key, &row)).transpose()
     }
 
     /// Hands every live record to `each`, in key order. They are read page by page: what is committed
@@ -95,7 +95,28 @@ impl<T: Serialize + DeserializeOwned> TypedTable<T> {
         store: &dyn Store,
         mut each: impl FnMut(Vec<u8>, Record<T>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        super::scan_each(store, self.table, |key, row| each(key, self.decode(&row)?)).await
+        let mut each = |key: Vec<u8>, row: Row| {
+            let record = self.decode_at(&key, &row)?;
+            each(key, record)
+        };
+        super::scan_each(store, self.table, &mut each).await
+    }
+
+    /// As [`super::scan_page`], of live records.
+    ///
+    /// # Errors
+    /// As [`Self::scan_each`].
+    pub async fn scan_page(
+        &self,
+        store: &dyn Store,
+        reading: &mut Reading,
+        mut each: impl FnMut(Vec<u8>, Record<T>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut each = |key: Vec<u8>, row: Row| {
+            let record = self.decode_at(&key, &row)?;
+            each(key, record)
+        };
+        super::scan_page(store, self.table, reading, &mut each).await
     }
 
     /// All live records in key order.
@@ -135,6 +156,14 @@ impl<T: Serialize + DeserializeOwned> TypedTable<T> {
         record: &T,
     ) -> Result<Batch, StoreError> {
         Ok(batch.put(self.table, key, condition, self.encode(record, None)?))
+    }
+
+    /// As [`Self::decode`], of the row under `key`.
+    fn decode_at(&self, key: &[u8], row: &Row) -> Result<Record<T>, StoreError> {
+        self.decode(row).map_err(|error| match error {
+            StoreError::Damaged { reason, .. } => StoreError::damaged(self.table, key, &reason),
+            error => error,
+        })
     }
 
     /// Reads a row of this table.

@@ -91,7 +91,7 @@ impl Families {
 
     async fn finish_one(&self, key: &[u8]) -> Result<(), StoreError> {
         let sid = str::from_utf8(key).ok().and_then(|sid| SessionId::parse(sid).ok());
-        let sid = sid.ok_or_else(|| damaged(ENDED))?;
+        let sid = sid.ok_or_else(|| damaged(ENDED, key))?;
         self.revoke_all(session_prefix(&sid), &[]).await
     }
 

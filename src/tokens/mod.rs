@@ -32,7 +32,7 @@ pub use grant::Grant;
 pub use id_token::{IdTokens, NewIdToken};
 pub use logout_token::{LogoutTokens, NewLogoutToken};
 pub use refresh::{RefreshError, RefreshToken, RefreshTokens, Rotation};
-pub use revocation::{LiveToken, RevocationError, Revocations, Whole};
+pub use revocation::{LiveToken, RevocationError, Revocations, RevocationsReading, Whole};
 pub use sealer::Sealer;
 pub use standing::StandingCutoff;
 pub use status_document::{Publication, StatusDocument, StatusError, StatusPublisher};

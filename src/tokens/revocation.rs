@@ -10,7 +10,7 @@ use crate::clock::SharedClock;
 use crate::keys::{ClockOff, DATED_AHEAD, Fitness};
 use crate::oauth::{AccessTokenClaims, ClientId, ListId, RevokedBefore, StatusReference, Subject};
 use crate::store::typed::TypedTable;
-use crate::store::{Batch, Committed, Condition, Line, Put, Store, StoreError, Table, scan_each};
+use crate::store::{Batch, Committed, Condition, Line, Put, Reading, Store, StoreError, Table, scan_page};
 
 pub(super) const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE);
 pub(super) const CUTOFFS_TABLE: Table = Table::mirrored(Revocations::CUTOFFS_TABLE);
@@ -71,6 +71,23 @@ pub struct LiveToken {
     pub exp: i64,
 }
 
+/// How far the revocations have been read; the default is their beginning.
+#[derive(Debug, Default)]
+pub struct RevocationsReading {
+    single: Reading,
+    cutoffs: Reading,
+    /// The cut-offs of the pages before.
+    found: Vec<(Whole, Cutoff)>,
+}
+
+impl RevocationsReading {
+    /// Whether there is nothing more to read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.single.has_ended() && self.cutoffs.has_ended()
+    }
+}
+
 impl Revocations {
     /// The table of the single tokens that are revoked.
     pub const TABLE: &str = "revocations";
@@ -91,7 +108,10 @@ impl Revocations {
     ) -> Result<Self, StoreError> {
         let (cutoffs, changing) = (ArcSwap::default(), Line::default());
         let revocations = Self { store, clock, lists, fitness, cutoffs, longest_grant, changing };
-        revocations.reload().await?;
+        let mut reading = RevocationsReading::default();
+        while !reading.has_ended() {
+            revocations.read_on(&mut reading).await?;
+        }
         Ok(revocations)
     }
 
@@ -101,7 +121,7 @@ impl Revocations {
     /// # Errors
     /// When it is no such key.
     pub fn refresh(&self, key: &[u8]) -> Result<(), StoreError> {
-        let (list, idx) = parse_key(key).ok_or_else(|| damaged(REVOCATIONS))?;
+        let (list, idx) = parse_key(key).ok_or_else(|| damaged(REVOCATIONS, key))?;
         // A list that is gone holds no live token.
         if let Some(list) = self.lists.kept(list) {
             list.revoke(idx);
@@ -114,7 +134,7 @@ impl Revocations {
     /// # Errors
     /// When the store can't be read or the record can't be understood.
     pub async fn refresh_cutoff(&self, key: &[u8]) -> Result<(), StoreError> {
-        let whole = whole(key).ok_or_else(|| damaged(CUTOFFS.table()))?;
+        let whole = whole(key).ok_or_else(|| damaged(CUTOFFS_TABLE, key))?;
         let _turn = self.changing.turn_however_late().await;
         // One that has ended is dropped by its own date.
         if let Some(record) = CUTOFFS.get(self.store.as_ref(), key).await? {
@@ -123,21 +143,29 @@ impl Revocations {
         Ok(())
     }
 
-    /// Takes in everything that the store holds. Nothing that is known is forgotten.
+    /// Takes in the next page of what the store holds, where all is read anew: first the single revocations, whose lists must
+    /// all be known by then, next the cut-offs, which count from their last page on. Nothing that is known is forgotten.
     ///
     /// # Errors
-    /// As [`Self::open`].
-    pub async fn reload(&self) -> Result<(), StoreError> {
-        scan_each(self.store.as_ref(), REVOCATIONS, |key, _| self.refresh(&key)).await?;
-        let _turn = self.changing.turn_however_late().await;
-        let mut found = Vec::new();
+    /// As [`Self::open`]; then the page is the next one again.
+    pub async fn read_on(&self, reading: &mut RevocationsReading) -> Result<(), StoreError> {
+        let store = self.store.as_ref();
+        if !reading.single.has_ended() {
+            return scan_page(store, REVOCATIONS, &mut reading.single, |key, _| self.refresh(&key)).await;
+        }
+        let mut page = Vec::new();
         CUTOFFS
-            .scan_each(self.store.as_ref(), |key, record| {
-                found.push((whole(&key).ok_or_else(|| damaged(CUTOFFS.table()))?, record.value.into()));
+            .scan_page(store, &mut reading.cutoffs, |key, record| {
+                page.push((whole(&key).ok_or_else(|| damaged(CUTOFFS_TABLE, &key))?, record.value.into()));
                 Ok(())
             })
             .await?;
-        self.take_in(found);
+        reading.found.append(&mut page);
+        if reading.has_ended() {
+            // All at once: each time is a copy of all.
+            let _turn = self.changing.turn_however_late().await;
+            self.take_in(reading.found.drain(..));
+        }
         Ok(())
     }
 

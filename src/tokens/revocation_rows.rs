@@ -62,6 +62,6 @@ pub(super) fn whole(key: &[u8]) -> Option<Whole> {
 }
 
 /// A row that nobody here has written.
-pub(super) fn damaged(table: Table) -> StoreError {
-    StoreError::Damaged { table: table.name.into(), reason: "a record can't be read".into() }
+pub(super) fn damaged(table: Table, key: &[u8]) -> StoreError {
+    StoreError::damaged(table, key, "a key is none of ours")
 }

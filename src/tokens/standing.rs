@@ -35,8 +35,8 @@ impl Revocations {
         let standing = rows.into_iter().map(|(key, row)| {
             let record = CUTOFFS.decode(&row)?.value;
             Ok(StandingCutoff {
-                whole: whole(&key).ok_or_else(|| damaged(CUTOFFS.table()))?,
-                name: String::from_utf8(key).map_err(|_| damaged(CUTOFFS.table()))?,
+                whole: whole(&key).ok_or_else(|| damaged(CUTOFFS.table(), &key))?,
+                name: String::from_utf8(key).map_err(|error| damaged(CUTOFFS.table(), error.as_bytes()))?,
                 before: record.before,
                 tokens_until: date(record.forget_at),
                 grants_until: date(record.grants_until),

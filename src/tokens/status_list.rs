@@ -9,7 +9,7 @@ use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::oauth::ListId;
 use crate::store::typed::{Record, TypedTable};
-use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
+use crate::store::{Batch, Committed, Condition, Reading, Store, StoreError, Table};
 
 pub(super) const TABLE: Table = Table::mirrored(StatusLists::TABLE);
 const STATUS_LISTS: TypedTable<ListRecord> = TypedTable::new(TABLE);
@@ -170,11 +170,23 @@ impl StatusLists {
     /// # Errors
     /// As [`Self::open`].
     pub async fn reload(&self) -> Result<(), StoreError> {
+        let mut reading = Reading::default();
+        while !reading.has_ended() {
+            self.read_on(&mut reading).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes in the next page of lists, where all are read anew.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; then the page is the next one again.
+    pub async fn read_on(&self, reading: &mut Reading) -> Result<(), StoreError> {
         let register = |key: Vec<u8>, record: Record<ListRecord>| {
             self.register(&list_id(&key)?, record.value);
             Ok(())
         };
-        STATUS_LISTS.scan_each(self.store.as_ref(), register).await
+        STATUS_LISTS.scan_page(self.store.as_ref(), reading, register).await
     }
 
     /// Ends every list of `store`: all their tokens are revoked from now on, of keys that the ring has never heard of too. For a
@@ -295,10 +307,7 @@ impl StatusLists {
 
 fn list_id(key: &[u8]) -> Result<ListId, StoreError> {
     let id = std::str::from_utf8(key).ok().and_then(|id| ListId::parse(id).ok());
-    id.ok_or_else(|| StoreError::Damaged {
-        table: StatusLists::TABLE.into(),
-        reason: "a key is no list id".into(),
-    })
+    id.ok_or_else(|| StoreError::damaged(TABLE, key, "a key is no list id"))
 }
 
 /// A `NumericDate` as the store takes it.

@@ -90,7 +90,7 @@ def run():
     begun = time.monotonic()
     service = Service(18660, SIGNET_STORE=made.stdout.strip(), SIGNET_KEYS_KEK="ab" * 32)
     load, supervisor, announcements = Load(service, 18662), Supervisor(), Announcements(begun)
-    counts, resumed, while_full = load.counts, [], 0
+    counts, resumed, while_full, named = load.counts, [], 0, 0
 
     def logged(word):
         return (said / "log").read_text(errors="replace").count(word)
@@ -113,6 +113,11 @@ def run():
         if wait_for(lambda: counts["refused"] > refused + 3, 60) is None:
             fail(service, f"nothing was refused with {disk.free()} bytes free")
         load.reads(issues=announcements.recent())
+        if not whole:
+            # In between some writes fit in pages that are there, and it says so.
+            if wait_for(lambda: service.ready()[1]["store"] == "unwritable", 60) is None:
+                fail(service, f"it does not say that the database can't be written: {service.ready()}")
+            named += 1
         if whole:
             died = logged("PANIC:")
             for _ in range(200):
@@ -134,7 +139,7 @@ def run():
         if wait_for(load.writes(before), 30) is None:
             fail(service, f"30 s after there is room again nothing is written: {service.ready()}")
         resumed.append(time.monotonic() - room)
-        if wait_for(lambda: service.ready()[0] == 200, 30) is None:
+        if wait_for(lambda: (said := service.ready())[0] == 200 and said[1]["store"] == "ok", 30) is None:
             fail(service, f"30 s after there is room again it is not ready: {service.ready()}")
     load.stop()
     load.check()
@@ -144,7 +149,8 @@ def run():
     say(f"database: PostgreSQL's disk full at {POINTS} points, at {POINTS // 2} of them for its write-ahead log too, the last for {HELD} s "
         f"({logged('PANIC:')} times PANIC in its log, {supervisor.starts} starts by a supervisor): {load.told()}, {counts['issued']} "
         f"of {counts['verified']} tokens issued, all for which an announcement was recent enough; {while_full} of the writes were acknowledged while it was full, having "
-        f"room in pages that were there; writes resumed after {max(resumed):.2f} s at most; pg_amcheck found nothing")
+        f"room in pages that were there; `store: unwritable` was said at {named} of {POINTS - POINTS // 2} points at which it stayed; "
+        f"writes resumed after {max(resumed):.2f} s at most; pg_amcheck found nothing")
     load.api.close()
     service.close()
 

@@ -86,6 +86,7 @@ mod priorities;
 mod process;
 mod profiles;
 mod publication;
+mod read_anew;
 mod refresh_tokens;
 mod relying_party;
 mod resource_server_fixture;

@@ -178,6 +178,40 @@ async fn changes_that_are_missing_are_a_reset() {
     assert_eq!(behind(&store, at(10)).await.0, ["next"]);
 }
 
+/// As after an import. One statement for all of them would be ended by the server's limit, and tried again with more of them, for ever.
+#[tokio::test]
+async fn however_many_changes_are_to_be_forgotten_no_statement_takes_more_than_a_bounded_number() {
+    let Some(database) = Database::fresh().await else { return };
+    let options = PostgresOptions { changes_kept: 10, ..database.options(TimeSource::Database) };
+    let store = PostgresStore::open(options).await.unwrap();
+    let operator = database.client().await;
+    let many =
+        "INSERT INTO signet_event (n, tbl, k) SELECT n, 'clients', 'k' FROM generate_series(1, 4321) AS n;
+        UPDATE signet_counter SET n = 4321;
+        CREATE TABLE seen (pruned bigint);
+        CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO seen SELECT count(*) FROM gone; RETURN NULL; END $$;
+        CREATE TRIGGER see AFTER DELETE ON signet_event REFERENCING OLD TABLE AS gone
+        FOR EACH STATEMENT EXECUTE FUNCTION see()";
+    operator.batch_execute(many).await.unwrap();
+    let number = async |query| operator.query_one(query, &[]).await.unwrap().get::<_, i64>(0);
+    let now = store.now().await.unwrap().unwrap();
+    // Another node is at some of them: they are left to it, and nobody waits.
+    let mut other = database.client().await;
+    let held = other.transaction().await.unwrap();
+    held.batch_execute("SELECT 1 FROM signet_event WHERE n <= 5 FOR UPDATE").await.unwrap();
+    assert_eq!(store.sweep(now, 10_000).await.unwrap(), 0);
+    assert_eq!(number("SELECT max(pruned) FROM seen").await, 1000);
+    assert_eq!(number("SELECT sum(pruned)::bigint FROM seen").await, 4321 - 10 - 5);
+    held.rollback().await.unwrap();
+    assert_eq!(store.sweep(now, 10_000).await.unwrap(), 0);
+    assert_eq!(number("SELECT min(n) FROM signet_event").await, 4312);
+    // What is kept has no gap, and whoever is behind it reads everything anew.
+    assert_eq!(behind(&store, at(4311)).await.0.len(), 10);
+    let out_of_reach = store.changes(at(4310)).await.unwrap();
+    assert!(matches!(out_of_reach, Changes::Reset { next } if next.place == 4321), "{out_of_reach:?}");
+}
+
 #[tokio::test]
 async fn the_servers_clock_decides_what_has_expired_whatever_a_nodes_clock_shows() {
     let Some(database) = Database::fresh().await else { return };

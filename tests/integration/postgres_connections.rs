@@ -59,6 +59,26 @@ async fn nothing_of_a_batch_is_written_where_the_transaction_did_not_begin() {
     assert_eq!(store.commit(two("a", "b")).await.unwrap(), Committed::Applied);
 }
 
+/// A single statement commits by itself: it may have been done.
+#[tokio::test]
+async fn a_single_write_whose_answer_was_lost_is_not_made_again() {
+    let Some(database) = Database::fresh().await else { return };
+    let (store, proxy) = through_proxy(&database).await;
+    let put = |key: &str, condition| Batch::new().put(CODES, key, condition, Put::lasting(vec![]));
+    _ = store.commit(put("the code", Condition::Always)).await.unwrap();
+    let version = store.get(CODES, b"the code").await.unwrap().unwrap().version;
+    let spend = Batch::new().delete(CODES, "the code", Condition::VersionIs(version));
+    for (batch, key) in [(put("a name", Condition::Absent), "a name"), (spend, "the code")] {
+        proxy.trap(key, Fate::AnswerLost);
+        // Made again it would conflict with itself, and whoever asked would think that others were first.
+        let lost = store.commit(batch).await;
+        assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
+    }
+    until_there(&database, 1).await;
+    assert!(store.get(CODES, b"a name").await.unwrap().is_some());
+    assert!(store.get(CODES, b"the code").await.unwrap().is_none());
+}
+
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_not_made_again() {
     let Some(database) = Database::fresh().await else { return };

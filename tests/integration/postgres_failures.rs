@@ -173,6 +173,32 @@ async fn no_connection_goes_on_with_the_old_server_once_one_leads_to_the_new() {
     assert_eq!(copied[0].1.value, b"the new one");
 }
 
+/// As where a primary is made a standby under its connections: it answers, takes nothing more, and says that it did nothing.
+#[tokio::test]
+async fn a_server_that_takes_no_writes_any_more_is_left_without_a_call_that_fails() {
+    let both = |key: &str| put(key).put(CODES, format!("{key} too"), Condition::Absent, Put::lasting(vec![]));
+    for (name, batch) in [("one", put as fn(&str) -> Batch), ("more", both)] {
+        let (Some(old), Some(new)) =
+            (Server::start(&format!("ro-old-{name}")), Server::start(&format!("ro-new-{name}")))
+        else {
+            return;
+        };
+        drop(PostgresStore::open(new.options(&[])).await.unwrap());
+        let store = PostgresStore::open(old.options(&[&new])).await.unwrap();
+        assert_eq!(store.commit(batch("before")).await.unwrap(), Committed::Applied);
+        let (at_old, at_new) = (old.operator().await, new.operator().await);
+        at_old.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.unwrap();
+        at_old.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        let there = "SELECT count(*) FROM signet_kv";
+        let mut tries = 0;
+        while at_new.query_one(there, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            tries += 1;
+            assert!(tries < 10_000, "nothing is written to the other");
+            assert_eq!(store.commit(batch(&tries.to_string())).await.unwrap(), Committed::Applied);
+        }
+    }
+}
+
 /// The first connections are begun to the old server and to the new one, and the old one's answer comes last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_was_long_on_its_way_to_the_old_server_leads_nobody_back_there() {

@@ -114,6 +114,48 @@ fn signet(dir: &Path, store: &str, args: &[&str]) -> Output {
         .unwrap()
 }
 
+/// What the server says while its disk is full, or where it fails by itself; and what it says of a row that it will never take.
+#[actix_web::test]
+async fn a_server_that_refuses_writes_is_named_by_readiness_until_it_takes_one_again() {
+    const CODES: Table = Table::plain("codes");
+    const CLIENTS: Table = Table::mirrored("clients");
+    let Some(database) = Database::fresh().await else { return };
+    let clock = Arc::new(ManualClock::at(1_800_000_000));
+    let store = database.store(TimeSource::Injected(clock.clone())).await;
+    let app = TestApp::start_on(store.clone(), clock, |_| {}).await;
+    app.pass(Duration::from_secs(1)).await;
+    let operator = database.client().await;
+    let says = async || {
+        let answer = app.manage("/health/ready").await;
+        assert_eq!((answer.status, &answer.json()["ready"]), (200, &json!(true)));
+        answer.json()["store"].clone()
+    };
+    let put = |table| Batch::new().put(table, "k", Condition::Always, Put::lasting(vec![]));
+    for (code, named) in
+        [("53100", true), ("58030", true), ("XX001", true), ("42501", true), ("23514", false)]
+    {
+        for table in [CODES, CLIENTS] {
+            let refusing = format!(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$;
+                 CREATE TRIGGER refuse BEFORE INSERT ON signet_kv FOR EACH ROW EXECUTE FUNCTION refuse()"
+            );
+            operator.batch_execute(&refusing).await.unwrap();
+            assert!(store.commit(put(table)).await.unwrap_err().to_string().contains(code));
+            assert_eq!(says().await, if named { "unwritable" } else { "ok" }, "{code}");
+            // A batch of which nothing is written says nothing, nor do a sweep and a read; what needs no write goes on.
+            let conflicting = Batch::new().check(CODES, "nothing", Condition::VersionIs(1));
+            assert_eq!(store.commit(conflicting).await.unwrap(), Committed::Conflict);
+            assert_eq!(store.sweep(app.clock.now(), 10).await.unwrap(), 0);
+            assert!(app.is_active(&app.demo_token().await).await);
+            assert_eq!(says().await, if named { "unwritable" } else { "ok" }, "{code}");
+            operator.batch_execute("DROP TRIGGER refuse ON signet_kv; DROP FUNCTION refuse").await.unwrap();
+            app.app.announce().await.unwrap();
+            assert_eq!(says().await, "ok");
+        }
+    }
+}
+
 /// All connections are in use and wait; a node must still hear of the others, and be heard of, or it would stop issuing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_follows_and_announces_itself_while_all_its_connections_are_in_use() {

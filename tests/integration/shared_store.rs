@@ -32,6 +32,10 @@ pub(crate) struct SharedStore {
     pub(crate) steps: Mutex<Option<(Arc<ManualClock>, i64)>>,
     /// How often the requests of API keys were looked at.
     pub(crate) counts_read: AtomicU64,
+    /// How often a page of a mirrored table was asked for.
+    pub(crate) scans: AtomicU64,
+    /// Whether every second of them fails.
+    pub(crate) every_second_scan_fails: AtomicBool,
     /// Of which epoch its places are.
     epoch: AtomicU64,
     /// So many commits more it has counted than there are: those that a failover will have lost.
@@ -62,6 +66,8 @@ impl SharedStore {
             commits: AtomicU64::default(),
             steps: Mutex::default(),
             counts_read: AtomicU64::default(),
+            scans: AtomicU64::default(),
+            every_second_scan_fails: AtomicBool::default(),
             epoch: 7.into(),
             to_be_lost: AtomicU64::default(),
             never_swept: AtomicBool::default(),
@@ -142,6 +148,12 @@ impl Store for SharedStore {
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
         self.reach().await?;
+        if table.mirrored {
+            let number = self.scans.fetch_add(1, Ordering::SeqCst) + 1;
+            if number.is_multiple_of(2) && self.every_second_scan_fails.load(Ordering::SeqCst) {
+                return Err(StoreError::Unavailable("a test lets every second page fail".into()));
+            }
+        }
         self.inner.scan(table, after, limit).await
     }
 

@@ -34,6 +34,9 @@ pub(super) async fn attempts<W: Work>(
         let fault = match until(end.as_mut(), work).await {
             Some(Ok(answer)) => {
                 lease.give_back();
+                if W::has_written(&answer) {
+                    pool.note_unwritable(false);
+                }
                 return Ok(answer);
             }
             Some(Err(fault)) => fault,
@@ -55,6 +58,12 @@ pub(super) async fn attempts<W: Work>(
                 until(end.as_mut(), pause).await.ok_or_else(|| late(limit))?;
             }
             Fault::Disconnected(_) => _ = pool.discard_all(),
+            Fault::Unwritable(error) => {
+                if W::ACCESS == Access::Write {
+                    pool.note_unwritable(true);
+                }
+                return Err(error);
+            }
             Fault::Failed(error) => return Err(error),
         }
     }

@@ -14,6 +14,8 @@ pub(super) enum Fault {
     Contended(StoreError),
     /// The connection is of no use any more, and nothing was done.
     Disconnected(StoreError),
+    /// The server can't write, for a reason that is its own: its disk is full, say. Nothing was done.
+    Unwritable(StoreError),
     /// Anything else. Of a commit nothing is known, unless whoever calls knows that it was not asked for yet.
     Failed(StoreError),
 }
@@ -24,6 +26,7 @@ impl Fault {
         let told = describe(error);
         match error.code() {
             Some(code) if is_contention(code) => Self::Contended(told),
+            Some(code) if is_of_the_server(code) => Self::Unwritable(told),
             Some(code) if !is_of_the_connection(code) => Self::Failed(told),
             // Without a code: the connection broke.
             _ => Self::Disconnected(told),
@@ -32,15 +35,22 @@ impl Fault {
 
     /// What `error` means for a commit, or a statement that commits itself, that may have reached the server.
     pub(super) fn at_commit(error: &Error) -> Self {
+        let told = describe(error);
         match error.code() {
-            Some(code) if is_contention(code) => Self::Contended(describe(error)),
-            _ => Self::Failed(describe(error)),
+            Some(code) if is_contention(code) => Self::Contended(told),
+            Some(code) if is_of_the_server(code) => Self::Unwritable(told),
+            // Refused before anything was done: another server writes now.
+            Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Self::Disconnected(told),
+            _ => Self::Failed(told),
         }
     }
 
     pub(super) fn into_error(self) -> StoreError {
         match self {
-            Self::Contended(error) | Self::Disconnected(error) | Self::Failed(error) => error,
+            Self::Contended(error)
+            | Self::Disconnected(error)
+            | Self::Unwritable(error)
+            | Self::Failed(error) => error,
         }
     }
 }
@@ -54,6 +64,13 @@ impl From<StoreError> for Fault {
 /// The server says that it has undone everything: a serialization failure or a deadlock.
 fn is_contention(code: &SqlState) -> bool {
     [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code)
+}
+
+/// The server wants for something (class 53: a full disk), fails by itself (58 and XX), or was told not to let this role write. The caller
+/// could not have asked for anything that it would take.
+fn is_of_the_server(code: &SqlState) -> bool {
+    *code == SqlState::INSUFFICIENT_PRIVILEGE
+        || ["53", "58", "XX"].iter().any(|class| code.code().starts_with(class))
 }
 
 /// The server goes down, is not the one that writes any more, or the connection fails (class 08).

@@ -54,6 +54,8 @@ pub use options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls, 
 
 /// So many rows a transaction of a sweep removes: the locks are held for a moment only.
 const SWEPT_AT_ONCE: usize = 1000;
+/// So many changes one statement forgets: however many have come together, it ends within the server's limit.
+const PRUNED_AT_ONCE: u32 = 1000;
 /// How long making or changing the tables may take.
 const MIGRATION: Duration = Duration::from_mins(1);
 
@@ -271,6 +273,10 @@ impl Store for PostgresStore {
         self.pool.load()
     }
 
+    fn is_unwritable(&self) -> bool {
+        self.pool.is_unwritable()
+    }
+
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
         let mut swept = 0;
         while swept < limit {
@@ -282,7 +288,8 @@ impl Store for PostgresStore {
                 break;
             }
         }
-        self.call(Prune(self.pool.options.changes_kept)).await?;
+        let kept = self.pool.options.changes_kept;
+        while self.call(Prune(kept, PRUNED_AT_ONCE.into())).await? == u64::from(PRUNED_AT_ONCE) {}
         Ok(swept)
     }
 }

@@ -4,7 +4,7 @@
 //! nothing waits for a connection whose server stands still, that a failover throws all of them away, and that a commit which
 //! the server does not let go of keeps its place (`lane`).
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(super) struct Pool {
     /// Grows with every failover that is noticed.
     generation: AtomicU64,
     failures: AtomicU64,
+    /// Whether the server has refused a write for a reason of its own, and has taken none since.
+    unwritable: AtomicBool,
 }
 
 /// For what a connection is wanted. Each has connections of its own, so that a node which has much to write goes on
@@ -73,6 +75,7 @@ impl Pool {
             preferred: AtomicUsize::new(0),
             generation: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            unwritable: AtomicBool::new(false),
             options,
         }
     }
@@ -108,6 +111,16 @@ impl Pool {
             unanswered: unanswered as u64,
             failures,
         }
+    }
+
+    /// The server has refused a write for a reason of its own, or has taken one.
+    pub(super) fn note_unwritable(&self, unwritable: bool) {
+        self.unwritable.store(unwritable, Ordering::Relaxed);
+    }
+
+    /// Whether it refused one, and has taken none since.
+    pub(super) fn is_unwritable(&self) -> bool {
+        self.unwritable.load(Ordering::Relaxed)
     }
 
     /// Counts a call that failed.

@@ -20,7 +20,10 @@ use crate::store::{Cursor, StoreError};
 /// What the server is asked about itself; a server that does not know a setting answers nothing.
 const ABOUT: &str = "SELECT current_setting('synchronous_commit', true), current_setting('fsync', true), \
                      current_setting('full_page_writes', true), version(), \
-                     current_setting('synchronous_standby_names', true)";
+                     current_setting('synchronous_standby_names', true), current_setting('server_version_num', true)";
+
+/// The oldest PostgreSQL that is tested, as `server_version_num` has it.
+const OLDEST: u32 = 150_000;
 
 /// A connection that is nobody's. Dropping it cuts it off, whatever the server is doing: nobody waits for that.
 pub(super) struct Link {
@@ -154,6 +157,9 @@ impl About {
         }
         let is_alone = text(4).is_some_and(|names| names.is_empty());
         let mut about = Self { version: text(3).unwrap_or_default(), synchronous_commit, warnings, is_alone };
+        if about.announces() {
+            expect_recent(text(5).as_deref())?;
+        }
         if about.is_too_early() {
             let set = about.synchronous_commit.clone().unwrap_or_default();
             about.warnings.push(format!(
@@ -202,6 +208,22 @@ pub(super) async fn newest(
     let row = answer.map_err(|error| describe(&error))?.ok_or_else(missing)?;
     let number = |at: usize| row.get::<_, i64>(at).cast_unsigned();
     Ok(Cursor { epoch: number(3), place: number(0) })
+}
+
+/// Refuses a PostgreSQL older than [`OLDEST`]. One that only speaks like it counts its releases otherwise.
+fn expect_recent(server_version_num: Option<&str>) -> Result<(), StoreError> {
+    let number: Option<u32> = server_version_num.and_then(|number| number.parse().ok());
+    match number {
+        Some(number) if number >= OLDEST => Ok(()),
+        Some(number) => Err(StoreError::Unavailable(format!(
+            "this is PostgreSQL {}, and Signet needs {} or newer: upgrade the server",
+            number / 10_000,
+            OLDEST / 10_000
+        ))),
+        None => Err(StoreError::Unavailable(
+            "PostgreSQL does not say which release it is (server_version_num)".to_owned(),
+        )),
+    }
 }
 
 /// What a session is told first. A transaction whose node stands still holds its locks no longer than this.
@@ -290,6 +312,20 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_refused_with_its_release_and_the_one_that_is_needed() {
+        for recent in ["150000", "150018", "160004", "180001", "1000000"] {
+            expect_recent(Some(recent)).unwrap();
+        }
+        for (old, release) in [("140023", "14"), ("130000", "13"), ("90624", "9")] {
+            let told = expect_recent(Some(old)).unwrap_err().to_string();
+            assert!(told.contains(&format!("PostgreSQL {release}, and Signet needs 15 or newer")), "{told}");
+        }
+        for unknown in [None, Some(""), Some("17devel")] {
+            assert!(expect_recent(unknown).is_err());
+        }
+    }
 
     fn message(kind: u8, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len() + 4).unwrap();

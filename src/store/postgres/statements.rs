@@ -146,8 +146,9 @@ const SWEEP: &str = concat!(
     ") ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING tbl, k, mirrored"
 );
 
-const PRUNE: &str =
-    "DELETE FROM signet_event WHERE n <= (SELECT n FROM signet_counter WHERE id = 1) - $1::bigint";
+/// The oldest first: what is left has no gap. Rows that another node prunes are left to it.
+const PRUNE: &str = "DELETE FROM signet_event WHERE n IN (SELECT n FROM signet_event \
+     WHERE n <= (SELECT n FROM signet_counter WHERE id = 1) - $1::bigint ORDER BY n LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
 pub(super) const NOW: &str = "SELECT floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
 

@@ -24,6 +24,12 @@ pub(super) trait Work: Send + Sync + 'static {
     /// Whether it may commit something.
     const ACCESS: Access;
 
+    /// Whether this answer shows that the server takes what is written.
+    fn has_written(answer: &Self::Answer) -> bool {
+        let _ = answer;
+        false
+    }
+
     /// Does it; `now` is the time if the database's own is not to be used.
     fn run(
         &self,
@@ -50,8 +56,8 @@ pub(super) struct ChangesBehind(pub(super) Cursor, pub(super) u64);
 /// One transaction of [`crate::store::Store::sweep`]: by when, and how many.
 pub(super) struct Sweep(pub(super) i64, pub(super) i64);
 
-/// Forgets changes older than so many.
-pub(super) struct Prune(pub(super) u64);
+/// One statement that forgets changes older than so many: at most as many as the second number says.
+pub(super) struct Prune(pub(super) u64, pub(super) i64);
 
 /// [`crate::store::Store::now`].
 pub(super) struct Now;
@@ -90,6 +96,10 @@ impl Work for Commit {
 
     const ACCESS: Access = Access::Write;
 
+    fn has_written(answer: &Self::Answer) -> bool {
+        *answer == Committed::Applied
+    }
+
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
         commit::commit(session, &self.0, now).await
     }
@@ -99,6 +109,10 @@ impl Work for CommitTogether {
     type Answer = Vec<Committed>;
 
     const ACCESS: Access = Access::Write;
+
+    fn has_written(answer: &Self::Answer) -> bool {
+        answer.contains(&Committed::Applied)
+    }
 
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
         commit::group(session, &self.0, now).await
@@ -182,14 +196,16 @@ impl Work for Sweep {
 }
 
 impl Work for Prune {
-    type Answer = ();
+    type Answer = u64;
 
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
-        let kept = i64::try_from(self.0).unwrap_or(i64::MAX);
-        let pruned = session.client().execute(&session.statements.prune, &[&kept]).await;
-        pruned.map(drop).map_err(|error| Fault::before_commit(&error))
+        let Self(kept, limit) = self;
+        let kept = i64::try_from(*kept).unwrap_or(i64::MAX);
+        let pruned = session.client().execute(&session.statements.prune, &[&kept, limit]).await;
+        // Asked for again it forgets no more than it may.
+        pruned.map_err(|error| Fault::before_commit(&error))
     }
 }
 

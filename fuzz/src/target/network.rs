@@ -87,7 +87,10 @@ pub(crate) fn request_id(data: &[u8]) {
                 assert_eq!(called.as_bytes(), given);
             }
             _ => {
-                assert!(called.len() == 16 && called.bytes().all(|byte| byte.is_ascii_hexdigit()), "{called}");
+                assert!(
+                    called.len() == 16 && called.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                    "{called}"
+                );
                 assert!(!lines.contains(&called.as_bytes()), "one of several, or what is no name");
             }
         }

@@ -46,6 +46,7 @@ pub static TARGETS: &[Target] = &[
     target("redirect_uri", values::redirect_uri),
     target("pkce", values::pkce),
     target("forwarded", network::forwarded),
+    target("request_id", network::request_id),
     target("outgoing_url", network::outgoing_url),
     target("cache_control", network::cache_control),
     target("jwt", jwt::raw),

@@ -41,6 +41,10 @@ const LIFE: u32 = 4096;
 
 const NOW: i64 = 1_800_000_000;
 
+/// A proxy that is trusted, by which every request comes.
+const PEER: &str = "192.0.2.1:4711";
+const PEER_NETWORK: &str = "192.0.2.1/32";
+
 /// What the service knows and an input can only name.
 pub(crate) struct Secrets {
     /// The client `shop`'s.
@@ -118,7 +122,7 @@ impl<'a> Request<'a> {
         let uri = Uri::try_from(self.target).ok().filter(|uri| uri.path().starts_with('/'))?;
         let mut request = TestRequest::with_uri(&uri.to_string())
             .method(self.method.unwrap_or(Method::GET))
-            .peer_addr("192.0.2.1:4711".parse().expect("an address"))
+            .peer_addr(PEER.parse().expect("an address"))
             .set_payload(self.body.to_vec());
         for (name, value) in self.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
@@ -182,6 +186,8 @@ impl Service {
         }
         config.api_keys.in_query = true;
         config.dialects.oauth_token_get = true;
+        config.trusted_proxies = vec![PEER_NETWORK.parse().expect("a network")];
+        config.believe_request_id = true;
         if let Some(scope) = open_scope {
             config.dialects.apps = true;
             config.dialects.apps_scope = Scope::parse(scope).expect("a scope");

@@ -5,6 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::CliError;
 
+/// No column is made wider, in characters; what is longer pushes aside what stands behind it. With one long text among many rows
+/// each row would be as long, and beyond 65,535 characters nothing can be padded at all.
+const WIDEST: usize = 200;
+
 /// Shows answers: as tables for people, or as the JSON they are.
 #[derive(Debug)]
 pub(super) struct Printer {
@@ -60,7 +64,7 @@ fn object(members: &Map<String, Value>, columns: &[&str]) -> String {
         members.iter().partition(|(_, value)| rows_of(value).is_some());
     let place = |name: &str| columns.iter().position(|column| *column == name).unwrap_or(columns.len());
     plain_members.sort_by_key(|(name, _)| place(name));
-    let width = plain_members.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let width = plain_members.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(WIDEST);
     let mut out = String::new();
     for (name, value) in &plain_members {
         out.push_str(format!("{:width$}  {}", plain(name), cell(value)).trim_end());
@@ -112,10 +116,11 @@ fn table(rows: &[Value], preferred: &[&str]) -> String {
     out
 }
 
-/// Lines of cells, each column as wide as its widest cell.
+/// Lines of cells, each column as wide as its widest cell, within bounds.
 pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0).min(WIDEST)
     };
     let mut out = String::new();
     for line in lines {
@@ -140,6 +145,7 @@ fn cell(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entropy::{Entropy, SeededEntropy};
 
     #[test]
     fn a_lone_table_shows_the_columns_that_people_want() {
@@ -183,6 +189,54 @@ mod tests {
             render(&calm, &["algorithm", "kid", "breaks"]),
             "algorithm  kid  breaks\nES256      a    -\n"
         );
+    }
+
+    /// What stands in texts and names, of which anything may come from elsewhere.
+    const WORDS: [&str; 10] =
+        ["", "kid", "a b", "\n", "\u{1b}[2J", "\u{9b}", "\u{202e}", "\u{2028}", "\u{1f511}", "{0}"];
+
+    fn word(draw: &mut dyn FnMut() -> usize) -> String {
+        WORDS[draw() % WORDS.len()].repeat(1 + draw() % 3)
+    }
+
+    /// Any answer, as the numbers `draw` gives have it.
+    fn any(draw: &mut dyn FnMut() -> usize, depth: usize) -> Value {
+        match draw() % if depth == 0 { 5 } else { 9 } {
+            0 => Value::Null,
+            1 => json!(draw().is_multiple_of(2)),
+            2 => json!(draw()),
+            3 | 4 => json!(word(draw)),
+            5 | 6 => (0..draw() % 4).map(|_| any(draw, depth - 1)).collect(),
+            _ => Value::Object((0..draw() % 4).map(|_| (word(draw), any(draw, depth - 1))).collect()),
+        }
+    }
+
+    #[test]
+    fn whatever_is_answered_is_shown_in_lines_of_plain_text() {
+        let entropy: &dyn Entropy = &SeededEntropy::new(1);
+        let mut draw = || usize::from(entropy.bytes::<1>()[0]);
+        for _ in 0..5000 {
+            let answer = any(&mut draw, 4);
+            for columns in [&[][..], &["kid", ""]] {
+                let out = render(&answer, columns);
+                assert_eq!(plain(&out.replace('\n', " ")), out.replace('\n', " "), "{answer}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_text_makes_neither_every_line_long_nor_the_answer_unreadable() {
+        let long = "x".repeat(70_000);
+        for answer in [
+            json!({ (long.clone()): 1, "b": 2 }),
+            json!([{ "a": long, "b": 2 }]),
+            json!([{ (long.clone()): 1 }]),
+        ] {
+            assert!(render(&answer, &[]).contains(&long));
+        }
+        let rows: Vec<Value> =
+            (0..1000).map(|_| json!({ "a": 1, "b": 2 })).chain([json!({ "a": long })]).collect();
+        assert!(render(&json!(rows), &[]).len() < 400_000);
     }
 
     #[test]

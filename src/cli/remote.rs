@@ -217,6 +217,36 @@ mod tests {
         assert!(requests[1].ends_with(r#"{"force":true}"#), "{}", requests[1]);
     }
 
+    /// Whoever answers need not be the service: what is said of it has nothing in it that a terminal obeys.
+    #[test]
+    fn whatever_is_answered_is_read_or_refused_in_plain_words() {
+        let remote = remote(&Service::start(Vec::new()));
+        let bodies = [
+            "",
+            "null",
+            "{",
+            "[[[[",
+            "\u{1b}[2J",
+            "{}",
+            r#"{"error":null}"#,
+            r#"{"error":{"error":"x"}}"#,
+            r#"{"error":"\u001b[2J\nok","error_description":"\u202e\u009b\n"}"#,
+            r#"{"error":"invalid_scope","error_description":7}"#,
+            r#"{"error":"invalid_target"}"#,
+        ];
+        for (status, body) in [0, 200, 204, 299, 302, 400, 401, 503, 999].into_iter().flat_map(|status| {
+            bodies.map(|body| (status, body.to_owned())).into_iter().chain([(status, "[".repeat(100_000))])
+        }) {
+            let answer = Answer { status, date: None, cache_control: None, body };
+            for scope in [None, Some("signet:keys")] {
+                match remote.read(&answer, scope) {
+                    Ok(_) => assert!((200..300).contains(&status), "{answer:?}"),
+                    Err(error) => assert_eq!(plain(&error.to_string()), error.to_string()),
+                }
+            }
+        }
+    }
+
     #[test]
     fn where_the_management_listener_has_the_admin_api_it_is_asked_there_and_for_tokens_at_the_issuer() {
         let issuer = Service::start(vec![token(), Reply::json(200, "")]);

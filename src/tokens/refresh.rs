@@ -156,6 +156,11 @@ impl RefreshTokens {
                 Some(Family::Live { generation, .. }) if token.generation < generation => {
                     return Ok(Rotation::Reused);
                 }
+                Some(Family::Revoked) => {
+                    // What revoked it may have met a fault before its access tokens were revoked: nobody else asks for that again.
+                    self.families.revoke(&token.family, token.family_ends_at).await?;
+                    return Ok(Rotation::Dead);
+                }
                 // Later than what the store knows: the store is an older one, put back.
                 None | Some(_) => return Ok(Rotation::Dead),
             };

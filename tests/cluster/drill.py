@@ -1,4 +1,8 @@
-"""A key is declared compromised at one node while all of them sign with it."""
+"""A key is declared compromised at one node while all of them sign with it.
+
+From the acknowledgement on (row 13) the node that gave it signs nothing by the key. The others hear of it, within 1 s: until then they may sign a token by it, which
+verifies as long as the key is in what resource servers have cached, and is inactive at every node from the first moment on; then the key has left every JWKS.
+"""
 
 import asyncio
 import time

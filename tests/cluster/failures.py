@@ -1,13 +1,29 @@
-"""A node is killed; the primary of the database is lost."""
+"""A node is killed; the primary of the database is lost.
+
+What is promised of the loss of one node of three at full load (row 16): nothing that was acknowledged is lost; of what clients ask in the 10 s after it, reads and
+writes together, 1 % fails at most; and within 30 s as much is answered as before. Full load is what clients bring who ask again as soon as they are
+answered, 24 of them for tokens, introspection and refreshes without a pause, so that it is the machine that says how much that is; six more register, revoke and
+redeem.
+"""
 
 import asyncio
 import collections
 import itertools
+import pathlib
 import time
 
 from changes import listed, part
 from client import Broken, Load, outcomes, spread
 from cluster import check
+
+# Of what clients ask, the share that may fail in so many seconds after the loss of a node; and how soon how much of the rate before is back, which is
+# looked at over so many seconds.
+FAILED, AFTER = 0.01, 10
+BACK, STEADY, WINDOW = 0.9, 30, 3
+
+# An outcome that needs no answer's other members.
+Done = collections.namedtuple("Done", "status")
+
 
 class Balancer:
     """Hands requests on to one node after the other, and a request that broke or was answered with 5xx to the next one; a node
@@ -56,31 +72,39 @@ class Writes:
         self.cluster, self.client, self.waiting, self.turns = cluster, client, iter(codes), itertools.count()
         self.registered, self.revoked, self.redeemed = [], [], []
 
-    def begin(self, load, workers, pause=0.05):
+    def begin(self, load, workers, pause=0.05, balancer=None):
+        """Each at one node after the other, or by way of a balancer."""
         for name, act in (("register", self.register), ("revoke", self.revoke), ("redeem", self.redeem)):
-            load.add(name, act, workers, pause)
+            load.add(name, balancer.ask(name, act) if balancer else self.at_one_node(act), workers, pause)
 
-    def node(self):
-        return self.cluster.nodes[next(self.turns) % 3]
+    def at_one_node(self, act):
+        async def at_the_next():
+            answer = await act(self.cluster.nodes[next(self.turns) % 3])
+            return "written" if answer.status == 200 else answer.status
 
-    async def register(self):
-        self.registered.append(await self.cluster.client(self.node()))
-        return "written"
+        return at_the_next
 
-    async def revoke(self):
-        node = self.node()
-        mine = (await node.token(self.client)).member("access_token")
-        answer = await node.form("/oauth2/revoke", **self.client, token=mine) if mine else None
-        if answer and answer.status == 200:
+    async def register(self, node):
+        self.registered.append(await self.cluster.client(node))
+        return Done(200)
+
+    async def revoke(self, node):
+        issued = await node.token(self.client)
+        if issued.status != 200:
+            return issued
+        mine = issued.member("access_token")
+        answer = await node.form("/oauth2/revoke", **self.client, token=mine)
+        if answer.status == 200:
             self.revoked.append(mine)
-        return "written" if answer and answer.status == 200 else "refused"
+        return answer
 
-    async def redeem(self):
+    async def redeem(self, node):
+        """With a code of its own each time: who heard nothing begins anew, as a client does."""
         code = next(self.waiting)
-        answer = await self.node().redeem(self.client, code)
+        answer = await node.redeem(self.client, code)
         if answer.status == 200:
             self.redeemed.append(code)
-        return "written" if answer.status == 200 else answer.status
+        return answer
 
     async def check(self, fresh):
         """Asks a node that was started since, and so knows nothing but what is stored, while the others remember what they were
@@ -104,6 +128,11 @@ class Writes:
         check(forgotten == 0, "a node forgot what it was told")
 
 
+def idle_seconds():
+    """For how long the machine's cores had nothing to do, all together (proc(5))."""
+    return float(pathlib.Path("/proc/uptime").read_text().split()[1])
+
+
 async def kill(cluster, client, cookies):
     nodes, load, balancer = cluster.nodes, Load(), Balancer(cluster.nodes)
     writes = Writes(cluster, client, await cluster.codes(client, cookies, 3000))
@@ -125,35 +154,63 @@ async def kill(cluster, client, cookies):
             return answer
 
         add("refreshes", refresh, 1)
-    writes.begin(load, 2)
+    writes.begin(load, 2, balancer=balancer)
 
     async def loyal():
         return (await nodes[1].token(client, 1.0)).status
 
     load.add("loyal", loyal, 1, 0.02)
     await asyncio.sleep(3)
+    measured, idle = time.monotonic(), idle_seconds()
+    await asyncio.sleep(WINDOW)
+    idle = idle_seconds() - idle
     nodes[1].kill()
     killed = time.monotonic()
-    await asyncio.sleep(10)
+    idle /= killed - measured
+    await asyncio.sleep(AFTER)
     begun = time.monotonic()
     nodes[1].start()
     await nodes[1].ready()
     started = time.monotonic()
     await asyncio.sleep(3)
+
+    def answered(begin, end):
+        """Of all kinds, a second."""
+        good = [event for kind in balancer.tries for event in load.between(kind, begin, end) if event.outcome == 200]
+        return len(good) / (end - begin)
+
+    before = answered(measured, killed)
+    steady = None
+    while steady is None and time.monotonic() < killed + STEADY:
+        # The earliest window, not only the present one.
+        windows = (killed + 0.25 * number for number in range(int(4 * (time.monotonic() - killed - WINDOW))))
+        steady = next((begin for begin in windows if answered(begin, begin + WINDOW) >= BACK * before), None)
+        await asyncio.sleep(0.25)
     await load.stop()
-    print("a node killed under load, its clients going on at the others:")
+    print(f"a node killed at full load ({before:.0f} answers a second of all kinds, {idle:.2f} cores idle), its clients going on at the others:")
+    check(steady is not None, f"not {100 * BACK:.0f} % of that again within {STEADY} s")
+    ten = [event for kind in balancer.tries for event in load.between(kind, killed, killed + AFTER)]
+    bad = [event for event in ten if event.outcome != 200]
+    tries = [balancer.failed(kind, killed, killed + AFTER) for kind in balancer.tries]
+    failed, tried = (sum(each) for each in zip(*tries))
+    print(f"    of all kinds: {len(bad)} of {len(ten)} failed in the {AFTER} s after, {100 * len(bad) / len(ten):.2f} %"
+          f" ({outcomes(bad)}); of {tried} tries, before any at another node, {failed}, {100 * failed / tried:.2f} %; bar {100 * FAILED:.0f} %;"
+          f" {100 * BACK:.0f} % of the rate before over {WINDOW} s from {steady - killed:.1f} s after the kill on; bar {STEADY} s")
+    check(len(bad) <= FAILED * len(ten) and failed <= FAILED * tried, "too much failed")
     for kind in tuple(balancer.tries):
-        before = load.between(kind, 0, killed)
+        before, writes_it = load.between(kind, measured, killed), kind in ("register", "revoke", "redeem")
         ten, after = load.between(kind, killed, killed + 10), load.between(kind, started)
         errors = [event for event in ten if event.outcome != 200]
         failed, tries = balancer.failed(kind, killed, killed + 10)
         first, second = balancer.failed(kind, killed, killed + 1)[0], balancer.failed(kind, killed + 1, killed + 10)[0]
-        print(f"    {kind}: {len(before) / 3:.0f} a second before, {len(ten) / 10:.0f} in the 10 s after;"
+        print(f"    {kind}: {len(before) / (killed - measured):.0f} a second before, {len(ten) / 10:.0f} in the 10 s after;"
               f" failed tries, before any at another node, {failed} of {tries} ({100 * failed / tries:.2f} %),"
               f" {first} of them in the first second and {second} in the nine after;"
               f" errors in the end {len(errors)} of {len(ten)}, then {sum(e.outcome != 200 for e in after)} of {len(after)}")
+        before = load.between(kind, 0, killed)
         check(all(event.outcome == 200 for event in before + after), kind, "failed:", outcomes(before), outcomes(after))
-        check(failed < tries / 100, "1 % or more of the tries failed")
+        # Of the few that write, the one that was under way at the node may be more than that.
+        check(writes_it or failed < tries / 100, "1 % or more of the tries failed")
         check(not errors, "errors in the end:", outcomes(ten))
     away = load.between("loyal", killed, started)
     back = min(event.at for event in load.between("loyal", begun) if event.outcome == 200)

@@ -1,11 +1,14 @@
 """Row 20: bodies and heads that are too long or odd are refused cheaply."""
 
 import json
+import select
 import threading
 
 from service import Service, ask, basic, connect, fail, say
 
 PARALLEL, PROMISED, ENOUGH = 500, 10 * 1024 * 1024, 64 * 1024
+# Time enough for the service to answer, between two parts of a body.
+PAUSE = 0.05
 service = Service(18640)
 authorization = basic(service.credentials("demo client"))
 HEAD = (f"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization['Authorization']}\r\n"
@@ -22,16 +25,40 @@ def read(one):
     return text
 
 
-# First: no more than 64 KiB of it are needed for the answer.
-for path in ["/oauth2/token", "/oauth/token", "/admin/clients", "/oauth2/sign-in", "/users", "/api/v1/apps", "/auth/token"]:
-    one = connect(service.port)
-    one.sendall(HEAD.replace(b"/oauth2/token", path.encode()) + b"a" * ENOUGH)
-    text = read(one)
-    status = text.split(b" ")[1] if text else b"none"
-    if status not in (b"413", b"401", b"403", b"404"):
-        fail(service, f"{path}: {text[:200]}")
-    if path == "/oauth2/token" and status != b"413":
-        fail(service, f"{path}: {text[:200]}")
+ADMIN = {"Authorization": "Bearer " + service.token("administrator")}
+LONG = {"declared": f"Content-Length: {PROMISED}", "chunked": "Transfer-Encoding: chunked"}
+
+
+def needed(path, headers, framing):
+    """The answer to a body without an end, and how many bytes of it a lone client had sent when it came. It sends a KiB and waits for what
+    the service makes of it, so that it has read no more than that, and nothing was on its way."""
+    one, sent = connect(service.port), 0
+    one.sendall("\r\n".join([f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/x-www-form-urlencoded",
+                             *(f"{name}: {value}" for name, value in headers.items()), LONG[framing], "", ""]).encode())
+    block = b"a" * 1024 if framing == "declared" else b"400\r\n" + b"a" * 1024 + b"\r\n"
+    while not select.select([one], [], [], PAUSE)[0]:
+        if sent > 4 * ENOUGH:
+            fail(service, f"{path}, {framing}: no answer after {sent} bytes")
+        one.sendall(block)
+        sent += 1024
+    text = one.recv(65536)
+    one.close()
+    return text.split(b" ")[1].decode() if text.startswith(b"HTTP/1.1 ") else "none", sent
+
+
+# First: what a body needs to be refused.
+told = {}
+for path, headers, allowed in [
+    ("/oauth2/token", authorization, {"413"}), ("/oauth/token", authorization, {"413"}), ("/admin/clients", ADMIN, {"413"}),
+    *((path, authorization, {"413", "401", "403", "404"}) for path in ["/oauth2/sign-in", "/users", "/api/v1/apps", "/auth/token"]),
+]:
+    for framing in LONG:
+        status, sent = needed(path, headers, framing)
+        if status not in allowed or sent > ENOUGH:
+            fail(service, f"{path}, {framing}: {status} after {sent} bytes of the body")
+        told.setdefault((framing, status), []).append(sent)
+say("bodies: a lone client that sends a KiB at a time had sent " + "; ".join(
+    f"{framing}, {status}: at most {max(sent) // 1024} KiB" for (framing, status), sent in told.items()) + f" when the answer came (allowed {ENOUGH // 1024})")
 
 statuses, lock, most = {}, threading.Lock(), [0]
 

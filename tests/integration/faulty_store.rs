@@ -10,7 +10,7 @@ use actix_web::http::header::{self, HeaderValue};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use signet::clock::ManualClock;
+use signet::clock::{Clock as _, ManualClock};
 use signet::config::Config;
 use signet::store::{
     Action, Batch, Changes, Committed, Cursor, MemoryStore, Room, Row, SharedFrozen, Store, StoreError, Table,
@@ -62,6 +62,7 @@ struct Plan {
 /// A store in memory whose calls fail when they are told to.
 pub(crate) struct FaultyStore {
     inner: Arc<MemoryStore>,
+    clock: Arc<ManualClock>,
     plan: Mutex<Option<Plan>>,
     /// Why it takes no more writes, if it is to say so.
     pub(crate) failure: Mutex<Option<String>>,
@@ -80,7 +81,8 @@ type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 impl FaultyStore {
     pub(crate) fn new(clock: Arc<ManualClock>) -> Arc<Self> {
         Arc::new(Self {
-            inner: MemoryStore::new(clock),
+            inner: MemoryStore::new(clock.clone()),
+            clock,
             plan: Mutex::default(),
             failure: Mutex::default(),
             room: Mutex::default(),
@@ -192,6 +194,14 @@ impl Store for FaultyStore {
         self.call(self.inner.sweep(now, limit)).await
     }
 
+    /// One that is not shared has no clock of its own, so that there is nothing to fail.
+    async fn now(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        if !self.is_shared() {
+            return Ok(None);
+        }
+        self.call(async { Ok(Some(self.clock.now())) }).await
+    }
+
     fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap().clone()
     }
@@ -219,8 +229,18 @@ impl House {
 
     /// The same with other settings.
     pub(crate) async fn open_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::open_on(false, change).await
+    }
+
+    /// One of the nodes of a store that is shared, and has a clock of its own.
+    pub(crate) async fn open_shared() -> Self {
+        Self::open_on(true, |_| {}).await
+    }
+
+    async fn open_on(shared: bool, change: impl FnOnce(&mut Config)) -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let store = FaultyStore::new(clock.clone());
+        store.shared.store(shared, Ordering::SeqCst);
         let settings = |config: &mut Config| {
             without_limits(config);
             change(config);

@@ -368,6 +368,25 @@ async fn people_keep_their_own_things_whatever_fails() {
         )
         .await
         .hold(
+            "change one's profile",
+            async |world: &World, number| Person::inside(world, number, "/account").await,
+            change_profile,
+            (
+                async |world: &World, person: &Person, _: Option<&Answer>| {
+                    let account = world.services().accounts.find(&person.id).await.unwrap().unwrap();
+                    let changed = account.name == "Grace Hopper";
+                    assert_eq!(account.profile.nickname.is_some(), changed, "both or neither");
+                    changed
+                },
+                async |world: &World, person: &Person, _| {
+                    assert_eq!(change_profile(world, person).await.status, 303);
+                    let account = world.services().accounts.find(&person.id).await.unwrap().unwrap();
+                    assert_eq!(account.name, "Grace Hopper");
+                },
+            ),
+        )
+        .await
+        .hold(
             "change one's e-mail address",
             async |world: &World, number| Person::inside(world, number, "/account/email").await,
             async |world: &World, person: &Person| {
@@ -438,14 +457,27 @@ async fn people_keep_their_own_things_whatever_fails() {
         )
         .await
         .hold(
+            "change an application of one's own",
+            with_application,
+            rename_application,
+            (
+                async |world: &World, (person, _): &(Person, String), _: Option<&Answer>| {
+                    let application = world.services().clients.of_owner(&person.id).remove(0);
+                    let changed = application.client_name == "Other";
+                    let uri = application.redirect_uris[0].as_str();
+                    assert_eq!(uri, if changed { OTHER_URI } else { URI }, "both or neither");
+                    changed
+                },
+                async |world: &World, case: &(Person, String), _| {
+                    assert_eq!(rename_application(world, case).await.status, 303);
+                    assert_eq!(world.services().clients.of_owner(&case.0.id).remove(0).client_name, "Other");
+                },
+            ),
+        )
+        .await
+        .hold(
             "delete an application of one's own",
-            async |world: &World, number| {
-                let mut person = Person::inside(world, number, "/account/applications").await;
-                assert_eq!(make_application(world, &person).await.status, 303);
-                person.page = person.browser.get(&world.app, "/account/applications").await;
-                let id = world.services().clients.of_owner(&person.id).remove(0).client_id.clone();
-                (person, format!("/account/applications/{id}"))
-            },
+            with_application,
             async |world: &World, (person, path): &(Person, String)| {
                 person.act(world, path, &[("act", "delete"), ("confirm", "yes")]).await
             },
@@ -468,6 +500,10 @@ async fn change_password(world: &World, person: &Person) -> Answer {
     person.act(world, "/account/password", &members).await
 }
 
+async fn change_profile(world: &World, person: &Person) -> Answer {
+    person.act(world, "/account", &[("name", "Grace Hopper"), ("nickname", "Amazing Grace")]).await
+}
+
 async fn make_key(world: &World, person: &Person) -> Answer {
     let members = [("name", "backup"), ("scope:read", "yes"), ("days", "90")];
     person.act(world, "/account/api-keys", &members).await
@@ -478,10 +514,26 @@ async fn keys(world: &World, person: &Person) -> usize {
     world.services().api_keys.of_owner(&owner).await.unwrap().len()
 }
 
+const URI: &str = "https://notes.example/cb";
+const OTHER_URI: &str = "https://other.example/cb";
+
 async fn make_application(world: &World, person: &Person) -> Answer {
-    let members =
-        [("client_name", "Notes"), ("redirect_uris", "https://notes.example/cb"), ("scope:read", "yes")];
+    let members = [("client_name", "Notes"), ("redirect_uris", URI), ("scope:read", "yes")];
     person.act(world, "/account/applications", &members).await
+}
+
+/// Somebody with an application, and its page.
+async fn with_application(world: &World, number: usize) -> (Person, String) {
+    let mut person = Person::inside(world, number, "/account/applications").await;
+    assert_eq!(make_application(world, &person).await.status, 303);
+    person.page = person.browser.get(&world.app, "/account/applications").await;
+    let id = world.services().clients.of_owner(&person.id).remove(0).client_id.clone();
+    (person, format!("/account/applications/{id}"))
+}
+
+async fn rename_application(world: &World, (person, path): &(Person, String)) -> Answer {
+    let members = [("act", "change"), ("client_name", "Other"), ("redirect_uris", OTHER_URI)];
+    person.act(world, path, &members).await
 }
 
 fn applications(world: &World, person: &Person) -> usize {

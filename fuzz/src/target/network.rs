@@ -12,6 +12,7 @@ use signet::verify::freshness;
 use url::{Host, Url};
 
 use super::{first_line, text};
+use crate::service::{Request, with_service};
 
 const PEER: &str = "10.0.0.1";
 
@@ -67,6 +68,33 @@ fn addresses(hop: &[u8], header: ForwardedHeader) -> Vec<IpAddr> {
         address.or_else(|| node.parse::<SocketAddr>().ok().map(|address| address.ip()))
     };
     nodes.into_iter().filter_map(read).map(|address| address.to_canonical()).collect()
+}
+
+/// `X-Request-Id` as a trusted proxy sends it, a line for each time. What is called by it is called so everywhere; all else has a name that
+/// the service made.
+pub(crate) fn request_id(data: &[u8]) {
+    with_service(|service| {
+        let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+        let mut request = Request::get(b"/oauth2/userinfo");
+        for line in &lines {
+            request = request.with("x-request-id", *line);
+        }
+        let Some(answer) = service.send(request) else { return };
+        let called = answer.header("x-request-id").expect("a name");
+        let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        match lines[..] {
+            [given] if (1..=64).contains(&given.len()) && given.iter().all(plain) => {
+                assert_eq!(called.as_bytes(), given);
+            }
+            _ => {
+                assert!(
+                    called.len() == 16 && called.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                    "{called}"
+                );
+                assert!(!lines.contains(&called.as_bytes()), "one of several, or what is no name");
+            }
+        }
+    });
 }
 
 static NOWHERE_LISTED: LazyLock<Reach> = LazyLock::new(|| reach(&[]));

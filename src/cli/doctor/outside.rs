@@ -333,6 +333,38 @@ mod tests {
         found(world, skew).into_iter().filter(|(level, _)| *level != Level::Ok).collect()
     }
 
+    /// Whoever answers in the place of the service, or before it.
+    #[test]
+    fn whatever_is_answered_is_told_of_in_plain_words() {
+        let odd = [
+            "",
+            "null",
+            "[]",
+            "{",
+            "\u{1b}[2J",
+            r#"{"issuer": "\u001b[2J", "token_endpoint": "", "jwks_uri": "\u202e", "response_types_supported": []}"#,
+            r#"{"keys": [{"kty": "EC", "kid": "\u001b[2J"}, 7]}"#,
+            r#"{"keys": 7, "next_key": [], "waiting": 7, "stranded_clients": 7, "key_files": 7}"#,
+            r#"{"waiting": [null, {"algorithm": "\u009b", "sign_from": 7}], "key_files": "\u001b[2J",
+                "stranded_clients": {"count": -1, "first": [7, "\u202e"]}}"#,
+            "max-age=99999999999999999999999, s-maxage=-1,,=,max-age=",
+        ];
+        for one in odd {
+            for world in [
+                World { issuer: one, ..SOUND },
+                World { keys: one, ..SOUND },
+                World { caching: one, ..SOUND },
+                World { health: one, ..SOUND },
+                World { health: one, ready: 503, ..SOUND },
+            ] {
+                let findings = findings_at(world, 0);
+                assert!(!findings.is_empty());
+                let told = super::super::describe(&findings).replace('\n', " ");
+                assert_eq!(plain(&told), told, "{one:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_sound_service_is_found_sound() {
         let names: Vec<_> =

@@ -7,9 +7,9 @@
 //! - **Versions** come from a sequence, which gives none twice. They grow with every write of a row, with one exception
 //!   that needs three others at once: an insert that waits for another of the same key, which is then deleted before
 //!   the first goes on, keeps the number that it drew before it began to wait.
-//! - **Changes** are numbered in the transaction that makes them, by a counter whose row stays locked until it ends: so
-//!   commits to mirrored tables take turns, and no number becomes visible before a smaller one. Those of one node that
-//!   wait share a turn (`together`).
+//! - **Changes** are numbered in the transaction that makes them, by whoever has locked the one row of
+//!   `signet_turn`, until it ends: so commits to mirrored tables take turns, and no number becomes visible before a smaller
+//!   one. Those of one node that wait share a turn (`together`).
 //! - **One server at a time**: a new connection that leads to another server than the others makes those worthless (`pool`).
 //! - **Every call ends in time**: waiting, connecting and all round trips share one limit, and so many may wait, no more.
 //!   To follow what others commit there is a connection apart, which writers can't take.
@@ -54,6 +54,8 @@ pub use options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls, 
 
 /// So many rows a transaction of a sweep removes: the locks are held for a moment only.
 const SWEPT_AT_ONCE: usize = 1000;
+/// So many changes one statement forgets: however many have come together, it ends within the server's limit.
+const PRUNED_AT_ONCE: u32 = 1000;
 /// How long making or changing the tables may take.
 const MIGRATION: Duration = Duration::from_mins(1);
 
@@ -282,7 +284,8 @@ impl Store for PostgresStore {
                 break;
             }
         }
-        self.call(Prune(self.pool.options.changes_kept)).await?;
+        let kept = self.pool.options.changes_kept;
+        while self.call(Prune(kept, PRUNED_AT_ONCE.into())).await? == u64::from(PRUNED_AT_ONCE) {}
         Ok(swept)
     }
 }

@@ -72,6 +72,30 @@ async fn a_change_that_commits_late_is_never_hidden_by_a_later_one() {
     assert_eq!(behind(&store, Cursor::default()).await.0, ["late", "soon"]);
 }
 
+/// It numbers changes too: of what the mirrors are told has expired.
+#[tokio::test]
+async fn a_sweep_waits_for_its_turn_as_a_commit_does() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = database.store(TimeSource::Database).await;
+    let now = store.now().await.unwrap().unwrap();
+    let ended = Batch::new().put(CLIENTS, "ended", Condition::Always, Put::until(now, vec![]));
+    _ = store.commit(ended).await.unwrap();
+    let mut late = database.client().await;
+    let late_pid = pid(&late).await;
+    let late = late.transaction().await.unwrap();
+    let numbered = "SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE; INSERT INTO signet_place VALUES (2); \
+                    INSERT INTO signet_event VALUES (2, 'clients', 'late')";
+    late.batch_execute(numbered).await.unwrap();
+    let sweep = tokio::spawn({
+        let store = store.clone();
+        async move { store.sweep(now, 100).await }
+    });
+    until_blocked(&database, late_pid, &sweep).await;
+    late.commit().await.unwrap();
+    assert_eq!(sweep.await.unwrap().unwrap(), 1);
+    assert_eq!(behind(&store, at(1)).await.0, ["late", "ended"]);
+}
+
 /// Each of the two may only write if the other has not: whatever runs beside whatever, one conflicts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conditions_on_rows_that_are_not_there_hold_until_the_commit() {

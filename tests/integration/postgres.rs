@@ -53,7 +53,9 @@ async fn a_change_that_commits_late_is_never_hidden_by_a_later_one() {
     let late_pid = pid(&late).await;
     let late = late.transaction().await.unwrap();
     // As a node does that has numbered its change, and whose commit takes its time.
-    let row = late.query_one("UPDATE signet_counter SET n = n + 1 WHERE id = 1 RETURNING n", &[]).await;
+    late.batch_execute("SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE").await.unwrap();
+    let row =
+        late.query_one("INSERT INTO signet_place SELECT max(n) + 1 FROM signet_place RETURNING n", &[]).await;
     let number: i64 = row.unwrap().get(0);
     let change: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
         [&number, &b"clients".as_slice(), &b"late".as_slice()];
@@ -68,6 +70,30 @@ async fn a_change_that_commits_late_is_never_hidden_by_a_later_one() {
     late.commit().await.unwrap();
     assert_eq!(soon.await.unwrap().unwrap(), Committed::Applied);
     assert_eq!(behind(&store, Cursor::default()).await.0, ["late", "soon"]);
+}
+
+/// It numbers changes too: of what the mirrors are told has expired.
+#[tokio::test]
+async fn a_sweep_waits_for_its_turn_as_a_commit_does() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = database.store(TimeSource::Database).await;
+    let now = store.now().await.unwrap().unwrap();
+    let ended = Batch::new().put(CLIENTS, "ended", Condition::Always, Put::until(now, vec![]));
+    _ = store.commit(ended).await.unwrap();
+    let mut late = database.client().await;
+    let late_pid = pid(&late).await;
+    let late = late.transaction().await.unwrap();
+    let numbered = "SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE; INSERT INTO signet_place VALUES (2); \
+                    INSERT INTO signet_event VALUES (2, 'clients', 'late')";
+    late.batch_execute(numbered).await.unwrap();
+    let sweep = tokio::spawn({
+        let store = store.clone();
+        async move { store.sweep(now, 100).await }
+    });
+    until_blocked(&database, late_pid, &sweep).await;
+    late.commit().await.unwrap();
+    assert_eq!(sweep.await.unwrap().unwrap(), 1);
+    assert_eq!(behind(&store, at(1)).await.0, ["late", "ended"]);
 }
 
 /// Each of the two may only write if the other has not: whatever runs beside whatever, one conflicts.
@@ -156,6 +182,65 @@ async fn a_row_that_expires_while_its_lock_is_waited_for_has_expired() {
     }
 }
 
+/// What the sessions of a store have done to the tables of its order of changes: how many pages they touched, and how often they read
+/// a table from end to end. A session says so when it ends, so this is asked once the store is closed and `turns` have been told of.
+async fn touched(database: &Database, turns: i64) -> (i64, i64) {
+    let operator = database.client().await;
+    let told = "SELECT coalesce(sum(n_tup_ins), 0)::bigint FROM pg_stat_user_tables \
+                WHERE schemaname = current_schema() AND relname = 'signet_event'";
+    while operator.query_one(told, &[]).await.unwrap().get::<_, i64>(0) < turns {}
+    let sums = "SELECT sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit)::bigint, \
+                sum(seq_scan)::bigint FROM pg_statio_user_tables JOIN pg_stat_user_tables USING (relid) \
+                WHERE pg_stat_user_tables.schemaname = current_schema() \
+                AND pg_stat_user_tables.relname NOT IN ('signet_kv', 'signet_schema')";
+    let row = operator.query_one(sums, &[]).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+/// As while a dump is taken: what is overwritten or removed meanwhile stays, and whoever numbers a change must not walk it.
+#[tokio::test]
+async fn a_snapshot_that_is_held_for_long_makes_no_turn_longer() {
+    const FEW: i64 = 100;
+    const MANY: i64 = 2500;
+    let Some(database) = Database::fresh().await else { return };
+    let mut turns = 0;
+    let mut take_turns = async |more: i64| {
+        let options = PostgresOptions { changes_kept: 10, ..database.options(TimeSource::Database) };
+        let store = PostgresStore::open(options).await.unwrap();
+        let before = touched(&database, turns).await;
+        for number in 0..more {
+            _ = store.commit(put(CLIENTS, &(turns + number).to_string())).await.unwrap();
+        }
+        turns += more;
+        let now = store.now().await.unwrap().unwrap();
+        assert_eq!(store.sweep(now, 1).await.unwrap(), 0);
+        drop(store);
+        let after = touched(&database, turns).await;
+        (after.0 - before.0, after.1 - before.1)
+    };
+    // The plans are made for tables of a row or two, and kept.
+    _ = take_turns(1).await;
+    let mut operator = database.client().await;
+    operator.batch_execute("ANALYZE").await.unwrap();
+    let reader = operator.build_transaction().isolation_level(tokio_postgres::IsolationLevel::RepeatableRead);
+    let snapshot = reader.start().await.unwrap();
+    snapshot.query_one("SELECT count(*) FROM signet_event", &[]).await.unwrap();
+    // Until the indexes are of as many levels as they will be.
+    _ = take_turns(500).await;
+    let (few, _) = take_turns(FEW).await;
+    let (_, scans) = take_turns(MANY).await;
+    let (few_later, _) = take_turns(FEW).await;
+    snapshot.commit().await.unwrap();
+    assert!(scans < 20, "{scans} times a table was read from end to end");
+    let each = |pages: i64| pages / FEW;
+    assert!(
+        each(few_later) <= each(few) + 3,
+        "{} pages a turn at first, {} after {MANY} turns",
+        each(few),
+        each(few_later)
+    );
+}
+
 /// Somebody has removed rows by hand: whoever follows must neither fail nor ask for ever.
 #[tokio::test]
 async fn changes_that_are_missing_are_a_reset() {
@@ -187,7 +272,7 @@ async fn however_many_changes_are_to_be_forgotten_no_statement_takes_more_than_a
     let operator = database.client().await;
     let many =
         "INSERT INTO signet_event (n, tbl, k) SELECT n, 'clients', 'k' FROM generate_series(1, 4321) AS n;
-        UPDATE signet_counter SET n = 4321;
+        INSERT INTO signet_place (n) VALUES (4321);
         CREATE TABLE seen (pruned bigint);
         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN INSERT INTO seen SELECT count(*) FROM gone; RETURN NULL; END $$;
@@ -321,7 +406,7 @@ async fn a_lock_that_is_held_for_long_costs_the_call_and_nothing_else() {
     _ = store.commit(put(CLIENTS, "k")).await.unwrap();
     let mut operator = database.client().await;
     let locked = operator.transaction().await.unwrap();
-    locked.batch_execute("UPDATE signet_counter SET n = n WHERE id = 1").await.unwrap();
+    locked.batch_execute("SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE").await.unwrap();
     // Its row is written, its change can't be numbered: all of it is undone.
     let refused = store.commit(put(CLIENTS, "lost")).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");

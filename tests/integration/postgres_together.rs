@@ -54,7 +54,7 @@ impl Turn {
         };
         let mut operator = self.database.client().await;
         let held = operator.transaction().await.unwrap();
-        held.batch_execute("UPDATE signet_counter SET n = n WHERE id = 1").await.unwrap();
+        held.batch_execute("SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE").await.unwrap();
         let first = spawn(one("first"));
         until_blocked(&self.database, pid(&held).await, &first).await;
         let batches: Vec<_> = batches.into_iter().map(spawn).collect();

@@ -139,13 +139,16 @@ async fn pipelined<'a>(
     answers
 }
 
-/// Writes down what the mirrors must hear of, if there is anything: last, for it locks the counter's row.
-fn log<'a>(session: &'a Session, (tables, keys): Keys<'a>) -> Option<BoxFuture<'a, Result<bool, Error>>> {
+/// Writes down what the mirrors must hear of, if there is anything: last, for others wait for the turn that it takes.
+fn log<'a>(
+    session: &'a Session,
+    (tables, keys): Keys<'a>,
+) -> impl Iterator<Item = BoxFuture<'a, Result<bool, Error>>> {
+    let (client, all) = (session.client(), &session.statements);
     let count = i64::try_from(tables.len()).unwrap_or(i64::MAX);
-    let log = async move {
-        session.client().execute(&session.statements.log, &[&tables, &keys, &count]).await.map(|_| true)
-    };
-    (count > 0).then(|| log.boxed())
+    let turn = async move { client.execute(&all.turn, &[]).await.map(|_| true) };
+    let log = async move { client.execute(&all.log, &[&tables, &keys, &count]).await.map(|_| true) };
+    (count > 0).then(|| [turn.boxed(), log.boxed()]).into_iter().flatten()
 }
 
 /// Whether it neither does nor asks anything.

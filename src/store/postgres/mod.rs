@@ -7,9 +7,9 @@
 //! - **Versions** come from a sequence, which gives none twice. They grow with every write of a row, with one exception
 //!   that needs three others at once: an insert that waits for another of the same key, which is then deleted before
 //!   the first goes on, keeps the number that it drew before it began to wait.
-//! - **Changes** are numbered in the transaction that makes them, by a counter whose row stays locked until it ends: so
-//!   commits to mirrored tables take turns, and no number becomes visible before a smaller one. Those of one node that
-//!   wait share a turn (`together`).
+//! - **Changes** are numbered in the transaction that makes them, by whoever has locked the one row of
+//!   `signet_turn`, until it ends: so commits to mirrored tables take turns, and no number becomes visible before a smaller
+//!   one. Those of one node that wait share a turn (`together`).
 //! - **One server at a time**: a new connection that leads to another server than the others makes those worthless (`pool`).
 //! - **Every call ends in time**: waiting, connecting and all round trips share one limit, and so many may wait, no more.
 //!   To follow what others commit there is a connection apart, which writers can't take.

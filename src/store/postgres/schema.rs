@@ -25,8 +25,10 @@ const STEPS: [&str; 1] = ["\
     CREATE INDEX IF NOT EXISTS signet_kv_expires_at ON signet_kv (expires_at) WHERE expires_at IS NOT NULL;\
     CREATE SEQUENCE IF NOT EXISTS signet_version;\
     CREATE TABLE IF NOT EXISTS signet_event (n bigint PRIMARY KEY, tbl bytea NOT NULL, k bytea NOT NULL);\
-    CREATE TABLE IF NOT EXISTS signet_counter (id int4 PRIMARY KEY, n bigint NOT NULL);\
-    INSERT INTO signet_counter (id, n) VALUES (1, 0) ON CONFLICT (id) DO NOTHING"];
+    CREATE TABLE IF NOT EXISTS signet_turn (id int4 PRIMARY KEY);\
+    INSERT INTO signet_turn (id) VALUES (1) ON CONFLICT (id) DO NOTHING;\
+    CREATE TABLE IF NOT EXISTS signet_place (n bigint PRIMARY KEY);\
+    INSERT INTO signet_place (n) VALUES (0) ON CONFLICT (n) DO NOTHING"];
 
 /// How often creating the first table is tried: two that create it at the same time may both be told that it exists.
 const TRIES: u32 = 10;

@@ -25,6 +25,10 @@ const ABOUT: &str = "SELECT current_setting('synchronous_commit', true), current
 /// The oldest PostgreSQL that is tested, as `server_version_num` has it.
 const OLDEST: u32 = 150_000;
 
+/// Every statement finds its rows by an index. A plan that was made while a table was tiny would read all of it, and is kept: it would
+/// walk whatever was removed since, and is still there for a reader with an old snapshot.
+const BY_INDEX: &str = "SET enable_seqscan = off";
+
 /// A connection that is nobody's. Dropping it cuts it off, whatever the server is doing: nobody waits for that.
 pub(super) struct Link {
     pub(super) client: Client,
@@ -117,6 +121,9 @@ impl Session {
         if about.is_too_early() {
             link.client.batch_execute("SET synchronous_commit = on").await.map_err(failed)?;
         }
+        if about.announces() {
+            link.client.batch_execute(BY_INDEX).await.map_err(failed)?;
+        }
         let statements = Statements::prepare(&link.client, about.announces()).await.map_err(failed)?;
         let server = newest(&link.client, &statements.changes).await?.epoch;
         Ok(Self { link, statements, generation, server, answered: 0 })
@@ -202,9 +209,9 @@ pub(super) async fn newest(
     client: &Client,
     changes: &(impl ToStatement + ?Sized),
 ) -> Result<Cursor, StoreError> {
-    // No change is behind the last place: the answer is the counter's row.
+    // No change is behind the last place: the answer is the newest place.
     let answer = client.query_opt(changes, &[&i64::MAX, &0_i64]).await;
-    let missing = || StoreError::Unavailable("PostgreSQL: the counter of changes is missing".to_owned());
+    let missing = || StoreError::Unavailable("PostgreSQL: signet_place is empty".to_owned());
     let row = answer.map_err(|error| describe(&error))?.ok_or_else(missing)?;
     let number = |at: usize| row.get::<_, i64>(at).cast_unsigned();
     Ok(Cursor { epoch: number(3), place: number(0) })

@@ -41,11 +41,12 @@ macro_rules! held {
     };
 }
 
-/// That it is the row in `held`, of version `$n`, and lives.
+/// That it is the row in `held`, of version `$n`, and lives. It is found by its key, not by what `held` gives: whatever was
+/// planned while the table was tiny looks it up all the same.
 macro_rules! is_held {
     ($version:literal, $now:expr) => {
         concat!(
-            " WHERE signet_kv.tbl = held.tbl AND signet_kv.k = held.k AND signet_kv.version = $",
+            " WHERE signet_kv.tbl = $1 AND signet_kv.k = $2 AND signet_kv.version = $",
             $version,
             " AND held.version = $",
             $version,
@@ -111,20 +112,35 @@ const LOCK_ABSENT: &str = concat!(
 /// An expired row that was there before the placeholder stays: the mirrors are told when it is swept.
 const UNLOCK: &str = "DELETE FROM signet_kv WHERE tbl = $1 AND k = $2 AND version = 0";
 
-/// Numbers the changes and writes them down. The counter's row stays locked until the transaction ends, so numbers
-/// become visible in their order; a sequence would let a later number be seen before an earlier one.
-const LOG: &str = "WITH taken AS (UPDATE signet_counter SET n = n + $3 WHERE id = 1 RETURNING n), \
+/// The turn of whoever numbers changes, which lasts until the transaction ends: so numbers become visible in their order. A
+/// statement of its own, for the next one has to see what was committed while this one waited. It leaves no version of the row
+/// behind, as an update would: while anybody reads from an old snapshot those can't be removed, and each turn would walk all of them.
+const TURN: &str = "SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE";
+
+/// The newest number: the last entry of the index, whatever was removed before it. Nothing where there is no row.
+macro_rules! newest {
+    () => {
+        "(SELECT n FROM signet_place ORDER BY n DESC LIMIT 1)"
+    };
+}
+
+/// Numbers the changes and writes them down; fails where nobody knows the newest number.
+const LOG: &str = concat!(
+    "WITH taken AS (INSERT INTO signet_place (n) VALUES (",
+    newest!(),
+    " + $3) RETURNING n), \
      logged AS (INSERT INTO signet_event (n, tbl, k) \
      SELECT taken.n - $3 + each.place, each.tbl, each.k \
-     FROM taken, unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS each (tbl, k, place))";
+     FROM taken, unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS each (tbl, k, place))"
+);
 
 /// The newest number with the epoch, and up to so many changes behind a place: in one statement, so in one snapshot.
 macro_rules! changes {
     ($epoch:expr) => {
         concat!(
-            "SELECT n, NULL::bytea, NULL::bytea, ",
+            "(SELECT n, NULL::bytea, NULL::bytea, ",
             $epoch,
-            " FROM signet_counter WHERE id = 1 UNION ALL \
+            " FROM signet_place ORDER BY n DESC LIMIT 1) UNION ALL \
              (SELECT n, tbl, k, NULL::bigint FROM signet_event WHERE n > $1 ORDER BY n LIMIT $2)"
         )
     };
@@ -146,9 +162,20 @@ const SWEEP: &str = concat!(
     ") ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING tbl, k, mirrored"
 );
 
-/// The oldest first: what is left has no gap. Rows that another node prunes are left to it.
-const PRUNE: &str = "DELETE FROM signet_event WHERE n IN (SELECT n FROM signet_event \
-     WHERE n <= (SELECT n FROM signet_counter WHERE id = 1) - $1::bigint ORDER BY n LIMIT $2 FOR UPDATE SKIP LOCKED)";
+/// The oldest first: what is left has no gap. Rows that another node prunes are left to it. An array, for a join might ask for
+/// those to be removed more than once, and get more than the limit.
+const PRUNE: &str = concat!(
+    "DELETE FROM signet_event WHERE n = ANY(ARRAY(SELECT n FROM signet_event WHERE n <= ",
+    newest!(),
+    " - $1::bigint ORDER BY n LIMIT $2 FOR UPDATE SKIP LOCKED))"
+);
+
+/// All but the newest. The latest first: those that were removed before, and that an old snapshot keeps, lie behind them.
+const PRUNE_PLACES: &str = concat!(
+    "DELETE FROM signet_place WHERE n = ANY(ARRAY(SELECT n FROM signet_place WHERE n < ",
+    newest!(),
+    " ORDER BY n DESC LIMIT $1 FOR UPDATE SKIP LOCKED))"
+);
 
 pub(super) const NOW: &str = "SELECT floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
@@ -170,10 +197,12 @@ pub(super) struct Statements {
     pub(super) lock: Statement,
     pub(super) lock_absent: Statement,
     pub(super) unlock: Statement,
+    pub(super) turn: Statement,
     pub(super) log: Statement,
     pub(super) changes: Statement,
     pub(super) sweep: Statement,
     pub(super) prune: Statement,
+    pub(super) prune_places: Statement,
     pub(super) now: Statement,
 }
 
@@ -191,7 +220,8 @@ impl Statements {
             tokio::try_join!(prepare(DELETE), prepare(DELETE_VERSION), prepare(CHECK_VERSION))?;
         let (lock, lock_absent, unlock) =
             tokio::try_join!(prepare(LOCK), prepare(LOCK_ABSENT), prepare(UNLOCK))?;
-        let (log, sweep, prune) = tokio::try_join!(prepare(&log), prepare(SWEEP), prepare(PRUNE))?;
+        let (turn, log, sweep) = tokio::try_join!(prepare(TURN), prepare(&log), prepare(SWEEP))?;
+        let (prune, prune_places) = tokio::try_join!(prepare(PRUNE), prepare(PRUNE_PLACES))?;
         Ok(Self {
             get,
             scan,
@@ -204,10 +234,12 @@ impl Statements {
             lock,
             lock_absent,
             unlock,
+            turn,
             log,
             changes,
             sweep,
             prune,
+            prune_places,
             now,
         })
     }

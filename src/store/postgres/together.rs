@@ -1,6 +1,6 @@
 //! Commits that every node follows, several in one transaction.
 //!
-//! They take turns, for each locks the counter that numbers its changes until it is durable, at the synchronous standby
+//! They take turns, for each holds the lock under which changes are numbered until it is durable, at the synchronous standby
 //! too. So those of one node that wait are committed together, as many as there are: a turn costs the same for one as
 //! for all. Batches that name the same row are kept apart: the later one waits for the next turn.
 

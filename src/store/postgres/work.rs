@@ -56,7 +56,8 @@ pub(super) struct ChangesBehind(pub(super) Cursor, pub(super) u64);
 /// One transaction of [`crate::store::Store::sweep`]: by when, and how many.
 pub(super) struct Sweep(pub(super) i64, pub(super) i64);
 
-/// One statement that forgets changes older than so many: at most as many as the second number says.
+/// One statement that forgets changes older than so many: at most as many as the second number says. And one that forgets
+/// as many places at which turns ended.
 pub(super) struct Prune(pub(super) u64, pub(super) i64);
 
 /// [`crate::store::Store::now`].
@@ -143,7 +144,7 @@ impl Work for ChangesBehind {
                 Some(table) => changes.push((number, table, column::<Vec<u8>>(LOG, row, 2)?)),
             }
         }
-        let newest = newest.ok_or_else(|| damaged(LOG, "the counter of changes is missing"))?;
+        let newest = newest.ok_or_else(|| damaged(LOG, "signet_place is empty"))?;
         let reach = newest.place.saturating_sub(kept);
         if !after.is_known_to(newest) || after.place < reach {
             return Ok(Changes::Reset { next: newest });
@@ -187,6 +188,7 @@ impl Work for Sweep {
             }
         }
         if !tables.is_empty() {
+            client.execute(&all.turn, &[]).await.map_err(before)?;
             let count = i64::try_from(tables.len()).unwrap_or(i64::MAX);
             client.execute(&all.log, &[&tables, &keys, &count]).await.map_err(before)?;
         }
@@ -203,9 +205,13 @@ impl Work for Prune {
     async fn run(&self, session: &Session, _: Option<i64>) -> Result<Self::Answer, Fault> {
         let Self(kept, limit) = self;
         let kept = i64::try_from(*kept).unwrap_or(i64::MAX);
-        let pruned = session.client().execute(&session.statements.prune, &[&kept, limit]).await;
+        let (client, all) = (session.client(), &session.statements);
+        let pruned = async {
+            let changes = client.execute(&all.prune, &[&kept, limit]).await?;
+            Ok(changes.max(client.execute(&all.prune_places, &[limit]).await?))
+        };
         // Asked for again it forgets no more than it may.
-        pruned.map_err(|error| Fault::before_commit(&error))
+        pruned.await.map_err(|error| Fault::before_commit(&error))
     }
 }
 

@@ -32,8 +32,8 @@ async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream
     let service = Rc::new(http.new_service(()).await.unwrap());
     let connect = async move |on_its_way: usize| {
         let (client, server) = duplex(on_its_way);
-        let served = service.call((Paced::new(server), Protocol::Http1, None));
-        drop(actix_web::rt::spawn(served));
+        let answering = service.call((Paced::new(server), Protocol::Http1, None));
+        drop(actix_web::rt::spawn(answering));
         client
     };
     (answered, connect)

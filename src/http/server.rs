@@ -80,11 +80,12 @@ pub async fn run(
     let management_state = state.clone();
     // Acts under way are waited for wherever they come from.
     let grace = if state.admin_listener == AdminListener::Management { GRACE_SECONDS } else { 1 };
-    let management = listen(bounded(1, management_connections, grace), listeners.management, None, move || {
-        let state = web::Data::from(management_state.clone());
-        App::new().configure(configure_management(state)).wrap_fn(unread::held).wrap_fn(paced::in_turn)
-    })?
-    .run();
+    let management =
+        listen(bounded(1, management_connections, grace), listeners.management, None, move || {
+            let state = web::Data::from(management_state.clone());
+            App::new().configure(configure_management(state)).wrap_fn(unread::held).wrap_fn(paced::in_turn)
+        })?
+        .run();
     let (public_handle, management_handle) = (public.handle(), management.handle());
     let stop = async {
         shutdown.await;

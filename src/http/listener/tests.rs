@@ -83,7 +83,8 @@ async fn who_sends_many_has_each_answered_in_order() {
         // Some have a body, which may be longer than what is read at once.
         let body = if number % 10 == 0 { "b".repeat(number * 20) } else { String::new() };
         let length = body.len();
-        let request = format!("POST /{number}: HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+        let request =
+            format!("POST /{number}: HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
         expected.push(format!("/{number}:{body}"));
         client.write_all(request.as_bytes()).await.unwrap();
     }

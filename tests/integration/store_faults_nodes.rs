@@ -106,6 +106,7 @@ async fn go_on(nodes: &[&TestApp]) {
         node.app.rotate().await.unwrap();
         node.app.follow().await.unwrap();
         node.app.tidy().await.unwrap();
+        node.app.replenish().await.unwrap();
         assert!(issues(node).await);
     }
 }

@@ -78,9 +78,9 @@ impl App {
     fn tell_of_damage(&self, step: &Result<usize, StartError>) {
         let fitness = &self.state.services.fitness;
         match step {
-            Ok(_) => _ = fitness.note_damaged(false),
+            Ok(_) => _ = fitness.note_damaged(None),
             Err(StartError::Store(error @ StoreError::Damaged { .. })) => {
-                if !fitness.note_damaged(true) {
+                if fitness.note_damaged(Some(error.to_string())) {
                     tracing::error!(%error, "every node stops until this row is mended or removed (docs/operations.md)");
                 }
             }
@@ -213,18 +213,21 @@ async fn refresh(services: &Services, table: &str, key: &[u8]) -> Result<(), Sto
         [ClientRegistry::TABLE, StatusLists::TABLE, Revocations::TABLE, Revocations::CUTOFFS_TABLE];
     // The keys were read as a whole; no other table is kept in memory.
     let Some(table) = mirrored.into_iter().find(|name| *name == table) else { return Ok(()) };
-    let refreshed = match table {
+    let refresh = async || match table {
         ClientRegistry::TABLE => services.clients.refresh(key).await,
         StatusLists::TABLE => services.status_lists.refresh(key).await,
         Revocations::TABLE => services.revocations.refresh(key),
         _ => services.revocations.refresh_cutoff(key).await,
     };
-    match refreshed {
-        // Somebody has removed what nobody understood: that it came by is no reason to stand still.
+    match refresh().await {
+        // Somebody has removed what nobody understood: that it came by is no reason to stand still. What was known of it goes.
         Err(StoreError::Damaged { .. })
             if services.store.get(Table::mirrored(table), key).await?.is_none() =>
         {
-            Ok(())
+            match refresh().await {
+                Err(StoreError::Damaged { .. }) => Ok(()),
+                refreshed => refreshed,
+            }
         }
         refreshed => refreshed,
     }

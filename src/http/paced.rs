@@ -2,7 +2,7 @@
 //!
 //! actix-http reads up to 128 KiB before it looks at anything, and takes all of it apart at once: with the shortest requests thousands, of
 //! 2 KiB each, for which everybody else waits. Here it is given a little each time that the worker has looked at its sockets, and nothing
-//! while a request stands in line or answers find no room (decision 0030).
+//! while a request stands in line or is being answered, or answers find no room (decision 0030).
 
 use std::io;
 use std::pin::Pin;
@@ -11,6 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use actix_web::Error;
 use actix_web::dev::{Extensions, Service, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 
 use super::turns::Connection;
@@ -56,12 +58,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
             this.others = None;
             this.io.set_limit(AT_ONCE);
         }
+        let before = buffer.filled().len();
         let read = Pin::new(&mut this.io).poll_read(context, buffer);
         if read.is_pending() {
             this.idle = true;
             this.io.set_limit(AT_ONCE);
-        } else if std::mem::take(&mut this.idle) {
-            this.connection.arrived();
+        } else {
+            let awaited = std::mem::take(&mut this.idle);
+            this.connection.arrived(buffer.filled().len() - before, awaited);
         }
         read
     }
@@ -89,7 +93,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<T> {
     }
 }
 
-/// Has `service` answer the first request of what has come together at once, and the others in turn.
+/// Has `service` answer the first request of what has come together at once, and the others in turn. While one is being answered
+/// no more is read than belongs to it.
 pub(super) fn in_turn<S, B>(
     request: ServiceRequest,
     service: &S,
@@ -97,12 +102,31 @@ pub(super) fn in_turn<S, B>(
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
-    let behind = request.conn_data::<Rc<Connection>>().filter(|connection| !connection.begins()).cloned();
+    let connection = request.conn_data::<Rc<Connection>>().cloned();
+    let behind = connection.as_ref().filter(|connection| !connection.begins()).cloned();
+    let length = body_length(&request);
     let answer = service.call(request);
     async move {
         if let Some(connection) = behind {
             connection.stand_in_line().await?;
         }
+        let _until_answered = connection.map(|connection| connection.answers(length));
         answer.await
     }
+}
+
+/// How many bytes of the body of a request may be on their way; where that is not said, as many as there are
+/// ([`Connection::has_body`]), if its method is one with a body (RFC 9110, section 9.3).
+fn body_length(request: &ServiceRequest) -> u64 {
+    let headers = request.headers();
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return if [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) {
+            u64::MAX
+        } else {
+            0
+        };
+    }
+    // What is no number is refused before it comes here.
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.trim().parse().ok()).unwrap_or(0)
 }

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(super) struct Connection {
     waits: Cell<bool>,
     /// What it was answered does not get away.
     unread: Cell<bool>,
+    /// How many bytes may still belong to the request that is being answered, if one is.
+    under_way: Cell<Option<u64>>,
     /// A request stood in line for too long.
     over: Cell<bool>,
     /// Who would read on.
@@ -67,9 +70,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Something has come that the worker had to wait for.
-    pub(super) fn arrived(&self) {
-        self.fresh.set(true);
+    /// `length` bytes have come; `awaited` where the worker had to wait for them.
+    pub(super) fn arrived(&self, length: usize, awaited: bool) {
+        if awaited {
+            self.fresh.set(true);
+        }
+        let length = length.try_into().unwrap_or(u64::MAX);
+        self.under_way.set(self.under_way.get().map(|left| left.saturating_sub(length)));
     }
 
     /// Whether answers find no room.
@@ -80,11 +87,28 @@ impl Connection {
 
     /// Whether nothing more is to be read for now; whoever would is woken when it is.
     pub(super) fn has_enough(&self, context: &Context<'_>) -> bool {
-        let enough = self.waits.get() || self.unread.get();
+        let enough = self.is_held();
         if enough {
             self.reader.set(Some(context.waker().clone()));
         }
         enough
+    }
+
+    /// What comes would wait anyway: behind a request, or behind its answer.
+    fn is_held(&self) -> bool {
+        self.waits.get() || self.unread.get() || self.under_way.get() == Some(0)
+    }
+
+    /// A request is being answered until what is returned is dropped; `length` bytes of its body may be on their way, and nothing
+    /// more is read meanwhile.
+    pub(super) fn answers(self: Rc<Self>, length: u64) -> UnderWay {
+        self.under_way.set(Some(length));
+        UnderWay(self)
+    }
+
+    /// The body of the request that is being answered has been read to its end.
+    pub(super) fn has_body(&self) {
+        self.under_way.set(self.under_way.get().map(|_| 0));
     }
 
     /// Whether the request that begins now is the first of what came together.
@@ -116,12 +140,22 @@ impl Connection {
     }
 
     fn read_on(&self) {
-        if self.waits.get() || self.unread.get() {
+        if self.is_held() {
             return;
         }
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
+    }
+}
+
+/// A request that is being answered.
+pub(super) struct UnderWay(Rc<Connection>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.set(None);
+        self.0.read_on();
     }
 }
 

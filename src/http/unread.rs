@@ -17,15 +17,21 @@ use actix_web::{Error, HttpMessage as _};
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
-/// What is left of a body; the handler reads it, and the answer holds it.
+use super::turns::Connection;
+
+/// What is left of a body; the handler reads it, and the answer holds it. The connection hears of its end.
 #[derive(Clone)]
-struct Shared(Rc<RefCell<Payload>>);
+struct Shared(Rc<RefCell<Payload>>, Option<Rc<Connection>>);
 
 impl Stream for Shared {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_next(context)
+        let next = Pin::new(&mut *self.0.borrow_mut()).poll_next(context);
+        if let (Poll::Ready(None), Some(connection)) = (&next, &self.1) {
+            connection.has_body();
+        }
+        next
     }
 }
 
@@ -70,7 +76,8 @@ where
 {
     use actix_web::http::header::TRANSFER_ENCODING;
     let unread = request.headers().contains_key(TRANSFER_ENCODING).then(|| {
-        let shared = Shared(Rc::new(RefCell::new(request.take_payload())));
+        let connection = request.conn_data::<Rc<Connection>>().cloned();
+        let shared = Shared(Rc::new(RefCell::new(request.take_payload())), connection);
         request.set_payload(Payload::Stream { payload: Box::pin(shared.clone()) });
         shared
     });

@@ -1,4 +1,5 @@
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::SharedClock;
@@ -94,7 +95,7 @@ pub struct Fitness {
     /// How many changed rows were taken in.
     rows: AtomicU64,
     /// Whether something that was to be taken in can't be understood.
-    damaged: AtomicBool,
+    damaged: Mutex<Option<String>>,
 }
 
 impl Fitness {
@@ -103,7 +104,7 @@ impl Fitness {
     pub fn new(clock: SharedClock, propagation: Duration) -> Self {
         let mirrored_at = millis(clock.monotonic()).into();
         let (store_time, rows) = (AtomicI64::new(NO_OTHER), AtomicU64::new(0));
-        let damaged = AtomicBool::new(false);
+        let damaged = Mutex::default();
         Self { clock, propagation, mirrored_at, acknowledged_at: None, store_time, rows, damaged }
     }
 
@@ -156,16 +157,19 @@ impl Fitness {
         self.mirrored_at.fetch_max(millis(monotonic), Ordering::Relaxed);
     }
 
-    /// Something that was to be taken in can't be understood, or all can again; says what was known before. It makes the node
-    /// no less fit: it grows stale by itself, as nothing behind that is known either.
-    pub fn note_damaged(&self, damaged: bool) -> bool {
-        self.damaged.swap(damaged, Ordering::Relaxed)
+    /// What was to be taken in and can't be understood, if anything; says whether that is another thing than before. It makes the
+    /// node no less fit: it grows stale by itself, as nothing behind that is known either.
+    pub fn note_damaged(&self, damaged: Option<String>) -> bool {
+        let mut known = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *known != damaged;
+        *known = damaged;
+        is_news
     }
 
-    /// Whether that is so.
+    /// Whether there is such a thing.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// So many changed rows were taken in.

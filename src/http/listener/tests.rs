@@ -5,7 +5,7 @@ use actix_web::{App, HttpRequest, HttpResponse, web};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
-use crate::http::paced;
+use crate::http::{paced, unread};
 
 /// What was answered, in this order.
 type Answered = Rc<RefCell<Vec<String>>>;
@@ -24,9 +24,13 @@ async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream
             async move {
                 let body = if path == "/unread" { web::Bytes::new() } else { body.to_bytes().await.unwrap() };
                 note.borrow_mut().push(format!("{path}{}", String::from_utf8_lossy(&body)));
+                if path == "/long" {
+                    settle(5000).await;
+                }
                 HttpResponse::Ok().body("a".repeat(length))
             }
         }))
+        .wrap_fn(unread::held)
         .wrap_fn(paced::in_turn);
     let http = http::<DuplexStream, _, _, _>(app, actix_server::Server::build().graceful_shutdown_signal());
     let service = Rc::new(http.new_service(()).await.unwrap());
@@ -119,6 +123,40 @@ async fn who_reads_nothing_is_read_no_further_and_goes_on_when_it_reads() {
         assert_ne!(reading.read(&mut buffer).await.unwrap(), 0);
     }
     drop(sender.await.unwrap());
+}
+
+/// Else it would all be taken apart at once when the answer is there.
+#[actix_web::test]
+async fn what_comes_behind_a_request_that_takes_long_is_left_where_it_is() {
+    let heads = [
+        "GET /long HTTP/1.1\r\nHost: x\r\n\r\n",
+        "POST /long HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody",
+        "POST /long HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+        "GET /unread HTTP/1.1\r\nHost: x\r\n\r\nGET /long HTTP/1.1\r\nHost: x\r\n\r\n",
+    ];
+    for head in heads {
+        let (answered, connect) = worker(10).await;
+        let (mut reading, mut writing) = tokio::io::split(connect(4096).await);
+        let sent = Rc::new(RefCell::new(0));
+        let count = sent.clone();
+        let sender = actix_web::rt::spawn(async move {
+            writing.write_all(head.as_bytes()).await.unwrap();
+            for request in requests("behind", 5000).chunks(100) {
+                writing.write_all(request).await.unwrap();
+                *count.borrow_mut() += request.len();
+            }
+            writing
+        });
+        settle(2000).await;
+        assert_eq!(answered.borrow().last().unwrap().get(..5), Some("/long"), "{head}");
+        // What is on its way, and what is read at once.
+        assert!(*sent.borrow() <= 4096 + 2 * 2048, "{head}: {}", sent.borrow());
+        let mut buffer = vec![0; 64 * 1024];
+        while answered.borrow().iter().filter(|path| *path == "/behind").count() < 5000 {
+            assert_ne!(reading.read(&mut buffer).await.unwrap(), 0);
+        }
+        drop(sender.await.unwrap());
+    }
 }
 
 /// RFC 9112, section 9.6: a client that goes on sending would else lose the answer.

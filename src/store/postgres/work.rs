@@ -73,7 +73,7 @@ impl Work for Get {
         let (name, key) = (table.name.as_bytes(), key.as_slice());
         let found = session.client().query_opt(&session.statements.get, &[&name, &key, &now]).await;
         let row = found.map_err(|error| Fault::before_commit(&error))?;
-        Ok(row.map(|row| read_row(*table, &row, 0)).transpose()?)
+        Ok(row.map(|row| read_row(*table, key, &row, 0)).transpose()?)
     }
 }
 
@@ -235,17 +235,21 @@ const LOG: Table = Table::plain("the change log");
 
 /// Keys and rows as a scan finds them.
 pub(super) fn read_rows(table: Table, rows: &[SqlRow]) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
-    rows.iter().map(|row| Ok((column(table, row, 0)?, read_row(table, row, 1)?))).collect()
+    let read = |row| {
+        let key: Vec<u8> = column(table, row, 0)?;
+        let row = read_row(table, &key, row, 1)?;
+        Ok((key, row))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// `version`, `expires_at` and `v`, from the column `first` on.
-fn read_row(table: Table, row: &SqlRow, first: usize) -> Result<Row, StoreError> {
-    let version = u64::try_from(column::<i64>(table, row, first)?)
-        .map_err(|_| damaged(table, "its version is negative"))?;
+fn read_row(table: Table, key: &[u8], row: &SqlRow, first: usize) -> Result<Row, StoreError> {
+    let damaged = |reason| StoreError::damaged(table, key, reason);
+    let version =
+        u64::try_from(column::<i64>(table, row, first)?).map_err(|_| damaged("its version is negative"))?;
     let expires_at = column::<Option<i64>>(table, row, first + 1)?
-        .map(|millis| {
-            DateTime::from_timestamp_millis(millis).ok_or_else(|| damaged(table, "its expiry is no date"))
-        })
+        .map(|millis| DateTime::from_timestamp_millis(millis).ok_or_else(|| damaged("its expiry is no date")))
         .transpose()?;
     Ok(Row { version, expires_at, value: column(table, row, first + 2)? })
 }

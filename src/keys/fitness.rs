@@ -405,4 +405,13 @@ mod tests {
         clock.jump_to(now + 3_600);
         assert!(!alone.is_clock_off());
     }
+
+    #[test]
+    fn each_thing_that_is_damaged_is_news_once() {
+        let fitness = Fitness::new(Arc::new(ManualClock::at(1_800_000_000)), P);
+        let told = [Some("a"), Some("a"), Some("b"), None, Some("b")];
+        let news = told.map(|each| fitness.note_damaged(each.map(str::to_owned)));
+        assert_eq!(news, [true, false, true, true, true]);
+        assert!(fitness.is_damaged());
+    }
 }

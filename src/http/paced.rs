@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::Error;
-use actix_web::dev::{Extensions, Service, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
@@ -93,26 +93,40 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<T> {
     }
 }
 
-/// Has `service` answer the first request of what has come together at once, and the others in turn. While one is being answered
-/// no more is read than belongs to it.
-pub(super) fn in_turn<S, B>(
-    request: ServiceRequest,
-    service: &S,
-) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
-{
+/// Where a request stands among those of its connection.
+pub(super) struct Place {
+    connection: Option<Rc<Connection>>,
+    is_behind: bool,
+    length: u64,
+}
+
+/// Where the request stands that begins now.
+pub(super) fn place(request: &ServiceRequest) -> Place {
     let connection = request.conn_data::<Rc<Connection>>().cloned();
-    let behind = connection.as_ref().filter(|connection| !connection.begins()).cloned();
-    let length = body_length(&request);
-    let answer = service.call(request);
-    async move {
-        if let Some(connection) = behind {
-            connection.stand_in_line().await?;
+    let is_behind = connection.as_ref().is_some_and(|connection| !connection.begins());
+    Place { connection, is_behind, length: body_length(request) }
+}
+
+/// Gives `answer` to the first request of what has come together at once, and to the others in turn. Meanwhile no more is read than
+/// belongs to the request.
+///
+/// # Errors
+/// Those of the answer, and when it was not its turn for too long.
+pub(super) async fn in_turn<T>(
+    place: Place,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let Place { connection, is_behind, length } = place;
+    let _until_answered = match connection {
+        Some(connection) => {
+            if is_behind {
+                connection.stand_in_line().await?;
+            }
+            Some(connection.answers(length))
         }
-        let _until_answered = connection.map(|connection| connection.answers(length));
-        answer.await
-    }
+        None => None,
+    };
+    answer.await
 }
 
 /// How many bytes of the body of a request may be on their way; where that is not said, as many as there are

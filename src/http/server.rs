@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use actix_server::{Server, ServerBuilder};
 use actix_tls::accept::max_concurrent_tls_connect;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::header::STRICT_TRANSPORT_SECURITY;
 use actix_web::middleware::DefaultHeaders;
-use actix_web::{App, web};
+use actix_web::{App, Error, web};
 
 use super::listener::listen;
 use super::{State, Tls, configure, configure_management, paced, unread};
@@ -68,14 +69,16 @@ pub async fn run(
     let tls = listeners.tls.as_ref().map(|tls| tls.server_config()).transpose().map_err(io::Error::other)?;
     // It counts handshakes, and is one number for all servers of a process.
     max_concurrent_tls_connect(connections);
-    let public = listen(bounded(workers, connections, GRACE_SECONDS), listeners.public, tls, move || {
-        let told = policy.iter().map(|policy| (STRICT_TRANSPORT_SECURITY, policy.clone()));
-        App::new()
-            .configure(configure(web::Data::from(public_state.clone())))
-            .wrap_fn(unread::held)
-            .wrap_fn(paced::in_turn)
-            .wrap(told.fold(DefaultHeaders::new(), DefaultHeaders::add))
-    })?
+    let server = bounded(workers, connections, GRACE_SECONDS);
+    let app = move || {
+        App::new().configure(configure(web::Data::from(public_state.clone()))).wrap_fn(connection_matters)
+    };
+    let public = match policy {
+        Some(policy) => listen(server, listeners.public, tls, move || {
+            app().wrap(DefaultHeaders::new().add((STRICT_TRANSPORT_SECURITY, policy.clone())))
+        }),
+        None => listen(server, listeners.public, tls, app),
+    }?
     .run();
     let management_state = state.clone();
     // Acts under way are waited for wherever they come from.
@@ -83,7 +86,7 @@ pub async fn run(
     let management =
         listen(bounded(1, management_connections, grace), listeners.management, None, move || {
             let state = web::Data::from(management_state.clone());
-            App::new().configure(configure_management(state)).wrap_fn(unread::held).wrap_fn(paced::in_turn)
+            App::new().configure(configure_management(state)).wrap_fn(connection_matters)
         })?
         .run();
     let (public_handle, management_handle) = (public.handle(), management.handle());
@@ -96,6 +99,18 @@ pub async fn run(
     };
     let (public, management, ()) = tokio::join!(public, management, stop);
     public.and(management)
+}
+
+/// What the answer to `request` has to do with others on its connection.
+pub(super) fn connection_matters<S, B>(
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<unread::Holding<B>>, Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+{
+    let place = paced::place(&request);
+    paced::in_turn(place, unread::held(request, service))
 }
 
 /// A server within its limits: of each worker `connections`, and in the end requests under way are waited for `grace` seconds.

@@ -5,7 +5,7 @@ use actix_web::{App, HttpRequest, HttpResponse, web};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
-use crate::http::{paced, unread};
+use crate::http::server::connection_matters;
 
 /// What was answered, in this order.
 type Answered = Rc<RefCell<Vec<String>>>;
@@ -30,8 +30,7 @@ async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream
                 HttpResponse::Ok().body("a".repeat(length))
             }
         }))
-        .wrap_fn(unread::held)
-        .wrap_fn(paced::in_turn);
+        .wrap_fn(connection_matters);
     let http = http::<DuplexStream, _, _, _>(app, actix_server::Server::build().graceful_shutdown_signal());
     let service = Rc::new(http.new_service(()).await.unwrap());
     let connect = async move |on_its_way: usize| {

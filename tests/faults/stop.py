@@ -111,6 +111,8 @@ class Kept:
         try:
             self.one.sendall(request.head + request.body)
             text = read(self.one)
+        except TimeoutError:
+            fail(service, f"no whole answer within {self.one.gettimeout():.0f} s: {request.head[:100]}")
         except OSError:
             text = b""
         if not text:

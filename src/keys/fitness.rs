@@ -94,7 +94,7 @@ pub struct Fitness {
     store_time: AtomicI64,
     /// How many changed rows were taken in.
     rows: AtomicU64,
-    /// Whether something that was to be taken in can't be understood.
+    /// What was to be taken in and can't be understood, if anything.
     damaged: Mutex<Option<String>>,
 }
 

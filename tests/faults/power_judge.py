@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import power_load
+from person import REDIRECT_URI, VERIFIER
 from service import RESOURCE, Service, basic, binary, form, kid
 
 # Of each kind of act, how many are looked for: the newest, which are the ones at risk, and some of the others.
@@ -153,8 +154,8 @@ class Judge:
 
     def codes(self):
         for act in self.heard("code")[-3:]:
-            members = {"grant_type": "authorization_code", "code": act["code"], "redirect_uri": power_load.REDIRECT_URI,
-                       "code_verifier": power_load.VERIFIER}
+            members = {"grant_type": "authorization_code", "code": act["code"], "redirect_uri": REDIRECT_URI,
+                       "code_verifier": VERIFIER}
             status, said = self.service.ask("POST", "/oauth2/token", form(members), self.client)
             self.expect("spent code", (400, "invalid_grant"), (status, said.get("error")))
 

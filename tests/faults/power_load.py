@@ -7,8 +7,6 @@ service's own calls. HISTORY, if it is there, is gone on with. CODES is how long
 has expired.
 """
 
-import base64
-import hashlib
 import itertools
 import json
 import os
@@ -21,15 +19,9 @@ import threading
 import time
 import urllib.parse
 
+from person import AUTHORIZE, NAME, PASSWORD, REDIRECT_URI, VERIFIER
 from service import RESOURCE, Service, ask, basic, fail, form
 
-REDIRECT_URI = "http://127.0.0.1:1/callback"
-NAME, PASSWORD = "ada@example.com", "correct horse battery staple"
-VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
-AUTHORIZE = "/oauth2/authorize?" + urllib.parse.urlencode({
-    "response_type": "code", "scope": "read offline_access", "redirect_uri": REDIRECT_URI, "code_challenge": CHALLENGE,
-    "code_challenge_method": "S256"})
 # Nothing may count as over only because it is old: judging takes longer than writing.
 SETTINGS = {"SIGNET_ISSUER": "http://127.0.0.1:18670", "SIGNET_TOKENS__LIFETIME": "12h", "SIGNET_CODES__LIFETIME": "10m"}
 

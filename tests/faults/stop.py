@@ -13,9 +13,7 @@ client credentials and a code that is asked for leave nothing to be found by, an
 before the signal and whose body comes after it are under way without doubt: one of each kind, and all have to succeed.
 """
 
-import base64
 import collections
-import hashlib
 import json
 import random
 import re
@@ -25,16 +23,10 @@ import threading
 import time
 import urllib.parse
 
+from person import AUTHORIZE, NAME, PASSWORD, REDIRECT_URI, VERIFIER
 from service import FULL, RESOURCE, STORE, Service, ask, basic, connect, fail, form, say
 
 ROUNDS = 100 if FULL else 12
-REDIRECT_URI = "http://127.0.0.1:1/callback"
-NAME, PASSWORD = "ada@example.com", "correct horse battery staple"
-VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
-AUTHORIZE = "/oauth2/authorize?" + urllib.parse.urlencode({
-    "response_type": "code", "scope": "read offline_access", "redirect_uri": REDIRECT_URI, "code_challenge": CHALLENGE,
-    "code_challenge_method": "S256"})
 chance = random.Random(18)
 # What is not done may not look done because it is old.
 service = Service(18620, SIGNET_CODES__LIFETIME="10m")

@@ -74,7 +74,6 @@ async fn one_request_waits_for_few_of_those_who_send_many() {
     one.read_u8().await.unwrap();
     let place = answered.borrow().iter().position(|path| path == "/one").unwrap() - before;
     assert!(place <= 3, "{place} of others were answered first");
-    assert!(before + place < 30_000);
 }
 
 #[actix_web::test]

@@ -113,7 +113,7 @@ fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
         passwords: PasswordsConfig {
             hashing_permits: reader
                 .read_optional("passwords.hashing_permits", |leaf| leaf.count(&(1..=1024)))
-                .unwrap_or_else(cores),
+                .map_or_else(cores, |most| most.min(cores())),
             cost: HashingCost::ADVISED,
         },
         sessions: SessionsConfig {

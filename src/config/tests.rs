@@ -43,6 +43,16 @@ fn the_defaults_are_a_working_service() {
     assert!(config.workers >= 1);
 }
 
+/// More would only have the threads that answer requests wait for their core.
+#[test]
+fn no_more_passwords_are_hashed_at_once_than_there_are_cores() {
+    let permits = |toml| given(toml, &[]).unwrap().passwords.hashing_permits;
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(permits(""), cores);
+    assert_eq!(permits("passwords.hashing_permits = 1"), 1);
+    assert_eq!(permits("passwords.hashing_permits = 1024"), cores);
+}
+
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let file = "[keys]\nlead = \"10h\"\nhold = \"11h\"\npropagation = \"12s\"\n";

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::paced::Paced;
+use super::turns;
 
 /// How long a client may take to send the head of a request, and how long an idle connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,6 +60,7 @@ where
     let Some(mut tls) = tls else {
         return server.listen(name, listener, move || {
             fn_service(|io: TcpStream| async move {
+                turns::new_connection().await;
                 let peer = io.peer_addr().ok();
                 Ok((Paced::new(io), Protocol::Http1, peer))
             })
@@ -69,13 +71,17 @@ where
     server.listen(name, listener, move || {
         let mut handshake = Acceptor::new(tls.clone());
         handshake.set_handshake_timeout(HANDSHAKE_TIMEOUT);
-        handshake
-            .map_err(TlsError::into_service_error)
-            .map(|io: TlsStream<TcpStream>| {
-                let peer = io.get_ref().0.peer_addr().ok();
-                (Paced::new(io), Protocol::Http1, peer)
-            })
-            .and_then(http(app(), stopping.clone()).map_err(TlsError::Service))
+        let handshake = handshake.map_err(TlsError::into_service_error);
+        fn_service(|io: TcpStream| async move {
+            turns::new_connection().await;
+            Ok(io)
+        })
+        .and_then(handshake)
+        .map(|io: TlsStream<TcpStream>| {
+            let peer = io.get_ref().0.peer_addr().ok();
+            (Paced::new(io), Protocol::Http1, peer)
+        })
+        .and_then(http(app(), stopping.clone()).map_err(TlsError::Service))
     })
 }
 

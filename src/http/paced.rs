@@ -1,8 +1,8 @@
 //! Connections from which little is read at a time.
 //!
 //! actix-http reads up to 128 KiB before it looks at anything, and takes all of it apart at once: with the shortest requests thousands, of
-//! 2 KiB each, for which everybody else waits. Here it is given a little each time that the worker has looked at its sockets, and nothing
-//! while a request stands in line or is being answered, or answers find no room (decision 0030).
+//! 2 KiB each, for which everybody else waits. Here it is given a little each time that the worker has looked at its sockets, of heads one
+//! after another, and nothing while a request stands in line or is being answered, or answers find no room (decision 0030).
 
 use std::io;
 use std::pin::Pin;
@@ -13,9 +13,10 @@ use actix_web::Error;
 use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 
-use super::turns::Connection;
+use super::turns::{Body, Connection};
 
 /// How much is read of a connection before the others are looked at, in bytes; most requests are shorter.
 const AT_ONCE: u64 = 2 * 1024;
@@ -23,6 +24,8 @@ const AT_ONCE: u64 = 2 * 1024;
 /// A connection that is read by turns.
 pub(super) struct Paced<T> {
     io: Take<T>,
+    /// What was read and not taken apart yet: a head that came behind another.
+    rest: Bytes,
     connection: Rc<Connection>,
     /// Nothing was left to read when it was last looked at.
     idle: bool,
@@ -32,7 +35,7 @@ pub(super) struct Paced<T> {
 
 impl<T: AsyncRead> Paced<T> {
     pub(super) fn new(io: T) -> Self {
-        Self { io: io.take(AT_ONCE), connection: Rc::default(), idle: true, others: None }
+        Self { io: io.take(AT_ONCE), rest: Bytes::new(), connection: Rc::default(), idle: true, others: None }
     }
 
     /// Lets its requests know it.
@@ -58,16 +61,39 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
             this.others = None;
             this.io.set_limit(AT_ONCE);
         }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.io).poll_read(context, buffer);
-        if read.is_pending() {
-            this.idle = true;
-            this.io.set_limit(AT_ONCE);
+        if this.rest.is_empty() {
+            this.poll_io(context, buffer)
         } else {
-            let awaited = std::mem::take(&mut this.idle);
-            this.connection.arrived(buffer.filled().len() - before, awaited);
+            Poll::Ready(Ok(this.read_rest(buffer)))
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Paced<T> {
+    fn poll_io(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        if read.is_pending() {
+            self.idle = true;
+            self.io.set_limit(AT_ONCE);
+            return read;
+        }
+        let awaited = std::mem::take(&mut self.idle);
+        let come = &buffer.filled()[before..];
+        let taken = self.connection.take(come, awaited);
+        if taken < come.len() {
+            self.rest = Bytes::copy_from_slice(&come[taken..]);
+            buffer.set_filled(before + taken);
+            self.io.set_limit(0);
         }
         read
+    }
+
+    fn read_rest(&mut self, buffer: &mut ReadBuf<'_>) {
+        let room = self.rest.len().min(buffer.remaining());
+        let taken = self.connection.take(&self.rest[..room], false);
+        buffer.put_slice(&self.rest.split_to(taken));
+        self.io.set_limit(0);
     }
 }
 
@@ -97,14 +123,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<T> {
 pub(super) struct Place {
     connection: Option<Rc<Connection>>,
     is_behind: bool,
-    length: u64,
+    body: Body,
 }
 
 /// Where the request stands that begins now.
 pub(super) fn place(request: &ServiceRequest) -> Place {
     let connection = request.conn_data::<Rc<Connection>>().cloned();
     let is_behind = connection.as_ref().is_some_and(|connection| !connection.begins());
-    Place { connection, is_behind, length: body_length(request) }
+    Place { connection, is_behind, body: body(request) }
 }
 
 /// Gives `answer` to the first request of what has come together at once, and to the others in turn. Meanwhile no more is read than
@@ -116,31 +142,89 @@ pub(super) async fn in_turn<T>(
     place: Place,
     answer: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let Place { connection, is_behind, length } = place;
+    let Place { connection, is_behind, body } = place;
     let _until_answered = match connection {
         Some(connection) => {
             if is_behind {
                 connection.stand_in_line().await?;
             }
-            Some(connection.answers(length))
+            Some(connection.answers(body))
         }
         None => None,
     };
     answer.await
 }
 
-/// How many bytes of the body of a request may be on their way; where that is not said, as many as there are
-/// ([`Connection::has_body`]), if its method is one with a body (RFC 9110, section 9.3).
-fn body_length(request: &ServiceRequest) -> u64 {
+/// What may come of the body of a request; where its length is not said, as much as there is ([`Connection::has_body`]), if its method
+/// is one with a body (RFC 9110, section 9.3).
+fn body(request: &ServiceRequest) -> Body {
     let headers = request.headers();
     if headers.contains_key(TRANSFER_ENCODING) {
-        return if [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) {
-            u64::MAX
-        } else {
-            0
-        };
+        let may_have_one = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+        return if may_have_one { Body::Unknown } else { Body::Left(0) };
     }
     // What is no number is refused before it comes here.
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    length.and_then(|length| length.trim().parse().ok()).unwrap_or(0)
+    Body::Left(length.and_then(|length| length.trim().parse().ok()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// What is taken apart at once, one after the other, of what came together.
+    async fn portions(
+        paced: &mut Paced<DuplexStream>,
+        client: &mut DuplexStream,
+        bytes: &str,
+    ) -> Vec<String> {
+        client.write_all(bytes.as_bytes()).await.unwrap();
+        let (mut portions, mut length) = (Vec::new(), 0);
+        while length < bytes.len() {
+            let mut portion = vec![0; 4096];
+            let read = paced.read(&mut portion).await.unwrap();
+            length += read;
+            portions.push(String::from_utf8_lossy(&portion[..read]).into_owned());
+        }
+        portions
+    }
+
+    #[actix_web::test]
+    async fn heads_that_come_together_are_taken_apart_one_by_one() {
+        let (mut client, server) = duplex(64 * 1024);
+        let mut paced = Paced::new(server);
+        assert_eq!(portions(&mut paced, &mut client, GET).await, [GET]);
+        assert_eq!(portions(&mut paced, &mut client, &GET.repeat(3)).await, [GET; 3]);
+        assert_eq!(portions(&mut paced, &mut client, "GET /a HT").await, ["GET /a HT"]);
+        assert_eq!(portions(&mut paced, &mut client, "TP/1.1\n\n").await, ["TP/1.1\n\n"]);
+        // Not in more parts than need be, for who sends one at a time.
+        let post = "POST /a HTTP/1.1\r\nContent-Length: 9\r\n\r\nfour";
+        assert_eq!(portions(&mut paced, &mut client, post).await, [post]);
+        // A body that is announced goes as it comes, and what follows upon it does not come with it.
+        let under_way = paced.connection.clone().answers(Body::Left(9));
+        let rest = format!("\n\n.\n\n{GET}");
+        client.write_all(rest.as_bytes()).await.unwrap();
+        let mut body = [0; 4096];
+        assert_eq!(paced.read(&mut body).await.unwrap(), 5);
+        drop(under_way);
+        assert_eq!(paced.read(&mut body).await.unwrap(), GET.len());
+        // Neither with one of which only the end is seen.
+        let _under_way = paced.connection.clone().answers(Body::Unknown);
+        let rest = format!("1\r\na\r\n0\r\n\r\n{GET}{GET}");
+        let expected = ["1\r\na\r\n0\r\n\r\n", GET, GET];
+        assert_eq!(portions(&mut paced, &mut client, &rest).await, expected);
+        // As much as there is room for.
+        client.write_all(GET.repeat(2).as_bytes()).await.unwrap();
+        let mut all = Vec::new();
+        while all.len() < GET.len() * 2 {
+            let mut few = [0; 7];
+            let read = paced.read(&mut few).await.unwrap();
+            all.extend_from_slice(&few[..read]);
+        }
+        assert_eq!(all, GET.repeat(2).as_bytes());
+    }
 }

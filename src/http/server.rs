@@ -19,6 +19,10 @@ use crate::config::AdminListener;
 /// smaller bound of their own: with actix-web's 256 so many silent clients would keep everybody else waiting.
 const MOST_CONNECTIONS: usize = 25_000;
 
+/// How many connections the system accepts before a worker takes them, if it allows so many (`net.core.somaxconn`): a moment's worth for
+/// those that come all at once. Whoever finds no room tries again a second later. The standard library's number is 128.
+const BACKLOG: i32 = 4096;
+
 /// How many the management listener has at most: few have business there.
 const MOST_MANAGEMENT_CONNECTIONS: usize = 1024;
 
@@ -143,7 +147,8 @@ fn most_connections(files: usize, workers: usize) -> (usize, usize) {
 
 /// Sets what the system does for connections by itself; those that are accepted inherit it.
 fn guard(listener: &TcpListener) -> io::Result<()> {
-    use rustix::net::sockopt;
+    use rustix::net::{listen, sockopt};
+    listen(listener, BACKLOG)?;
     sockopt::set_socket_recv_buffer_size(listener, RECEIVE_BUFFER)?;
     sockopt::set_socket_send_buffer_size(listener, SEND_BUFFER)?;
     // tcp(7): also where the window of the other side stays closed.
@@ -154,6 +159,8 @@ fn guard(listener: &TcpListener) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     #[test]
@@ -172,6 +179,16 @@ mod tests {
         assert_eq!(most_connections(65_536, 1), (25_000, 1024));
         assert_eq!(most_connections(65_536, 4), (8192, 1024));
         assert_eq!(most_connections(0, 0), (1, 1));
+    }
+
+    #[test]
+    fn more_connect_at_once_than_the_standard_library_lets_wait() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        guard(&listener).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nobody accepts them. Who finds no room would be told nothing for a second.
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(500)).unwrap();
+        assert_eq!((0..200).map(connect).collect::<Vec<_>>().len(), 200);
     }
 
     #[test]

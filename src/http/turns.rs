@@ -2,15 +2,18 @@
 //!
 //! A worker does one thing at a time, and a connection on which much was sent at once has it do much at once while all others wait.
 //! So what follows upon the first request that is found on a connection stands in line: one of all those that wait goes on each
-//! time that the worker has looked at its sockets. Who has one thing to ask waits for one such at most, however many wait.
+//! time that the worker has looked at its sockets. Who has one thing to ask waits for one such at most, however many wait. New
+//! connections have a line of their own, for each is a handshake, or a first reading.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Waker};
+use std::thread::LocalKey;
 use std::time::Duration;
 
 use actix_web::rt;
+use memchr::memchr_iter;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -19,22 +22,38 @@ use tokio::time::timeout;
 /// still there, and it need not read anything.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
+/// How many new connections are begun each time that the worker has looked at its sockets: with the most that is read of one at a
+/// time they take less than a millisecond, and where a worker always has something to do it still begins thousands a second.
+const NEW_AT_ONCE: usize = 4;
+
 /// Tells one that waits that it is its turn.
 type Call = oneshot::Sender<()>;
 
+/// Those who wait on a worker, which is a thread. At first nobody calls them.
+type Line = RefCell<UnboundedSender<Call>>;
+
 thread_local! {
-    /// Those who wait on this worker, which is a thread. At first nobody calls them.
-    static LINE: RefCell<UnboundedSender<Call>> = RefCell::new(mpsc::unbounded_channel().0);
+    static REQUESTS: Line = nobody();
+    static NEW: Line = nobody();
 }
 
-/// Waits until those who wait already have been called, and the worker has looked at its sockets since. Who was called and does
-/// not go on holds up nobody.
-async fn turn() {
+fn nobody() -> Line {
+    RefCell::new(mpsc::unbounded_channel().0)
+}
+
+/// Waits until it is the turn of a connection that is new.
+pub(super) async fn new_connection() {
+    turn(&NEW, NEW_AT_ONCE).await;
+}
+
+/// Waits until those who wait in `line` already have been called, `at_once` each time that the worker has looked at its sockets. Who
+/// was called and does not go on holds up nobody.
+async fn turn(line: &'static LocalKey<Line>, at_once: usize) {
     let (call, called) = oneshot::channel();
-    LINE.with_borrow_mut(|line| {
+    line.with_borrow_mut(|line| {
         let Err(unheard) = line.send(call) else { return };
         let (new, waiting) = mpsc::unbounded_channel();
-        rt::spawn(call_in_turn(waiting));
+        rt::spawn(call_in_turn(waiting, at_once));
         *line = new;
         line.send(unheard.0).ok();
     });
@@ -42,12 +61,39 @@ async fn turn() {
     called.await.ok();
 }
 
-async fn call_in_turn(mut waiting: UnboundedReceiver<Call>) {
+async fn call_in_turn(mut waiting: UnboundedReceiver<Call>, at_once: usize) {
+    let mut called = 0;
     while let Some(next) = waiting.recv().await {
         // One that is gone takes no turn.
-        if next.send(()).is_ok() {
+        called += usize::from(next.send(()).is_ok());
+        if called == at_once {
+            called = 0;
             // Comes back when the worker has looked at its sockets, unlike who wakes itself.
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// What may still come of a body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// So many bytes.
+    Left(u64),
+    /// It says itself where it ends.
+    Unknown,
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Left(0)
+    }
+}
+
+impl Body {
+    fn without(self, length: usize) -> Self {
+        match self {
+            Self::Left(left) => Self::Left(left.saturating_sub(length.try_into().unwrap_or(u64::MAX))),
+            Self::Unknown => Self::Unknown,
         }
     }
 }
@@ -61,8 +107,12 @@ pub(super) struct Connection {
     waits: Cell<bool>,
     /// What it was answered does not get away.
     unread: Cell<bool>,
-    /// How many bytes may still belong to the request that is being answered, if one is.
-    under_way: Cell<Option<u64>>,
+    /// A request of it is being answered.
+    answering: Cell<bool>,
+    /// What may still come of the body of the request that began last.
+    body: Cell<Body>,
+    /// How many bytes came behind the head that was read last, and with it.
+    along: Cell<usize>,
     /// A request stood in line for too long.
     over: Cell<bool>,
     /// Who would read on.
@@ -70,13 +120,27 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// `length` bytes have come; `awaited` where the worker had to wait for them.
-    pub(super) fn arrived(&self, length: usize, awaited: bool) {
+    /// Some `bytes` have come; `awaited` where the worker had to wait for them. How many of them are to be taken apart now: what belongs
+    /// to a body whose length is known, or else one head and what has come of its body. Taken apart a head is many times as large, and
+    /// all that have come would be.
+    pub(super) fn take(&self, bytes: &[u8], awaited: bool) -> usize {
         if awaited {
             self.fresh.set(true);
         }
-        let length = length.try_into().unwrap_or(u64::MAX);
-        self.under_way.set(self.under_way.get().map(|left| left.saturating_sub(length)));
+        let body = self.body.get();
+        let (taken, along) = match body {
+            Body::Left(left) if left > 0 => {
+                (usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len())), 0)
+            }
+            Body::Left(_) | Body::Unknown => match through_blank_line(bytes) {
+                None => (bytes.len(), 0),
+                Some(head) if through_blank_line(&bytes[head..]).is_some() => (head, 0),
+                Some(head) => (bytes.len(), bytes.len() - head),
+            },
+        };
+        self.body.set(body.without(taken));
+        self.along.set(along);
+        taken
     }
 
     /// Whether answers find no room.
@@ -96,19 +160,20 @@ impl Connection {
 
     /// What comes would wait anyway: behind a request, or behind its answer.
     fn is_held(&self) -> bool {
-        self.waits.get() || self.unread.get() || self.under_way.get() == Some(0)
+        self.waits.get() || self.unread.get() || (self.answering.get() && self.body.get() == Body::Left(0))
     }
 
-    /// A request is being answered until what is returned is dropped; `length` bytes of its body may be on their way, and nothing
-    /// more is read meanwhile.
-    pub(super) fn answers(self: Rc<Self>, length: u64) -> UnderWay {
-        self.under_way.set(Some(length));
+    /// A request is being answered until what is returned is dropped. Of its `body`, what did not come with its head may be on its way,
+    /// and nothing more is read meanwhile.
+    pub(super) fn answers(self: Rc<Self>, body: Body) -> UnderWay {
+        self.answering.set(true);
+        self.body.set(body.without(self.along.take()));
         UnderWay(self)
     }
 
-    /// The body of the request that is being answered has been read to its end.
+    /// The body of the request that began last has been read to its end.
     pub(super) fn has_body(&self) {
-        self.under_way.set(self.under_way.get().map(|_| 0));
+        self.body.set(Body::Left(0));
     }
 
     /// Whether the request that begins now is the first of what came together.
@@ -121,7 +186,7 @@ impl Connection {
     /// # Errors
     /// When it would wait for too long: then the connection is over.
     pub(super) async fn stand_in_line(&self) -> io::Result<()> {
-        self.wait_for(turn()).await
+        self.wait_for(turn(&REQUESTS, 1)).await
     }
 
     async fn wait_for(&self, turn: impl Future<Output = ()>) -> io::Result<()> {
@@ -149,21 +214,81 @@ impl Connection {
     }
 }
 
+/// The length of `bytes` through the first line that is empty, which a head ends with (RFC 9112, section 2.2: a line feed alone ends a line too).
+fn through_blank_line(bytes: &[u8]) -> Option<usize> {
+    let mut ends = memchr_iter(b'\n', bytes);
+    let mut before = ends.next()?;
+    ends.find_map(|end| {
+        let line = &bytes[before + 1..end];
+        before = end;
+        matches!(line, b"" | b"\r").then_some(end + 1)
+    })
+}
+
 /// A request that is being answered.
 pub(super) struct UnderWay(Rc<Connection>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.set(None);
+        self.0.answering.set(false);
         self.0.read_on();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::future::pending;
+    use std::rc::Rc;
 
     use super::*;
+
+    #[actix_web::test]
+    async fn new_connections_are_begun_a_few_at_a_time_in_the_order_in_which_they_came() {
+        let begun = Rc::new(RefCell::new(Vec::new()));
+        for number in 0..100 {
+            let begun = begun.clone();
+            rt::spawn(async move {
+                new_connection().await;
+                begun.borrow_mut().push(number);
+            });
+        }
+        // Each of these is over when the worker has looked at its sockets.
+        let mut before = 0;
+        while begun.borrow().len() < 100 {
+            tokio::task::yield_now().await;
+            let now = begun.borrow().len();
+            assert!(now - before <= NEW_AT_ONCE, "{before} and then {now}");
+            before = now;
+        }
+        assert!(begun.borrow().is_sorted());
+        // A request that stands in line meanwhile waits for none of them.
+        let called = Rc::new(Cell::new(false));
+        for _ in 0..100 {
+            rt::spawn(new_connection());
+        }
+        let told = called.clone();
+        rt::spawn(async move {
+            turn(&REQUESTS, 1).await;
+            told.set(true);
+        });
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        assert!(called.get());
+    }
+
+    #[test]
+    fn a_head_ends_with_an_empty_line() {
+        let through =
+            |bytes: &str| through_blank_line(bytes.as_bytes()).map(|length| bytes[..length].to_owned());
+        assert_eq!(through("GET / HTTP/1.1\r\n\r\nbody").unwrap(), "GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(through("GET / HTTP/1.1\nHost: x\n\n\n").unwrap(), "GET / HTTP/1.1\nHost: x\n\n");
+        assert_eq!(through("a\r\n\nb").unwrap(), "a\r\n\n");
+        for bytes in ["", "\n", "\r\n", "GET / HTTP/1.1\r\n", "a\r\n\r", "a\r\n\r\r\nb", "a\r\rb"] {
+            assert_eq!(through(bytes), None, "{bytes:?}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_whose_request_is_never_called_is_over() {

@@ -6,12 +6,12 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request, Response};
 use actix_server::{GracefulShutdownSignal, ServerBuilder};
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
 };
-use actix_tls::accept::TlsError;
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::Error;
 use actix_web::body::MessageBody;
@@ -59,44 +59,37 @@ where
     let name = listener.local_addr()?.to_string();
     let Some(mut tls) = tls else {
         return server.listen(name, listener, move || {
-            fn_service(|io: TcpStream| async move {
-                turns::new_connection().await;
+            let plain = fn_service(|io: TcpStream| async move {
                 let peer = io.peer_addr().ok();
                 Ok((Paced::new(io), Protocol::Http1, peer))
-            })
-            .and_then(http(app(), stopping.clone()))
+            });
+            http(plain, app(), stopping.clone())
         });
     };
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     server.listen(name, listener, move || {
         let mut handshake = Acceptor::new(tls.clone());
         handshake.set_handshake_timeout(HANDSHAKE_TIMEOUT);
-        let handshake = handshake.map_err(TlsError::into_service_error);
-        fn_service(|io: TcpStream| async move {
-            turns::new_connection().await;
-            Ok(io)
-        })
-        .and_then(handshake)
-        .map(|io: TlsStream<TcpStream>| {
-            let peer = io.get_ref().0.peer_addr().ok();
-            (Paced::new(io), Protocol::Http1, peer)
-        })
-        .and_then(http(app(), stopping.clone()).map_err(TlsError::Service))
+        let handshake = handshake
+            .map_err(|error| DispatchError::Io(io::Error::other(format!("{error:?}"))))
+            .map(|io: TlsStream<TcpStream>| {
+                let peer = io.get_ref().0.peer_addr().ok();
+                (Paced::new(io), Protocol::Http1, peer)
+            });
+        http(handshake, app(), stopping.clone())
     })
 }
 
-/// HTTP/1.1 over connections that are read by turns.
-fn http<T, I, S, B>(
+/// HTTP/1.1 over what `front` makes of connections: it begins a few at a time, and they are read by turns.
+fn http<C, F, T, I, S, B>(
+    front: F,
     app: I,
     stopping: GracefulShutdownSignal,
-) -> impl ServiceFactory<
-    (Paced<T>, Protocol, Option<SocketAddr>),
-    Config = (),
-    Response = (),
-    Error = actix_http::error::DispatchError,
-    InitError = (),
->
+) -> impl ServiceFactory<C, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
+    C: 'static,
+    F: ServiceFactory<C, Config = (), Error = DispatchError, InitError = ()> + 'static,
+    F: ServiceFactory<C, Response = (Paced<T>, Protocol, Option<SocketAddr>)>,
     T: AsyncRead + AsyncWrite + Unpin + 'static,
     I: IntoServiceFactory<S, Request>,
     S: ServiceFactory<Request, Config = AppConfig> + 'static,
@@ -108,7 +101,7 @@ where
     B: MessageBody + 'static,
 {
     let app = app.into_factory().map_err(|error| error.into().error_response());
-    HttpService::build()
+    let http = HttpService::build()
         // Connections on which nothing is under way end with the server instead of being waited for.
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
@@ -119,7 +112,12 @@ where
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .on_connect_ext(|io: &Paced<T>, extensions| io.introduce(extensions))
         // Nothing here asks for the name or the address of the server: the issuer is in the settings.
-        .finish(map_config(app, |()| AppConfig::default()))
+        .finish(map_config(app, |()| AppConfig::default()));
+    let begun = fn_service(|connection: C| async move {
+        turns::new_connection().await;
+        Ok(connection)
+    });
+    begun.and_then(front).and_then(http)
 }
 
 #[cfg(test)]

@@ -40,7 +40,8 @@ good = Good(service, rate=200)
 
 
 def hold(kind, count):
-    """Opens `count` connections; gives after how many seconds the first and the last were closed by the service."""
+    """Opens `count` connections; gives how many were held at once, in how many seconds they were opened, after how many the first and the
+    last were closed by the service, and how many MiB were resident at most."""
     first, drip = KINDS[kind]
     before = service.files()
     begun = time.monotonic()
@@ -54,7 +55,7 @@ def hold(kind, count):
             pass
         held.append(one)
     opened = time.monotonic() - begun
-    peak = 0
+    peak, resident = 0, 0.0
     # One after another, as clients that know nothing of each other: all at the same moment would be a flood every half second.
     dripping, dripped, looked, shortest = time.monotonic(), 0, 0, None
     while True:
@@ -71,7 +72,7 @@ def hold(kind, count):
             continue
         looked = now
         open_now = service.files() - before
-        peak = max(peak, open_now)
+        peak, resident = max(peak, open_now), max(resident, service.resident())
         # It may still be accepting them.
         if shortest is None and now - begun > opened + 1 and open_now < peak - 5:
             shortest = now - begun
@@ -81,7 +82,7 @@ def hold(kind, count):
             fail(service, f"{kind}: {open_now} of {count} connections are still open after {now - begun:.0f} s")
     ended = time.monotonic() - begun
     [one.close() for one in held]
-    return peak, opened, shortest or ended, ended
+    return peak, opened, shortest or ended, ended, resident
 
 
 def attack(kind, count):
@@ -97,9 +98,9 @@ for count in SIZES:
         for _ in range(AT_MOST):
             # Anew for each, for others may use the machine too; as long as what it is held against.
             baseline, (ran, waited) = apart(service, lambda: good.measure(PATIENCE))
-            ((peak, opened, shortest, ended), figures), (runs, waits) = apart(service, lambda: attack(kind, count))
+            ((peak, opened, shortest, ended, resident), figures), (runs, waits) = apart(service, lambda: attack(kind, count))
             say(f"slow: {count} {kind}: {peak} held at once, opened in {opened:.1f} s, closed after {shortest:.1f} to {ended:.1f} s, "
-                f"at most {ended - opened:.1f} s after the last was opened; RSS {service.resident():.0f} MiB")
+                f"at most {ended - opened:.1f} s after the last was opened; at most {resident:.0f} MiB resident")
             say(f"  of each second the service ran {1e3 * ran:.0f} -> {1e3 * runs:.0f} ms, and waited {1e3 * waited:.0f} -> {1e3 * waits:.0f} ms "
                 "for its core")
             ratio = compare(baseline, figures, f"{count} {kind}")

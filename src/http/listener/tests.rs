@@ -31,11 +31,12 @@ async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream
             }
         }))
         .wrap_fn(connection_matters);
-    let http = http::<DuplexStream, _, _, _>(app, actix_server::Server::build().graceful_shutdown_signal());
+    let plain = fn_service(|io: DuplexStream| async move { Ok((Paced::new(io), Protocol::Http1, None)) });
+    let http = http(plain, app, actix_server::Server::build().graceful_shutdown_signal());
     let service = Rc::new(http.new_service(()).await.unwrap());
     let connect = async move |on_its_way: usize| {
         let (client, server) = duplex(on_its_way);
-        let answering = service.call((Paced::new(server), Protocol::Http1, None));
+        let answering = service.call(server);
         drop(actix_web::rt::spawn(answering));
         client
     };
@@ -74,6 +75,24 @@ async fn one_request_waits_for_few_of_those_who_send_many() {
     one.read_u8().await.unwrap();
     let place = answered.borrow().iter().position(|path| path == "/one").unwrap() - before;
     assert!(place <= 3, "{place} of others were answered first");
+}
+
+#[actix_web::test]
+async fn new_connections_are_begun_a_few_at_a_time() {
+    let (answered, connect) = worker(10).await;
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        let mut one = connect(ON_ITS_WAY).await;
+        one.write_all(&requests("one", 1)).await.unwrap();
+        crowd.push(one);
+    }
+    let mut before = answered.borrow().len();
+    while before < 200 {
+        settle(1).await;
+        let now = answered.borrow().len();
+        assert!(now - before <= 8, "{} at once", now - before);
+        before = now;
+    }
 }
 
 #[actix_web::test]

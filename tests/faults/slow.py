@@ -26,6 +26,8 @@ KINDS = {
     # 2,000 requests for the keys on each, and not a byte read.
     "never reading": (b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n" * 2000, b""),
 }
+# What a connection may cost, in MiB, whatever is sent on it.
+EACH = 64 / 1024
 # What part of them it holds at once at least; the good clients come and go.
 HELD = 0.98
 # The service has a core of its own: a p99 is to say what slow clients do to it, not what the script does to it that plays them.
@@ -98,14 +100,17 @@ for count in SIZES:
         for _ in range(AT_MOST):
             # Anew for each, for others may use the machine too; as long as what it is held against.
             baseline, (ran, waited) = apart(service, lambda: good.measure(PATIENCE))
+            at_first = service.resident()
             ((peak, opened, shortest, ended, resident), figures), (runs, waits) = apart(service, lambda: attack(kind, count))
             say(f"slow: {count} {kind}: {peak} held at once, opened in {opened:.1f} s, closed after {shortest:.1f} to {ended:.1f} s, "
-                f"at most {ended - opened:.1f} s after the last was opened; at most {resident:.0f} MiB resident")
+                f"at most {ended - opened:.1f} s after the last was opened; RSS {at_first:.0f} -> at most {resident:.0f} MiB")
             say(f"  of each second the service ran {1e3 * ran:.0f} -> {1e3 * runs:.0f} ms, and waited {1e3 * waited:.0f} -> {1e3 * waits:.0f} ms "
                 "for its core")
             ratio = compare(baseline, figures, f"{count} {kind}")
             if peak < count * HELD:
                 fail(service, f"{kind}: it held {peak} of {count} connections")
+            if resident - at_first > count * EACH:
+                fail(service, f"{kind}: {resident - at_first:.0f} MiB for {count} connections")
             # The answer comes after 8 s; for one second more what the client still sends is passed over, so that it sees it.
             if ended - opened > PATIENCE + SLACK:
                 fail(service, f"{kind}: it took {ended - opened:.1f} s until the last was closed")

@@ -114,7 +114,7 @@ where
         // Nothing here asks for the name or the address of the server: the issuer is in the settings.
         .finish(map_config(app, |()| AppConfig::default()));
     let begun = fn_service(|connection: C| async move {
-        turns::new_connection().await;
+        turns::new_connection().await.map_err(DispatchError::Io)?;
         Ok(connection)
     });
     begun.and_then(front).and_then(http)

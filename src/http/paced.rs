@@ -176,6 +176,13 @@ mod tests {
 
     const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
 
+    /// What is taken apart next.
+    async fn portion(paced: &mut Paced<DuplexStream>) -> String {
+        let mut portion = vec![0; 4096];
+        let length = paced.read(&mut portion).await.unwrap();
+        String::from_utf8_lossy(&portion[..length]).into_owned()
+    }
+
     /// What is taken apart at once, one after the other, of what came together.
     async fn portions(
         paced: &mut Paced<DuplexStream>,
@@ -183,12 +190,9 @@ mod tests {
         bytes: &str,
     ) -> Vec<String> {
         client.write_all(bytes.as_bytes()).await.unwrap();
-        let (mut portions, mut length) = (Vec::new(), 0);
-        while length < bytes.len() {
-            let mut portion = vec![0; 4096];
-            let read = paced.read(&mut portion).await.unwrap();
-            length += read;
-            portions.push(String::from_utf8_lossy(&portion[..read]).into_owned());
+        let mut portions: Vec<String> = Vec::new();
+        while portions.iter().map(String::len).sum::<usize>() < bytes.len() {
+            portions.push(portion(paced).await);
         }
         portions
     }
@@ -206,17 +210,28 @@ mod tests {
         assert_eq!(portions(&mut paced, &mut client, post).await, [post]);
         // A body that is announced goes as it comes, and what follows upon it does not come with it.
         let under_way = paced.connection.clone().answers(Body::Left(9));
-        let rest = format!("\n\n.\n\n{GET}");
-        client.write_all(rest.as_bytes()).await.unwrap();
-        let mut body = [0; 4096];
-        assert_eq!(paced.read(&mut body).await.unwrap(), 5);
+        let rest = format!("\n\n.\n\n{}", GET.repeat(3));
+        assert_eq!(portions(&mut paced, &mut client, &rest[..5]).await, ["\n\n.\n\n"]);
         drop(under_way);
-        assert_eq!(paced.read(&mut body).await.unwrap(), GET.len());
+        assert_eq!(portions(&mut paced, &mut client, &rest[5..]).await, [GET; 3]);
+        // Wherever a head was cut through: what came of the body is not waited for again.
+        let (first, second) = post.split_at(post.len() - 5);
+        assert_eq!(portions(&mut paced, &mut client, first).await, [first]);
+        assert_eq!(portions(&mut paced, &mut client, second).await, [second]);
+        client.write_all(format!("-more{GET}{GET}").as_bytes()).await.unwrap();
+        let under_way = paced.connection.clone().answers(Body::Left(9));
+        assert_eq!(portion(&mut paced).await, "-more");
+        drop(under_way);
+        assert_eq!([portion(&mut paced).await, portion(&mut paced).await], [GET; 2]);
         // Neither with one of which only the end is seen.
-        let _under_way = paced.connection.clone().answers(Body::Unknown);
-        let rest = format!("1\r\na\r\n0\r\n\r\n{GET}{GET}");
-        let expected = ["1\r\na\r\n0\r\n\r\n", GET, GET];
-        assert_eq!(portions(&mut paced, &mut client, &rest).await, expected);
+        let under_way = paced.connection.clone().answers(Body::Unknown);
+        let body = "1\r\na\r\n0\r\n\r\n";
+        let rest = format!("{body}{GET}{GET}");
+        assert_eq!(portions(&mut paced, &mut client, &rest).await, [&format!("{body}{GET}"), GET]);
+        drop(under_way);
+        // No turn is taken for each of many empty lines.
+        let lines = "\r\n\n".repeat(100);
+        assert_eq!(portions(&mut paced, &mut client, &lines).await, [lines]);
         // As much as there is room for.
         client.write_all(GET.repeat(2).as_bytes()).await.unwrap();
         let mut all = Vec::new();
@@ -226,5 +241,25 @@ mod tests {
             all.extend_from_slice(&few[..read]);
         }
         assert_eq!(all, GET.repeat(2).as_bytes());
+        // What came before the end is not lost with it.
+        client.write_all(GET.repeat(2).as_bytes()).await.unwrap();
+        drop(client);
+        for expected in [GET, GET, ""] {
+            assert_eq!(portion(&mut paced).await, expected);
+        }
+    }
+
+    #[actix_web::test]
+    async fn the_next_head_is_taken_when_the_worker_has_looked_at_its_sockets() {
+        let (mut client, server) = duplex(64 * 1024);
+        let mut paced = Paced::new(server);
+        client.write_all(GET.repeat(3).as_bytes()).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(portion(&mut paced).await, GET);
+            let mut next = [0; 4096];
+            let mut next = std::pin::pin!(paced.read(&mut next));
+            let first = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
+            assert!(first.is_pending());
+        }
     }
 }

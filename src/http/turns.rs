@@ -22,33 +22,37 @@ use tokio::time::timeout;
 /// still there, and it need not read anything.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
-/// How many new connections are begun each time that the worker has looked at its sockets: with the most that is read of one at a
-/// time they take less than a millisecond, and where a worker always has something to do it still begins thousands a second.
+/// How many new connections are begun each time that the worker has looked at its sockets, and what part of those that wait if that is
+/// more: a worker that has much to do looks seldom.
 const NEW_AT_ONCE: usize = 4;
+const NEW_PART: usize = 32;
 
 /// Tells one that waits that it is its turn.
 type Call = oneshot::Sender<()>;
 
 /// Those who wait on a worker, which is a thread. At first nobody calls them.
-type Line = RefCell<UnboundedSender<Call>>;
+type Waiting = RefCell<UnboundedSender<Call>>;
 
 thread_local! {
-    static REQUESTS: Line = nobody();
-    static NEW: Line = nobody();
+    static REQUESTS: Waiting = nobody();
+    static NEW: Waiting = nobody();
 }
 
-fn nobody() -> Line {
+fn nobody() -> Waiting {
     RefCell::new(mpsc::unbounded_channel().0)
 }
 
 /// Waits until it is the turn of a connection that is new.
-pub(super) async fn new_connection() {
-    turn(&NEW, NEW_AT_ONCE).await;
+///
+/// # Errors
+/// When it would wait for too long: then it is over.
+pub(super) async fn new_connection() -> io::Result<()> {
+    Ok(timeout(LONGEST_WAIT, turn(&NEW, |waiting| NEW_AT_ONCE.max(waiting / NEW_PART))).await?)
 }
 
-/// Waits until those who wait in `line` already have been called, `at_once` each time that the worker has looked at its sockets. Who
-/// was called and does not go on holds up nobody.
-async fn turn(line: &'static LocalKey<Line>, at_once: usize) {
+/// Waits until those who wait in `line` already have been called; each time that the worker has looked at its sockets `at_once` of so many as
+/// wait are. Who was called and does not go on holds up nobody.
+async fn turn(line: &'static LocalKey<Waiting>, at_once: fn(usize) -> usize) {
     let (call, called) = oneshot::channel();
     line.with_borrow_mut(|line| {
         let Err(unheard) = line.send(call) else { return };
@@ -61,15 +65,15 @@ async fn turn(line: &'static LocalKey<Line>, at_once: usize) {
     called.await.ok();
 }
 
-async fn call_in_turn(mut waiting: UnboundedReceiver<Call>, at_once: usize) {
-    let mut called = 0;
+async fn call_in_turn(mut waiting: UnboundedReceiver<Call>, at_once: fn(usize) -> usize) {
+    let mut left = at_once(0);
     while let Some(next) = waiting.recv().await {
         // One that is gone takes no turn.
-        called += usize::from(next.send(()).is_ok());
-        if called == at_once {
-            called = 0;
+        left -= usize::from(next.send(()).is_ok());
+        if left == 0 {
             // Comes back when the worker has looked at its sockets, unlike who wakes itself.
             tokio::task::yield_now().await;
+            left = at_once(waiting.len());
         }
     }
 }
@@ -111,8 +115,10 @@ pub(super) struct Connection {
     answering: Cell<bool>,
     /// What may still come of the body of the request that began last.
     body: Cell<Body>,
-    /// How many bytes came behind the head that was read last, and with it.
+    /// How many bytes came behind the head that was taken last.
     along: Cell<usize>,
+    /// What was read of the head that is under way.
+    heads: Cell<Heads>,
     /// A request stood in line for too long.
     over: Cell<bool>,
     /// Who would read on.
@@ -127,19 +133,23 @@ impl Connection {
         if awaited {
             self.fresh.set(true);
         }
-        let body = self.body.get();
-        let (taken, along) = match body {
-            Body::Left(left) if left > 0 => {
-                (usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len())), 0)
+        if let Body::Left(left @ 1..) = self.body.get() {
+            let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+            self.body.set(Body::Left(left - taken as u64));
+            return taken;
+        }
+        let mut heads = self.heads.get();
+        let end = heads.end_in(bytes);
+        let taken = match end {
+            Some(end) if { heads }.end_in(&bytes[end..]).is_some() => end,
+            Some(end) => {
+                heads.end_in(&bytes[end..]);
+                bytes.len()
             }
-            Body::Left(_) | Body::Unknown => match through_blank_line(bytes) {
-                None => (bytes.len(), 0),
-                Some(head) if through_blank_line(&bytes[head..]).is_some() => (head, 0),
-                Some(head) => (bytes.len(), bytes.len() - head),
-            },
+            None => bytes.len(),
         };
-        self.body.set(body.without(taken));
-        self.along.set(along);
+        self.heads.set(heads);
+        self.along.set(end.map_or_else(|| self.along.get() + taken, |end| taken - end));
         taken
     }
 
@@ -168,6 +178,7 @@ impl Connection {
     pub(super) fn answers(self: Rc<Self>, body: Body) -> UnderWay {
         self.answering.set(true);
         self.body.set(body.without(self.along.take()));
+        self.heads.take();
         UnderWay(self)
     }
 
@@ -186,7 +197,7 @@ impl Connection {
     /// # Errors
     /// When it would wait for too long: then the connection is over.
     pub(super) async fn stand_in_line(&self) -> io::Result<()> {
-        self.wait_for(turn(&REQUESTS, 1)).await
+        self.wait_for(turn(&REQUESTS, |_| 1)).await
     }
 
     async fn wait_for(&self, turn: impl Future<Output = ()>) -> io::Result<()> {
@@ -214,15 +225,56 @@ impl Connection {
     }
 }
 
-/// The length of `bytes` through the first line that is empty, which a head ends with (RFC 9112, section 2.2: a line feed alone ends a line too).
-fn through_blank_line(bytes: &[u8]) -> Option<usize> {
-    let mut ends = memchr_iter(b'\n', bytes);
-    let mut before = ends.next()?;
-    ends.find_map(|end| {
-        let line = &bytes[before + 1..end];
-        before = end;
-        matches!(line, b"" | b"\r").then_some(end + 1)
-    })
+/// The shortest head that there is, in bytes: `GET / HTTP/1.0` and two line feeds. What is shorter and ends with an empty line is none, but
+/// part of a body, or is passed over (RFC 9112, section 2.2).
+const SHORTEST_HEAD: usize = 16;
+
+/// Where heads end, in pieces that come one after another.
+#[derive(Clone, Copy, Default)]
+struct Heads {
+    /// How many bytes have come since the last empty line.
+    length: usize,
+    line: Line,
+}
+
+/// What has come of a line.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Line {
+    #[default]
+    Nothing,
+    CarriageReturn,
+    Text,
+}
+
+impl Heads {
+    /// Where the first head in `piece` ends: with an empty line, and a line feed alone ends a line too (RFC 9112, section 2.2).
+    fn end_in(&mut self, piece: &[u8]) -> Option<usize> {
+        let (mut head, mut line) = (0, 0);
+        for end in memchr_iter(b'\n', piece) {
+            let is_empty = self.line.and(&piece[line..end]) != Line::Text;
+            (line, self.line) = (end + 1, Line::Nothing);
+            if is_empty {
+                let length = std::mem::take(&mut self.length) + line - head;
+                head = line;
+                if length >= SHORTEST_HEAD {
+                    return Some(line);
+                }
+            }
+        }
+        self.length += piece.len() - head;
+        self.line = self.line.and(&piece[line..]);
+        None
+    }
+}
+
+impl Line {
+    fn and(self, more: &[u8]) -> Self {
+        match (self, more) {
+            (line, b"") => line,
+            (Self::Nothing, b"\r") => Self::CarriageReturn,
+            _ => Self::Text,
+        }
+    }
 }
 
 /// A request that is being answered.
@@ -231,6 +283,8 @@ pub(super) struct UnderWay(Rc<Connection>);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.answering.set(false);
+        // Of what is left of a body nothing more is wanted: the connection ends with the answer.
+        self.0.body.set(Body::Left(0));
         self.0.read_on();
     }
 }
@@ -249,7 +303,7 @@ mod tests {
         for number in 0..100 {
             let begun = begun.clone();
             rt::spawn(async move {
-                new_connection().await;
+                new_connection().await.unwrap();
                 begun.borrow_mut().push(number);
             });
         }
@@ -269,7 +323,7 @@ mod tests {
         }
         let told = called.clone();
         rt::spawn(async move {
-            turn(&REQUESTS, 1).await;
+            turn(&REQUESTS, |_| 1).await;
             told.set(true);
         });
         for _ in 0..3 {
@@ -279,14 +333,34 @@ mod tests {
     }
 
     #[test]
-    fn a_head_ends_with_an_empty_line() {
-        let through =
-            |bytes: &str| through_blank_line(bytes.as_bytes()).map(|length| bytes[..length].to_owned());
-        assert_eq!(through("GET / HTTP/1.1\r\n\r\nbody").unwrap(), "GET / HTTP/1.1\r\n\r\n");
-        assert_eq!(through("GET / HTTP/1.1\nHost: x\n\n\n").unwrap(), "GET / HTTP/1.1\nHost: x\n\n");
-        assert_eq!(through("a\r\n\nb").unwrap(), "a\r\n\n");
-        for bytes in ["", "\n", "\r\n", "GET / HTTP/1.1\r\n", "a\r\n\r", "a\r\n\r\r\nb", "a\r\rb"] {
-            assert_eq!(through(bytes), None, "{bytes:?}");
+    fn a_head_ends_with_an_empty_line_however_it_comes() {
+        let heads = |bytes: &str, size: usize| {
+            let (mut heads, mut ends, mut before) = (Heads::default(), Vec::new(), 0);
+            for piece in bytes.as_bytes().chunks(size) {
+                let mut begin = 0;
+                while let Some(end) = heads.end_in(&piece[begin..]) {
+                    begin += end;
+                    ends.push(before + begin);
+                }
+                before += piece.len();
+            }
+            ends
+        };
+        for (bytes, ends) in [
+            ("GET / HTTP/1.0\n\n", vec![16]),
+            ("GET / HTTP/1.1\r\nHost: x\r\n\r\nbody", vec![27]),
+            ("GET / HTTP/1.1\nHost: x\n\r\nGET / HTTP/1.1\r\n\n", vec![25, 42]),
+            // Empty lines before it belong to none, nor does what is too short.
+            ("\r\n\n\r\n\n\n\n\r\n\n\n\n\nGET / HTTP/1.0\n\n", vec![30]),
+            ("GET / HTTP/1.0\n\n0\r\n\r\nGET / HTTP/1.0\n\n", vec![16, 37]),
+            ("", vec![]),
+            ("GET / HTTP/1.1\r\n\r", vec![]),
+            ("GET / HTTP/1.1\r\n\r\r\nb", vec![]),
+            ("GET / HTTP/1.1\r\r", vec![]),
+        ] {
+            for size in 1..=bytes.len().max(1) {
+                assert_eq!(heads(bytes, size), ends, "{bytes:?}, {size} at a time");
+            }
         }
     }
 

@@ -267,13 +267,11 @@ impl Revocations {
     pub fn date_of_new(&self, client_id: &ClientId, subject: &Subject) -> Result<i64, u64> {
         let behind = self.cutoff(client_id, subject).map_or(0, |before| before + 1);
         let now = self.clock.numeric_date();
-        match u64::try_from(behind - now - FURTHEST) {
-            Ok(wait @ 1..) => Err(wait),
-            Ok(0) | Err(_) => {
-                self.dated_until(now);
-                Ok(now.max(behind))
-            }
+        if let Ok(wait @ 1..) = u64::try_from(behind - now - FURTHEST) {
+            return Err(wait);
         }
+        self.dated_until(now);
+        Ok(now.max(behind))
     }
 
     /// Things were dated by this node's clock up to then.

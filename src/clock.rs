@@ -4,7 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// A date on record that is further ahead is of a clock that was off, or that was set back since: it says nothing of how long ago that
+/// was. The clocks of nodes differ by less.
+pub const FURTHEST_AHEAD: TimeDelta = TimeDelta::seconds(60);
 
 /// Tells the time of day and the time elapsed.
 ///

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Ground, StartError, seconds};
+use crate::backup;
 use crate::config::Config;
 use crate::keys::{KeyRing, SealingKeys};
 use crate::tokens::{
@@ -48,6 +49,10 @@ pub(super) async fn open(
     let longest_grant = seconds(config.codes.lifetime + config.refresh_tokens.lifetime);
     let of_node = (clock.clone(), keys.parts().fitness.clone());
     let revocations = Revocations::open(store.clone(), of_node, status_lists.clone(), longest_grant).await?;
+    // The clock may have been set back since.
+    if let Some(seen) = backup::last_seen(store.as_ref(), &config.node).await? {
+        revocations.dated_until(seen.dated(clock.now()).timestamp());
+    }
     let revocations = Arc::new(revocations);
     let status_indexes = Arc::new(StatusIndexes::open(status_lists.clone(), clock.clone()).await?);
     let publication = Publication {

@@ -97,7 +97,7 @@ impl Witness<'_> {
 
     async fn note(self, store: &dyn Store) -> Result<(), StoreError> {
         let entries = self.audit.head().map_or(0, |head| head.seq());
-        backup::note_seen(store, self.node, Seen { at: self.clock.now(), entries }).await
+        backup::note_seen(store, self.node, (self.clock.now(), entries)).await
     }
 
     /// When something was last done that went with a write to the store, if that was after `since`. What was refused or failed
@@ -124,7 +124,7 @@ impl Witness<'_> {
 
     /// Tells of an audit log that ended, when it was opened, before the entry that the store knows of: it is another one, or its end
     /// was cut off.
-    async fn compare_log(self, Seen { at, entries }: Seen) -> Result<(), StartError> {
+    async fn compare_log(self, Seen { at, entries, .. }: Seen) -> Result<(), StartError> {
         let Some(found) = self.audit.take_found().filter(|found| *found < entries) else { return Ok(()) };
         tracing::warn!(
             "the audit log has {found} entries, at {at} it had {entries}: it was moved away or its end was cut off; keep the one that \

@@ -47,6 +47,19 @@ pub struct Seen {
     pub at: DateTime<Utc>,
     /// The number of the last entry in the node's audit log; 0 if there was none.
     pub entries: u64,
+    /// The latest time at which the node ever used it, where an earlier release has not noted it last. Where the clock stands before
+    /// it, it was set back.
+    #[serde(default)]
+    latest: Option<DateTime<Utc>>,
+}
+
+impl Seen {
+    /// Up to when the node may have dated anything, by a clock that may have been set back since.
+    #[must_use]
+    pub fn dated(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let latest = self.latest.unwrap_or(self.at);
+        if now < latest { latest + LAG } else { latest }
+    }
 }
 
 /// Whether a row of the installation's table is about this store and who uses it, not about the installation.
@@ -58,11 +71,18 @@ fn seen_row(node: &str) -> Vec<u8> {
     format!("{SEEN_ROWS}{node}").into_bytes()
 }
 
-/// Notes that `node` uses the store, up to where `seen` says.
+/// Notes that `node` uses the store at that time, with so many `entries` in its audit log.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn note_seen(store: &dyn Store, node: &str, seen: Seen) -> Result<(), StoreError> {
+pub async fn note_seen(
+    store: &dyn Store,
+    node: &str,
+    (at, entries): (DateTime<Utc>, u64),
+) -> Result<(), StoreError> {
+    let before = last_seen(store, node).await?;
+    let latest = before.and_then(|seen| seen.latest.max(Some(seen.at))).max(Some(at));
+    let seen = Seen { at, entries, latest };
     let batch = SEEN.put(Batch::new(), seen_row(node), Condition::Always, &seen)?;
     let _applied = store.commit(batch).await?;
     Ok(())
@@ -132,7 +152,7 @@ pub async fn dismiss_evidence(store: &dyn Store, noticed_at: DateTime<Utc>) -> R
 }
 
 /// Says that all that was noticed counts no more, because a cut-off is set; for every node the store is as it should be at
-/// `now`.
+/// `now`, and nothing counts that was dated before.
 ///
 /// # Errors
 /// When the store fails.
@@ -144,7 +164,7 @@ pub async fn forget_evidence(store: &dyn Store, now: DateTime<Utc>) -> Result<()
     let mut seen = Vec::new();
     scan_each(store, INSTALLATION, |key, row| {
         if key.starts_with(SEEN_ROWS.as_bytes()) {
-            seen.push((key, Seen { at: now, ..SEEN.decode(&row)?.value }));
+            seen.push((key, Seen { at: now, latest: None, ..SEEN.decode(&row)?.value }));
         }
         Ok(())
     })

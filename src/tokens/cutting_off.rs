@@ -1,6 +1,7 @@
 //! Revoking everything of a client, of a subject, or of what one granted to the other, by a date.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::cutoffs::{Cutoff, Cutoffs};
@@ -103,11 +104,13 @@ impl Revocations {
         }
     }
 
-    /// The latest date that any node may have given to anything until now, unless to get behind a cut-off.
+    /// The latest date that any node may have given to anything until now, unless to get behind a cut-off. Where the store goes by this
+    /// node's clock that may have been set back since.
     async fn latest_date(&self) -> Result<i64, RevocationError> {
         self.fitness.check_clock()?;
         let shared = self.store.now().await?;
-        Ok(shared.map_or_else(|| self.clock.numeric_date(), |now| now.timestamp() + DATED_AHEAD))
+        let alone = || self.clock.numeric_date().max(self.dated.load(Relaxed));
+        Ok(shared.map_or_else(alone, |now| now.timestamp() + DATED_AHEAD))
     }
 
     /// The cut-off that revokes up to `latest`, behind the one that is known.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::family::{Families, Family, attempts, contended};
 use super::{Grant, LiveToken, Sealer};
 use crate::clock::SharedClock;
-use crate::keys::SealError;
+use crate::keys::{DATED_AHEAD, SealError};
 use crate::oauth::{FamilyId, Secret};
 use crate::store::typed::Record;
 use crate::store::{Batch, Committed, StoreError};
@@ -15,6 +15,10 @@ const PURPOSE: &str = "refresh token";
 /// For how long, in milliseconds, the token before the newest may be presented again: its answer got lost, or two
 /// requests of one client crossed.
 const GRACE: i64 = 10_000;
+
+/// By how much, in milliseconds, another node's clock may be ahead of this one's. What was rotated later than that was rotated before the
+/// clock was set back, nobody knows when.
+const AHEAD: i64 = 2 * DATED_AHEAD * 1000;
 
 /// The refresh tokens (RFC 6749, section 6): sealed, self-contained, and each used once (RFC 9700, section 4.14.2).
 /// The store remembers one row a family, and only once the family was refreshed.
@@ -148,7 +152,8 @@ impl RefreshTokens {
                     self.spend(token, known.as_ref(), now)?
                 }
                 Some(Family::Live { generation, rotated_at })
-                    if generation == token.generation + 1 && now - rotated_at <= GRACE =>
+                    if generation == token.generation + 1
+                        && (-AHEAD..=GRACE).contains(&now.saturating_sub(rotated_at)) =>
                 {
                     let batch = Families::check(Batch::new(), &token.family, known.as_ref());
                     (batch, Rotation::Repeated(self.seal(&self.successor(token, rotated_at))?))

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 
@@ -31,6 +32,8 @@ pub struct Revocations {
     pub(super) cutoffs: ArcSwap<Cutoffs>,
     /// For how many seconds a grant can be refreshed: a cut-off ends the grants before it, too.
     pub(super) longest_grant: i64,
+    /// The latest time, by this node's clock, at which anything was dated. Where the clock stands before it, it was set back.
+    pub(super) dated: AtomicI64,
     /// One change of the cut-offs at a time: each is built on the one before.
     pub(super) changing: Line,
 }
@@ -107,7 +110,8 @@ impl Revocations {
         longest_grant: i64,
     ) -> Result<Self, StoreError> {
         let (cutoffs, changing) = (ArcSwap::default(), Line::default());
-        let revocations = Self { store, clock, lists, fitness, cutoffs, longest_grant, changing };
+        let dated = i64::MIN.into();
+        let revocations = Self { store, clock, lists, fitness, cutoffs, longest_grant, dated, changing };
         let mut reading = RevocationsReading::default();
         while !reading.has_ended() {
             revocations.read_on(&mut reading).await?;
@@ -263,9 +267,18 @@ impl Revocations {
     pub fn date_of_new(&self, client_id: &ClientId, subject: &Subject) -> Result<i64, u64> {
         let behind = self.cutoff(client_id, subject).map_or(0, |before| before + 1);
         let now = self.clock.numeric_date();
-        match u64::try_from(behind - now - FURTHEST) {
-            Ok(wait @ 1..) => Err(wait),
-            Ok(0) | Err(_) => Ok(now.max(behind)),
+        if let Ok(wait @ 1..) = u64::try_from(behind - now - FURTHEST) {
+            return Err(wait);
+        }
+        self.dated_until(now);
+        Ok(now.max(behind))
+    }
+
+    /// Things were dated by this node's clock up to then.
+    pub fn dated_until(&self, latest: i64) {
+        // Mostly only read: every token comes by.
+        if latest > self.dated.load(Relaxed) {
+            self.dated.fetch_max(latest, Relaxed);
         }
     }
 

@@ -79,6 +79,7 @@ struct Built {
     cutoffs: u64,
     compromised: Vec<KeyId>,
     kid: KeyId,
+    iat: i64,
     fresh_until: i64,
     exp: i64,
 }
@@ -155,7 +156,8 @@ impl StatusPublisher {
             && built.cutoffs == self.revocations.generation()
             && built.compromised == self.keys.compromised()
             && match self.keys.signing_key(None) {
-                Ok(key) => now < built.fresh_until && *key.kid() == built.kid,
+                // Nobody takes one of the future, as it is where the clock was set back.
+                Ok(key) => (built.iat..built.fresh_until).contains(&now) && *key.kid() == built.kid,
                 Err(_) => now < built.exp,
             }
     }
@@ -177,6 +179,7 @@ impl StatusPublisher {
             cutoffs,
             compromised: revoked_before.keys.clone(),
             kid: key.kid().clone(),
+            iat,
             fresh_until: iat.saturating_add(fresh_for),
             exp,
         };

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::SharedClock;
+use crate::clock::{FURTHEST_AHEAD, SharedClock};
 use crate::oauth::UserId;
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Store, StoreError, Table};
@@ -61,7 +61,8 @@ impl Allowance {
             let condition =
                 known.as_ref().map_or(Condition::Absent, |known| Condition::VersionIs(known.version));
             let mut made = known.map(|known| known.value).unwrap_or_default();
-            made.retain(|each| now < *each + DAY);
+            // What seems to be made later must not count for as long as the clock was set back.
+            made.retain(|each| now < *each + DAY && *each <= now + FURTHEST_AHEAD);
             // If the setting was lowered meanwhile, more than one has to leave.
             let leaves = made.len().checked_sub(self.most).and_then(|surplus| made.get(surplus));
             if let Some(leaves) = leaves {

@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::clock::SharedClock;
+use crate::clock::{FURTHEST_AHEAD, SharedClock};
 use crate::keys::Fitness;
 use crate::limits::{Exceeded, Limit, Limits, Quota};
 use crate::oauth::ApiKeyId;
@@ -30,9 +30,6 @@ const SHARDS: usize = 64;
 
 /// A row has no more entries than this, and about as many requests of other nodes may come in between.
 const ENTRIES: u32 = 1000;
-
-/// An entry that is further ahead, in milliseconds, is of a node whose clock was off: it says nothing.
-const FURTHEST_AHEAD: i64 = 60_000;
 
 /// How often it is said that they are not counted by all nodes together.
 const WARNED_EVERY: Duration = Duration::from_mins(1);
@@ -256,7 +253,8 @@ fn end(now: DateTime<Utc>, limit: Limit) -> DateTime<Utc> {
 impl Requests {
     fn spend(&mut self, limit: Limit, now: i64) -> Quota {
         let span = i64::try_from(limit.span.as_millis()).unwrap_or(i64::MAX);
-        self.0.retain(|(at, _)| now < at.saturating_add(span) && *at <= now.saturating_add(FURTHEST_AHEAD));
+        let furthest = now.saturating_add(FURTHEST_AHEAD.num_milliseconds());
+        self.0.retain(|(at, _)| now < at.saturating_add(span) && *at <= furthest);
         let count: u32 = self.0.iter().map(|(_, count)| count).sum();
         let admitted = count < limit.requests.get();
         if admitted {

@@ -167,7 +167,9 @@ impl Sessions {
                 return Ok(true);
             }
             session.parties.retain(|party| party.client_id != *client_id);
-            session.parties.push(Party { client_id: client_id.clone(), joined_at: self.clock.now() });
+            // Never before it was registered: that may have been by a clock that was ahead, and who is told later is to be this one.
+            let joined_at = self.clock.now().max(registered_at);
+            session.parties.push(Party { client_id: client_id.clone(), joined_at });
             let batch = self.put(Batch::new(), (&session, &pointer.value), Condition::VersionIs(version))?;
             if self.store.commit(batch).await? == Committed::Applied {
                 return Ok(true);

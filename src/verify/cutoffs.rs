@@ -33,13 +33,17 @@ impl Cutoffs {
     }
 
     /// Takes what a list that was signed at `iat` says. One that is older than the newest by no more than
-    /// `leeway` seconds adds to it, since the clocks that dated them may differ by as much.
-    pub(super) fn take(&self, iat: i64, revoked: RevokedBefore, leeway: i64) {
+    /// `leeway` seconds adds to it, since the clocks that dated them may differ by as much; and so does any where the newest is
+    /// of the future by `now`, because clocks were set back.
+    pub(super) fn take(&self, iat: i64, revoked: RevokedBefore, (now, leeway): (i64, i64)) {
         let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = self.newest.load_full();
         if iat > newest.iat {
             self.newest.store(Newest { iat, revoked }.into());
-        } else if iat.saturating_add(leeway) >= newest.iat && revoked != newest.revoked {
+            return;
+        }
+        let counts = iat.saturating_add(leeway) >= newest.iat || now.saturating_add(leeway) < newest.iat;
+        if counts && revoked != newest.revoked {
             let revoked = union(newest.revoked.clone(), revoked);
             self.newest.store(Newest { iat: newest.iat, revoked }.into());
         }
@@ -79,20 +83,31 @@ mod tests {
     #[test]
     fn the_newest_list_counts() {
         let cutoffs = Cutoffs::default();
-        cutoffs.take(100, clients(&[("a", 1)]), 60);
-        cutoffs.take(39, clients(&[("b", 1)]), 60);
+        cutoffs.take(100, clients(&[("a", 1)]), (100, 60));
+        cutoffs.take(39, clients(&[("b", 1)]), (100, 60));
         assert_eq!(cutoffs.newest.load().revoked, clients(&[("a", 1)]));
-        cutoffs.take(101, clients(&[]), 60);
+        cutoffs.take(101, clients(&[]), (100, 60));
         assert!(cutoffs.newest.load().revoked.is_empty());
     }
 
     #[test]
     fn a_list_within_the_leeway_of_the_newest_adds_up_and_does_not_take_its_place() {
         let cutoffs = Cutoffs::default();
-        cutoffs.take(100, clients(&[("a", 1)]), 60);
-        cutoffs.take(40, clients(&[("b", 1)]), 60);
+        cutoffs.take(100, clients(&[("a", 1)]), (100, 60));
+        cutoffs.take(40, clients(&[("b", 1)]), (100, 60));
         assert_eq!(cutoffs.newest.load().revoked, clients(&[("a", 1), ("b", 1)]));
-        cutoffs.take(39, clients(&[("c", 1)]), 60);
+        cutoffs.take(39, clients(&[("c", 1)]), (100, 60));
+        assert_eq!(cutoffs.newest.load().revoked, clients(&[("a", 1), ("b", 1)]));
+    }
+
+    #[test]
+    fn where_clocks_were_set_back_what_lists_say_adds_up_until_they_have_caught_up() {
+        let cutoffs = Cutoffs::default();
+        cutoffs.take(3_700, clients(&[("a", 1)]), (3_700, 60));
+        cutoffs.take(100, clients(&[("b", 1)]), (100, 60));
+        assert_eq!(cutoffs.newest.load().revoked, clients(&[("a", 1), ("b", 1)]));
+        // By then an older one is a replay again.
+        cutoffs.take(3_579, clients(&[("c", 1)]), (3_640, 60));
         assert_eq!(cutoffs.newest.load().revoked, clients(&[("a", 1), ("b", 1)]));
     }
 
@@ -104,7 +119,7 @@ mod tests {
         };
         let cutoffs = Cutoffs::default();
         for (name, cutoff) in [("a", 1), ("b", 2), ("a", 3), ("b", 1)] {
-            cutoffs.take(10, of(name, cutoff), 0);
+            cutoffs.take(10, of(name, cutoff), (10, 0));
         }
         let both: std::collections::BTreeMap<_, _> = [("a".to_owned(), 3), ("b".to_owned(), 2)].into();
         let known = &cutoffs.newest.load().revoked;
@@ -114,8 +129,8 @@ mod tests {
     #[test]
     fn lists_of_the_same_second_add_up() {
         let cutoffs = Cutoffs::default();
-        cutoffs.take(10, clients(&[("a", 1), ("b", 5)]), 0);
-        cutoffs.take(10, clients(&[("a", 3), ("b", 2), ("c", 4)]), 0);
+        cutoffs.take(10, clients(&[("a", 1), ("b", 5)]), (10, 0));
+        cutoffs.take(10, clients(&[("a", 3), ("b", 2), ("c", 4)]), (10, 0));
         assert_eq!(cutoffs.newest.load().revoked, clients(&[("a", 3), ("b", 5), ("c", 4)]));
     }
 }

@@ -183,8 +183,10 @@ impl ListLoader {
         let kid = compact.kid().clone();
         let claims = compact.check_status_list(&self.uri, &expected, &keys)?;
         // An old copy, properly signed and not yet expired, would hide what was revoked since. Nodes of
-        // the issuer may differ by their clocks, so the leeway counts here too.
-        let leeway = i64::try_from(self.context.leeway.as_secs()).unwrap_or(i64::MAX);
+        // the issuer may differ by their clocks, so the leeway counts here too. A copy of the future says nothing: the clocks
+        // were set back, and it is the older one.
+        let (now, leeway) = (expected.now, i64::try_from(self.context.leeway.as_secs()).unwrap_or(i64::MAX));
+        let previous_iat = previous_iat.filter(|previous| *previous <= now.saturating_add(leeway));
         if previous_iat.is_some_and(|previous| claims.iat.saturating_add(leeway) < previous) {
             return Err("the list is older than the one at hand".into());
         }
@@ -193,7 +195,7 @@ impl ListLoader {
         }
         let statuses = Statuses::unpack(&claims.status_list)?;
         let (iat, exp, ttl) = (claims.iat, claims.exp, Duration::from_secs(claims.ttl));
-        self.context.cutoffs.take(iat, claims.revoked_before, leeway);
+        self.context.cutoffs.take(iat, claims.revoked_before, (now, leeway));
         Ok(CheckedList { statuses, iat, exp, ttl })
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use signet::app::{self, App, Ground, Witness};
 use signet::audit::{Actor, AuditLog, Event, EventKind, Outcome};
-use signet::backup::{self, Assurances, BackupError, Contents, Evidence, Purpose, Seen};
+use signet::backup::{self, Assurances, BackupError, Contents, Evidence, Purpose};
 use signet::clock::{Clock as _, ManualClock};
 use signet::config::Config;
 use signet::entropy::SeededEntropy;
@@ -379,7 +379,7 @@ fn node(app: &TestApp) -> String {
 async fn put_back(app: &TestApp, ago: i64) {
     let at = app.clock.now() - chrono::Duration::minutes(ago);
     let store = app.app.state.services.store.as_ref();
-    backup::note_seen(store, &node(app), Seen { at, entries: 0 }).await.unwrap();
+    backup::note_seen(store, &node(app), (at, 0)).await.unwrap();
 }
 
 #[actix_web::test]
@@ -449,8 +449,7 @@ impl Logs {
     }
 
     async fn note(&self, node: &str) {
-        let seen = Seen { at: self.clock.now(), entries: 0 };
-        backup::note_seen(self.store.as_ref(), node, seen).await.unwrap();
+        backup::note_seen(self.store.as_ref(), node, (self.clock.now(), 0)).await.unwrap();
     }
 }
 

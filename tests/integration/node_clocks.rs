@@ -14,7 +14,7 @@ use signet::oauth::{ClientId, Subject};
 use signet::protocol::users::sign_out_everywhere;
 use signet::tokens::{Grant, RevocationError, Whole};
 
-use crate::browser::{Browser, ada, parameter, redeem, register, request, shop};
+use crate::browser::{Browser, PASSWORD, ada, parameter, redeem, register, request, shop};
 use crate::grants_fixture::{World, pair};
 use crate::revocation::{revoke, status};
 use crate::shared_store::SharedStore;
@@ -202,6 +202,37 @@ async fn a_node_whose_clock_is_off_sets_no_cut_off() {
     let whole = Whole::Client(ClientId::parse(b.demo().0).expect("a client"));
     let refused = b.app.state.services.revocations.revoke_before_now(&whole).await.unwrap_err();
     assert!(matches!(refused, RevocationError::ClockOff(_)), "{refused}");
+}
+
+/// By such a date it would outlive every cut-off of the next hour.
+#[actix_web::test]
+async fn a_node_whose_clock_is_off_grants_nothing_and_lets_nobody_in() {
+    let nodes = Nodes::start([0, 0]).await;
+    let (a, b) = (&nodes.a, &nodes.b);
+    ada(a).await;
+    let client = register(a, shop()).await;
+    nodes.follow().await;
+    let mut browser = Browser::default();
+    browser.allow(a, &request(&[])).await;
+    let more = request(&[("scope", "openid email read write")]);
+    for step in [6, -6, 3_600] {
+        // Nobody has told it.
+        nodes.clocks[1].jump_to(START + step);
+        let known = browser.get(b, &request(&[])).await;
+        let decided = browser.allow(b, &more).await;
+        for answer in [known, decided] {
+            assert_eq!(parameter(&answer, "error").as_deref(), Some("temporarily_unavailable"), "{step}");
+        }
+        let mut stranger = Browser::default();
+        let page = stranger.get(b, "/account").await;
+        let refused = stranger.sign_in(b, &page, ("ada@example.com", PASSWORD)).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("30")), "{step}");
+        assert!(!stranger.cookies.contains_key("signet-session"));
+    }
+    nodes.clocks[1].jump_to(START);
+    assert!(!b.audit_log().contains("consent.given"), "what was not granted is not on record");
+    let code = parameter(&browser.get(b, &request(&[])).await, "code").expect("a code");
+    redeem(a, &client, &code).await;
 }
 
 #[actix_web::test]

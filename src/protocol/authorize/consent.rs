@@ -176,8 +176,8 @@ async fn decided(
         services.audit.record(event(EventKind::ConsentGiven).outcome(Outcome::Refused)).await?;
         return Err(ProtocolError::new(ErrorCode::AccessDenied, "the person did not allow it"));
     }
-    services.audit.record(event(EventKind::ConsentGiven)).await?;
     let granted_at = date_of_grant(services, request, user)?;
+    services.audit.record(event(EventKind::ConsentGiven)).await?;
     let allowed = (request.resources.as_slice(), &request.scope);
     let shown_as = client.shown_as();
     services.consents.allow(user, asker(client, shown_as.as_deref()), allowed).await?;
@@ -194,12 +194,14 @@ async fn issue(
     Ok(request.reply_to.code(&code))
 }
 
-/// The date of what `user` grants now. In the second of a cut-off it lies behind that, as the dates of tokens do: it counts.
+/// The date of what `user` grants now. In the second of a cut-off it lies behind that, as the dates of tokens do: it counts. A node whose
+/// clock is off dates nothing: no cut-off reaches as far as that may be ahead.
 pub(super) fn date_of_grant(
     services: &Services,
     request: &AuthorizationRequest,
     user: &UserId,
 ) -> Result<i64, ProtocolError> {
+    services.fitness.check()?;
     let dated = services.revocations.date_of_new(&request.client.client_id, &Subject::from(user));
     Ok(dated.map_err(|retry_after| IssueError::ClockSetBack { retry_after })?)
 }

@@ -7,6 +7,7 @@ use super::asked_claims::AskedAcr;
 use super::goal::{Goal, Requester};
 use super::request::{AuthorizationRequest, Refused};
 use super::{ConsentForm, Door, Prompt, Reply, SignInForm, consent, sign_in};
+use crate::clock::FURTHEST_AHEAD;
 use crate::limits::ClientAddress;
 use crate::oauth::{ErrorCode, Secret, Subject};
 use crate::protocol::{Params, ProtocolError, Services};
@@ -171,8 +172,9 @@ impl Present {
     /// Whether the request is content with how and when they signed in.
     fn suits(&self, services: &Services, request: &AuthorizationRequest) -> bool {
         let age = services.clock.numeric_date() - self.session.authentication.auth_time;
+        let within = |most| (-FURTHEST_AHEAD.num_seconds()..=most).contains(&age);
         // 0 asks for a sign-in anew, as `prompt=login` does (OpenID Connect Core 1.0, section 3.1.2.1).
-        let is_recent = request.max_age.is_none_or(|most| 0 < most && age <= most);
+        let is_recent = request.max_age.is_none_or(|most| 0 < most && within(most));
         let is_meant = request.subject.as_ref().is_none_or(|meant| *meant == Subject::from(&self.account.id));
         is_recent && is_meant
     }

@@ -2,8 +2,10 @@ use super::sign_in::Problem;
 use crate::protocol::{ProtocolError, Services};
 use crate::users::{Attempt, ThrottleError};
 
-/// Why a try is not even looked at, if it isn't. One that is counts as failed until somebody is let in.
+/// Why a try is not even looked at, if it isn't. One that is counts as failed until somebody is let in. A node whose clock is off looks
+/// at none: it would date the tries, and the session that one begins.
 pub(super) async fn check(services: &Services, attempt: &Attempt) -> Result<Option<Problem>, ProtocolError> {
+    services.fitness.check()?;
     match services.login_throttle.check(attempt).await {
         Ok(()) => Ok(None),
         Err(ThrottleError::TooMany { retry_after }) => {

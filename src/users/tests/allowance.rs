@@ -30,6 +30,24 @@ async fn so_many_things_are_made_in_any_day_and_no_more() {
 }
 
 #[tokio::test]
+async fn what_was_made_by_a_clock_that_was_ahead_keeps_nobody_from_making_more() {
+    let ground = Ground::new();
+    let alice = user("alice");
+    let now = ground.clock.numeric_date();
+    ground.clock.jump_to(now + 365 * 24 * 3600);
+    for _ in 0..MOST {
+        allowance(&ground).spend(&alice).await.unwrap();
+    }
+    ground.clock.jump_to(now + 365 * 24 * 3600 - 60);
+    assert!(allowance(&ground).spend(&alice).await.is_err(), "so far the clocks of nodes may differ");
+    ground.clock.jump_to(now);
+    for _ in 0..MOST {
+        allowance(&ground).spend(&alice).await.unwrap();
+    }
+    assert!(allowance(&ground).spend(&alice).await.is_err());
+}
+
+#[tokio::test]
 async fn however_many_are_made_at_once_there_are_no_more() {
     let ground = Ground::new();
     let allowance = Arc::new(allowance(&ground));

@@ -121,6 +121,20 @@ async fn a_client_that_was_registered_anew_joins_anew() {
 }
 
 #[tokio::test]
+async fn a_client_that_was_registered_by_a_clock_ahead_is_the_one_that_joined() {
+    let ground = Ground::new();
+    let sessions = ground.sessions();
+    let session = started(&sessions, user("alice")).await;
+    let (shop, registered_at) = (client("shop"), ground.clock.now() + chrono::Duration::hours(1));
+    for _ in 0..2 {
+        assert!(sessions.join(&session.user, &session.sid, (&shop, registered_at)).await.unwrap());
+    }
+    // By which it is found again when it is to be told.
+    let parties = sessions.find_by_sid(&session.user, &session.sid).await.unwrap().unwrap().parties;
+    assert_eq!(parties, [Party { client_id: shop, joined_at: registered_at }]);
+}
+
+#[tokio::test]
 async fn of_two_who_would_send_one_does() {
     for head_start in 0..4 {
         let ground = Ground::new();

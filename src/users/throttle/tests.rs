@@ -232,6 +232,31 @@ async fn no_crash_resets_a_count() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_locks_nobody_out() {
+    let fixture = Fixture::new();
+    let now = fixture.clock.numeric_date();
+    let device = fixture.sign_in(&stranger("alice", 1)).await;
+    let lanes = [
+        Attempt { device: Some(device), ..stranger("alice", 1) },
+        stranger("alice", 2),
+        invented("nobody", 3),
+    ];
+    fixture.clock.jump_to(now + 30 * 24 * 3600);
+    for lane in &lanes {
+        for _ in 0..5 {
+            fixture.throttle.check(lane).await.unwrap();
+        }
+        assert!(fixture.throttle.check(lane).await.is_err());
+    }
+    fixture.clock.jump_to(now);
+    for lane in &lanes {
+        fixture.throttle.check(lane).await.unwrap();
+        // But they count.
+        assert_eq!(retry_after(fixture.throttle.check(lane).await.unwrap_err()), Duration::from_mins(1));
+    }
+}
+
+#[tokio::test]
 async fn at_once_is_no_more_than_one_after_another() {
     let fixture = Fixture::new();
     let throttle = Arc::new(fixture.throttle);

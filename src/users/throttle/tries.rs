@@ -3,6 +3,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::FURTHEST_AHEAD;
+
 /// How many tries need no waiting.
 const FREE: u32 = 5;
 
@@ -50,9 +52,11 @@ impl Tries {
         self.take(now)
     }
 
-    /// Takes one more; or says how long to wait.
+    /// Takes one more; or says how long to wait. A last one of the future imposes no wait, or whoever tried once by a clock that was
+    /// ahead would lock out the owner until then; it counts all the same.
     pub(super) fn take(&mut self, now: DateTime<Utc>) -> Result<(), Duration> {
-        let wait = self.last.map_or(TimeDelta::zero(), |last| last + self.wait() - now);
+        let last = self.last.filter(|last| *last <= now + FURTHEST_AHEAD);
+        let wait = last.map_or(TimeDelta::zero(), |last| last + self.wait() - now);
         if wait > TimeDelta::zero() {
             return Err(wait.to_std().unwrap_or_default());
         }
@@ -78,6 +82,24 @@ impl Tries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_try_of_the_future_counts_and_locks_nobody_out() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let year = TimeDelta::days(365);
+        let mut tries = Tries { count: 20, last: Some(now + year) };
+        assert_eq!(tries.take_unless_used_up(now), Ok(()));
+        // From then on as ever.
+        assert_eq!(tries, Tries { count: 21, last: Some(now) });
+        assert_eq!(tries.take(now), Err(Duration::from_hours(1)));
+        let mut used_up = Tries { count: MOST, last: Some(now + year) };
+        assert!(used_up.take_unless_used_up(now).is_err());
+        // As far as the clocks of nodes may differ the wait is kept, and further.
+        let mut tries = Tries { count: FREE, last: Some(now + FURTHEST_AHEAD) };
+        assert_eq!(tries.take(now), Err(Duration::from_secs(90)));
+        let mut tries = Tries { count: FREE, last: Some(now + FURTHEST_AHEAD + TimeDelta::milliseconds(1)) };
+        assert_eq!(tries.take(now), Ok(()));
+    }
 
     #[test]
     fn five_are_free_and_then_the_wait_doubles_up_to_an_hour() {

@@ -119,6 +119,21 @@ async fn a_revocation_is_seen_when_the_ttl_is_over() {
     assert_eq!(f.check(URI, 3).await, Err(Refusal::Revoked));
 }
 
+/// The issuer's clock and this one's, which may be one.
+#[tokio::test]
+async fn what_is_revoked_after_clocks_were_set_back_is_seen() {
+    let f = Fixture::new(StatusPolicy::Required);
+    f.clock.jump_to(NOW + 3600);
+    f.publish(&[], |_| {});
+    assert_eq!(f.check(URI, 3).await, Ok(()));
+    f.clock.jump_to(NOW);
+    f.advance(60);
+    let client = RevokedBefore::client_name(&Issuer::claims().client_id);
+    f.publish(&[3], |claims| _ = claims.revoked_before.clients.insert(client, NOW + 3600));
+    assert_eq!(f.check(URI, 3).await, Err(Refusal::Revoked));
+    assert_eq!(f.check(URI, 4).await, Err(Refusal::Revoked), "with all of the client");
+}
+
 #[tokio::test]
 async fn the_time_spent_in_a_shared_cache_counts() {
     let f = Fixture::new(StatusPolicy::Required);

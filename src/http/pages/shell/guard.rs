@@ -12,6 +12,7 @@ use url::form_urlencoded;
 
 use super::anti_forgery;
 use super::notice::{self, Notice};
+use crate::clock::FURTHEST_AHEAD;
 use crate::http::body::{self, Body};
 use crate::http::pages::answers::{failure, refused, see_other, whole};
 use crate::http::pages::browser::{browser, hold};
@@ -134,7 +135,9 @@ async fn let_through(
         return Ok(request.into_response(refused(&state, &error)));
     }
     let now = state.services.clock.numeric_date();
-    if NEED_RECENT.contains(&&*pattern) && now - seen.present.session.authentication.auth_time > RECENT {
+    let age = now - seen.present.session.authentication.auth_time;
+    let is_recent = (-FURTHEST_AHEAD.num_seconds()..=RECENT).contains(&age);
+    if NEED_RECENT.contains(&&*pattern) && !is_recent {
         let response = ask_to_sign_in(&state, request.request(), &seen.browser);
         return Ok(request.into_response(response));
     }

@@ -7,6 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::Error;
@@ -16,6 +17,7 @@ use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 
 use super::turns::Connection;
+use crate::telemetry::Metrics;
 
 /// How much is read of a connection before the others are looked at, in bytes; most requests are shorter.
 const AT_ONCE: u64 = 2 * 1024;
@@ -96,15 +98,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<T> {
 /// Where a request stands among those of its connection.
 pub(super) struct Place {
     connection: Option<Rc<Connection>>,
-    is_behind: bool,
+    /// Where it is counted if one that stands behind another waits for too long.
+    behind: Option<Arc<Metrics>>,
     length: u64,
 }
 
 /// Where the request stands that begins now.
-pub(super) fn place(request: &ServiceRequest) -> Place {
+pub(super) fn place(request: &ServiceRequest, metrics: &Arc<Metrics>) -> Place {
     let connection = request.conn_data::<Rc<Connection>>().cloned();
     let is_behind = connection.as_ref().is_some_and(|connection| !connection.begins());
-    Place { connection, is_behind, length: body_length(request) }
+    Place { connection, behind: is_behind.then(|| metrics.clone()), length: body_length(request) }
 }
 
 /// Gives `answer` to the first request of what has come together at once, and to the others in turn. Meanwhile no more is read than
@@ -116,11 +119,11 @@ pub(super) async fn in_turn<T>(
     place: Place,
     answer: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let Place { connection, is_behind, length } = place;
+    let Place { connection, behind, length } = place;
     let _until_answered = match connection {
         Some(connection) => {
-            if is_behind {
-                connection.stand_in_line().await?;
+            if let Some(metrics) = behind {
+                connection.stand_in_line(&metrics).await?;
             }
             Some(connection.answers(length))
         }

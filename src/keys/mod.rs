@@ -68,7 +68,7 @@ pub use signer::{SelfTestFailed, SignError, Signer, self_test};
 pub use snapshot::{JwksDocument, NoKey, ServedJwks, SigningKey};
 pub use software::{SoftwareSigner, UnusableKey};
 pub use store_vault::StoreVault;
-pub use unrecorded::{Recording, Unrecorded};
+pub use unrecorded::{Owed, Recording, Unrecorded};
 pub use vault::{KeyVault, SealedVault, StoredKey, StoredState, VaultError};
 
 use crate::store::Table;

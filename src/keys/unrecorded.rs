@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::audit::Origin;
+
 /// What is to be recorded, in its order. What a process had not recorded when it ended is lost.
 #[derive(Debug)]
 pub struct Unrecorded<E> {
@@ -12,19 +14,33 @@ pub struct Unrecorded<E> {
     recording: tokio::sync::Mutex<()>,
 }
 
+/// Something that is to be recorded.
+#[derive(Clone, Debug)]
+pub struct Owed<E> {
+    /// What happened.
+    pub event: E,
+    /// The request that it was done for, if it was one, whoever records it.
+    pub origin: Option<Origin>,
+}
+
 #[derive(Debug)]
 struct Events<E> {
-    owed: VecDeque<E>,
-    /// What the last commit that was begun writes, and what happened with it, unless its answer has come.
-    begun: Option<(Vec<u8>, Vec<E>)>,
+    owed: VecDeque<Owed<E>>,
+    /// The last commit that was begun, unless its answer has come.
+    begun: Option<Begun<E>>,
+}
+
+#[derive(Debug)]
+struct Begun<E> {
+    row: Vec<u8>,
+    origin: Option<Origin>,
+    events: Vec<E>,
 }
 
 impl<E> Default for Unrecorded<E> {
     fn default() -> Self {
-        Self {
-            events: Mutex::new(Events { owed: VecDeque::new(), begun: None }),
-            recording: tokio::sync::Mutex::default(),
-        }
+        let events = Events { owed: VecDeque::new(), begun: None };
+        Self { events: Mutex::new(events), recording: tokio::sync::Mutex::default() }
     }
 }
 
@@ -35,21 +51,22 @@ impl<E: Clone> Unrecorded<E> {
 
     /// A commit begins that writes `row`, with which `events` happen.
     pub(super) fn begin(&self, row: &[u8], events: Vec<E>) {
-        self.events().begun = Some((row.to_vec(), events));
+        self.events().begun = Some(Begun { row: row.to_vec(), origin: Origin::current(), events });
     }
 
     /// The store has `row`, as it was read or as its commit was answered: was it written here, what happened with it is owed. So a
     /// commit whose answer was lost is found out about by whoever reads next, unless another node has written since.
     pub(super) fn found(&self, row: &[u8]) {
         let mut events = self.events();
-        if let Some((_, happened)) = events.begun.take_if(|(written, _)| written == row) {
-            events.owed.extend(happened);
+        if let Some(begun) = events.begun.take_if(|begun| begun.row == row) {
+            let Begun { origin, events: happened, .. } = begun;
+            events.owed.extend(happened.into_iter().map(|event| Owed { event, origin: origin.clone() }));
         }
     }
 
     /// Takes all of it: it is the caller's to record.
     pub fn take(&self) -> Vec<E> {
-        self.events().owed.drain(..).collect()
+        self.events().owed.drain(..).map(|owed| owed.event).collect()
     }
 
     /// To record one after the other.
@@ -68,7 +85,7 @@ pub struct Recording<'a, E> {
 impl<E: Clone> Recording<'_, E> {
     /// What is to be recorded first; it stays so until it [`is_recorded`](Self::is_recorded).
     #[must_use]
-    pub fn first(&self) -> Option<E> {
+    pub fn first(&self) -> Option<Owed<E>> {
         self.of.events().owed.front().cloned()
     }
 

@@ -124,3 +124,34 @@ async fn what_happened_to_keys_is_on_record_though_the_audit_log_was_full_meanwh
         }
     }
 }
+
+/// Another request, or none, may be the one that records it.
+#[actix_web::test]
+async fn what_is_recorded_late_says_for_which_request_it_was_done() {
+    for at in 1.. {
+        assert!(at < MOST_CALLS, "it never gets through");
+        let (app, store) = start().await;
+        let disk = app.audit_disk.clone();
+        store.after(at, async move { disk.fill(true) });
+        Asked::CompromiseSealing.of(&app).await;
+        let happened = store.happened();
+        app.audit_disk.fill(false);
+        app.app.rotate().await.expect("rotation");
+        let log = app.audit_log();
+        let log = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let (mut condemned, mut made) = (Value::Null, Value::Null);
+        for entry in log {
+            match entry["event"].as_str() {
+                Some("key.compromised") => condemned = entry["request_id"].clone(),
+                Some("key.generated") if entry["detail"]["use"] == "sealing" => {
+                    made = entry["request_id"].clone()
+                }
+                _ => {}
+            }
+        }
+        assert_eq!((made.is_string(), &made), (condemned.is_string(), &condemned), "call {at}");
+        if !happened {
+            break;
+        }
+    }
+}

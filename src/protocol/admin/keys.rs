@@ -8,8 +8,8 @@ use crate::keys::forecast::Forecast;
 use crate::keys::intervene::{Breakage, Refusal};
 use crate::keys::schedule::Step;
 use crate::keys::{
-    Compromised, Imported, KeyEvent, KeyList, KeyRingError, Rotated, Rotations, SealingEvent, SealingKeyId,
-    SealingKeyView, Unrecorded,
+    Compromised, Imported, KeyEvent, KeyList, KeyRingError, Owed, Rotated, Rotations, SealingEvent,
+    SealingKeyId, SealingKeyView, Unrecorded,
 };
 use crate::oauth::{Algorithm, ErrorCode, KeyId, Secret};
 use crate::protocol::{ProtocolError, Services};
@@ -203,8 +203,8 @@ pub async fn import(
 /// # Errors
 /// When the audit log can't be written; what happened stays so, and is recorded by the next round that can.
 pub async fn record(audit: &AuditLog, unrecorded: &Unrecorded<KeyEvent>) -> Result<(), AuditError> {
-    let owed = unrecorded.recording().await;
-    while let Some(event) = owed.first() {
+    let recording = unrecorded.recording().await;
+    while let Some(Owed { event, origin }) = recording.first() {
         let kind = match event.change {
             Step::Create { .. } => Some(EventKind::KeyGenerated),
             Step::Begin { .. } => Some(EventKind::KeyActivated),
@@ -215,9 +215,9 @@ pub async fn record(audit: &AuditLog, unrecorded: &Unrecorded<KeyEvent>) -> Resu
         };
         if let Some(kind) = kind {
             let entry = Event::new(kind, Actor::Service);
-            audit.record(event.kid.iter().fold(entry, Event::key)).await?;
+            audit.record_for(origin, event.kid.iter().fold(entry, Event::key)).await?;
         }
-        owed.is_recorded();
+        recording.is_recorded();
     }
     Ok(())
 }
@@ -230,14 +230,15 @@ pub async fn record_sealing(
     audit: &AuditLog,
     unrecorded: &Unrecorded<SealingEvent>,
 ) -> Result<(), AuditError> {
-    let owed = unrecorded.recording().await;
-    while let Some(event) = owed.first() {
+    let recording = unrecorded.recording().await;
+    while let Some(Owed { event, origin }) = recording.first() {
         let (kind, id) = match &event {
             SealingEvent::Created(id) => (EventKind::KeyGenerated, id),
             SealingEvent::Forgotten(id) => (EventKind::KeyForgotten, id),
         };
-        audit.record(Event::new(kind, Actor::Service).key(id).detail("use", "sealing")).await?;
-        owed.is_recorded();
+        let entry = Event::new(kind, Actor::Service).key(id).detail("use", "sealing");
+        audit.record_for(origin, entry).await?;
+        recording.is_recorded();
     }
     Ok(())
 }

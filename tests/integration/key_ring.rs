@@ -392,7 +392,9 @@ async fn fifty_nodes_make_one_new_key_between_them() {
     for _ in 0..50 {
         nodes.push(world.open().await);
     }
-    nodes.iter().for_each(|node| drop(node.unrecorded().take()));
+    for node in &nodes {
+        node.unrecorded().take();
+    }
     for round in 1..=4 {
         world.clock.advance(Duration::from_mins(1));
         let ticks: Vec<_> = nodes

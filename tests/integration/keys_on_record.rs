@@ -144,7 +144,7 @@ async fn what_is_recorded_late_says_for_which_request_it_was_done() {
             match entry["event"].as_str() {
                 Some("key.compromised") => condemned = entry["request_id"].clone(),
                 Some("key.generated") if entry["detail"]["use"] == "sealing" => {
-                    made = entry["request_id"].clone()
+                    made = entry["request_id"].clone();
                 }
                 _ => {}
             }

@@ -115,7 +115,7 @@ impl App {
         // Before the ring is read: what another node makes meanwhile is in neither.
         let vault: Arc<dyn KeyVault> = parts.vault.clone();
         let kept = witness::kept_keys(vault.clone()).await;
-        let (sealing_keys, sealing_events) = SealingKeys::open(
+        let sealing_keys = SealingKeys::open(
             SealingParts {
                 store: store.clone(),
                 kek: parts.kek.clone(),
@@ -129,7 +129,7 @@ impl App {
         .await?;
         let fitness = parts.fitness.clone();
         let data_key = DataKey::open(store.as_ref(), &parts.kek, entropy.clone()).await?;
-        let (keys, events) = KeyRing::open(parts).await?;
+        let keys = KeyRing::open(parts).await?;
         let in_vault = witness::ask_vault((&kept, vault), &keys, (store.as_ref(), witness)).await?;
         let evidence = witness::told(evidence, in_vault);
         let noted = Noted::now(store.as_ref(), witness).await?;
@@ -179,8 +179,8 @@ impl App {
             store_silence: Silence::default(),
             stopping: AtomicBool::new(false),
         };
-        protocol::admin::keys::record(&services.audit, &events).await?;
-        protocol::admin::keys::record_sealing(&services.audit, &sealing_events).await?;
+        protocol::admin::keys::record(&services.audit, services.keys.unrecorded()).await?;
+        protocol::admin::keys::record_sealing(&services.audit, services.sealing_keys.unrecorded()).await?;
         let state = State::new(Arc::new(services), metrics, config);
         let demo_resource = config.demo_resource().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self {

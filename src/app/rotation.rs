@@ -2,26 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Mutex;
-
 use super::{App, StartError};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::keys::{Health, KeyEvent, KeyRingError, SealingEvent};
+use crate::keys::{Health, KeyRingError};
 use crate::protocol::admin::keys::{record, record_sealing};
 
 /// What is left to do of earlier rounds.
 #[derive(Default)]
 pub(super) struct Rotation {
-    unrecorded: Mutex<Unrecorded>,
     /// Whether the keys wait for this node's clock to be right: what was due was left undone, and new ones were not opened.
     postponed: AtomicBool,
-}
-
-/// What happened to keys and does not stand in the audit log yet.
-#[derive(Default)]
-struct Unrecorded {
-    signing: Vec<KeyEvent>,
-    sealing: Vec<SealingEvent>,
 }
 
 impl App {
@@ -57,21 +47,14 @@ impl App {
     /// Takes in what another node has made of the keys. What is due is left to the next round.
     pub(super) async fn follow_keys(&self) -> Result<(), StartError> {
         let keys = &self.state.services.keys;
-        self.bring_up(async { keys.follow().await.map(|()| Vec::new()) }).await
+        self.bring_up(keys.follow()).await
     }
 
     /// Both kinds of keys, the signing ones by `ring`.
-    async fn bring_up(
-        &self,
-        ring: impl Future<Output = Result<Vec<KeyEvent>, KeyRingError>>,
-    ) -> Result<(), StartError> {
+    async fn bring_up(&self, ring: impl Future<Output = Result<(), KeyRingError>>) -> Result<(), StartError> {
         let services = &self.state.services;
-        // What could not be recorded is owed until it is.
-        let mut owed = self.rotation.unrecorded.lock().await;
         // Both at once: a key that another node has dropped must leave this one, whatever the other kind waits for.
         let (signing, sealing) = tokio::join!(ring, services.sealing_keys.tick());
-        let signing = signing.map(|events| owed.signing.extend(events));
-        let sealing = sealing.map(|events| owed.sealing.extend(events));
         if is_clock_off(&signing) || is_clock_off(&sealing) {
             self.rotation.postponed.store(true, Ordering::Relaxed);
         }
@@ -86,10 +69,9 @@ impl App {
                 .detail("error", error.to_string());
             services.audit.record(failed).await?;
         }
-        record(&services.audit, &owed.signing).await?;
-        owed.signing.clear();
-        record_sealing(&services.audit, &owed.sealing).await?;
-        owed.sealing.clear();
+        // What could not be recorded before, whoever asked for it, is owed until it is.
+        record(&services.audit, services.keys.unrecorded()).await?;
+        record_sealing(&services.audit, services.sealing_keys.unrecorded()).await?;
         Ok(both(signing, sealing)?)
     }
 

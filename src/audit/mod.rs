@@ -120,7 +120,15 @@ impl AuditLog {
     /// When it could not be written: then the act must not happen. After a failed flush to disk nothing
     /// can be recorded until the service is started anew, because what the disk holds is unknown.
     pub async fn record(&self, event: Event) -> Result<(), AuditError> {
-        let event = match Origin::current() {
+        self.record_for(Origin::current(), event).await
+    }
+
+    /// The same for the request that it was done for, where that is not the one that is being answered now.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub async fn record_for(&self, origin: Option<Origin>, event: Event) -> Result<(), AuditError> {
+        let event = match origin {
             Some(origin) => event.caused_by(&origin),
             None => event,
         };

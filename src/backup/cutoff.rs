@@ -88,7 +88,7 @@ pub(super) async fn cut_off(parts: &KeyRingParts, keep_api_keys: bool) -> Result
     let store = parts.store.as_ref();
     // The keys first: a node that runs on although it must not issues nothing more that counts.
     applied(store, forget_sealing_keys(Batch::new())).await?;
-    let condemned = KeyRing::condemn_all(parts.clone()).await?;
+    let (condemned, events) = KeyRing::condemn_all(parts.clone()).await?;
     let mut ended = Ended::new();
     let api_keys = if keep_api_keys { &[] as &[Table] } else { &users::API_KEY_TABLES };
     for table in tokens::ENDED_BY_RESTORE.iter().chain(&users::ENDED_BY_RESTORE).chain(api_keys) {
@@ -97,7 +97,7 @@ pub(super) async fn cut_off(parts: &KeyRingParts, keep_api_keys: bool) -> Result
     ended.insert("recovery_codes", users::end_recovery_codes(store).await?);
     ended.insert("status_lists", tokens::StatusLists::end_all(store).await?);
     forget_evidence(store, parts.clock.now()).await?;
-    Ok(Restored { ended, condemned: condemned.answer, events: condemned.events })
+    Ok(Restored { ended, condemned, events })
 }
 
 /// Destroys the private keys that the ring does not need: those of the time that is lost are not in it at all.

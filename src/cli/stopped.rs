@@ -136,9 +136,11 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
             Some(reason) => event.detail("reason", reason),
             None => event,
         };
-        let condemned = audited(&audit, event, KeyRing::compromise_unopened(parts, kid)).await?;
-        admin::keys::record(&audit, &condemned.events).await.map_err(failed)?;
-        serde_json::to_value(condemned.answer).map_err(failed)
+        let keys = KeyRing::unopened(parts);
+        let condemned = audited(&audit, event, keys.compromise(kid)).await;
+        // Also where something failed afterwards: there is no later round.
+        admin::keys::record(&audit, keys.unrecorded()).await.map_err(failed)?;
+        serde_json::to_value(condemned?).map_err(failed)
     })
 }
 

@@ -7,6 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::Error;
@@ -17,6 +18,7 @@ use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 
 use super::turns::{Body, Connection};
+use crate::telemetry::Metrics;
 
 /// How much is read of a connection before the others are looked at, in bytes; most requests are shorter.
 const AT_ONCE: u64 = 2 * 1024;
@@ -122,15 +124,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<T> {
 /// Where a request stands among those of its connection.
 pub(super) struct Place {
     connection: Option<Rc<Connection>>,
-    is_behind: bool,
+    /// Where it is counted if one that stands behind another waits for too long.
+    behind: Option<Arc<Metrics>>,
     body: Body,
 }
 
 /// Where the request stands that begins now.
-pub(super) fn place(request: &ServiceRequest) -> Place {
+pub(super) fn place(request: &ServiceRequest, metrics: &Arc<Metrics>) -> Place {
     let connection = request.conn_data::<Rc<Connection>>().cloned();
     let is_behind = connection.as_ref().is_some_and(|connection| !connection.begins());
-    Place { connection, is_behind, body: body(request) }
+    Place { connection, behind: is_behind.then(|| metrics.clone()), body: body(request) }
 }
 
 /// Gives `answer` to the first request of what has come together at once, and to the others in turn. Meanwhile no more is read than
@@ -142,11 +145,11 @@ pub(super) async fn in_turn<T>(
     place: Place,
     answer: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let Place { connection, is_behind, body } = place;
+    let Place { connection, behind, body } = place;
     let _until_answered = match connection {
         Some(connection) => {
-            if is_behind {
-                connection.stand_in_line().await?;
+            if let Some(metrics) = behind {
+                connection.stand_in_line(&metrics).await?;
             }
             Some(connection.answers(body))
         }

@@ -14,6 +14,7 @@ use actix_web::{App, Error, web};
 use super::listener::listen;
 use super::{State, Tls, configure, configure_management, paced, unread};
 use crate::config::AdminListener;
+use crate::telemetry::Metrics;
 
 /// How many connections a worker has at most, as far as there are files for them. Handshakes count as connections and have no
 /// smaller bound of their own: with actix-web's 256 so many silent clients would keep everybody else waiting.
@@ -67,7 +68,7 @@ pub async fn run(
     guard(&listeners.public)?;
     guard(&listeners.management)?;
     let (connections, management_connections) = most_connections(files(), workers);
-    let public_state = state.clone();
+    let (public_state, metrics) = (state.clone(), state.metrics.clone());
     // Only where it is TLS that the header comes by: over plain http browsers must ignore it (RFC 6797, section 8.1).
     let policy = listeners.tls.as_ref().and_then(|tls| tls.strict_transport_security());
     let tls = listeners.tls.as_ref().map(|tls| tls.server_config()).transpose().map_err(io::Error::other)?;
@@ -75,7 +76,10 @@ pub async fn run(
     max_concurrent_tls_connect(connections);
     let server = bounded(workers, connections, GRACE_SECONDS);
     let app = move || {
-        App::new().configure(configure(web::Data::from(public_state.clone()))).wrap_fn(connection_matters)
+        let metrics = metrics.clone();
+        App::new()
+            .configure(configure(web::Data::from(public_state.clone())))
+            .wrap_fn(move |request, service| connection_matters(request, service, &metrics))
     };
     let public = match policy {
         Some(policy) => listen(server, listeners.public, tls, move || {
@@ -89,8 +93,11 @@ pub async fn run(
     let grace = if state.admin_listener == AdminListener::Management { GRACE_SECONDS } else { 1 };
     let management =
         listen(bounded(1, management_connections, grace), listeners.management, None, move || {
-            let state = web::Data::from(management_state.clone());
-            App::new().configure(configure_management(state)).wrap_fn(connection_matters)
+            let (state, metrics) =
+                (web::Data::from(management_state.clone()), management_state.metrics.clone());
+            App::new()
+                .configure(configure_management(state))
+                .wrap_fn(move |request, service| connection_matters(request, service, &metrics))
         })?
         .run();
     let (public_handle, management_handle) = (public.handle(), management.handle());
@@ -109,11 +116,12 @@ pub async fn run(
 pub(super) fn connection_matters<S, B>(
     request: ServiceRequest,
     service: &S,
+    metrics: &Arc<Metrics>,
 ) -> impl Future<Output = Result<ServiceResponse<unread::Holding<B>>, Error>> + use<S, B>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
-    let place = paced::place(&request);
+    let place = paced::place(&request, metrics);
     paced::in_turn(place, unread::held(request, service))
 }
 

@@ -178,7 +178,7 @@ async fn revocation(
 ) -> Result<RevocationOutcome, ProtocolError> {
     let params = params?;
     limits::unauthenticated(state, request, credentials, &params)?;
-    let asked = protocol::asked_to_revoke(&state.services, credentials, &params)?;
+    let asked = protocol::asked_to_revoke(&state.services, credentials, &params).await?;
     let services = state.services.clone();
     let outcome = to_the_end(async move { protocol::revoke(&services, asked).await }).await?;
     if outcome == RevocationOutcome::Done {

@@ -18,6 +18,8 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::telemetry::Metrics;
+
 /// How long a request stands in line at most; then its connection is closed. Meanwhile it can't be seen whether the client is
 /// still there, and it need not read anything.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
@@ -195,17 +197,20 @@ impl Connection {
     /// Has a request stand in line, and reads nothing meanwhile.
     ///
     /// # Errors
-    /// When it would wait for too long: then the connection is over.
-    pub(super) async fn stand_in_line(&self) -> io::Result<()> {
-        self.wait_for(turn(&REQUESTS, |_| 1)).await
+    /// When it would wait for too long: then the connection is over, which is counted.
+    pub(super) async fn stand_in_line(&self, metrics: &Metrics) -> io::Result<()> {
+        self.wait_for(turn(&REQUESTS, |_| 1), metrics).await
     }
 
-    async fn wait_for(&self, turn: impl Future<Output = ()>) -> io::Result<()> {
+    async fn wait_for(&self, turn: impl Future<Output = ()>, metrics: &Metrics) -> io::Result<()> {
         self.go_on()?;
         self.waits.set(true);
         let called = timeout(LONGEST_WAIT, turn).await;
         self.waits.set(false);
-        self.over.set(called.is_err());
+        if called.is_err() {
+            self.over.set(true);
+            metrics.http_line_timeouts.increment(1);
+        }
         self.read_on();
         self.go_on()
     }
@@ -366,15 +371,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_whose_request_is_never_called_is_over() {
-        let connection = Connection::default();
-        connection.wait_for(async {}).await.unwrap();
+        let (connection, metrics) = (Connection::default(), Metrics::new(&[], "n"));
+        let closed = || metrics.render().lines().any(|line| line == "signet_http_line_timeouts_total 1");
+        connection.wait_for(async {}, &metrics).await.unwrap();
         connection.go_on().unwrap();
         let begun = tokio::time::Instant::now();
-        connection.wait_for(pending()).await.unwrap_err();
+        assert!(!closed());
+        connection.wait_for(pending(), &metrics).await.unwrap_err();
         assert_eq!(begun.elapsed().as_secs(), LONGEST_WAIT.as_secs());
+        assert!(closed());
         connection.go_on().unwrap_err();
-        // What waits behind it does not wait again.
-        connection.wait_for(pending()).await.unwrap_err();
+        // What waits behind it does not wait again, nor is its connection counted twice.
+        connection.wait_for(pending(), &metrics).await.unwrap_err();
         assert_eq!(begun.elapsed().as_secs(), LONGEST_WAIT.as_secs());
+        assert!(closed());
     }
 }

@@ -1,4 +1,4 @@
-use super::change::{KeyEvent, Spare, Work};
+use super::change::{Spare, Work};
 use super::error::KeyRingError;
 use super::record::KeyRingRecord;
 use super::ring::KeyRing;
@@ -8,15 +8,15 @@ use crate::store::{Committed, Condition};
 
 impl KeyRing {
     /// Makes the first key and no other, so that a first start is short: all others are due at the first tick, and
-    /// until then none is published. Nothing where there is a ring, also when another node was faster to make one.
+    /// until then none is published. Says whether it has: not where there is a ring, also when another node was faster to make one.
     ///
     /// # Errors
     /// When there are keys but no ring, when this node's clock is off, and when store or vault fail.
-    pub(super) async fn bootstrap(&self) -> Result<Option<Vec<KeyEvent>>, KeyRingError> {
+    pub(super) async fn bootstrap(&self) -> Result<bool, KeyRingError> {
         self.parts.fitness.check_clock()?;
         let _one_at_a_time = self.changing.turn_however_late().await;
         if self.parts.store.get(TABLE, KEY).await?.is_some() {
-            return Ok(None);
+            return Ok(false);
         }
         let keys = self.kept().await?;
         if keys > 0 {
@@ -33,7 +33,7 @@ impl KeyRing {
         self.carry_out(&mut work, begin, None).await?;
         if self.commit(&work, Condition::Absent).await? == Committed::Conflict {
             self.discard(&work.created).await;
-            return Ok(None);
+            return Ok(false);
         }
         let read_at = self.parts.clock.monotonic();
         let (row, ring) = self.read().await?;
@@ -41,6 +41,6 @@ impl KeyRing {
         let mut signers = work.created;
         self.open_signers(&ring, &mut signers, Spare::None).await?;
         self.install(ring, row.version, &signers, read_at);
-        Ok(Some(work.events))
+        Ok(true)
     }
 }

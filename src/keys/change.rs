@@ -113,7 +113,9 @@ impl Work {
 }
 
 impl KeyRing {
-    pub(super) async fn change<T>(&self, change: &Change<'_, T>) -> Result<(T, Vec<KeyEvent>), KeyRingError> {
+    /// Does what `change` asks for, and takes the result into use. What happened to keys by that is [`Self::unrecorded`], also where it
+    /// fails after the commit.
+    pub(super) async fn change<T>(&self, change: &Change<'_, T>) -> Result<T, KeyRingError> {
         let _one_at_a_time = if change.urgent {
             // Not to be sent away because a vault is slow.
             self.changing.turn_however_late().await
@@ -126,7 +128,6 @@ impl KeyRing {
         }
         let mut signers = Signers::new();
         let mut answer = None;
-        let mut events = Vec::new();
         let mut owed: Vec<Step> = Vec::new();
         for _ in 0..ATTEMPTS {
             let read_at = self.parts.clock.monotonic();
@@ -156,7 +157,7 @@ impl KeyRing {
                     self.install(ring.clone(), row.version, &signers, read_at);
                     if let Some(answer) = answer.take() {
                         tracing::warn!(%error, "what the vault had to do besides waits until the next tick");
-                        return Ok((answer, events));
+                        return Ok(answer);
                     }
                     if !change.urgent {
                         return Err(error);
@@ -169,7 +170,7 @@ impl KeyRing {
             if work.steps.is_empty() {
                 self.install(work.ring, row.version, &signers, read_at);
                 if let Some(answer) = answer.take().or(asked) {
-                    return Ok((answer, events));
+                    return Ok(answer);
                 }
                 continue;
             }
@@ -179,7 +180,6 @@ impl KeyRing {
                     let now = self.parts.clock.numeric_date();
                     let (policy, times) = (&self.parts.policy, (work.now, now));
                     owed = make_up_for_delay(&work.ring, &work.steps, policy, times);
-                    events.append(&mut work.events);
                     signers.extend(work.created);
                 }
                 Committed::Conflict => self.discard(&work.created).await,
@@ -227,6 +227,7 @@ impl KeyRing {
             return Err(KeyRingError::RingLost { keys: self.kept().await? });
         };
         let ring = sealed_ring::decode(&row.value, &self.parts.kek)?;
+        self.unrecorded.found(&row.value);
         Ok((row, ring))
     }
 
@@ -334,10 +335,15 @@ impl KeyRing {
 
     pub(super) async fn commit(&self, work: &Work, condition: Condition) -> Result<Committed, KeyRingError> {
         let value = sealed_ring::encode(&work.ring, &self.parts.kek);
-        let batch = Batch::new().put(TABLE, KEY, condition, Put::lasting(value));
+        self.unrecorded.begin(&value, work.events.clone());
+        let batch = Batch::new().put(TABLE, KEY, condition, Put::lasting(value.clone()));
         // A failure leaves open whether it was applied: what was made stays pending, and the next change
         // finds it named in the ring, or not.
-        Ok(self.parts.store.commit(batch).await?)
+        let committed = self.parts.store.commit(batch).await?;
+        if committed == Committed::Applied {
+            self.unrecorded.found(&value);
+        }
+        Ok(committed)
     }
 
     pub(super) fn install(&self, ring: KeyRingRecord, version: u64, signers: &Signers, read_at: Duration) {

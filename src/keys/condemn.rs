@@ -7,7 +7,6 @@ use super::change::{Change, KeyEvent, Spare};
 use super::error::KeyRingError;
 use super::intervene::{Breakage, condemn_all};
 use super::record::KeyRingRecord;
-use super::report::Changed;
 use super::ring::{KeyRing, KeyRingParts};
 use super::schedule::Step;
 use super::sealed_ring::{self, RingUnreadable, TABLE};
@@ -26,11 +25,11 @@ pub struct Condemned {
 
 impl KeyRing {
     /// Declares every key of the ring compromised, whether its private half is there or not, and makes new ones,
-    /// which sign at once.
+    /// which sign at once. Gives what happened to which key, too.
     ///
     /// # Errors
     /// When the ring is missing or can't be read, and when store or vault fail.
-    pub async fn condemn_all(parts: KeyRingParts) -> Result<Changed<Condemned>, KeyRingError> {
+    pub async fn condemn_all(parts: KeyRingParts) -> Result<(Condemned, Vec<KeyEvent>), KeyRingError> {
         let ring = Self::unopened(parts);
         let policy = ring.policy().clone();
         let ask = |record: &KeyRingRecord, now| {
@@ -38,8 +37,8 @@ impl KeyRing {
             let kids = steps.iter().filter_map(condemned).cloned().collect();
             Ok((steps, Condemned { kids, breaks }))
         };
-        let (answer, events) = ring.change(&Change { spare: Spare::All, ..Change::new(ask) }).await?;
-        Ok(Changed { answer, events })
+        let condemned = ring.change(&Change { spare: Spare::All, ..Change::new(ask) }).await?;
+        Ok((condemned, ring.unrecorded.take()))
     }
 }
 

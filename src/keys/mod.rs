@@ -43,6 +43,7 @@ mod simulation;
 mod snapshot;
 mod software;
 mod store_vault;
+mod unrecorded;
 mod vault;
 
 pub use archive::{ArchiveError, ArchiveReader, ArchiveWriter};
@@ -58,7 +59,7 @@ pub use kek::{Kek, KekError, KekId, KekUnavailable, ModuleError, ModuleKeyInfo, 
 pub use policy::{Policy, UnsafePolicy};
 pub use record::{End, KeyRecord, KeyRingRecord, LoweredMaxAge, Origin, Phase, PrivateHalf, PromisedMaxAge};
 pub use rekey::{Rekey, RekeyError, Rekeyed, rekey};
-pub use report::{Changed, Compromised, Imported, KeyList, KeyView, Rotated, Rotations};
+pub use report::{Compromised, Imported, KeyList, KeyView, Rotated, Rotations};
 pub use ring::{Health, KeyRing, KeyRingParts};
 pub use seal::{SealedKey, UnsealError};
 pub use sealed_ring::RingUnreadable;
@@ -67,6 +68,7 @@ pub use signer::{SelfTestFailed, SignError, Signer, self_test};
 pub use snapshot::{JwksDocument, NoKey, ServedJwks, SigningKey};
 pub use software::{SoftwareSigner, UnusableKey};
 pub use store_vault::StoreVault;
+pub use unrecorded::{Owed, Recording, Unrecorded};
 pub use vault::{KeyVault, SealedVault, StoredKey, StoredState, VaultError};
 
 use crate::store::Table;

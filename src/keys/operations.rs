@@ -9,8 +9,8 @@ use super::forecast::{Forecast, forecast};
 use super::import::read_private_key;
 use super::intervene::{self, Refusal};
 use super::record::{KeyRecord, KeyRingRecord};
-use super::report::{Changed, Compromised, Imported, KeyList, KeyView, Rotated, Rotations};
-use super::ring::{KeyRing, KeyRingParts};
+use super::report::{Compromised, Imported, KeyList, KeyView, Rotated, Rotations};
+use super::ring::KeyRing;
 use super::schedule::{Step, lead, max_age, next_change, signer};
 use super::signer::Signer as _;
 use super::vault::KeyVault;
@@ -81,14 +81,9 @@ impl KeyRing {
     ///
     /// # Errors
     /// When the algorithm is not in use, and when store or vault fail.
-    pub async fn rotate(
-        &self,
-        algorithm: Option<Algorithm>,
-        force: bool,
-    ) -> Result<Changed<Rotations>, KeyRingError> {
+    pub async fn rotate(&self, algorithm: Option<Algorithm>, force: bool) -> Result<Rotations, KeyRingError> {
         let ask = |ring: &KeyRingRecord, now| self.ask_rotation(ring, now, (algorithm, force));
-        let (answer, events) = self.change(&Change::new(ask)).await?;
-        Ok(Changed { answer, events })
+        self.change(&Change::new(ask)).await
     }
 
     /// What [`KeyRing::rotate`] would do and break if it were asked now. Changes nothing.
@@ -133,16 +128,16 @@ impl KeyRing {
     ///
     /// # Errors
     /// When the key is unknown or compromised already, and when store or vault fail.
-    pub async fn compromise(&self, kid: &KeyId) -> Result<Changed<Compromised>, KeyRingError> {
+    pub async fn compromise(&self, kid: &KeyId) -> Result<Compromised, KeyRingError> {
         let ask = |ring: &KeyRingRecord, now| self.ask_compromise(ring, now, kid);
         let change = Change { spare: Spare::One(kid), urgent: true, ..Change::new(ask) };
-        let (mut answer, events) = self.change(&change).await?;
+        let mut answer = self.change(&change).await?;
         let (snapshot, now) = (self.snapshot.load(), self.parts.clock.numeric_date());
         if let Some(record) = snapshot.ring.find(kid) {
             answer.named_until = record.forget_at();
             answer.signs_now = self.signs_for(&snapshot.ring.records, record.algorithm, now);
         }
-        Ok(Changed { answer, events })
+        Ok(answer)
     }
 
     /// What [`KeyRing::compromise`] would do and break if it were asked now. Changes nothing. `signs_now` is absent
@@ -187,34 +182,17 @@ impl KeyRing {
         Ok((steps, Compromised { kid: kid.clone(), signs_now: None, named_until: None, breaks }))
     }
 
-    /// Declares `kid` compromised on a ring that does not open because the key's private half is missing or
-    /// damaged: the way out where no backup has it.
-    ///
-    /// # Errors
-    /// As [`KeyRing::compromise`]; also when the ring can't be read, or another key is missing.
-    pub async fn compromise_unopened(
-        parts: KeyRingParts,
-        kid: &KeyId,
-    ) -> Result<Changed<Compromised>, KeyRingError> {
-        Self::unopened(parts).compromise(kid).await
-    }
-
     /// Takes in a private key, as PEM or JWK, for `algorithm`. It waits behind the keys that wait already, and
     /// never less than the lead; the answer says when it signs.
     ///
     /// # Errors
     /// When it can't be read, is weak or of the wrong kind, is in the ring, was compromised or retired once,
     /// when the algorithm is not in use, and when store or vault fail.
-    pub async fn import(
-        &self,
-        private_key: &Secret,
-        algorithm: Algorithm,
-    ) -> Result<Changed<Imported>, KeyRingError> {
+    pub async fn import(&self, private_key: &Secret, algorithm: Algorithm) -> Result<Imported, KeyRingError> {
         let signer = Arc::new(read_private_key(algorithm, private_key)?);
         let ask = |ring: &KeyRingRecord, now| self.ask_import(ring, now, (algorithm, signer.kid()));
         let change = Change { import: Some(Arc::clone(&signer)), ..Change::new(ask) };
-        let (answer, events) = self.change(&change).await?;
-        Ok(Changed { answer, events })
+        self.change(&change).await
     }
 
     /// What [`KeyRing::import`] would come to if it were asked now. Changes nothing.

@@ -3,7 +3,6 @@
 
 use serde::Serialize;
 
-use super::change::KeyEvent;
 use super::choice::Waiting;
 use super::intervene::Breakage;
 use super::record::{Origin, Phase};
@@ -69,16 +68,6 @@ pub struct KeyView {
     /// How many addresses have fetched the JWKS from this node since the key was published, as far as they
     /// are counted: since this node started, and not beyond 10,000.
     pub fetchers: usize,
-}
-
-/// An answer, with what was done for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Changed<T> {
-    /// The answer.
-    #[serde(flatten)]
-    pub answer: T,
-    /// What was done: for the audit log.
-    pub events: Vec<KeyEvent>,
 }
 
 /// Rotations that were asked for.

@@ -15,6 +15,7 @@ use super::policy::Policy;
 use super::record::{KeyRecord, KeyRingRecord};
 use super::schedule::signer;
 use super::snapshot::{NoKey, ServedJwks, Snapshot};
+use super::unrecorded::Unrecorded;
 use super::vault::KeyVault;
 use crate::clock::SharedClock;
 use crate::oauth::KeyId;
@@ -46,6 +47,7 @@ pub struct KeyRing {
     /// One change at a time in this process; other nodes are held off by the commit's condition.
     pub(super) changing: Line,
     pub(super) fetchers: Fetchers,
+    pub(super) unrecorded: Unrecorded<KeyEvent>,
     /// Woken when a tick has ended, or the ring was read anew, whatever came of it.
     ticked: tokio::sync::Notify,
     /// The latest time this node has signed or planned at: notices a clock that is set back.
@@ -82,19 +84,18 @@ impl KeyRing {
     pub const TABLE: &str = "keys";
 
     /// Opens the ring and does what is due; where there is neither a ring nor a key, makes the first key, and
-    /// leaves all others to the first tick. Gives what was done.
+    /// leaves all others to the first tick. What was done is [`Self::unrecorded`].
     ///
     /// # Errors
     /// When the ring can't be read or is missing while there are keys, when a key that signs or waits is
     /// missing or does not open, when this node's clock is off, and when store or vault fail. Nothing is made anew in place of what can't
     /// be read.
-    pub async fn open(parts: KeyRingParts) -> Result<(Arc<Self>, Vec<KeyEvent>), KeyRingError> {
+    pub async fn open(parts: KeyRingParts) -> Result<Arc<Self>, KeyRingError> {
         let ring = Self::unopened(parts);
-        if let Some(events) = ring.bootstrap().await? {
-            return Ok((ring, events));
+        if !ring.bootstrap().await? {
+            ring.change(&Change::tick()).await?;
         }
-        let ((), events) = ring.change(&Change::tick()).await?;
-        Ok((ring, events))
+        Ok(ring)
     }
 
     /// The ring as the store has it, to be looked at: nothing that is due is done, no private half is opened, and it signs
@@ -110,8 +111,10 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// A ring that has read nothing yet.
-    pub(super) fn unopened(parts: KeyRingParts) -> Arc<Self> {
+    /// A ring that has read nothing yet. It opens with its first change: so [`Self::compromise`] can name a key whose private half is
+    /// missing or damaged, because of which the ring does not open; that is the way out where no backup has it.
+    #[must_use]
+    pub fn unopened(parts: KeyRingParts) -> Arc<Self> {
         let snapshot = Snapshot::new(
             KeyRingRecord::empty(),
             0,
@@ -124,6 +127,7 @@ impl KeyRing {
             snapshot: ArcSwap::from_pointee(snapshot),
             changing: Line::default(),
             fetchers: Fetchers::default(),
+            unrecorded: Unrecorded::default(),
             ticked: tokio::sync::Notify::new(),
             latest_use: AtomicI64::new(i64::MIN),
             failures: AtomicU64::new(0),
@@ -131,13 +135,13 @@ impl KeyRing {
         })
     }
 
-    /// Reads the ring, does what is due, and takes the result into use. Gives what was done. The rotator
+    /// Reads the ring, does what is due, and takes the result into use. What was done is [`Self::unrecorded`]. The rotator
     /// calls this; a failure is counted.
     ///
     /// # Errors
     /// As [`KeyRing::open`]; the keys in use stay in use. While this node's clock is off, what the other nodes have made of
     /// the ring is taken into use all the same, for verifying.
-    pub async fn tick(&self) -> Result<Vec<KeyEvent>, KeyRingError> {
+    pub async fn tick(&self) -> Result<(), KeyRingError> {
         let outcome = self.change(&Change::tick()).await;
         if outcome.is_ok() {
             self.failures.store(0, Ordering::Relaxed);
@@ -145,7 +149,7 @@ impl KeyRing {
             self.count_failure();
         }
         self.ticked.notify_waiters();
-        outcome.map(|((), events)| events)
+        outcome
     }
 
     /// Takes into use what another node has made of the ring, and does nothing that may be due: the rotator's next tick does.
@@ -287,6 +291,12 @@ impl KeyRing {
     #[must_use]
     pub fn age(&self) -> Duration {
         self.snapshot.load().age(self.parts.clock.monotonic())
+    }
+
+    /// What was done and does not stand in the audit log yet, by whomever it was asked for.
+    #[must_use]
+    pub fn unrecorded(&self) -> &Unrecorded<KeyEvent> {
+        &self.unrecorded
     }
 
     /// What the ring is made of.

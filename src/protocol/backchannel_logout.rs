@@ -32,11 +32,14 @@ enum Told {
 /// taken now is due again at the next call. A task that ends wakes [`crate::users::LogoutQueue::wanted`]. One that is
 /// aborted loses nothing: what it had claimed comes due again.
 ///
+/// A node that can't know what time it is, or what the others have done, leaves all of it to them: it can sign no logout token, and by
+/// its clock everything may be due, and be too old.
+///
 /// # Errors
 /// When the store fails.
 pub async fn send_logouts(services: &Arc<Services>) -> Result<Vec<JoinHandle<()>>, ProtocolError> {
     let mut tasks = Vec::new();
-    if services.is_stopping() {
+    if services.is_stopping() || services.fitness.check().is_err() {
         return Ok(tasks);
     }
     let mut due = services.logouts.due(deliveries::OF_ONE_CLIENT).await?;
@@ -76,6 +79,11 @@ async fn settle(services: &Services, claimed: ClaimedLogout) -> Result<(), Proto
         Told::Refused(reason) => {
             give_up(services, claimed, &reason).await?;
             LogoutOutcome::Refused
+        }
+        // The clock was stepped meanwhile: the row comes due again after the lease, whose date is right.
+        Told::Failed(reason) if services.fitness.is_clock_off() => {
+            tracing::debug!(%client_id, %sid, reason, "a logout token was not taken, and this node's clock is off");
+            LogoutOutcome::Postponed
         }
         Told::Failed(reason) => {
             if let Some(claimed) = queue.postpone(claimed).await? {

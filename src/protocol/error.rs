@@ -157,6 +157,7 @@ impl From<RefreshError> for ProtocolError {
         match error {
             RefreshError::Store(error) => error.into(),
             RefreshError::Seal(error) => error.into(),
+            RefreshError::Keys(error) => error.into(),
         }
     }
 }

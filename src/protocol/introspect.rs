@@ -91,7 +91,7 @@ pub async fn introspect(
         }
         return Ok(Introspection::Active { active: true, token_type: "Bearer", claims: Box::new(claims) });
     }
-    let opened = services.refresh_tokens.open(token.expose())?;
+    let opened = services.refresh_tokens.open(token.expose()).await?;
     match opened.filter(|token| token.grant.client_id == client.client_id) {
         Some(token) if is_live(services, &token).await? => Ok(refreshable(services, token)),
         _ => Ok(Introspection::INACTIVE),

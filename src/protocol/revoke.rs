@@ -1,8 +1,7 @@
 use super::{Credentials, Params, ProtocolError, Services, authenticate};
 use crate::audit::{Actor, Event, EventKind};
-use crate::keys::SealError;
 use crate::oauth::{AccessTokenClaims, ClientId};
-use crate::tokens::RefreshToken;
+use crate::tokens::{RefreshError, RefreshToken};
 use crate::verify::Verified;
 
 /// How a revocation request ended.
@@ -39,7 +38,7 @@ enum Asked {
 ///
 /// # Errors
 /// `invalid_client` when the client does not authenticate, `temporarily_unavailable` when it can't be told what the token is.
-pub fn asked_to_revoke(
+pub async fn asked_to_revoke(
     services: &Services,
     credentials: &Credentials,
     params: &Params<'_>,
@@ -51,12 +50,12 @@ pub fn asked_to_revoke(
     let client_id = client.client_id.clone();
     let token = match params.one("token") {
         None => Asked::Nothing,
-        Some(token) => theirs(services, &client_id, token)?,
+        Some(token) => theirs(services, &client_id, token).await?,
     };
     Ok(AskedToRevoke { client_id, token })
 }
 
-fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Result<Asked, SealError> {
+async fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Result<Asked, RefreshError> {
     if let Some(Verified { claims, .. }) = services.issued_token(token) {
         return Ok(match claims.client_id == *client_id {
             false => Asked::NotTheirs,
@@ -69,7 +68,7 @@ fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Result<Aske
         return Ok(Asked::Ended);
     }
     // One that has ended goes with its family too, of which a newer one may count.
-    Ok(match services.refresh_tokens.open_ended(token)? {
+    Ok(match services.refresh_tokens.open_ended(token).await? {
         None => Asked::Unknown,
         Some(opened) if opened.grant.client_id == *client_id => Asked::RefreshToken(Box::new(opened)),
         Some(_) => Asked::NotTheirs,

@@ -36,6 +36,8 @@ pub struct Metrics {
     replays: [Counter; REPLAYS.len()],
     /// Logout tokens that wait to be taken by their clients.
     pub logouts_waiting: Gauge,
+    /// Connections that were closed because a request of theirs stood in line for too long.
+    pub http_line_timeouts: Counter,
     /// Revocations that were accepted.
     pub revocations: Counter,
     /// Tokens that stand revoked in the status lists.
@@ -224,6 +226,7 @@ impl Metrics {
                 recorder.register_counter(&Key::from_parts("signet_replays_total", vec![label]), &METADATA)
             }),
             logouts_waiting: gauge("signet_backchannel_logouts_waiting"),
+            http_line_timeouts: counter("signet_http_line_timeouts_total"),
             revocations: counter("signet_revocations_total"),
             status_list_entries: gauge("signet_status_list_entries"),
             key_next_ready: gauge("signet_key_next_ready"),
@@ -334,6 +337,10 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_ratelimited_total", "Requests that went beyond a limit, by its policy."),
         ("signet_backchannel_logouts_total", "Logout tokens, by what became of them."),
         ("signet_replays_total", "Spent codes and refresh tokens that were presented again."),
+        (
+            "signet_http_line_timeouts_total",
+            "Connections that were closed because a request of theirs stood in line for too long.",
+        ),
         ("signet_revocations_total", "Accepted revocations."),
         ("signet_key_rotation_failures_total", "Rotations that were due and failed."),
         ("signet_mirror_rows_total", "Changed rows of all nodes that were taken into memory."),

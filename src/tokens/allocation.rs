@@ -87,8 +87,10 @@ impl StatusIndexes {
         if let Some(idx) = open.take(iat) {
             return Some(Place { idx, list: open });
         }
+        let spare = self.spare.swap(None);
+        // Not before: who is woken looks whether there is one.
         self.wanted.notify_one();
-        let spare = self.spare.swap(None)?;
+        let spare = spare?;
         self.open.store(spare.clone());
         spare.take(iat).map(|idx| Place { idx, list: spare })
     }

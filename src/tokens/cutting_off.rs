@@ -51,6 +51,14 @@ impl Revocations {
         if passed { self.revoke_before_now(whole).await } else { Ok(before) }
     }
 
+    /// Whether the store has a cut-off of just that, whichever node has set it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn has_cut_off(&self, whole: &Whole) -> Result<bool, StoreError> {
+        Ok(CUTOFFS.get(self.store.as_ref(), cutoff_key(whole).as_bytes()).await?.is_some())
+    }
+
     async fn revoke_with(&self, whole: &Whole, also: &Batch) -> Result<i64, RevocationError> {
         let _turn = self.changing.turn(self.store.as_ref()).await?;
         for _ in 0..RETRIES {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::family::{Families, Family, attempts, contended};
 use super::{Grant, LiveToken, Sealer};
 use crate::clock::SharedClock;
-use crate::keys::{DATED_AHEAD, SealError};
+use crate::keys::{DATED_AHEAD, KeyRingError, SealError};
 use crate::oauth::{FamilyId, Secret};
 use crate::store::typed::Record;
 use crate::store::{Batch, Committed, StoreError};
@@ -60,15 +60,18 @@ pub enum Rotation {
     Dead,
 }
 
-/// A refresh token could not be issued or rotated; nothing is wrong with the request.
+/// A refresh token could not be opened, issued or rotated; nothing is wrong with the request.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     /// The store fails.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No key may seal now.
+    /// No key may seal or open now.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The keys that seal can't be read.
+    #[error(transparent)]
+    Keys(#[from] KeyRingError),
 }
 
 impl RefreshTokens {
@@ -105,18 +108,18 @@ impl RefreshTokens {
     /// The token, if this service issued it and it has not ended. Whether it was spent or revoked is not checked.
     ///
     /// # Errors
-    /// As [`Sealer::open`].
-    pub fn open(&self, text: &str) -> Result<Option<RefreshToken>, SealError> {
-        let opened = self.open_ended(text)?;
+    /// As [`Self::open_ended`].
+    pub async fn open(&self, text: &str) -> Result<Option<RefreshToken>, RefreshError> {
+        let opened = self.open_ended(text).await?;
         Ok(opened.filter(|token| self.clock.numeric_date() < token.expires_at))
     }
 
     /// The same for one that may have ended: it opens for as long as what it was sealed with is kept.
     ///
     /// # Errors
-    /// As [`Sealer::open`].
-    pub fn open_ended(&self, text: &str) -> Result<Option<RefreshToken>, SealError> {
-        let plain = self.sealer.open(PURPOSE, text)?;
+    /// When this node can't know which keys there are.
+    pub async fn open_ended(&self, text: &str) -> Result<Option<RefreshToken>, RefreshError> {
+        let plain = self.sealer.open_of_any_node(PURPOSE, text).await?;
         Ok(plain.and_then(|plain| serde_json::from_slice(&plain).ok()))
     }
 
@@ -163,7 +166,13 @@ impl RefreshTokens {
                 }
                 Some(Family::Revoked) => {
                     // What revoked it may have met a fault before its access tokens were revoked: nobody else asks for that again.
-                    self.families.revoke(&token.family, token.family_ends_at).await?;
+                    match self.families.revoke(&token.family, token.family_ends_at).await {
+                        // All that can be read are revoked, and what can't be will not be at the next try either.
+                        Err(error @ StoreError::Damaged { .. }) => {
+                            tracing::error!(%error, family = %token.family, "an access token of a dead family can't be revoked");
+                        }
+                        revoked => revoked?,
+                    }
                     return Ok(Rotation::Dead);
                 }
                 // Later than what the store knows: the store is an older one, put back.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::RefreshError;
 use crate::keys::{SealError, SealingKeys};
 
 /// Seals what this service hands out and reads back itself. A text opens only for the purpose that it was sealed
@@ -41,5 +42,19 @@ impl Sealer {
     /// When this node does not know for too long which keys are gone.
     pub fn open(&self, purpose: &'static str, text: &str) -> Result<Option<Zeroizing<Vec<u8>>>, SealError> {
         self.keys.open_sealed(purpose, text)
+    }
+
+    /// The same, also where another node sealed it with a key of which this one has not heard yet: to call that nothing would end
+    /// what is good, or leave what was to end.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when it can't be found out whether there is such a key.
+    pub(super) async fn open_of_any_node(
+        &self,
+        purpose: &'static str,
+        text: &str,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, RefreshError> {
+        self.keys.look_for_key_of(text).await?;
+        Ok(self.open(purpose, text)?)
     }
 }

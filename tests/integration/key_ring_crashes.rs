@@ -1,12 +1,14 @@
 //! The key ring when things break half-way: whatever dies when, the ring stays readable and signs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use signet::entropy::SeededEntropy;
+use signet::keys::schedule::Step;
 use signet::keys::{
     DataKey, DataKeyError, DirectoryVault, KeyRing, KeyRingError, KeyRingParts, Phase, Rekey, RekeyError,
-    RingUnreadable, rekey,
+    RingUnreadable, SealingEvent, SealingKeys, SealingParts, rekey,
 };
 use signet::oauth::{Algorithm, KeyId};
 
@@ -48,7 +50,7 @@ async fn dying_at_any_step_of_a_rotation_or_a_compromise_is_survived() {
         // With the first key's retirement and erasure due, too.
         world.clock.advance(Duration::from_secs(65));
         let mut condemned = None;
-        if let Ok((ring, _)) = KeyRing::open(dying(&world, calls)).await {
+        if let Ok(ring) = KeyRing::open(dying(&world, calls)).await {
             let kid = signing(&ring);
             ring.compromise(&kid).await.unwrap();
             condemned = Some(kid);
@@ -79,6 +81,28 @@ async fn a_commit_whose_answer_is_lost_is_found_and_finished() {
         world.clock.jump_to(4_000_000_000);
         world.open().await;
         assert_eq!(world.pending(), 0);
+    }
+}
+
+/// Whoever reads the ring next finds everything done, and has nothing to tell of.
+#[tokio::test]
+async fn what_was_committed_is_told_of_once_whatever_fails_afterwards() {
+    for fault in [Fault::LastCommit, Fault::AnswerLost, Fault::CommitLost] {
+        let world = World::new();
+        let ring = world.open().await;
+        ring.unrecorded().take();
+        world.clock.advance(Duration::from_mins(1));
+        world.store.fail(Some(fault));
+        assert!(matches!(ring.tick().await, Err(KeyRingError::Store(_))));
+        world.store.fail(None);
+        ring.tick().await.unwrap();
+        let events = ring.unrecorded().take();
+        let made: Vec<_> =
+            events.iter().filter(|event| matches!(event.change, Step::Create { .. })).collect();
+        assert_eq!(made.len(), 1, "{fault:?}: {events:?}");
+        assert!(ring.list().keys.iter().any(|key| Some(&key.kid) == made[0].kid.as_ref()), "{fault:?}");
+        ring.tick().await.unwrap();
+        assert_eq!(ring.unrecorded().take(), [], "{fault:?}");
     }
 }
 
@@ -143,26 +167,82 @@ async fn rekeying_leaves_nothing_under_the_old_kek() {
     assert_eq!(published(&*assert_whole(&world).await), before);
 }
 
+async fn sealing(
+    world: &World,
+    kek: Arc<signet::keys::Kek>,
+    seed: u64,
+) -> Result<Arc<SealingKeys>, KeyRingError> {
+    let parts = SealingParts {
+        store: world.store.clone(),
+        kek,
+        clock: world.clock.clone(),
+        entropy: Arc::new(SeededEntropy::new(seed)),
+        fitness: world.fitness.clone(),
+    };
+    let day = Duration::from_hours(24);
+    SealingKeys::open(parts, &world.parts().policy, (day, day)).await
+}
+
+#[tokio::test]
+async fn a_sealing_key_that_is_made_is_told_of_once_whoever_asked_and_whatever_fails() {
+    for fault in [None, Some(Fault::LastCommit), Some(Fault::AnswerLost), Some(Fault::CommitLost)] {
+        let world = World::new();
+        let keys = sealing(&world, kek(1), 5).await.unwrap();
+        let made = keys.unrecorded().take();
+        let [SealingEvent::Created(first)] = made.as_slice() else { panic!("the first one is made") };
+        world.store.fail(fault);
+        let condemned = keys.compromise(first).await;
+        assert_eq!(condemned.is_ok(), fault.is_none_or(|fault| fault == Fault::LastCommit));
+        world.store.fail(None);
+        keys.compromise(first).await.unwrap();
+        let made = keys.list().remove(0).id;
+        assert_eq!(keys.unrecorded().take(), [SealingEvent::Created(made)], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sealing_key_that_another_node_has_just_made_is_looked_for_and_a_made_up_one_once_for_all() {
+    let world = World::new();
+    let (one, other) = (sealing(&world, kek(1), 5).await.unwrap(), sealing(&world, kek(1), 6).await.unwrap());
+    let text = one.seal("form", b"hello").unwrap();
+    one.compromise(&one.list()[0].id).await.unwrap();
+    let newer = one.seal("form", b"hello").unwrap();
+    let reads = || world.store.reads.load(SeqCst);
+    let before = reads();
+    // What is known is opened as it is, and what is no sealed text is nobody's.
+    for text in [text.as_str(), "nonsense", ""] {
+        other.look_for_key_of(text).await.unwrap();
+    }
+    assert!(other.open_sealed("form", &text).unwrap().is_some(), "it has not heard of that yet");
+    assert_eq!(reads(), before);
+    assert!(other.open_sealed("form", &newer).unwrap().is_none());
+    other.look_for_key_of(&newer).await.unwrap();
+    assert_eq!(other.open_sealed("form", &newer).unwrap().unwrap().as_slice(), b"hello");
+    assert!(other.open_sealed("form", &text).unwrap().is_none(), "what was dropped is dropped here too");
+    assert_eq!(reads(), before + 1);
+    // Anybody can make up a name: those who ask together share the reading that begins after all have asked.
+    let asked = futures_util::future::join_all((0..50).map(|_| other.look_for_key_of(&text)));
+    let passing = async { world.clock.advance(Duration::from_millis(1)) };
+    for answer in tokio::join!(biased; asked, passing).0 {
+        answer.unwrap();
+    }
+    assert_eq!(reads(), before + 3, "the one that was under way, and the one after it");
+    assert!(other.open_sealed("form", &text).unwrap().is_none());
+    // Nobody knows then.
+    world.store.fail(Some(Fault::Down));
+    assert!(matches!(other.look_for_key_of(&text).await, Err(KeyRingError::Store(_))));
+}
+
 #[tokio::test]
 async fn rekeying_moves_the_sealing_keys_too() {
     let world = World::new();
-    let open = async |kek: Arc<signet::keys::Kek>| {
-        let parts = signet::keys::SealingParts {
-            store: world.store.clone(),
-            kek,
-            clock: world.clock.clone(),
-            entropy: Arc::new(SeededEntropy::new(5)),
-            fitness: world.fitness.clone(),
-        };
-        let day = std::time::Duration::from_hours(24);
-        signet::keys::SealingKeys::open(parts, &world.parts().policy, (day, day)).await
-    };
-    let (keys, _) = open(kek(1)).await.unwrap();
+    let open = async |kek: Arc<signet::keys::Kek>| sealing(&world, kek, 5).await;
+    let keys = open(kek(1)).await.unwrap();
     let text = keys.seal("form", b"hello").unwrap();
     rekeyed(&world).await.unwrap();
     assert!(open(kek(1)).await.is_err(), "nothing is left under the old one");
-    let (keys, made) = open(kek(2)).await.unwrap();
-    assert_eq!(made, [], "none was made anew");
+    let keys = open(kek(2)).await.unwrap();
+    assert_eq!(keys.unrecorded().take(), [], "none was made anew");
     assert_eq!(keys.open_sealed("form", &text).unwrap().unwrap().as_slice(), b"hello");
 }
 

@@ -12,8 +12,8 @@ use signet::clock::ManualClock;
 use signet::config::{KekSource, KeysConfig, VaultPlace};
 use signet::entropy::SeededEntropy;
 use signet::keys::{
-    DirectoryVault, Fitness, Kek, KeyEvent, KeyRing, KeyRingError, KeyRingParts, KeyVault, Policy, SealedKey,
-    Signer, SoftwareSigner, StoredKey, VaultError,
+    DirectoryVault, Fitness, Kek, KeyRing, KeyRingError, KeyRingParts, KeyVault, Policy, SealedKey, Signer,
+    SoftwareSigner, StoredKey, VaultError,
 };
 use signet::oauth::{Algorithm, KeyId};
 use signet::store::{
@@ -80,13 +80,13 @@ impl World {
         }
     }
 
-    pub(crate) async fn try_open(&self) -> Result<(Arc<KeyRing>, Vec<KeyEvent>), KeyRingError> {
+    pub(crate) async fn try_open(&self) -> Result<Arc<KeyRing>, KeyRingError> {
         KeyRing::open(self.parts()).await
     }
 
     /// An open ring, after its first tick.
     pub(crate) async fn open(&self) -> Arc<KeyRing> {
-        let (ring, _) = self.try_open().await.unwrap();
+        let ring = self.try_open().await.unwrap();
         ring.tick().await.unwrap();
         ring
     }
@@ -144,7 +144,7 @@ pub(crate) fn published(ring: &KeyRing) -> Vec<String> {
 }
 
 /// How a commit goes wrong.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Every call fails.
     Down,
@@ -154,6 +154,8 @@ pub(crate) enum Fault {
     AnswerLost,
     /// Another node writes the ring anew before the next commit.
     Overtaken,
+    /// The next commit is applied and answered, and is the last thing that it does.
+    LastCommit,
 }
 
 /// A store in memory.
@@ -263,6 +265,10 @@ impl Store for FakeStore {
             Some(Fault::Overtaken) => {
                 self.fail(None);
                 self.edit(|rows| rows.values_mut().for_each(|row| row.version += 1));
+                Ok(self.apply(batch))
+            }
+            Some(Fault::LastCommit) => {
+                self.fail(Some(Fault::Down));
                 Ok(self.apply(batch))
             }
             Some(Fault::Down | Fault::CommitLost) => Err(down()),

@@ -13,7 +13,7 @@ use crate::key_ring_fixture::{DyingVault, World, published, signing};
 async fn node(world: &World) -> (Arc<KeyRing>, Arc<DyingVault>) {
     let vault = Arc::new(DyingVault { inner: world.vault(), calls_left: AtomicI64::new(i64::MAX) });
     let parts = KeyRingParts { vault: vault.clone(), ..world.parts() };
-    let (ring, _) = KeyRing::open(parts).await.unwrap();
+    let ring = KeyRing::open(parts).await.unwrap();
     ring.tick().await.unwrap();
     (ring, vault)
 }
@@ -40,10 +40,10 @@ async fn a_compromised_key_goes_whatever_becomes_of_the_vault() {
     for calls in 0..8 {
         let world = World::new();
         let (ring, vault) = node(&world).await;
-        let (other, _) = world.try_open().await.unwrap();
+        let other = world.try_open().await.unwrap();
         let first = signing(&ring);
         leave(&vault, calls);
-        let answer = ring.compromise(&first).await.unwrap().answer;
+        let answer = ring.compromise(&first).await.unwrap();
         let second = signing(&ring);
         assert_ne!(second, first, "{calls}");
         assert_eq!(answer.signs_now.as_ref(), Some(&second), "{calls}");
@@ -64,13 +64,13 @@ async fn a_compromised_key_goes_whatever_becomes_of_the_vault() {
 async fn a_node_that_can_not_reach_its_vault_signs_with_what_it_has_and_follows_the_others() {
     let world = World::new();
     let (ring, vault) = node(&world).await;
-    let (other, _) = world.try_open().await.unwrap();
+    let other = world.try_open().await.unwrap();
     let first = signing(&ring);
     leave(&vault, 0);
     fail(&world, &ring, 10).await;
     assert_eq!(signing(&ring), first, "longer than P");
     assert_eq!(ring.health(), Health::Amber { failures: 10 }, "a next key waits");
-    let second = other.rotate(None, true).await.unwrap().answer.rotations[0].kid.clone();
+    let second = other.rotate(None, true).await.unwrap().rotations[0].kid.clone();
     // What the other has made since can't be opened here; what waited can sign here too.
     fail(&world, &ring, 1).await;
     assert_eq!((signing(&ring), published(&ring)), (second.clone(), published(&other)));
@@ -83,7 +83,7 @@ async fn a_node_that_can_not_reach_its_vault_signs_with_what_it_has_and_follows_
 async fn what_another_node_has_dropped_goes_here_too_while_the_vault_is_away() {
     let world = World::new();
     let (ring, vault) = node(&world).await;
-    let (other, _) = world.try_open().await.unwrap();
+    let other = world.try_open().await.unwrap();
     let first = signing(&ring);
     // With it goes a new key that can't be opened here.
     other.compromise(&first).await.unwrap();

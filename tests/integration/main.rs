@@ -51,6 +51,7 @@ mod key_ring;
 mod key_ring_crashes;
 mod key_ring_fixture;
 mod key_ring_without_vault;
+mod keys_on_record;
 mod kill;
 mod limits;
 mod logos;

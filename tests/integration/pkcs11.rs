@@ -70,7 +70,7 @@ async fn sealing(world: &World) -> Result<Arc<SealingKeys>, KeyRingError> {
         fitness: world.fitness.clone(),
     };
     let day = Duration::from_hours(24);
-    SealingKeys::open(parts, &world.parts().policy, (day, day)).await.map(|(keys, _)| keys)
+    SealingKeys::open(parts, &world.parts().policy, (day, day)).await
 }
 
 async fn data_key(world: &World) -> Result<DataKey, DataKeyError> {

@@ -96,6 +96,23 @@ async fn a_sweep_waits_for_its_turn_as_a_commit_does() {
     assert_eq!(behind(&store, at(1)).await.0, ["late", "ended"]);
 }
 
+/// Whatever the server takes for the best way: by a join that asks anew for each row that it looks at, all would go.
+#[tokio::test]
+async fn a_sweep_removes_no_more_than_it_was_asked_to_however_it_is_planned() {
+    let Some(database) = Database::fresh().await else { return };
+    let mut options = database.options(TimeSource::Database);
+    let ways = ["hashagg", "hashjoin", "mergejoin", "sort", "material", "memoize"];
+    let without = ways.map(|way| format!(" -cenable_{way}=off")).concat();
+    options.session_options = options.session_options.map(|given| given + &without);
+    let store = PostgresStore::open(options).await.unwrap();
+    let now = store.now().await.unwrap().unwrap();
+    let ended = (0..300).fold(Batch::new(), |batch, number: i32| {
+        batch.put(CODES, number.to_be_bytes(), Condition::Always, Put::until(now, vec![]))
+    });
+    assert_eq!(store.commit(ended).await.unwrap(), Committed::Applied);
+    assert_eq!(store.sweep(now, 10).await.unwrap(), 10);
+}
+
 /// Each of the two may only write if the other has not: whatever runs beside whatever, one conflicts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conditions_on_rows_that_are_not_there_hold_until_the_commit() {

@@ -7,6 +7,7 @@ use actix_web::http::Method;
 use serde_json::{Value, json};
 use signet::oauth::Scope;
 use signet::protocol::users::end_session;
+use signet::store::{Batch, Committed, Condition, Put, Table};
 use signet::tokens::Grant;
 
 use crate::browser::text;
@@ -29,6 +30,24 @@ async fn a_refresh_token_is_exchanged_for_its_successor() {
     let seen = world.introspect(&second).await;
     assert_eq!((&seen["client_id"], seen.get("token_type")), (&json!(world.client().0), None));
     assert_eq!(seen["exp"], world.app.now() + 14 * 86_400);
+}
+
+#[actix_web::test]
+async fn a_dead_refresh_token_is_refused_as_such_though_an_access_token_of_its_family_cant_be_read() {
+    let world = World::start().await;
+    let (access_token, refresh) = world.tokens().await;
+    let family = world.services().refresh_tokens.open(&refresh).await.expect("keys").expect("a token").family;
+    let unreadable = Put::lasting(b"no date".to_vec());
+    let rows = Table::plain("family_tokens");
+    let row = Batch::new().put(rows, format!("{family}/list"), Condition::Always, unreadable);
+    assert_eq!(world.services().store.commit(row).await.expect("the store"), Committed::Applied);
+    // Whoever revokes it is told that not all of it may be revoked.
+    let request = world.as_client(form("/oauth2/revoke", &format!("token={refresh}")));
+    assert_eq!(world.app.send(request).await.status, 500);
+    assert!(!world.is_active(&access_token).await);
+    for _ in 0..2 {
+        world.refresh(&refresh).await.refused(400, "invalid_grant");
+    }
 }
 
 #[actix_web::test]

@@ -30,7 +30,7 @@ use crate::store_faults_people::Person;
 use crate::test_app::{Answer, ISSUER, START, TestApp, form};
 
 /// Ends a session of which the client is to be told.
-async fn end_a_session(world: &World, client_id: &ClientId) {
+pub(crate) async fn end_a_session(world: &World, client_id: &ClientId) {
     let sessions = &world.services().sessions;
     let authentication = Authentication { auth_time: world.app.now(), amr: vec!["pwd".into()] };
     let user = world.account.id.clone();

@@ -1,6 +1,7 @@
 //! What comes twice while the store fails at any call: no replay is refused as one unless what it was spent for is over.
 
 use serde_json::json;
+use signet::oauth::FamilyId;
 
 use crate::faulty_store::{House, as_answer};
 use crate::grants_fixture::{World, pair};
@@ -15,6 +16,8 @@ fn ended(refusal: Answer) -> Answer {
 
 /// A family that was spent from twice: what is presented again, and what still counts of it.
 struct Family {
+    /// Its name, where that is known.
+    name: Option<FamilyId>,
     spent: String,
     access: String,
     refresh: String,
@@ -24,7 +27,7 @@ impl Family {
     async fn of_code(world: &World, _: usize) -> Self {
         let spent = world.code().await;
         let (access, refresh) = pair(&world.redeem(&spent).await);
-        Self { spent, access, refresh }
+        Self { name: None, spent, access, refresh }
     }
 
     /// The token that comes again is not the last one spent, which may.
@@ -32,7 +35,8 @@ impl Family {
         let (_, spent) = world.tokens().await;
         let (_, second) = pair(&world.refresh(&spent).await);
         let (access, refresh) = pair(&world.refresh(&second).await);
-        Self { spent, access, refresh }
+        let opened = world.services().refresh_tokens.open(&spent).await.expect("keys").expect("a token");
+        Self { name: Some(opened.family), spent, access, refresh }
     }
 
     async fn has_ended(&self, world: &World) -> bool {
@@ -69,6 +73,11 @@ async fn what_comes_twice_ends_its_family_whatever_fails() {
                 async |world: &World, family: &Family, _| {
                     world.refresh(&family.spent).await.refused(400, "invalid_grant");
                     assert!(family.has_ended(world).await);
+                    // Also where it was revoked by the request that failed: to this one it is merely dead.
+                    let (log, name) = (world.app.audit_log(), family.name.as_ref().expect("a name").as_str());
+                    let is_told =
+                        |line: &str| line.contains("\"refresh_token.reused\"") && line.contains(name);
+                    assert!(log.lines().any(is_told), "{name} is not on record");
                 },
             ),
         )

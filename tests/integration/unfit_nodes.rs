@@ -7,14 +7,18 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::json;
+use signet::clients::Registration;
 use signet::clock::ManualClock;
+use signet::oauth::{ClientId, WebUri};
 use signet::protocol::Services;
 
 use crate::browser::{Browser, PASSWORD, parameter, redeem, register, request, shop};
 use crate::grants_fixture::{World, pair};
+use crate::relying_party::RelyingParty;
 use crate::revocation::revoke;
 use crate::shared_store::SharedStore;
 use crate::shell::account;
+use crate::store_faults_apart::end_a_session;
 use crate::test_app::{Answer, ISSUER, START, TestApp, basic, bearer, form, part};
 
 const P: Duration = Duration::from_secs(30);
@@ -34,6 +38,7 @@ impl Nodes {
         let store = SharedStore::new(clock.clone());
         let app = TestApp::start_on(store.clone(), clock.clone(), |config| {
             config.dialects.apps = true;
+            config.outgoing.allowed_networks = vec!["127.0.0.1/32".parse().expect("a network")];
             // An application asks more often here than one does.
             config.limits.registration_per_address = 100;
         })
@@ -327,6 +332,42 @@ async fn a_refresh_token_is_not_called_bad_by_a_node_that_can_not_know() {
 }
 
 #[actix_web::test]
+async fn a_refresh_token_that_another_node_has_sealed_with_a_new_key_is_known_before_that_key_was_heard_of() {
+    let nodes = Nodes::start().await;
+    nodes.condemn_sealing_key().await;
+    // B hears of nothing yet.
+    let (access, refresh) = nodes.a.tokens().await;
+    let at_b = async |path: &str, body: &str| nodes.b.send(nodes.a.as_client(form(path, body))).await;
+    let introspected = at_b("/oauth2/introspect", &format!("token={refresh}")).await;
+    assert_eq!(introspected.json()["active"], true);
+    let (_, next) =
+        pair(&at_b("/oauth2/token", &format!("grant_type=refresh_token&refresh_token={refresh}")).await);
+
+    nodes.follow().await;
+    nodes.condemn_sealing_key().await;
+    let (other_access, other) = nodes.a.tokens().await;
+    assert_eq!(at_b("/oauth2/revoke", &format!("token={other}")).await.status, 200);
+    nodes.follow().await;
+    assert!(!nodes.a.is_active(&other_access).await && !nodes.a.is_active(&other).await);
+    nodes.a.refresh(&other).await.refused(400, "invalid_grant");
+    // What the condemned ones sealed is nobody's any more, which revoking it says no louder.
+    assert!(nodes.a.is_active(&access).await);
+    for dead in [&refresh, &next] {
+        at_b("/oauth2/token", &format!("grant_type=refresh_token&refresh_token={dead}"))
+            .await
+            .refused(400, "invalid_grant");
+        assert_eq!(at_b("/oauth2/revoke", &format!("token={dead}")).await.status, 200);
+    }
+    // Where nobody can say, nobody does.
+    nodes.store.take_out_of_reach(true);
+    for (path, body) in
+        [("/oauth2/token", "grant_type=refresh_token&refresh_token="), ("/oauth2/revoke", "token=")]
+    {
+        at_b(path, &format!("{body}{next}")).await.refused(503, "temporarily_unavailable");
+    }
+}
+
+#[actix_web::test]
 async fn a_form_is_not_called_forged_by_a_node_that_can_not_know() {
     let nodes = Nodes::start().await;
     account(&nodes.a.app, ("Grace", "grace@example.com"), false).await;
@@ -342,4 +383,40 @@ async fn a_form_is_not_called_forged_by_a_node_that_can_not_know() {
     let answer = browser.go_on(&nodes.b, answer).await;
     let answer = browser.decide(&nodes.b, &answer, "allow").await;
     redeem(&nodes.b, &client, &parameter(&answer, "code").expect("a code")).await;
+}
+
+#[actix_web::test]
+async fn a_node_whose_clock_is_ahead_leaves_it_to_the_others_to_tell_clients_of_ended_sessions() {
+    let (nodes, party) = (Nodes::start().await, RelyingParty::start());
+    let client = Registration {
+        client_id: Some(ClientId::parse("told").expect("a client_id")),
+        backchannel_logout_uri: Some(WebUri::parse(&party.uri("/")).expect("a URI")),
+        ..shop()
+    };
+    let client_id = register(&nodes.a.app, client).await.client.client_id.clone();
+    end_a_session(&nodes.a, &client_id).await;
+    nodes.follow().await;
+    // By that clock it is due, and so old that it is not tried again.
+    let ahead = START + 25 * 3_600;
+    nodes.clock_of_b.jump_to(ahead);
+    let commits = nodes.store.commits.load(SeqCst);
+    assert_eq!(nodes.b.app.send_logouts().await.expect("the store").len(), 0);
+    assert_eq!(nodes.store.commits.load(SeqCst), commits);
+    // Nor does a node forget it that has just taken it when its clock is stepped.
+    nodes.clock_of_b.jump_to(START);
+    let sent = nodes.b.app.send_logouts().await.expect("the store");
+    assert_eq!(sent.len(), 1);
+    nodes.clock_of_b.jump_to(ahead);
+    for task in sent {
+        task.await.expect("a task");
+    }
+    assert_eq!(nodes.a.services().logouts.count().await.expect("the store"), 1);
+    assert_eq!(party.take().len(), 0);
+    // After its lease.
+    nodes.advance(Duration::from_mins(2));
+    nodes.a.app.pass(Duration::ZERO).await;
+    for task in nodes.a.app.app.send_logouts().await.expect("the store") {
+        task.await.expect("a task");
+    }
+    assert_eq!((party.take().len(), nodes.a.services().logouts.count().await.expect("the store")), (1, 0));
 }

@@ -1,7 +1,9 @@
 //! What the service does by itself beside serving: none of it waits for another, and all of it comes in pieces.
 
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -9,6 +11,7 @@ use futures_util::FutureExt as _;
 use signet::app::Expired;
 use signet::clock::{Clock as _, ManualClock};
 use signet::store::{Batch, Committed, Condition, Put, Store as _, Table};
+use signet::tokens::StatusIndexes;
 
 use crate::shared_store::SharedStore;
 use crate::test_app::{START, TestApp};
@@ -91,6 +94,31 @@ async fn a_spare_list_that_could_not_be_had_is_asked_for_again_by_itself() {
         until("there is a spare list", || indexes.has_spare()).await;
     })
     .await;
+}
+
+/// Says what it finds when it is woken.
+struct Woken {
+    indexes: Arc<StatusIndexes>,
+    found_a_spare: Mutex<Option<bool>>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        *self.found_a_spare.lock().expect("no panic") = Some(self.indexes.has_spare());
+    }
+}
+
+/// As the loop looks at once, on another thread: had the one that is taken still been there, it would have gone back to sleep.
+#[actix_web::test]
+async fn who_is_woken_for_a_spare_list_finds_none() {
+    let (app, _) = start().await;
+    let indexes = app.app.state.services.status_indexes.clone();
+    let woken = Arc::new(Woken { indexes: indexes.clone(), found_a_spare: Mutex::default() });
+    let mut wanted = pin!(indexes.wanted());
+    assert!(wanted.as_mut().poll(&mut Context::from_waker(&woken.clone().into())).is_pending());
+    assert!(indexes.has_spare());
+    use_up_a_list(&app);
+    assert_eq!(*woken.found_a_spare.lock().expect("no panic"), Some(false));
 }
 
 /// Rows that have expired: so many rounds of housekeeping and a few more.

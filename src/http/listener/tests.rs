@@ -1,11 +1,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
 use crate::http::server::connection_matters;
+use crate::telemetry::Metrics;
 
 /// What was answered, in this order.
 type Answered = Rc<RefCell<Vec<String>>>;
@@ -17,6 +19,7 @@ const ON_ITS_WAY: usize = 64 * 1024;
 async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream) {
     let answered = Answered::default();
     let note = answered.clone();
+    let metrics = Arc::new(Metrics::new(&[], "n"));
     let app = App::new()
         .default_service(web::to(move |request: HttpRequest, body: web::Payload| {
             let path = request.path().to_owned();
@@ -30,7 +33,7 @@ async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream
                 HttpResponse::Ok().body("a".repeat(length))
             }
         }))
-        .wrap_fn(connection_matters);
+        .wrap_fn(move |request, service| connection_matters(request, service, &metrics));
     let plain = fn_service(|io: DuplexStream| async move { Ok((Paced::new(io), Protocol::Http1, None)) });
     let http = http(plain, app, actix_server::Server::build().graceful_shutdown_signal());
     let service = Rc::new(http.new_service(()).await.unwrap());

@@ -90,6 +90,13 @@ impl OpenKey {
     }
 }
 
+/// The name of the key that a text says it was sealed with; none for what is no sealed text.
+pub(super) fn key_of(text: &str) -> Option<String> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (version, header) = bytes.split_at_checked(HEADER)?.0.split_first()?;
+    (*version == VERSION).then(|| URL_SAFE_NO_PAD.encode(&header[..ID_BYTES]))
+}
+
 /// Opens a text with the key that it names, if `find` has it.
 pub(super) fn open<'k>(
     purpose: &str,

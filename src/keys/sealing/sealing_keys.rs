@@ -15,9 +15,9 @@ use super::sealer::{self, OpenKey, SealError};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::keys::sealed_ring::TABLE;
-use crate::keys::{Fitness, Kek, KeyRingError, Policy};
+use crate::keys::{Fitness, Kek, KeyRingError, Policy, Unrecorded};
 use crate::oauth::KeyId;
-use crate::store::{Batch, Committed, Condition, Put, Row, Store};
+use crate::store::{Batch, Committed, Condition, Put, Row, Store, turn};
 
 /// How often a change is tried anew when other nodes were faster.
 const ATTEMPTS: usize = 100;
@@ -45,6 +45,7 @@ pub struct SealingKeys {
     snapshot: ArcSwap<Snapshot>,
     /// One change at a time in this process; other nodes are held off by the commit's condition.
     changing: tokio::sync::Mutex<()>,
+    unrecorded: Unrecorded<SealingEvent>,
 }
 
 struct Snapshot {
@@ -74,7 +75,7 @@ impl Snapshot {
 }
 
 impl SealingKeys {
-    /// Reads the keys, or makes the first, and does what is due. Gives what was done. A key seals for `period`,
+    /// Reads the keys, or makes the first, and does what is due. What was done is [`Self::unrecorded`]. A key seals for `period`,
     /// and opens for `longest_lifetime` after that; P and S are the ring's.
     ///
     /// # Errors
@@ -83,10 +84,10 @@ impl SealingKeys {
         parts: SealingParts,
         policy: &Policy,
         (period, longest_lifetime): (Duration, Duration),
-    ) -> Result<(Arc<Self>, Vec<SealingEvent>), KeyRingError> {
+    ) -> Result<Arc<Self>, KeyRingError> {
         let keys = Self::unopened(parts, policy, (period, longest_lifetime));
-        let events = keys.tick().await?;
-        Ok((keys, events))
+        keys.tick().await?;
+        Ok(keys)
     }
 
     /// The keys as the store has them, to be looked at: nothing that is due is done. For the rest as [`SealingKeys::open`].
@@ -101,8 +102,7 @@ impl SealingKeys {
         let keys = Self::unopened(parts, policy, times);
         let read_at = keys.parts.clock.monotonic();
         let (stored, record) = keys.read().await?;
-        let row = stored.map(|stored| stored.value).unwrap_or_default();
-        keys.snapshot.store(Arc::new(Snapshot::new(record, row, read_at)));
+        keys.take_over(stored, record, read_at);
         Ok(keys)
     }
 
@@ -120,17 +120,17 @@ impl SealingKeys {
         };
         let snapshot =
             ArcSwap::from_pointee(Snapshot::new(SealingRecord::default(), Vec::new(), Duration::ZERO));
-        Arc::new(Self { parts, policy, snapshot, changing: tokio::sync::Mutex::default() })
+        let changing = tokio::sync::Mutex::default();
+        Arc::new(Self { parts, policy, snapshot, changing, unrecorded: Unrecorded::default() })
     }
 
-    /// Reads the keys anew, does what is due and takes the result into use. Gives what was done.
+    /// Reads the keys anew, does what is due and takes the result into use. What was done is [`Self::unrecorded`].
     ///
     /// # Errors
     /// As [`SealingKeys::open`]; the keys in use stay in use. While this node's clock is off, what the other nodes have made
     /// of them is taken into use all the same: what they dropped opens nothing here either.
-    pub async fn tick(&self) -> Result<Vec<SealingEvent>, KeyRingError> {
-        let (_, events) = self.change(|_| None).await?;
-        Ok(events)
+    pub async fn tick(&self) -> Result<(), KeyRingError> {
+        self.change(|_| None).await.map(|_| ())
     }
 
     /// Drops a key for good: whatever was sealed with it does not open any more, so refresh tokens end and forms
@@ -140,8 +140,14 @@ impl SealingKeys {
     /// # Errors
     /// As [`SealingKeys::open`].
     pub async fn compromise(&self, id: &SealingKeyId) -> Result<bool, KeyRingError> {
-        let (found, _) = self.change(|record| record.find(id.as_str()).map(|_| id.clone())).await?;
-        Ok(found)
+        self.change(|record| record.find(id.as_str()).map(|_| id.clone())).await
+    }
+
+    /// What was done and does not stand in the audit log yet, by whomever it was asked for. That a key was condemned is not part of
+    /// it: whoever does that records it before.
+    #[must_use]
+    pub fn unrecorded(&self) -> &Unrecorded<SealingEvent> {
+        &self.unrecorded
     }
 
     /// Whether there is a key of that name.
@@ -190,6 +196,38 @@ impl SealingKeys {
         Ok(sealer::open(purpose, text, |id| snapshot.open.get(id)))
     }
 
+    /// Reads the keys anew where `text` names one that is not known here: another node makes one at once in place of one that was
+    /// condemned, and seals with it before this node has heard of either. Nothing is read where the keys are too old to open anything.
+    ///
+    /// Anybody can make up a name. One reading is under way at a time, of one row, and all who asked before it began share it.
+    ///
+    /// # Errors
+    /// When they can't be read: then nobody knows whether there is such a key.
+    pub async fn look_for_key_of(&self, text: &str) -> Result<(), KeyRingError> {
+        let Some(id) = sealer::key_of(text) else { return Ok(()) };
+        let asked_at = self.parts.clock.monotonic();
+        let is_answered = || {
+            self.fresh().map_or(true, |keys| keys.open.contains_key(id.as_str()) || keys.read_at > asked_at)
+        };
+        if is_answered() {
+            return Ok(());
+        }
+        let _one_at_a_time = turn(&self.changing, self.parts.store.as_ref()).await?;
+        if is_answered() {
+            return Ok(());
+        }
+        let read_at = self.parts.clock.monotonic();
+        let (stored, record) = self.read().await?;
+        self.take_over(stored, record, read_at);
+        Ok(())
+    }
+
+    /// Takes the keys into use as the store has them.
+    fn take_over(&self, stored: Option<Row>, record: SealingRecord, read_at: Duration) {
+        let row = stored.map(|stored| stored.value).unwrap_or_default();
+        self.snapshot.store(Arc::new(Snapshot::new(record, row, read_at)));
+    }
+
     /// The keys in use, if they were read within P.
     fn fresh(&self) -> Result<Guard<Arc<Snapshot>>, SealError> {
         let snapshot = self.snapshot.load();
@@ -212,12 +250,12 @@ impl SealingKeys {
         seal(key)
     }
 
-    /// Does what is due, and drops the key that `condemned` names. While this node's clock is off nothing is due, or dropped:
+    /// Does what is due, and drops the key that `condemned` names; says whether there was one. While this node's clock is off nothing is due, or dropped:
     /// the keys are taken over as the other nodes have left them.
     async fn change(
         &self,
         condemned: impl Fn(&SealingRecord) -> Option<SealingKeyId>,
-    ) -> Result<(bool, Vec<SealingEvent>), KeyRingError> {
+    ) -> Result<bool, KeyRingError> {
         let _one_at_a_time = self.changing.lock().await;
         let Self { parts, policy, .. } = self;
         for _ in 0..ATTEMPTS {
@@ -225,8 +263,7 @@ impl SealingKeys {
             let (stored, mut record) = self.read().await?;
             // Behind the reading, which may take its time: the clock may have been stepped meanwhile.
             if let Err(off) = parts.fitness.check_clock() {
-                let row = stored.map(|stored| stored.value).unwrap_or_default();
-                self.snapshot.store(Arc::new(Snapshot::new(record, row, read_at)));
+                self.take_over(stored, record, read_at);
                 return Err(off.into());
             }
             let now = parts.clock.numeric_date();
@@ -253,12 +290,14 @@ impl SealingKeys {
             let done = steps.is_empty() || {
                 let condition = version.map_or(Condition::Absent, Condition::VersionIs);
                 value = row::encode(&record, &parts.kek, parts.entropy.as_ref()).await?;
+                self.unrecorded.begin(&value, events);
                 let batch = Batch::new().put(TABLE, TABLE_KEY, condition, Put::lasting(value.clone()));
                 parts.store.commit(batch).await? == Committed::Applied
             };
             if done {
+                self.unrecorded.found(&value);
                 self.snapshot.store(Arc::new(Snapshot::new(record, value, read_at)));
-                return Ok((dropped.is_some(), events));
+                return Ok(dropped.is_some());
             }
         }
         Err(KeyRingError::Contended)
@@ -267,6 +306,7 @@ impl SealingKeys {
     /// The keys, and the row that they stand in; those in use, if they came from this very row.
     async fn read(&self) -> Result<(Option<Row>, SealingRecord), KeyRingError> {
         let stored = self.parts.store.get(TABLE, TABLE_KEY).await?;
+        self.unrecorded.found(stored.as_ref().map_or(&[], |stored| stored.value.as_slice()));
         let snapshot = self.snapshot.load_full();
         let record = match &stored {
             Some(stored) if stored.value == snapshot.row => snapshot.record.clone(),

@@ -43,7 +43,7 @@ impl World {
         };
         let config = Config::for_tests(std::path::Path::new("t"));
         let policy = Policy::new(&config.keys, config.tokens.longest_lifetime).unwrap();
-        SealingKeys::open(parts, &policy, (period, period)).await.unwrap().0
+        SealingKeys::open(parts, &policy, (period, period)).await.unwrap()
     }
 
     async fn pass(&self, days: u64, nodes: &[&Arc<SealingKeys>]) {

@@ -8,8 +8,8 @@ use crate::keys::forecast::Forecast;
 use crate::keys::intervene::{Breakage, Refusal};
 use crate::keys::schedule::Step;
 use crate::keys::{
-    Compromised, Imported, KeyEvent, KeyList, KeyRingError, Rotated, Rotations, SealingEvent, SealingKeyId,
-    SealingKeyView,
+    Compromised, Imported, KeyEvent, KeyList, KeyRingError, Owed, Rotated, Rotations, SealingEvent,
+    SealingKeyId, SealingKeyView, Unrecorded,
 };
 use crate::oauth::{Algorithm, ErrorCode, KeyId, Secret};
 use crate::protocol::{ProtocolError, Services};
@@ -87,7 +87,7 @@ pub async fn rotate(
     let changed =
         audited(services, event, async { Ok(services.keys.rotate(request.algorithm, request.force).await?) })
             .await?;
-    for Rotated { algorithm, kid, sign_from, .. } in &changed.answer.rotations {
+    for Rotated { algorithm, kid, sign_from, .. } in &changed.rotations {
         let by = &administrator.actor;
         if request.force {
             tracing::warn!(%by, %kid, %algorithm, "a rotation was forced: the key signs at once, whoever knows it");
@@ -95,8 +95,8 @@ pub async fn rotate(
             tracing::info!(%by, %kid, %algorithm, sign_from, "a rotation was asked for");
         }
     }
-    record(&services.audit, &changed.events).await?;
-    Ok(changed.answer)
+    record(&services.audit, services.keys.unrecorded()).await?;
+    Ok(changed)
 }
 
 /// What [`rotate`] would do and break if it were asked now: nothing is changed.
@@ -130,18 +130,20 @@ pub async fn compromise(
     };
     if services.sealing_keys.contains(kid.as_str()) {
         let event = event.detail("use", "sealing");
-        let done = audited(services, event, compromise_sealing(services, kid)).await;
-        return done.inspect(condemned);
+        let done = audited(services, event, compromise_sealing(services, kid)).await.inspect(condemned)?;
+        record_sealing(&services.audit, services.sealing_keys.unrecorded()).await?;
+        return Ok(done);
     }
     if services.keys.preview_compromise(&kid).is_err() {
         // Another node may have made it a moment ago.
-        record(&services.audit, &services.keys.tick().await?).await?;
+        services.keys.tick().await?;
+        record(&services.audit, services.keys.unrecorded()).await?;
         services.keys.preview_compromise(&kid)?;
     }
     let changed = audited(services, event, async { Ok(services.keys.compromise(&kid).await?) }).await?;
-    condemned(&changed.answer);
-    record(&services.audit, &changed.events).await?;
-    Ok(changed.answer)
+    condemned(&changed);
+    record(&services.audit, services.keys.unrecorded()).await?;
+    Ok(changed)
 }
 
 /// What [`compromise`] would do and break if it were asked now: nothing is changed.
@@ -189,47 +191,54 @@ pub async fn import(
     let changed =
         audited(services, event, async { Ok(services.keys.import(&request.key, request.algorithm).await?) })
             .await?;
-    let Imported { kid, algorithm, sign_from } = &changed.answer;
+    let Imported { kid, algorithm, sign_from } = &changed;
     let by = &administrator.actor;
     tracing::info!(%by, %kid, %algorithm, sign_from, "a key from elsewhere was taken in");
-    record(&services.audit, &changed.events).await?;
-    Ok(changed.answer)
+    record(&services.audit, services.keys.unrecorded()).await?;
+    Ok(changed)
 }
 
 /// Records what happened to keys by itself, or as part of what was asked for.
 ///
 /// # Errors
-/// When the audit log can't be written; what happened stays so.
-pub async fn record(audit: &AuditLog, events: &[KeyEvent]) -> Result<(), AuditError> {
-    for event in events {
+/// When the audit log can't be written; what happened stays so, and is recorded by the next round that can.
+pub async fn record(audit: &AuditLog, unrecorded: &Unrecorded<KeyEvent>) -> Result<(), AuditError> {
+    let recording = unrecorded.recording().await;
+    while let Some(Owed { event, origin }) = recording.first() {
         let kind = match event.change {
-            Step::Create { .. } => EventKind::KeyGenerated,
-            Step::Begin { .. } => EventKind::KeyActivated,
-            Step::ErasePrivate { .. } => EventKind::KeyRetired,
-            Step::Forget { .. } => EventKind::KeyForgotten,
+            Step::Create { .. } => Some(EventKind::KeyGenerated),
+            Step::Begin { .. } => Some(EventKind::KeyActivated),
+            Step::ErasePrivate { .. } => Some(EventKind::KeyRetired),
+            Step::Forget { .. } => Some(EventKind::KeyForgotten),
             // Recorded with whoever asked for it, before it was done, or no more than a date.
-            _ => continue,
+            _ => None,
         };
-        let mut entry = Event::new(kind, Actor::Service);
-        if let Some(kid) = &event.kid {
-            entry = entry.key(kid);
+        if let Some(kind) = kind {
+            let entry = Event::new(kind, Actor::Service);
+            audit.record_for(origin, event.kid.iter().fold(entry, Event::key)).await?;
         }
-        audit.record(entry).await?;
+        recording.is_recorded();
     }
     Ok(())
 }
 
-/// Records what happened to sealing keys by itself.
+/// Records what happened to sealing keys by itself, or as part of what was asked for.
 ///
 /// # Errors
-/// When the audit log can't be written; what happened stays so.
-pub async fn record_sealing(audit: &AuditLog, events: &[SealingEvent]) -> Result<(), AuditError> {
-    for event in events {
-        let (kind, id) = match event {
+/// As [`record`].
+pub async fn record_sealing(
+    audit: &AuditLog,
+    unrecorded: &Unrecorded<SealingEvent>,
+) -> Result<(), AuditError> {
+    let recording = unrecorded.recording().await;
+    while let Some(Owed { event, origin }) = recording.first() {
+        let (kind, id) = match &event {
             SealingEvent::Created(id) => (EventKind::KeyGenerated, id),
             SealingEvent::Forgotten(id) => (EventKind::KeyForgotten, id),
         };
-        audit.record(Event::new(kind, Actor::Service).key(id).detail("use", "sealing")).await?;
+        let entry = Event::new(kind, Actor::Service).key(id).detail("use", "sealing");
+        audit.record_for(origin, entry).await?;
+        recording.is_recorded();
     }
     Ok(())
 }

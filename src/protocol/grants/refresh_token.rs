@@ -33,7 +33,7 @@ impl RefreshRequest {
 pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Result<Granted, ProtocolError> {
     let client = &request.client;
     welcome(services, client).await?;
-    let opened = services.refresh_tokens.open(request.refresh_token.expose())?;
+    let opened = services.refresh_tokens.open(request.refresh_token.expose()).await?;
     // Another client's is left alone: to present it proves nothing about who has it.
     let token = opened.filter(|token| token.grant.client_id == client.client_id).ok_or_else(bad_token)?;
     let account = refreshable(services, &token.grant, bad_token).await?;
@@ -55,15 +55,18 @@ pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Res
     plan.issue(services, &prepared, (GrantType::RefreshToken, Some(successor)), &account)
 }
 
+/// Recorded first: once the family is revoked nothing tells a token that was reused from one that is merely dead. It is revoked
+/// whether that could be recorded or not.
 async fn reused(services: &Services, token: &RefreshToken) -> Result<(), ProtocolError> {
     let (family, end) = (&token.family, token.family_ends_at);
-    services.families.revoke_replayed(Replayed::RefreshToken, family, end).await?;
     let client_id = &token.grant.client_id;
     let event = Event::new(EventKind::RefreshTokenReused, Actor::Client(client_id.clone()))
         .client(client_id)
         .subject(&token.grant.subject)
         .detail("family", token.family.as_str());
-    Ok(services.audit.record(event).await?)
+    let recorded = services.audit.record(event).await;
+    services.families.revoke_replayed(Replayed::RefreshToken, family, end).await?;
+    Ok(recorded?)
 }
 
 fn bad_token() -> ProtocolError {

@@ -61,7 +61,7 @@ pub async fn end_other_sessions(services: &Services, present: &Present) -> Resul
 /// tokens are revoked.
 ///
 /// # Errors
-/// `not_found` when nothing was allowed.
+/// `not_found` when nothing was allowed, nor taken back.
 pub async fn withdraw_consent(
     services: &Services,
     present: &Present,
@@ -69,13 +69,16 @@ pub async fn withdraw_consent(
 ) -> Result<(), ProtocolError> {
     let unknown = || ProtocolError::new(ErrorCode::NotFound, "there is no such application");
     let client_id = ClientId::parse(client_id).map_err(|_| unknown())?;
+    let granted = Whole::Granted(client_id.clone(), Subject::from(&present.account.id));
     let consents = services.consents.of_user(&present.account.id).await?;
-    if !consents.iter().any(|consent| consent.client_id == client_id) {
+    // Where it is gone already that may be by a request that failed before all of it was revoked: who asks again revokes again.
+    if !consents.iter().any(|consent| consent.client_id == client_id)
+        && !services.revocations.has_cut_off(&granted).await?
+    {
         return Err(unknown());
     }
     let event = event(EventKind::ConsentWithdrawn, present).client(&client_id);
     audited(services, event, async {
-        let granted = Whole::Granted(client_id.clone(), Subject::from(&present.account.id));
         let withdrawn = Consents::withdrawing(Batch::new(), &present.account.id, &client_id);
         services.revocations.revoke_and(&granted, &withdrawn).await?;
         Ok(())

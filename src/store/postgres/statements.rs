@@ -155,11 +155,13 @@ const CHANGES: &str = changes!(
 /// The same of a database that only speaks like PostgreSQL. It is made of many servers, of which none takes over alone.
 const CHANGES_ELSEWHERE: &str = changes!("1::bigint");
 
-/// Never by a clock that is ahead of the one by which rows expire. Rows that others hold are left to the next sweep.
+/// Never by a clock that is ahead of the one by which rows expire. Rows that others hold are left to the next sweep. Which rows is asked
+/// once: a join might ask for those to be removed again and again, and get more than the limit.
 const SWEEP: &str = concat!(
-    "DELETE FROM signet_kv WHERE (tbl, k) IN (SELECT tbl, k FROM signet_kv WHERE expires_at <= LEAST($1::bigint, ",
+    "WITH due AS MATERIALIZED (SELECT tbl, k FROM signet_kv WHERE expires_at <= LEAST($1::bigint, ",
     began!("3"),
-    ") ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING tbl, k, mirrored"
+    ") ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
+     DELETE FROM signet_kv WHERE (tbl, k) IN (SELECT tbl, k FROM due) RETURNING tbl, k, mirrored"
 );
 
 /// The oldest first: what is left has no gap. Rows that another node prunes are left to it. An array, for a join might ask for

@@ -1,0 +1,96 @@
+//! What happened to keys and does not stand in the audit log yet. It is kept here from before the commit until it is recorded,
+//! whoever made the change and whatever failed afterwards: a change that is durable is told of by the next round if by nobody before.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::audit::Origin;
+
+/// What is to be recorded, in its order. What a process had not recorded when it ended is lost.
+#[derive(Debug)]
+pub struct Unrecorded<E> {
+    events: Mutex<Events<E>>,
+    /// One records at a time: nothing is recorded by two.
+    recording: tokio::sync::Mutex<()>,
+}
+
+/// Something that is to be recorded.
+#[derive(Clone, Debug)]
+pub struct Owed<E> {
+    /// What happened.
+    pub event: E,
+    /// The request that it was done for, if it was one, whoever records it.
+    pub origin: Option<Origin>,
+}
+
+#[derive(Debug)]
+struct Events<E> {
+    owed: VecDeque<Owed<E>>,
+    /// The last commit that was begun, unless its answer has come.
+    begun: Option<Begun<E>>,
+}
+
+#[derive(Debug)]
+struct Begun<E> {
+    row: Vec<u8>,
+    origin: Option<Origin>,
+    events: Vec<E>,
+}
+
+impl<E> Default for Unrecorded<E> {
+    fn default() -> Self {
+        let events = Events { owed: VecDeque::new(), begun: None };
+        Self { events: Mutex::new(events), recording: tokio::sync::Mutex::default() }
+    }
+}
+
+impl<E: Clone> Unrecorded<E> {
+    fn events(&self) -> MutexGuard<'_, Events<E>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A commit begins that writes `row`, with which `events` happen.
+    pub(super) fn begin(&self, row: &[u8], events: Vec<E>) {
+        self.events().begun = Some(Begun { row: row.to_vec(), origin: Origin::current(), events });
+    }
+
+    /// The store has `row`, as it was read or as its commit was answered: was it written here, what happened with it is owed. So a
+    /// commit whose answer was lost is found out about by whoever reads next, unless another node has written since.
+    pub(super) fn found(&self, row: &[u8]) {
+        let mut events = self.events();
+        if let Some(begun) = events.begun.take_if(|begun| begun.row == row) {
+            let Begun { origin, events: happened, .. } = begun;
+            events.owed.extend(happened.into_iter().map(|event| Owed { event, origin: origin.clone() }));
+        }
+    }
+
+    /// Takes all of it: it is the caller's to record.
+    pub fn take(&self) -> Vec<E> {
+        self.events().owed.drain(..).map(|owed| owed.event).collect()
+    }
+
+    /// To record one after the other.
+    pub async fn recording(&self) -> Recording<'_, E> {
+        Recording { of: self, _alone: self.recording.lock().await }
+    }
+}
+
+/// Nobody else records until this is dropped.
+#[must_use = "others record as soon as it is dropped"]
+pub struct Recording<'a, E> {
+    of: &'a Unrecorded<E>,
+    _alone: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl<E: Clone> Recording<'_, E> {
+    /// What is to be recorded first; it stays so until it [`is_recorded`](Self::is_recorded).
+    #[must_use]
+    pub fn first(&self) -> Option<Owed<E>> {
+        self.of.events().owed.front().cloned()
+    }
+
+    /// The first one stands in the audit log.
+    pub fn is_recorded(&self) {
+        self.of.events().owed.pop_front();
+    }
+}

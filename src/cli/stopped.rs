@@ -120,7 +120,7 @@ async fn sealing_keys(
     entropy: SharedEntropy,
 ) -> Result<Arc<SealingKeys>, KeyRingError> {
     let KeyRingParts { store, kek, clock, fitness, .. } = parts.clone();
-    let sealing = SealingParts { store, kek, clock, fitness, entropy };
+    let sealing = SealingParts { store, kek, clock, entropy, fitness };
     let times = (config.keys.sealing_period, config.refresh_tokens.lifetime);
     SealingKeys::look(sealing, &parts.policy, times).await
 }

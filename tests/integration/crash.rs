@@ -134,7 +134,7 @@ fn load(
     });
     let keeper = process.post_json("/admin/clients", &token, &request).expect("an answer").json();
     let keeper = text(&keeper, "client_id");
-    let under_load = || {
+    figures.of_load(|| {
         std::thread::scope(|scope| {
             for thread in 0..done.len() {
                 let (done, enough, writer) = (
@@ -165,10 +165,7 @@ fn load(
             }
             enough.1.recv().expect("the load goes on");
             process.kill_now();
-        })
-    };
-    figures.of_load(|| {
-        under_load();
+        });
         // Whoever revokes a token asked for it first.
         done.iter().chain([&done[1]]).map(|done| done.load(Ordering::Relaxed)).sum()
     });

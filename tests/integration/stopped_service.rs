@@ -97,7 +97,7 @@ fn what_is_made_of_a_stolen_copy_counts_until_every_key_is_condemned() {
     assert!(copied.unwrap().success());
 
     let (id, secret) = browser.client.clone();
-    let post = |service: &Process, form: &[(&str, &str)]| {
+    let ask = |service: &Process, form: &[(&str, &str)]| {
         let client = [("client_id", id.as_str()), ("client_secret", secret.as_str())];
         service.post("/oauth2/token", &[form, &client].concat()).unwrap()
     };
@@ -114,7 +114,7 @@ fn what_is_made_of_a_stolen_copy_counts_until_every_key_is_condemned() {
             redirect_uri,
             ("code_verifier", VERIFIER),
         ];
-        refresh_token(&post(service, &grant))
+        refresh_token(&ask(service, &grant))
     };
     let forged = signed_in(&thief);
     drop(thief);
@@ -127,7 +127,7 @@ fn what_is_made_of_a_stolen_copy_counts_until_every_key_is_condemned() {
     assert!(rekeyed.status.success(), "{rekeyed:?}");
     let settings = [("SIGNET_KEYS_KEK_FILE", new_kek)];
     let refresh = |service: &Process, token: &str| {
-        post(service, &[("grant_type", "refresh_token"), ("refresh_token", token)])
+        ask(service, &[("grant_type", "refresh_token"), ("refresh_token", token)])
     };
     let service = Process::start(stopped.dir.path(), port, &settings);
     let forged = refresh_token(&refresh(&service, &forged));

@@ -15,7 +15,8 @@ use crate::app::{self, App, Ground, Witness};
 use crate::audit::{Actor, AuditLog, Event, EventKind};
 use crate::backup;
 use crate::config::{Config, KekSource, ModuleKeyConfig, PinSource, lies_in};
-use crate::keys::{self, Kek, KeyRing, KeyRingParts, Rekey, SealingKeys, SealingParts};
+use crate::entropy::SharedEntropy;
+use crate::keys::{self, Kek, KeyRing, KeyRingError, KeyRingParts, Rekey, SealingKeys, SealingParts};
 use crate::oauth::{ClientId, KeyId, unreadable};
 use crate::protocol::admin::clients::{PageRequest, SecretRotation};
 use crate::protocol::admin::keys::{AllKeys, CompromiseRequest, ImportRequest, RotationRequest};
@@ -107,13 +108,21 @@ pub(super) fn list_keys(config: &Config) -> Result<Value, CliError> {
     runtime()?.block_on(async {
         let ground = own_installation(config).await?;
         let parts = app::key_ring_parts(config, &ground).map_err(failed)?;
-        let KeyRingParts { store, kek, clock, fitness, .. } = parts.clone();
-        let sealing = SealingParts { store, kek, clock, fitness, entropy: ground.entropy };
-        let times = (config.keys.sealing_period, config.refresh_tokens.lifetime);
-        let sealing = SealingKeys::look(sealing, &parts.policy, times).await.map_err(failed)?.list();
+        let sealing = sealing_keys(config, &parts, ground.entropy).await.map_err(failed)?.list();
         let signing = KeyRing::look(parts).await.map_err(failed)?.list();
         value(Ok(AllKeys { signing, sealing }))
     })
+}
+
+async fn sealing_keys(
+    config: &Config,
+    parts: &KeyRingParts,
+    entropy: SharedEntropy,
+) -> Result<Arc<SealingKeys>, KeyRingError> {
+    let KeyRingParts { store, kek, clock, fitness, .. } = parts.clone();
+    let sealing = SealingParts { store, kek, clock, entropy, fitness };
+    let times = (config.keys.sealing_period, config.refresh_tokens.lifetime);
+    SealingKeys::look(sealing, &parts.policy, times).await
 }
 
 /// What will happen to the keys of a stopped service once it runs again: nothing is changed.
@@ -124,7 +133,7 @@ pub(super) fn plan_keys(config: &Config) -> Result<Value, CliError> {
     })
 }
 
-/// Condemns a key of a stopped service, whether its private half can be read or not.
+/// Condemns a key of a stopped service, one that signs or one that seals, whether a private half can be read or not.
 pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> Result<Value, CliError> {
     runtime()?.block_on(async {
         let ground = own_installation(config).await?;
@@ -136,6 +145,14 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
             Some(reason) => event.detail("reason", reason),
             None => event,
         };
+        // Sealing keys that can't be read keep nobody from condemning one that signs.
+        let sealing = sealing_keys(config, &parts, ground.entropy).await.ok();
+        if let Some(sealing) = sealing.filter(|keys| keys.contains(kid.as_str())) {
+            let act = admin::keys::compromise_sealing(&sealing, kid.clone());
+            let condemned = audited(&audit, event.detail("use", "sealing"), act).await;
+            admin::keys::record_sealing(&audit, sealing.unrecorded()).await.map_err(failed)?;
+            return value(Ok(condemned?));
+        }
         let keys = KeyRing::unopened(parts);
         let condemned = audited(&audit, event, keys.compromise(kid)).await;
         // Also where something failed afterwards: there is no later round.

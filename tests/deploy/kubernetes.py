@@ -77,6 +77,16 @@ check(pod["terminationGracePeriodSeconds"] >= pause + grace + 5, "the end has ti
 stop = re.search(r"TimeoutStopSec=(\d+)s", open("deploy/signet.service").read())[1]
 check(int(stop) >= grace + 5, "so has systemd's")
 
+# What sign-ins leave behind, beside all that the largest installation of docs/operations.md takes: else they end the pod.
+sizes = open("docs/operations.md").read()
+small, large = map(int, re.search(r"^\| memory \| (\d+) MiB, (\d+) MiB with ", sizes, re.MULTILINE).groups())
+each = int(re.search(r"(\d+) MiB for each of `passwords.hashing_permits`", sizes)[1])
+permits = settings.get("passwords", {}).get("hashing_permits")
+check(permits, "as many passwords as the machine has cores would be hashed at once, and each keeps its memory")
+for bound, base in (("requests", small), ("limits", large)):
+    memory, = re.fullmatch(r"(\d+)Mi", container["resources"][bound]["memory"]).groups()
+    check(base + permits * each <= int(memory), f"{bound}: {base} MiB and {permits} times {each} for passwords fit into {memory}")
+
 mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
 kept = {claim["metadata"]["name"] for claim in nodes["volumeClaimTemplates"]}
 check(settings["data_dir"].startswith(mounts["data"] + "/") and "data" in kept, "the audit log outlives the pod")

@@ -6,8 +6,6 @@ import time
 from service import BAR, FULL, Good, Service, apart, compare, connect, fail, files_limit, say, two_cores, undisturbed
 
 PATIENCE = 10.0
-# Until it is seen that the last one was closed.
-SLACK = 1.0
 # How often what is over the bar is measured, not counting turns in which others used the service's core; and how often in all.
 TURNS, AT_MOST = 3, 6 if FULL else 4
 # The service gives clients half of the files that it may have open, and the good ones need some.
@@ -112,7 +110,7 @@ for count in SIZES:
             if resident - at_first > count * EACH:
                 fail(service, f"{kind}: {resident - at_first:.0f} MiB for {count} connections")
             # The answer comes after 8 s; for one second more what the client still sends is passed over, so that it sees it.
-            if ended - opened > PATIENCE + SLACK:
+            if ended - opened > PATIENCE:
                 fail(service, f"{kind}: it took {ended - opened:.1f} s until the last was closed")
             if undisturbed((ran, waited), (runs, waits)):
                 ratios.append(ratio)

@@ -1,17 +1,20 @@
 //! What the audit log says of a request: which one, from where, and what differs afterwards. And that nothing happens
 //! that it can't be told of.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 use signet::config::Config;
-use signet::users::Page;
+use signet::http::served;
+use signet::users::{Account, Page};
 
 use crate::browser::{Browser, CALLBACK, PASSWORD, ada, register, request, shop, state, text};
 use crate::service_log::said;
 use crate::shell::{act, signed_in};
+use crate::sign_in::enrolled;
 use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, basic, bearer, form};
 
 const PEER: &str = "198.51.100.9:1234";
@@ -200,65 +203,88 @@ async fn a_whole_form_records_what_differs_and_from_what_to_what() {
 }
 
 /// Everything that the acts below could have changed.
-async fn standing(app: &TestApp, token: &str) -> Value {
+async fn standing(app: &TestApp, token: &str, person: &Account) -> Value {
     let mut standing = Vec::new();
-    for path in ["/admin/clients", "/admin/users", "/admin/keys", "/admin/api-keys"] {
+    for path in ["/admin/clients", "/admin/users", "/admin/keys", "/admin/api-keys", "/admin/revocations"] {
         let answer = app.send(TestRequest::get().uri(path).insert_header(bearer(token))).await;
         assert_eq!(answer.status, 200, "{path}");
         standing.push(answer.json());
     }
-    json!(standing)
+    let services = &app.app.state.services;
+    let factor = services.second_factors.find(&person.id).await.unwrap().expect("a second factor");
+    let sessions = services.sessions.of_user(&person.id).await.unwrap().len();
+    json!([standing, format!("{factor:?}"), sessions])
+}
+
+/// One act for each route of the admin API that changes something or gives a copy away, in which `{…}` stands for the name beside it.
+fn acts(
+    (client, key): (&str, &str),
+    account: &Account,
+    keys: &Value,
+) -> Vec<(Method, &'static str, String, Value)> {
+    let signing = keys["keys"][0]["kid"].as_str().unwrap();
+    let sealing = keys["sealing"][0]["id"].as_str().unwrap();
+    let (none, account) = ("", account.id.as_str());
+    let service = json!({ "client_name": "S", "scope": "read", "resources": [RESOURCE] });
+    let api_key = json!({ "name": "k", "client_id": client, "scope": "read", "resources": [RESOURCE] });
+    let pem = json!({ "key": include_str!("../fixtures/keys/p256.pem"), "algorithm": "ES256" });
+    let acts = [
+        (Method::POST, "/admin/clients", none, service),
+        (Method::PATCH, "/admin/clients/{client_id}", client, json!({ "client_name": "Changed" })),
+        (Method::POST, "/admin/clients/{client_id}/secret", client, json!({})),
+        (Method::DELETE, "/admin/clients/{client_id}", client, Value::Null),
+        (Method::POST, "/admin/users", none, json!({ "name": "B", "email": "b@example.com" })),
+        (Method::PATCH, "/admin/users/{id}", account, json!({ "disabled": true })),
+        (Method::DELETE, "/admin/users/{id}", account, Value::Null),
+        (Method::DELETE, "/admin/users/{id}/second-factor", account, Value::Null),
+        (Method::POST, "/admin/api-keys", none, api_key),
+        (Method::DELETE, "/admin/api-keys/{id}", key, Value::Null),
+        (Method::POST, "/admin/keys/rotate", none, json!({ "force": true })),
+        (Method::POST, "/admin/keys/{kid}/compromise", signing, json!({})),
+        (Method::POST, "/admin/keys/{kid}/compromise", sealing, json!({})),
+        (Method::POST, "/admin/keys/import", none, pem),
+        (Method::POST, "/admin/backup", none, Value::Null),
+        (Method::POST, "/admin/revocations", none, json!({ "client_id": client })),
+    ];
+    let routes =
+        served().iter().filter(|route| route.path.starts_with("/admin") && route.method != Method::GET);
+    let tried: BTreeSet<_> = acts.iter().map(|(method, route, ..)| (method.as_str(), *route)).collect();
+    assert_eq!(tried, routes.map(|route| (route.method.as_str(), route.path)).collect(), "all of the table");
+    let filled = |route: &str, name: &str| match route.split_once('{') {
+        Some((start, rest)) => format!("{start}{name}{}", rest.split_once('}').unwrap().1),
+        None => route.to_owned(),
+    };
+    acts.map(|(method, route, name, body)| (method, route, filled(route, name), body)).into()
 }
 
 #[actix_web::test]
 async fn a_thousand_acts_that_can_not_be_recorded_do_not_happen() {
     let app = TestApp::start().await;
     let account = ada(&app).await;
+    signed_in(&app, "ada@example.com", "/account").await;
+    enrolled(&app, &account).await;
     let (admin, demo) = (app.admin_token().await, app.demo_token().await);
     let client = app.demo().0.to_owned();
     let key = json!({ "name": "k", "client_id": client, "scope": "read", "resources": [RESOURCE] });
-    let made = app.administer(Method::POST, "/admin/api-keys", Some(key.clone())).await.json();
-    let kid =
-        app.send(TestRequest::get().uri("/admin/keys").insert_header(bearer(&admin))).await.json()["keys"][0]
-            ["kid"]
-            .clone();
-    let acts = [
-        (
-            Method::POST,
-            "/admin/clients".to_owned(),
-            json!({ "client_name": "S", "scope": "read", "resources": [RESOURCE] }),
-        ),
-        (Method::PATCH, format!("/admin/clients/{client}"), json!({ "client_name": "Changed" })),
-        (Method::POST, format!("/admin/clients/{client}/secret"), json!({})),
-        (Method::DELETE, format!("/admin/clients/{client}"), Value::Null),
-        (Method::POST, "/admin/users".to_owned(), json!({ "name": "B", "email": "b@example.com" })),
-        (Method::PATCH, format!("/admin/users/{}", account.id), json!({ "disabled": true })),
-        (Method::DELETE, format!("/admin/users/{}", account.id), Value::Null),
-        (Method::POST, "/admin/api-keys".to_owned(), key),
-        (Method::DELETE, format!("/admin/api-keys/{}", made["id"].as_str().unwrap()), Value::Null),
-        (Method::POST, "/admin/keys/rotate".to_owned(), json!({ "force": true })),
-        (Method::POST, format!("/admin/keys/{}/compromise", kid.as_str().unwrap()), json!({})),
-        (
-            Method::POST,
-            "/admin/keys/import".to_owned(),
-            json!({ "key": include_str!("../fixtures/keys/p256.pem"), "algorithm": "ES256" }),
-        ),
-        (Method::POST, "/admin/revocations".to_owned(), json!({ "client_id": client })),
-    ];
-    let (before, log) = (standing(&app, &admin).await, app.audit_log());
+    let made = app.administer(Method::POST, "/admin/api-keys", Some(key)).await.json();
+    let keys = app.administer(Method::GET, "/admin/keys", None).await.json();
+    let acts = acts((&client, made["id"].as_str().unwrap()), &account, &keys);
+    let (before, log) = (standing(&app, &admin, &account).await, app.audit_log());
     app.audit_disk.fill(true);
-    for (method, path, body) in acts.iter().cycle().take(1000) {
+    for (method, _, path, body) in acts.iter().cycle().take(1000) {
         let act = TestRequest::with_uri(path).method(method.clone()).insert_header(bearer(&admin));
         let answer = app.send(if body.is_null() { act } else { act.set_json(body) }).await;
         assert_eq!(answer.status, 503, "{method} {path} {answer:?}");
     }
-    assert_eq!(standing(&app, &admin).await, before, "0 took effect");
+    assert_eq!(standing(&app, &admin, &account).await, before, "0 took effect");
     assert!(app.is_active(&demo).await, "nothing was revoked");
     assert_eq!(app.audit_log(), log);
-    println!("1,000 administrative acts while nothing can be recorded: all 503, 0 took effect");
+    println!(
+        "1,000 administrative acts, of every route that changes something or gives a copy away, while nothing can be recorded: all 503, 0 took effect"
+    );
     assert_eq!(app.manage("/health/ready").await.status, 503);
     app.audit_disk.fill(false);
-    let (method, path, body) = &acts[0];
+    let (method, _, path, body) = &acts[0];
     assert_eq!(app.administer(method.clone(), path, Some(body.clone())).await.status, 201, "room again");
 }
 

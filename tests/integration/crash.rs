@@ -2,20 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::crash_figures::Figures;
 use crate::postgres_fixture::Database;
 use crate::process::{Process, free_port};
 
 /// How often it is killed, unless `SIGNET_TEST_KILLS` says.
 const ROUNDS: usize = 50;
-
-/// Within what time it is to be ready again in 99 of 100 cases, and from how many kills on the 99th percentile is more than the
-/// one that took longest, and is asserted.
-const READY_WITHIN: Duration = Duration::from_secs(5);
-const ENOUGH: usize = 100;
 
 /// Longer than it is killed: a revocation that the token outlives says nothing once the token has ended by itself.
 const TOKENS_LIVE: &str = "12h";
@@ -69,7 +64,6 @@ async fn postgres_has_what_a_killed_node_acknowledged() {
 }
 
 /// Kills a service with these settings so many times, unless the environment says how often.
-#[expect(clippy::print_stdout, reason = "the figure is what it is run for")]
 fn survives(store: &str, settings: &[(&str, &str)], rounds: usize) {
     let rounds = std::env::var("SIGNET_TEST_KILLS").map_or(rounds, |text| text.parse().expect("a number"));
     let dir = tempfile::tempdir().expect("a directory");
@@ -77,19 +71,14 @@ fn survives(store: &str, settings: &[(&str, &str)], rounds: usize) {
     let settings = &[settings, &[("SIGNET_TOKENS__LIFETIME", TOKENS_LIVE)]].concat();
     let mut process = Process::start(dir.path(), port, settings);
     let clients = Clients::of(&process);
-    let (acknowledged, mut ready_after) = (Mutex::new(Acknowledged::default()), Vec::new());
-    let (mut answers, mut under_load) = (0, Duration::ZERO);
+    let (acknowledged, mut figures) = (Mutex::new(Acknowledged::default()), Figures::default());
     let mut seed: usize = 7;
     for round in 0..rounds {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let target = 5 + (seed >> 33) % 40;
-        let (answered, took) = load(&process, &clients, &acknowledged, (round, target));
-        (answers, under_load) = (answers + answered, under_load + took);
+        load(&process, &clients, &acknowledged, (round, target), &mut figures);
         drop(process);
-        let killed = now();
-        process = Process::start(dir.path(), port, settings);
-        process.await_ready();
-        ready_after.push(killed.elapsed());
+        process = figures.of_start(|| Process::start(dir.path(), port, settings));
         // The newest are the ones at risk.
         check(&process, &clients, &acknowledged.lock().expect("no panic"), 30);
     }
@@ -100,37 +89,18 @@ fn survives(store: &str, settings: &[(&str, &str)], rounds: usize) {
         assert!(kind.len() >= rounds, "the load was real");
     }
     assert!(signing.is_some());
-    ready_after.sort_unstable();
-    let (p99, asserted) = (percentile(&ready_after, 99), rounds >= ENOUGH);
-    println!(
-        "{rounds} kills over {store}, under {:.0} requests a second: {} clients, {} revocations (of tokens as old as {} others that still \
-         counted in the end), {} accounts, {} API keys and {} rotations acknowledged, none lost; ready again after p50 {} ms, p99 {} ms, \
-         largest {} ms; bar for p99 {} ms{}",
-        f64::from(answers) / under_load.as_secs_f64(),
+    let done = format!(
+        "{} clients, {} revocations (of tokens as old as {} others that still counted in the end), {} accounts, {} API keys and {} rotations \
+         acknowledged, none lost",
         clients.len(),
         revoked.len(),
         kept.len(),
         accounts.len(),
         api_keys.len(),
-        rounds.div_ceil(5),
-        percentile(&ready_after, 50).as_millis(),
-        p99.as_millis(),
-        percentile(&ready_after, 100).as_millis(),
-        READY_WITHIN.as_millis(),
-        if asserted { "" } else { ", asserted from 100 kills on" }
+        rounds.div_ceil(5)
     );
-    assert!(!asserted || p99 <= READY_WITHIN, "in one of 100 cases it was ready after {p99:?} or later");
+    figures.judge(store, &done);
     assert_eq!(process.terminate(), Some(0));
-}
-
-/// Of sorted times, the smallest that so many of a hundred do not exceed.
-fn percentile(times: &[Duration], percent: usize) -> Duration {
-    times[(times.len() * percent).div_ceil(100).max(1) - 1]
-}
-
-#[expect(clippy::disallowed_methods, reason = "the service that is killed has the system's clock")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 fn text(reply: &Value, name: &str) -> String {
@@ -138,13 +108,14 @@ fn text(reply: &Value, name: &str) -> String {
 }
 
 /// Writes from several threads, and kills the process from under them once `target` writes of this round are
-/// acknowledged and each thread has one. Says how many requests were answered within what time.
+/// acknowledged and each thread has one.
 fn load(
     process: &Process,
     clients: &Clients,
     log: &Mutex<Acknowledged>,
     (round, target): (usize, usize),
-) -> (u32, Duration) {
+    figures: &mut Figures,
+) {
     let enough = std::sync::mpsc::channel();
     let done: [AtomicUsize; 4] = Default::default();
     let Some(token) = process.token(clients.admin()) else { panic!("no admin token") };
@@ -163,40 +134,41 @@ fn load(
     });
     let keeper = process.post_json("/admin/clients", &token, &request).expect("an answer").json();
     let keeper = text(&keeper, "client_id");
-    let begun = now();
-    std::thread::scope(|scope| {
-        for thread in 0..done.len() {
-            let (done, enough, writer) =
-                (&done, enough.0.clone(), Writer { process, clients, token: &token, keeper: &keeper, log });
-            scope.spawn(move || {
-                for n in 0.. {
-                    let name = format!("c-{round}-{thread}-{n}");
-                    let written = match thread {
-                        0 => writer.register(name),
-                        1 => writer.revoke(),
-                        2 => writer.make_account(&name),
-                        _ => writer.make_api_key(&name),
-                    };
-                    if written.is_none() {
-                        return;
+    figures.of_load(|| {
+        std::thread::scope(|scope| {
+            for thread in 0..done.len() {
+                let (done, enough, writer) = (
+                    &done,
+                    enough.0.clone(),
+                    Writer { process, clients, token: &token, keeper: &keeper, log },
+                );
+                scope.spawn(move || {
+                    for n in 0.. {
+                        let name = format!("c-{round}-{thread}-{n}");
+                        let written = match thread {
+                            0 => writer.register(name),
+                            1 => writer.revoke(),
+                            2 => writer.make_account(&name),
+                            _ => writer.make_api_key(&name),
+                        };
+                        if written.is_none() {
+                            return;
+                        }
+                        done[thread].fetch_add(1, Ordering::Relaxed);
+                        let each = || done.iter().map(|done| done.load(Ordering::Relaxed));
+                        if each().sum::<usize>() >= target && each().all(|done| done > 0) {
+                            // Also those that come after the first say so, until the process is gone.
+                            enough.send(()).ok();
+                        }
                     }
-                    done[thread].fetch_add(1, Ordering::Relaxed);
-                    let each = || done.iter().map(|done| done.load(Ordering::Relaxed));
-                    if each().sum::<usize>() >= target && each().all(|done| done > 0) {
-                        // Also those that come after the first say so, until the process is gone.
-                        enough.send(()).ok();
-                    }
-                }
-            });
-        }
-        enough.1.recv().expect("the load goes on");
-        process.kill_now();
+                });
+            }
+            enough.1.recv().expect("the load goes on");
+            process.kill_now();
+        });
+        // Whoever revokes a token asked for it first.
+        done.iter().chain([&done[1]]).map(|done| done.load(Ordering::Relaxed)).sum()
     });
-    let took = begun.elapsed();
-    // Whoever revokes a token asked for it first.
-    let answers =
-        done.iter().map(|done| done.load(Ordering::Relaxed)).sum::<usize>() + done[1].load(Ordering::Relaxed);
-    (u32::try_from(answers).expect("few"), took)
 }
 
 /// Somebody who writes; `None` once the process is gone.

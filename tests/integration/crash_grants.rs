@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::crash_figures::{Figures, now};
 use crate::grants_fixture::VERIFIER;
 use crate::postgres_fixture::Database;
 use crate::process::{Process, Reply, free_port};
@@ -61,7 +62,6 @@ async fn postgres_has_what_clients_of_people_were_told_by_a_killed_node() {
 }
 
 /// Kills a service with these settings, and without limits.
-#[expect(clippy::print_stdout, reason = "the figure is what it is run for")]
 fn survives(store: &str, settings: &[(&str, &str)]) {
     let kills = std::env::var("SIGNET_TEST_KILLS").map_or(KILLS, |text| text.parse().expect("a number"));
     let dir = tempfile::tempdir().expect("a directory");
@@ -69,50 +69,61 @@ fn survives(store: &str, settings: &[(&str, &str)]) {
     let settings = [settings, &WITHOUT_LIMITS].concat();
     let mut process = Process::start(dir.path(), port, &settings);
     let browser = SignedIn::new(&process);
-    let (mut told, mut seed) = (Told::default(), 11_usize);
+    let (mut told, mut figures, mut seed) = (Told::default(), Figures::default(), 11_usize);
     for round in 0..kills {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let target = 8 + (seed >> 33) % 60;
         let of_round = Mutex::new(Told::default());
-        load(&Site { process: &process, browser: &browser }, &of_round, target);
+        figures.of_load(|| load(&Site::of(&process, &browser), &of_round, target));
         drop(process);
-        process = Process::start(dir.path(), port, &settings);
+        process = figures.of_start(|| Process::start(dir.path(), port, &settings));
         let mut of_round = of_round.into_inner().expect("no panic");
-        check(&Site { process: &process, browser: &browser }, &mut of_round, round);
+        check(&Site::of(&process, &browser), &mut of_round, round);
         told.spent.append(&mut of_round.spent);
         told.revoked.append(&mut of_round.revoked);
         told.families.append(&mut of_round.families);
         told.repeated += of_round.repeated;
     }
-    let site = Site { process: &process, browser: &browser };
+    let site = Site::of(&process, &browser);
     // What an earlier kill did not take, a later one might have.
     told.spent.iter().for_each(|spent| site.is_over(&spent.tokens));
     told.revoked.iter().for_each(|pair| site.is_over(pair));
     told.families.iter().for_each(|family| site.has_one_live_token(family));
-    println!(
-        "{kills} kills over {store}: {} codes, {} families with {} refresh tokens and {} revocations acknowledged, none lost; \
-         {} answers that nobody heard were given again",
+    assert!(told.spent.len() >= kills && told.revoked.len() >= kills && told.families.len() >= kills);
+    let done = format!(
+        "{} codes, {} families with {} refresh tokens and {} revocations acknowledged, none lost, and {} answers that nobody heard given \
+         again",
         told.spent.len(),
         told.families.len(),
         told.families.iter().map(|family| family.heard.len()).sum::<usize>(),
         told.revoked.len(),
         told.repeated
     );
-    assert!(told.spent.len() >= kills && told.revoked.len() >= kills && told.families.len() >= kills);
+    figures.judge(store, &done);
 }
 
 /// A running service and the one browser that has signed in to it.
 struct Site<'a> {
     process: &'a Process,
     browser: &'a SignedIn,
+    answers: AtomicUsize,
 }
 
 /// `None` where the service was killed before it answered.
-impl Site<'_> {
+impl<'a> Site<'a> {
+    fn of(process: &'a Process, browser: &'a SignedIn) -> Self {
+        Self { process, browser, answers: AtomicUsize::new(0) }
+    }
+
+    fn counted<T>(&self, answer: Option<T>) -> Option<T> {
+        self.answers.fetch_add(usize::from(answer.is_some()), Ordering::Relaxed);
+        answer
+    }
+
     fn token(&self, grant: &[(&str, &str)]) -> Option<Reply> {
         let (id, secret) = &self.browser.client;
         let client = [("client_id", id.as_str()), ("client_secret", secret)];
-        self.process.post("/oauth2/token", &[grant, &client].concat())
+        self.counted(self.process.post("/oauth2/token", &[grant, &client].concat()))
     }
 
     fn exchange(&self, code: &str) -> Option<Reply> {
@@ -127,12 +138,13 @@ impl Site<'_> {
 
     fn about(&self, path: &str, token: &str) -> Option<Reply> {
         let (id, secret) = &self.browser.client;
-        self.process.post(path, &[("client_id", id), ("client_secret", secret), ("token", token)])
+        let form = [("client_id", id.as_str()), ("client_secret", secret), ("token", token)];
+        self.counted(self.process.post(path, &form))
     }
 
     /// A code that was exchanged, with its tokens.
     fn tokens(&self) -> Option<Spent> {
-        let code = self.browser.code(self.process)?;
+        let code = self.counted(self.browser.code(self.process))?;
         let tokens = pair(&self.exchange(&code)?);
         Some(Spent { code, tokens })
     }
@@ -162,8 +174,8 @@ fn pair(reply: &Reply) -> Pair {
     Pair { access: text("access_token"), refresh: text("refresh_token") }
 }
 
-/// Lets clients work, and kills the process from under them once `target` answers were heard.
-fn load(site: &Site<'_>, told: &Mutex<Told>, target: usize) {
+/// Lets clients work, and kills the process from under them once `target` answers were noted. Says how many requests were answered.
+fn load(site: &Site<'_>, told: &Mutex<Told>, target: usize) -> usize {
     let (heard, enough) = (AtomicUsize::new(0), mpsc::channel());
     let tell = |note: &dyn Fn(&mut Told)| {
         note(&mut told.lock().expect("no panic"));
@@ -180,6 +192,7 @@ fn load(site: &Site<'_>, told: &Mutex<Told>, target: usize) {
         enough.1.recv().expect("the load goes on");
         site.process.kill_now();
     });
+    site.answers.load(Ordering::Relaxed)
 }
 
 type Tell<'a> = dyn Fn(&dyn Fn(&mut Told)) + Sync + 'a;
@@ -224,11 +237,6 @@ fn rotate(site: &Site<'_>, told: &Mutex<Told>, tell: &Tell<'_>) {
             (family.asked, family.last) = (false, now());
         });
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the service that is killed has the system's clock")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// Holds what was heard in this round against what the service says now.

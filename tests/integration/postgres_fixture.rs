@@ -14,6 +14,8 @@ use tokio_postgres::{Client, NoTls};
 /// Which server, such as `postgres://signet@127.0.0.1:55410/signet`; `tests/support/postgres.sh` starts one.
 pub(crate) const VARIABLE: &str = "SIGNET_TEST_POSTGRES";
 
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
+
 /// A schema of its own in the database for tests.
 pub(crate) struct Database {
     url: String,
@@ -88,10 +90,45 @@ impl Database {
         }
     }
 
+    /// How a node reaches it whose role has what docs/operations.md grants, and nothing else, on tables that are there already.
+    pub(crate) async fn options_of_node(&self, time: TimeSource) -> PostgresOptions {
+        let (schema, role) = (&self.schema, format!("{}_node", self.schema));
+        PostgresStore::migrate(&self.options(TimeSource::Database)).await.unwrap();
+        let [_, grants] = roles_and_grants(&role);
+        // In the schema `public`, where an installation of its own has its tables, everybody has the first of these grants.
+        let made = format!(
+            "DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {schema} TO {role}"
+        );
+        self.client().await.batch_execute(&format!("{made}; {}", grants.join(";"))).await.unwrap();
+        PostgresOptions { user: role, ..self.options(time) }
+    }
+
     /// A store in it.
     pub(crate) async fn store(&self, time: TimeSource) -> Arc<PostgresStore> {
         PostgresStore::open(self.options(time)).await.unwrap()
     }
+}
+
+/// What an operator types by docs/operations.md, statement by statement: for roles and a database, and then for the tables. `name` is what the
+/// nodes' role and the database are called, and with `_owner` the role that owns the tables.
+pub(crate) fn roles_and_grants(name: &str) -> [Vec<String>; 2] {
+    let (_, chapter) = OPERATIONS.split_once("### Roles and grants").unwrap();
+    let (chapter, _) = chapter.split_once("\n### ").unwrap();
+    let mut blocks = chapter.split("```sql\n").skip(1).map(|block| {
+        let block = block.split_once("```").unwrap().0;
+        let words = block.split_inclusive(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+        let renamed =
+            words.map(|word| match word.trim_end_matches(|c: char| c != '_' && !c.is_ascii_alphanumeric()) {
+                "signet" | "signet_owner" => word.replacen("signet", name, 1),
+                _ => word.to_owned(),
+            });
+        let statements = renamed.collect::<String>();
+        statements.split(';').map(|each| each.trim().to_owned()).filter(|each| !each.is_empty()).collect()
+    });
+    let [Some(roles), Some(grants), None] = std::array::from_fn(|_| blocks.next()) else {
+        panic!("the chapter has two blocks of SQL")
+    };
+    [roles, grants]
 }
 
 /// A place of whatever epoch.

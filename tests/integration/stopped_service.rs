@@ -6,7 +6,9 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::process::{Process, free_port};
+use crate::grants_fixture::VERIFIER;
+use crate::process::{Process, Reply, free_port};
+use crate::signed_in::SignedIn;
 
 /// A service that was started once and stopped, of which the command line is asked.
 struct Stopped {
@@ -16,9 +18,13 @@ struct Stopped {
 
 impl Stopped {
     fn signet(&self, args: &[&str]) -> Output {
+        self.signet_with(&[], args)
+    }
+
+    fn signet_with(&self, settings: &[(&str, &str)], args: &[&str]) -> Output {
         let mut program = Command::new(env!("CARGO_BIN_EXE_signet"));
         program.args(["--json", "--issuer", &self.issuer]).args(args);
-        program.current_dir(self.dir.path()).env_clear().output().unwrap()
+        program.current_dir(self.dir.path()).env_clear().envs(settings.iter().copied()).output().unwrap()
     }
 }
 
@@ -75,6 +81,92 @@ fn a_key_is_condemned_with_the_same_entries_whether_the_service_runs_or_not() {
         let activated = offline.iter().find(|entry| entry["event"] == "key.activated").unwrap();
         assert_eq!(activated["kid"], answer["signs_now"], "{answer}");
     }
+}
+
+/// Somebody has a copy of the store and the key-encryption key: what they make with them counts on after `rekey`, which seals the same keys
+/// anew, and no more once all keys are condemned, those that seal too (docs/operations.md, "When a key is compromised").
+#[test]
+fn what_is_made_of_a_stolen_copy_counts_until_every_key_is_condemned() {
+    let (dir, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let port = free_port();
+    let service = Process::start(dir.path(), port, &[]);
+    let browser = SignedIn::new(&service);
+    let stopped = Stopped { issuer: service.issuer.clone(), dir };
+    assert_eq!(service.terminate(), Some(0));
+    let copied = Command::new("cp").arg("-a").arg(stopped.dir.path().join(".")).arg(theirs.path()).status();
+    assert!(copied.unwrap().success());
+
+    let (id, secret) = browser.client.clone();
+    let ask = |service: &Process, form: &[(&str, &str)]| {
+        let client = [("client_id", id.as_str()), ("client_secret", secret.as_str())];
+        service.post("/oauth2/token", &[form, &client].concat()).unwrap()
+    };
+    let refresh_token = |reply: &Reply| {
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()["refresh_token"].as_str().unwrap().to_owned()
+    };
+    let thief = Process::start(theirs.path(), port, &[]);
+    let signed_in = |service: &Process| {
+        let (code, redirect_uri) = (browser.code(service).unwrap(), ("redirect_uri", SignedIn::REDIRECT_URI));
+        let grant = [
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            redirect_uri,
+            ("code_verifier", VERIFIER),
+        ];
+        refresh_token(&ask(service, &grant))
+    };
+    let forged = signed_in(&thief);
+    drop(thief);
+
+    let new_kek = stopped.dir.path().join("new-kek");
+    std::fs::write(&new_kek, "07".repeat(32)).unwrap();
+    std::fs::set_permissions(&new_kek, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let new_kek = new_kek.to_str().unwrap();
+    let rekeyed = stopped.signet(&["keys", "rekey", "--new-kek-file", new_kek]);
+    assert!(rekeyed.status.success(), "{rekeyed:?}");
+    let settings = [("SIGNET_KEYS_KEK_FILE", new_kek)];
+    let refresh = |service: &Process, token: &str| {
+        ask(service, &[("grant_type", "refresh_token"), ("refresh_token", token)])
+    };
+    let service = Process::start(stopped.dir.path(), port, &settings);
+    let forged = refresh_token(&refresh(&service, &forged));
+    assert_eq!(service.terminate(), Some(0));
+
+    let shown = |args: &[&str]| -> Value {
+        let output = stopped.signet_with(&settings, args);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let all = shown(&["keys", "list", "--offline"]);
+    let names = |list: &Value, kind: &str, name: &str| -> Vec<Value> {
+        list[kind].as_array().unwrap().iter().map(|key| key[name].clone()).collect()
+    };
+    let (signing, sealing) = (names(&all, "keys", "kid"), names(&all, "sealing", "id"));
+    for kid in [signing.clone(), sealing.clone()].concat() {
+        let before = entries(stopped.dir.path()).len();
+        let kid = kid.as_str().unwrap();
+        let answer = shown(&["keys", "compromise", kid, "--offline", "--reason", "known"]);
+        assert_eq!(answer["kid"], kid);
+        let entry = entries(stopped.dir.path()).swap_remove(before);
+        assert_eq!(told(std::slice::from_ref(&entry)), [json!(["key.compromised", "success", "known"])]);
+        assert_eq!(
+            (&entry["kid"], entry["detail"]["use"] == "sealing"),
+            (&json!(kid), sealing.contains(&json!(kid)))
+        );
+    }
+    let left = shown(&["keys", "list", "--offline"]);
+    let phases = left["keys"].as_array().unwrap().iter();
+    assert!(
+        phases.filter(|key| signing.contains(&key["kid"])).all(|key| key["phase"] == "compromised"),
+        "{left}"
+    );
+    assert!(names(&left, "sealing", "id").iter().all(|id| !sealing.contains(id)), "{left}");
+    let service = Process::start(stopped.dir.path(), port, &settings);
+    let refused = refresh(&service, &forged);
+    assert_eq!((refused.status, &refused.json()["error"]), (400, &json!("invalid_grant")));
+    // The session goes on, and what it comes to under the new keys.
+    refresh_token(&refresh(&service, &signed_in(&service)));
 }
 
 #[test]

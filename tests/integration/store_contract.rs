@@ -64,6 +64,18 @@ async fn postgres() -> Option<Bench> {
     Some(Bench { store, clock, _dir: None })
 }
 
+/// By a role that may do no more than the nodes' role of docs/operations.md.
+async fn postgres_granted() -> Option<Bench> {
+    use signet::store::postgres::{PostgresOptions, TimeSource};
+
+    let clock = Arc::new(ManualClock::at(1_700_000_000));
+    let database = crate::postgres_fixture::Database::fresh().await?;
+    let options = database.options_of_node(TimeSource::Injected(clock.clone())).await;
+    let options = PostgresOptions { changes_kept: CHANGES_KEPT, ..options };
+    let store = signet::store::PostgresStore::open(options).await.unwrap();
+    Some(Bench { store, clock, _dir: None })
+}
+
 macro_rules! store_contract {
     ($backend:ident: $($check:ident)*) => {
         mod $backend {
@@ -106,7 +118,7 @@ macro_rules! store_contract {
     };
 }
 
-store_contract!(memory, sled, postgres, timed);
+store_contract!(memory, sled, postgres, postgres_granted, timed);
 
 impl Bench {
     async fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Committed {

@@ -9,7 +9,7 @@ use crate::keys::intervene::{Breakage, Refusal};
 use crate::keys::schedule::Step;
 use crate::keys::{
     Compromised, Imported, KeyEvent, KeyList, KeyRingError, Owed, Rotated, Rotations, SealingEvent,
-    SealingKeyId, SealingKeyView, Unrecorded,
+    SealingKeyId, SealingKeyView, SealingKeys, Unrecorded,
 };
 use crate::oauth::{Algorithm, ErrorCode, KeyId, Secret};
 use crate::protocol::{ProtocolError, Services};
@@ -128,10 +128,12 @@ pub async fn compromise(
         let by = &administrator.actor;
         tracing::warn!(%by, %kid, signs_now, "a key was declared compromised: what it signed or sealed counts no more");
     };
-    if services.sealing_keys.contains(kid.as_str()) {
+    let sealing = &services.sealing_keys;
+    if sealing.contains(kid.as_str()) {
         let event = event.detail("use", "sealing");
-        let done = audited(services, event, compromise_sealing(services, kid)).await.inspect(condemned)?;
-        record_sealing(&services.audit, services.sealing_keys.unrecorded()).await?;
+        let act = async { Ok(compromise_sealing(sealing, kid).await?) };
+        let done = audited(services, event, act).await.inspect(condemned)?;
+        record_sealing(&services.audit, sealing.unrecorded()).await?;
         return Ok(done);
     }
     if services.keys.preview_compromise(&kid).is_err() {
@@ -154,21 +156,22 @@ pub fn preview_compromise(services: &Services, kid: &str) -> Result<Compromised,
     let unknown = |_| ProtocolError::new(ErrorCode::NotFound, "there is no such key");
     let kid = KeyId::parse(kid).map_err(unknown)?;
     if services.sealing_keys.contains(kid.as_str()) {
-        return Ok(sealing_compromised(services, kid));
+        return Ok(sealing_compromised(&services.sealing_keys, kid));
     }
     Ok(services.keys.preview_compromise(&kid)?)
 }
 
-async fn compromise_sealing(services: &Services, id: SealingKeyId) -> Result<Compromised, ProtocolError> {
-    let answer = sealing_compromised(services, id.clone());
-    if !services.sealing_keys.compromise(&id).await? {
-        return Err(ProtocolError::new(ErrorCode::NotFound, "there is no such key"));
-    }
-    Ok(answer)
+/// Condemns a sealing key; whoever calls records it.
+///
+/// # Errors
+/// When there is no such key, and as [`SealingKeys::compromise`].
+pub async fn compromise_sealing(keys: &SealingKeys, id: SealingKeyId) -> Result<Compromised, KeyRingError> {
+    let answer = sealing_compromised(keys, id.clone());
+    if keys.compromise(&id).await? { Ok(answer) } else { Err(Refusal::UnknownKey(id).into()) }
 }
 
-fn sealing_compromised(services: &Services, id: SealingKeyId) -> Compromised {
-    let until = services.sealing_keys.opens_until(id.as_str());
+fn sealing_compromised(keys: &SealingKeys, id: SealingKeyId) -> Compromised {
+    let until = keys.opens_until(id.as_str());
     let what = format!(
         "what {id} sealed does not open: its refresh tokens and forms are refused, people sign in anew"
     );

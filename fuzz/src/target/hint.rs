@@ -28,13 +28,14 @@ pub(crate) fn signed_hint(data: &[u8]) {
             Value::Array(clients) => clients.iter().any(|client| client == "shop"),
             client => client == "shop",
         });
-        assert!(is_for_shop || !location.contains("code="), "{header:?} {payload:?} has answered for Ada");
+        let text = String::from_utf8_lossy(&data);
+        assert!(is_for_shop || !location.contains("code="), "{text} has answered for Ada");
         let Some(answer) = ask(format!("/oauth2/logout?id_token_hint={hint}")) else { return false };
         let signed_out = is_signed_out(&answer);
         let is_of_session = said.as_ref().is_some_and(|claims| {
             claims.get("sid").is_none_or(|sid| sid.is_null() || *sid == *service.secrets.sid)
         });
-        assert!(is_of_session || !signed_out, "{header:?} {payload:?} has signed Ada out");
+        assert!(is_of_session || !signed_out, "{text} has signed Ada out");
         signed_out
     });
     if signed_out {

@@ -631,18 +631,8 @@ pub(crate) fn claims(target: &Target<'_>) -> Vec<Forgery> {
         ("sid", json!("")),
         ("sid", json!("a b")),
         ("sid", json!(["x"])),
-        ("ttl", json!(-1)),
-        ("ttl", json!("60")),
-        ("ttl", json!(0.5)),
-        ("ttl", Value::Null),
-        ("status_list", json!({})),
-        ("status_list", json!({ "bits": 3, "lst": "eNpjYAAAAAEAAQ" })),
-        ("status_list", json!({ "bits": "1", "lst": "eNpjYAAAAAEAAQ" })),
-        ("status_list", json!({ "bits": 1, "lst": "" })),
-        ("status_list", json!({ "bits": 1, "lst": "eNpjYA" })),
-        ("status_list", json!({ "bits": 1, "lst": "AAAA" })),
-        ("status_list", json!({ "bits": 1, "lst": [0] })),
     ]);
+    wrong.extend(of_lists());
     wrong.retain(|(name, _)| read.contains(name));
     let mut list: Vec<Forgery> = wrong
         .into_iter()
@@ -663,6 +653,23 @@ pub(crate) fn claims(target: &Target<'_>) -> Vec<Forgery> {
         list.push((format!("{name} twice"), target.signed(&target.header().to_string(), twice)));
     }
     list
+}
+
+/// Claims that status lists have alone.
+fn of_lists() -> [(&'static str, Value); 11] {
+    [
+        ("ttl", json!(-1)),
+        ("ttl", json!("60")),
+        ("ttl", json!(0.5)),
+        ("ttl", Value::Null),
+        ("status_list", json!({})),
+        ("status_list", json!({ "bits": 3, "lst": "eNpjYAAAAAEAAQ" })),
+        ("status_list", json!({ "bits": "1", "lst": "eNpjYAAAAAEAAQ" })),
+        ("status_list", json!({ "bits": 1, "lst": "" })),
+        ("status_list", json!({ "bits": 1, "lst": "eNpjYA" })),
+        ("status_list", json!({ "bits": 1, "lst": "AAAA" })),
+        ("status_list", json!({ "bits": 1, "lst": [0] })),
+    ]
 }
 
 /// Properly signed, but what is signed is no set of claims.

@@ -20,6 +20,7 @@ const STRICTER: &[(&str, &str)] = &[
     ("nbf -1", "a date before the epoch is none"),
     ("scope ", "a scope is one text of scope-tokens (RFC 6749, section 3.3)"),
     ("sub ", "a subject is at most 255 visible characters"),
+    ("sid ", "a session's identifier is at most 64 letters that need no escaping"),
     ("status ", "a reference to a status list is whole, or the token's revocation could not be looked up"),
     ("iss twice", "a member twice is refused, the other library takes the last one"),
     ("sub twice", "as for iss"),
@@ -57,7 +58,7 @@ pub fn compare() -> Report {
     let mut report = Report { compared: 0, both: 0, explained: 0, unexplained: Vec::new() };
     for alg in [Algorithm::ES256, Algorithm::EdDSA] {
         let sign = |message: &[u8]| issuer::sign(alg, message);
-        let target = Target { jwk: issuer::jwk(alg).clone(), claims: Issuer::claims(), sign: &sign };
+        let target = Target::access_token(issuer::jwk(alg).clone(), &Issuer::claims(), &sign);
         let genuine = [("genuine".to_owned(), target.genuine())];
         let forged = forgeries(&target).into_iter().chain(for_others(&target)).chain(bit_flips(&target));
         for forgery in genuine.into_iter().chain(forged) {

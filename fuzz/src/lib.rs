@@ -24,7 +24,9 @@ mod forgeries;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-use target::{admin, browser, credentials, jwt, network, operator, published, token, values};
+use target::{
+    admin, browser, credentials, hint, jwt, network, operator, published, resource_server, token, values,
+};
 
 /// What is fuzzed.
 #[derive(Clone, Copy)]
@@ -65,8 +67,10 @@ pub static TARGETS: &[Target] = &[
     target("client_auth", credentials::client),
     target("api_credentials", credentials::api),
     target("cookie", credentials::cookie),
+    target("bearer", resource_server::bearer),
     target("authorize", browser::authorize),
     target("logout", browser::logout),
+    target("signed_hint", hint::signed_hint),
     target("page_form", browser::page_form),
     target("shown_form", browser::shown_form),
     target("register_client", admin::client),

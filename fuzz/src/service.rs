@@ -12,6 +12,8 @@ use actix_web::http::{Method, Uri};
 use actix_web::rt::{System, SystemRunner};
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App as ActixApp, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use signet::app::{App, Ground};
 use signet::clients::{ConsentRule, Registration};
@@ -26,6 +28,10 @@ use signet::users::{ApiKeyOwner, Authentication, Email, NewAccount, NewApiKey, N
 pub(crate) const RESOURCE: &str = "http://127.0.0.1:9000";
 /// Where the client lets people come back to.
 pub(crate) const CALLBACK: &str = "https://shop.example/callback";
+/// The rest of an authorization request that is granted without a question: the challenge is that of RFC 7636, appendix B.
+pub(crate) const GRANTED: &str = "client_id=shop&redirect_uri=https%3A%2F%2Fshop.example%2Fcallback&response_type=code&scope=openid\
+    &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+const CODE_VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 /// The same on the person's own machine: the port is free.
 pub(crate) const LOOPBACK: &str = "http://127.0.0.1/callback";
 /// Where the client lets people come back to when they were signed out.
@@ -59,6 +65,10 @@ pub(crate) struct Secrets {
     pub(crate) session: String,
     /// Her account.
     pub(crate) ada: String,
+    /// Her session's public identifier.
+    pub(crate) sid: String,
+    /// An ID token of hers for the client, of that session.
+    pub(crate) hint: String,
     /// What an administrator's session cookie holds.
     pub(crate) root_session: String,
     /// The key that signs.
@@ -207,23 +217,27 @@ impl Service {
             ("{API_KEY}", &secrets.api_key),
             ("{SESSION}", &secrets.session),
             ("{ADA}", &secrets.ada),
+            ("{SID}", &secrets.sid),
+            ("{HINT}", &secrets.hint),
+            ("{ISSUER}", &self.state().services.issuer),
             ("{KID}", &secrets.kid),
         ];
         let Ok(text) = std::str::from_utf8(data) else { return data.to_vec() };
         named.iter().fold(text.to_owned(), |text, (name, secret)| text.replace(name, secret)).into_bytes()
     }
 
+    /// A JWS over any header and payload, signed by the key that signs.
+    pub(crate) fn signed(&self, header: &[u8], payload: &[u8]) -> String {
+        let key = self.state().services.keys.signing_key(None).expect("a key");
+        let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+        let signature = key.sign(input.as_bytes()).expect("a signature");
+        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
     /// The answer to a request; nothing if HTTP has no such request.
     pub(crate) fn send(&self, request: Request<'_>) -> Option<Answer> {
-        let request = request.build()?.to_request();
-        let state = web::Data::from(self.app.state.clone());
-        let answering: Pin<Box<dyn Future<Output = Answer>>> = Box::pin(async move {
-            let service = init_service(ActixApp::new().configure(signet::http::configure(state))).await;
-            let (_, response) = call_service(&service, request).await.into_parts();
-            let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let body = to_bytes(response.into_body()).await.unwrap_or_else(|_| panic!("no body")).to_vec();
-            Answer { status, headers, body }
-        });
+        let request = request.build()?;
+        let answering: Pin<Box<dyn Future<Output = Answer> + '_>> = Box::pin(ask(&self.app, request));
         let answer = self.system.block_on(answering);
         hold(&answer);
         Some(answer)
@@ -308,27 +322,51 @@ async fn open(config: Config) -> (App, Secrets) {
     };
     let key = services.api_keys.create(key).await.expect("a key");
     let client = shop.client_secret.expect("a secret").expose().to_owned();
-    let token = token(&app, ("shop", &client)).await;
+    let token = access_token(&app, ("shop", &client)).await;
     let (id, secret) = (first.admin.client.client_id.as_str(), first.admin.client_secret.expose());
-    let admin = self::token(&app, (id, secret)).await;
-    let (api_key, session) = (key.secret.expose().to_owned(), session.cookie.expose().to_owned());
+    let admin = access_token(&app, (id, secret)).await;
+    let (api_key, sid) = (key.secret.expose().to_owned(), session.session.sid.to_string());
+    let session = session.cookie.expose().to_owned();
+    let hint = id_token(&app, &session, &client).await;
+    // Or nothing would be found out by what becomes of it.
+    assert!(services.id_token_hint(&hint).is_some(), "{hint}");
     let (ada, root_session) = (ada.id.to_string(), root.cookie.expose().to_owned());
     let kid = services.keys.list().keys.iter().find(|key| key.signs).expect("a key").kid.to_string();
-    (app, Secrets { client, token, admin, api_key, session, ada, root_session, kid })
+    (app, Secrets { client, token, admin, api_key, session, ada, sid, hint, root_session, kid })
 }
 
 /// An access token of the client, for what it asks by default.
-async fn token(app: &App, (id, secret): (&str, &str)) -> String {
-    let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
-    let request = TestRequest::post()
-        .uri("/oauth2/token")
-        .insert_header(("content-type", "application/x-www-form-urlencoded"))
-        .set_payload(body)
-        .to_request();
+async fn access_token(app: &App, (id, secret): (&str, &str)) -> String {
+    let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+    issued(app, &form, "access_token").await
+}
+
+/// An ID token about whoever has signed in, which the client `shop` gets for a code.
+async fn id_token(app: &App, session: &str, secret: &str) -> String {
+    let request = TestRequest::with_uri(&format!("/oauth2/authorize?{GRANTED}"));
+    let answer = ask(app, request.insert_header(("cookie", format!("signet-session={session}")))).await;
+    let location = url::Url::parse(answer.header("location").expect("a location")).expect("a URL");
+    let code = location.query_pairs().find(|(name, _)| name == "code").expect("a code").1;
+    let form = format!(
+        "grant_type=authorization_code&code={code}&redirect_uri={CALLBACK}&code_verifier={CODE_VERIFIER}\
+         &client_id=shop&client_secret={secret}"
+    );
+    issued(app, &form, "id_token").await
+}
+
+/// A member of what the token endpoint answers.
+async fn issued(app: &App, form: &str, member: &str) -> String {
+    let request = TestRequest::post().uri("/oauth2/token").set_payload(form.to_owned());
+    let content_type = ("content-type", "application/x-www-form-urlencoded");
+    let answer = ask(app, request.insert_header(content_type)).await.json();
+    answer[member].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+async fn ask(app: &App, request: TestRequest) -> Answer {
     let state = web::Data::from(app.state.clone());
     let service = init_service(ActixApp::new().configure(signet::http::configure(state))).await;
-    let (_, response) = call_service(&service, request).await.into_parts();
-    let body = to_bytes(response.into_body()).await.unwrap_or_else(|_| panic!("no body"));
-    let answer: Value = serde_json::from_slice(&body).expect("JSON");
-    answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    let (_, response) = call_service(&service, request.to_request()).await.into_parts();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let body = to_bytes(response.into_body()).await.unwrap_or_else(|_| panic!("no body")).to_vec();
+    Answer { status, headers, body }
 }

@@ -133,7 +133,7 @@ impl From<Vec<Resource>> for Audience {
 const LATEST: i64 = 253_402_300_799;
 
 /// Reads a `NumericDate` (RFC 7519, section 2): a JSON number, fractions cut off; nothing else.
-fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+pub(super) fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     let value = Value::deserialize(deserializer)?;
     let seconds = match &value {
         #[expect(

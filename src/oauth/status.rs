@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use super::claims::numeric_date;
 use super::{ClientId, KeyId, Subject};
 
 /// The `status` claim of a token (draft-ietf-oauth-status-list, section 6.1).
@@ -32,8 +33,10 @@ pub struct StatusListClaims {
     /// The URI of the list: equal to `uri` in the tokens that refer to it.
     pub sub: String,
     /// When the list was signed, in seconds since the epoch.
+    #[serde(deserialize_with = "numeric_date")]
     pub iat: i64,
     /// After this the list must not be used, in seconds since the epoch.
+    #[serde(deserialize_with = "numeric_date")]
     pub exp: i64,
     /// For how many seconds a copy may be used before a new one is fetched.
     pub ttl: u64,

@@ -33,6 +33,8 @@ pub use http_fetch::{HttpFetch, HttpFetchSettings};
 pub use key::{KeySet, UnusableKey, VerificationKey};
 pub use refusal::Refusal;
 pub use status_source::StatusPolicy;
+#[cfg(feature = "server")]
+pub(crate) use token::id_token_claims;
 pub use token::{
     Expectations, ExpectedAudience, MAX_ACCESS_TOKEN_LENGTH, MAX_STATUS_LIST_LENGTH, Verified, check,
 };

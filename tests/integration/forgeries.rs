@@ -4,16 +4,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use ring::hmac;
 use serde_json::{Value, json};
-use signet::oauth::{AccessTokenClaims, Algorithm, Jwk, PublicKey};
+use signet::oauth::{AccessTokenClaims, Algorithm, Jwk, PublicKey, TokenType};
 
 use crate::support::Issuer;
 
-/// Whose tokens are forged. The lists of properly signed but wrong tokens need his key.
+/// Every verifier meets at least so many forgeries.
+const FEWEST: usize = 200;
+
+/// Whose tokens are forged, and which. The lists of properly signed but wrong tokens need his key.
 pub(crate) struct Target<'a> {
     /// The published key.
     pub(crate) jwk: Jwk,
+    /// What kind of token it is.
+    pub(crate) kind: TokenType,
     /// The claims of a token that is accepted.
-    pub(crate) claims: AccessTokenClaims,
+    pub(crate) claims: Value,
     /// Signs with the key, in the form of JWS.
     pub(crate) sign: &'a dyn Fn(&[u8]) -> Vec<u8>,
 }
@@ -21,14 +26,66 @@ pub(crate) struct Target<'a> {
 /// What it is, and the token.
 pub(crate) type Forgery = (String, String);
 
-impl Target<'_> {
+impl<'a> Target<'a> {
+    /// An access token with these claims.
+    pub(crate) fn access_token(
+        jwk: Jwk,
+        claims: &AccessTokenClaims,
+        sign: &'a dyn Fn(&[u8]) -> Vec<u8>,
+    ) -> Self {
+        Self { jwk, kind: TokenType::AccessToken, claims: serde_json::to_value(claims).unwrap(), sign }
+    }
+
     /// The token that is accepted: for the control.
     pub(crate) fn genuine(&self) -> String {
         self.signed(&self.header().to_string(), self.payload())
     }
 
     fn header(&self) -> Value {
-        json!({ "alg": self.jwk.alg, "kid": self.jwk.kid, "typ": "at+jwt" })
+        json!({ "alg": self.jwk.alg, "kid": self.jwk.kid, "typ": self.typ() })
+    }
+
+    fn typ(&self) -> &'static str {
+        self.kind.as_str()
+    }
+
+    fn date(&self, name: &str) -> i64 {
+        self.claims[name].as_i64().unwrap()
+    }
+
+    /// The claims that are read of such a token; of a hint no dates, for it may have ended.
+    fn read(&self) -> &'static [&'static str] {
+        match self.kind {
+            TokenType::IdToken => &["iss", "sub", "aud", "sid"],
+            TokenType::StatusList => &["iss", "sub", "iat", "exp", "ttl", "status_list"],
+            _ => &[
+                "iss",
+                "sub",
+                "aud",
+                "client_id",
+                "scope",
+                "iat",
+                "exp",
+                "nbf",
+                "jti",
+                "auth_time",
+                "acr",
+                "amr",
+                "sid",
+                "status",
+            ],
+        }
+    }
+
+    /// Their values without names, as derived code would take them from an array.
+    fn unnamed(&self) -> Value {
+        let stand_in = |name: &str| match name {
+            "nbf" | "auth_time" => self.claims["iat"].clone(),
+            "amr" => json!([]),
+            _ => Value::Null,
+        };
+        let value = |name: &&str| self.claims.get(name).cloned().unwrap_or_else(|| stand_in(name));
+        self.read().iter().map(value).collect()
     }
 
     fn with(&self, name: &str, value: Value) -> String {
@@ -38,7 +95,7 @@ impl Target<'_> {
     }
 
     fn payload(&self) -> String {
-        serde_json::to_string(&self.claims).unwrap()
+        self.claims.to_string()
     }
 
     fn signed(&self, header: &str, payload: impl AsRef<[u8]>) -> String {
@@ -61,7 +118,7 @@ fn join(input: &str, signature: impl AsRef<[u8]>) -> String {
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// All that follows but [`for_others`]: no verifier and no introspection may accept one of them.
+/// All that follows but [`for_others`]: nothing that reads such a token may accept one of them.
 pub(crate) fn forgeries(target: &Target<'_>) -> Vec<Forgery> {
     let lists = [
         algorithms(target),
@@ -75,7 +132,9 @@ pub(crate) fn forgeries(target: &Target<'_>) -> Vec<Forgery> {
         claims(target),
         payloads(target),
     ];
-    lists.into_iter().flatten().collect()
+    let list: Vec<Forgery> = lists.into_iter().flatten().collect();
+    assert!(list.len() >= FEWEST, "only {} forgeries", list.len());
+    list
 }
 
 /// `alg` says something else than what the key is for.
@@ -137,7 +196,7 @@ pub(crate) fn algorithms(target: &Target<'_>) -> Vec<Forgery> {
     for alg in odd {
         list.push((format!("alg {alg}"), target.signed(&target.with("alg", alg), target.payload())));
     }
-    let absent = json!({ "kid": target.jwk.kid, "typ": "at+jwt" }).to_string();
+    let absent = json!({ "kid": target.jwk.kid, "typ": target.typ() }).to_string();
     list.push(("no alg".into(), target.signed(&absent, target.payload())));
     list
 }
@@ -185,20 +244,20 @@ pub(crate) fn foreign_keys(target: &Target<'_>) -> Vec<Forgery> {
         ("jwk", json!(foreign)),
         ("jwk", json!([foreign])),
         ("jku", json!("https://evil.example/jwks")),
-        ("jku", json!(format!("{}@evil.example/jwks", target.claims.iss))),
+        ("jku", json!(format!("{}@evil.example/jwks", target.claims["iss"].as_str().unwrap()))),
         ("x5u", json!("https://evil.example/cert.pem")),
         ("x5u", json!("file:///etc/passwd")),
         ("x5c", json!([certificate])),
         ("x5t", json!(URL_SAFE_NO_PAD.encode([0; 20]))),
         ("x5t#S256", json!(URL_SAFE_NO_PAD.encode([0; 32]))),
-        ("iss", json!(target.claims.iss)),
+        ("iss", target.claims["iss"].clone()),
     ];
     let mut list = Vec::new();
     for (name, value) in ways {
         for (whose, kid) in
             [("genuine", json!(target.jwk.kid)), ("foreign", json!(foreign.kid)), ("no", Value::Null)]
         {
-            let mut header = json!({ "alg": target.jwk.alg, "typ": "at+jwt", name: value });
+            let mut header = json!({ "alg": target.jwk.alg, "typ": target.typ(), name: value });
             if !kid.is_null() {
                 header["kid"] = kid;
             }
@@ -270,48 +329,55 @@ pub(crate) fn key_ids(target: &Target<'_>) -> Vec<Forgery> {
         list.push((format!("kid {name}, by the attacker"), target.by_attacker(&header)));
         list.push((format!("kid {name}, properly signed"), target.signed(&header, target.payload())));
     }
-    let absent = json!({ "alg": target.jwk.alg, "typ": "at+jwt" }).to_string();
+    let absent = json!({ "alg": target.jwk.alg, "typ": target.typ() }).to_string();
     list.push(("no kid".into(), target.signed(&absent, target.payload())));
     list
 }
 
 /// Properly signed, but another kind of token.
 pub(crate) fn types(target: &Target<'_>) -> Vec<Forgery> {
-    let types = [
-        json!("JWT"),
-        json!("jwt"),
-        json!("application/jwt"),
-        json!("JOSE"),
-        json!("id_token+jwt"),
-        json!("statuslist+jwt"),
-        json!("logout+jwt"),
-        json!("secevent+jwt"),
-        json!("dpop+jwt"),
-        json!("token-introspection+jwt"),
-        json!("oauth-authz-req+jwt"),
-        json!("at"),
-        json!("at+jwt2"),
-        json!("at+jwt;x=1"),
-        json!("application/application/at+jwt"),
-        json!("text/at+jwt"),
-        json!("/at+jwt"),
-        json!("at+jwt\0"),
-        json!(" at+jwt"),
-        json!("at+jwt "),
-        json!("AT+JWS"),
-        json!(""),
+    let typ = target.typ();
+    let others = [
+        "JWT",
+        "jwt",
+        "application/jwt",
+        "JOSE",
+        "at+jwt",
+        "application/at+jwt",
+        "id_token+jwt",
+        "statuslist+jwt",
+        "logout+jwt",
+        "secevent+jwt",
+        "dpop+jwt",
+        "token-introspection+jwt",
+        "oauth-authz-req+jwt",
+        "at",
+        "AT+JWS",
+        "",
+    ];
+    let is_other = |each: &&str| !each.trim_start_matches("application/").eq_ignore_ascii_case(typ);
+    let mut types: Vec<Value> = others.into_iter().filter(is_other).map(Value::from).collect();
+    types.extend([
+        json!(format!("{typ}2")),
+        json!(format!("{typ};x=1")),
+        json!(format!("application/application/{typ}")),
+        json!(format!("text/{typ}")),
+        json!(format!("/{typ}")),
+        json!(format!("{typ}\0")),
+        json!(format!(" {typ}")),
+        json!(format!("{typ} ")),
         Value::Null,
         json!(1),
-        json!(["at+jwt"]),
-        json!({ "typ": "at+jwt" }),
-    ];
+        json!([typ]),
+        json!({ "typ": typ }),
+    ]);
     let mut list: Vec<Forgery> = types
         .into_iter()
         .map(|typ| (format!("typ {typ}"), target.signed(&target.with("typ", typ), target.payload())))
         .collect();
     let absent = json!({ "alg": target.jwk.alg, "kid": target.jwk.kid }).to_string();
     list.push(("no typ".into(), target.signed(&absent, target.payload())));
-    let content_type = json!({ "alg": target.jwk.alg, "kid": target.jwk.kid, "cty": "at+jwt" }).to_string();
+    let content_type = json!({ "alg": target.jwk.alg, "kid": target.jwk.kid, "cty": typ }).to_string();
     list.push(("cty instead of typ".into(), target.signed(&content_type, target.payload())));
     list
 }
@@ -407,15 +473,15 @@ pub(crate) fn forms(target: &Target<'_>) -> Vec<Forgery> {
     .map(|(name, token)| (name.to_owned(), token))
     .collect();
 
-    let mut large: Value = serde_json::to_value(&target.claims).unwrap();
+    let mut large = target.claims.clone();
     large["padding"] = json!("x".repeat(9000));
     list.push((
         "over the size limit, properly signed".into(),
         target.signed(&target.header().to_string(), large.to_string()),
     ));
     let headers = [
-        ("an array", json!([target.jwk.alg, target.jwk.kid, "at+jwt"]).to_string()),
-        ("a string", json!("at+jwt").to_string()),
+        ("an array", json!([target.jwk.alg, target.jwk.kid, target.typ()]).to_string()),
+        ("a string", json!(target.typ()).to_string()),
         ("null", "null".into()),
         ("empty", "{}".into()),
         ("cut off", target.header().to_string().trim_end_matches('}').to_owned()),
@@ -445,9 +511,8 @@ pub(crate) fn signatures(target: &Target<'_>) -> Vec<Forgery> {
     let length = genuine.len();
     let half = length / 2;
     let mut changed = target.claims.clone();
-    changed.exp += 1;
-    let other = serde_json::to_string(&changed).unwrap();
-    let other_input = self::input(&target.header().to_string(), &other);
+    changed["exp"] = json!(target.date("exp") + 1);
+    let other_input = self::input(&target.header().to_string(), changed.to_string());
     let mut list = vec![
         ("zeros", vec![0; length]),
         ("ones", vec![0xff; length]),
@@ -492,8 +557,8 @@ pub(crate) fn signatures(target: &Target<'_>) -> Vec<Forgery> {
 
 /// Properly signed, but a claim is wrong.
 pub(crate) fn claims(target: &Target<'_>) -> Vec<Forgery> {
-    let genuine: Value = serde_json::to_value(&target.claims).unwrap();
-    let (now, iss) = (target.claims.iat, target.claims.iss.as_str());
+    let (genuine, read) = (&target.claims, target.read());
+    let (now, iss) = (target.date("iat"), genuine["iss"].as_str().unwrap());
     let no_text = [json!(1), json!(true), Value::Null, json!([]), json!({}), json!(["x"]), json!("")];
     let no_date = [
         json!(now.to_string()),
@@ -542,7 +607,7 @@ pub(crate) fn claims(target: &Target<'_>) -> Vec<Forgery> {
         ("aud", json!({})),
         ("aud", json!([1])),
         ("aud", json!([null])),
-        ("aud", json!([[target.claims.aud]])),
+        ("aud", json!([[genuine["aud"]]])),
         ("aud", json!("")),
         ("scope", json!(["read"])),
         ("scope", json!(1)),
@@ -562,7 +627,13 @@ pub(crate) fn claims(target: &Target<'_>) -> Vec<Forgery> {
         ("status", json!({ "status_list": { "idx": "0", "uri": iss } })),
         ("status", json!({ "status_list": { "idx": 0.5, "uri": iss } })),
         ("status", json!({ "status_list": { "idx": 0 } })),
+        ("sid", json!(1)),
+        ("sid", json!("")),
+        ("sid", json!("a b")),
+        ("sid", json!(["x"])),
     ]);
+    wrong.extend(of_lists());
+    wrong.retain(|(name, _)| read.contains(name));
     let mut list: Vec<Forgery> = wrong
         .into_iter()
         .map(|(name, value)| {
@@ -572,7 +643,8 @@ pub(crate) fn claims(target: &Target<'_>) -> Vec<Forgery> {
             (format!("{name} {value}"), target.signed(&target.header().to_string(), claims.to_string()))
         })
         .collect();
-    for name in ["iss", "sub", "aud", "client_id", "iat", "exp", "jti"] {
+    let required = ["iss", "sub", "aud", "client_id", "iat", "exp", "jti", "ttl", "status_list"];
+    for name in required.into_iter().filter(|name| read.contains(name)) {
         let mut claims = genuine.clone();
         claims.as_object_mut().unwrap().remove(name);
         list.push((format!("no {name}"), target.signed(&target.header().to_string(), claims.to_string())));
@@ -583,6 +655,23 @@ pub(crate) fn claims(target: &Target<'_>) -> Vec<Forgery> {
     list
 }
 
+/// Claims that status lists have alone.
+fn of_lists() -> [(&'static str, Value); 11] {
+    [
+        ("ttl", json!(-1)),
+        ("ttl", json!("60")),
+        ("ttl", json!(0.5)),
+        ("ttl", Value::Null),
+        ("status_list", json!({})),
+        ("status_list", json!({ "bits": 3, "lst": "eNpjYAAAAAEAAQ" })),
+        ("status_list", json!({ "bits": "1", "lst": "eNpjYAAAAAEAAQ" })),
+        ("status_list", json!({ "bits": 1, "lst": "" })),
+        ("status_list", json!({ "bits": 1, "lst": "eNpjYA" })),
+        ("status_list", json!({ "bits": 1, "lst": "AAAA" })),
+        ("status_list", json!({ "bits": 1, "lst": [0] })),
+    ]
+}
+
 /// Properly signed, but what is signed is no set of claims.
 pub(crate) fn payloads(target: &Target<'_>) -> Vec<Forgery> {
     let genuine = target.payload();
@@ -591,14 +680,12 @@ pub(crate) fn payloads(target: &Target<'_>) -> Vec<Forgery> {
         payload.splice(1..1, bytes.iter().copied());
         payload
     };
-    let c = &target.claims;
-    let array = json!([c.iss, c.sub, c.aud, c.client_id, c.scope, c.iat, c.exp, c.iat, c.jti, c.status]);
     let payloads: [(&str, Vec<u8>); 14] = [
         ("garbage", b"garbage".to_vec()),
         ("null", b"null".to_vec()),
         ("a number", b"1".to_vec()),
         ("a string", json!(genuine).to_string().into_bytes()),
-        ("an array", array.to_string().into_bytes()),
+        ("an array", target.unnamed().to_string().into_bytes()),
         ("an array of one", format!("[{genuine}]").into_bytes()),
         ("empty object", b"{}".to_vec()),
         ("cut off", genuine[..genuine.len() - 1].into()),
@@ -607,7 +694,7 @@ pub(crate) fn payloads(target: &Target<'_>) -> Vec<Forgery> {
         ("in invalid UTF-8", spliced(b"\"x\":\"\xc0\xaf\",")),
         ("with a lone surrogate", spliced(br#""sub":"\ud800","#)),
         ("deeply nested and cut off", spliced(format!("\"x\":{}", "[".repeat(4000)).as_bytes())),
-        ("NaN", genuine.replacen(&c.exp.to_string(), "NaN", 1).into_bytes()),
+        ("NaN", genuine.replacen(&target.date("exp").to_string(), "NaN", 1).into_bytes()),
     ];
     payloads
         .into_iter()
@@ -619,7 +706,7 @@ pub(crate) fn payloads(target: &Target<'_>) -> Vec<Forgery> {
 
 /// Genuine, but for another resource: a resource server refuses them, the issuer's introspection does not.
 pub(crate) fn for_others(target: &Target<'_>) -> Vec<Forgery> {
-    let ours = target.claims.aud.as_slice()[0].as_str();
+    let ours = target.claims["aud"].as_str().unwrap();
     let audiences = [
         json!("https://other.example"),
         json!(["https://other.example", "https://another.example"]),
@@ -632,12 +719,12 @@ pub(crate) fn for_others(target: &Target<'_>) -> Vec<Forgery> {
             ours.strip_prefix("https")
                 .map_or_else(|| ours.replacen("http", "https", 1), |rest| format!("http{rest}"))
         ),
-        json!(target.claims.iss),
+        target.claims["iss"].clone(),
     ];
     audiences
         .into_iter()
         .map(|aud| {
-            let mut claims: Value = serde_json::to_value(&target.claims).unwrap();
+            let mut claims = target.claims.clone();
             claims["aud"] = aud.clone();
             (format!("aud {aud}"), target.signed(&target.header().to_string(), claims.to_string()))
         })

@@ -39,6 +39,7 @@ mod ended_sessions;
 mod exchange;
 mod faulty_store;
 mod first_start;
+mod forged_hints;
 mod forged_introspection;
 mod forged_tokens;
 mod forgeries;

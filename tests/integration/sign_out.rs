@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use signet::clients::Registration;
+use signet::config::Config;
 use signet::oauth::{ClientId, RedirectUri};
 
 use crate::browser::{
@@ -13,7 +14,12 @@ pub(crate) const AFTER: &str = "https://shop.example.com/bye";
 
 /// Ada, who is signed in, and what her client got for its code.
 pub(crate) async fn service() -> (TestApp, Browser, Value) {
-    let app = TestApp::start().await;
+    service_with(|_| {}).await
+}
+
+/// The same, with other settings.
+pub(crate) async fn service_with(change: impl FnOnce(&mut Config)) -> (TestApp, Browser, Value) {
+    let app = TestApp::start_with(change).await;
     ada(&app).await;
     let after = vec![RedirectUri::parse(AFTER).unwrap()];
     let shop = register(&app, Registration { post_logout_redirect_uris: after, ..shop() }).await;

@@ -3,20 +3,26 @@
 use url::Url;
 
 use super::first_line;
+use super::hint::{is_issued, is_signed_out};
 use crate::members::Members;
 use crate::service::{Answer, CALLBACK, LOOPBACK, Request, SIGNED_OUT, Service, renew, with_service};
 
 /// The query of an authorization request, by a browser that has signed in, at each of the endpoints; by GET and as a
-/// form. A browser is sent to the service itself or to a registered redirect URI, and a code only there.
+/// form. A browser is sent to the service itself or to a registered redirect URI, and a code only there. Where nobody may be
+/// asked, a hint that is there is an ID token that was issued.
 pub(crate) fn authorize(data: &[u8]) {
     with_service(|service| {
         let query = service.fill(data);
         let members = Members::of_form(&query);
         let cookie = format!("signet-session={}", service.secrets.session);
+        let hint = members.one("id_token_hint").filter(|_| members.one("prompt") == Some("none"));
         for path in ["/oauth2/authorize", "/oauth/authorize", "/api/authorize.php"] {
             let target = [path.as_bytes(), b"?", &query].concat();
             if let Some(answer) = service.send(Request::get(&target).with("cookie", cookie.as_str())) {
                 leads_home(service, &answer, &members, &[CALLBACK, LOOPBACK]);
+                let has_code = answer.header("location").is_some_and(|location| location.contains("code="));
+                let may = path != "/oauth2/authorize" || hint.is_none_or(|hint| is_issued(service, hint));
+                assert!(may || !has_code, "{hint:?} has answered for somebody");
             }
             let request = Request::post(path, "application/x-www-form-urlencoded", &query);
             let answer = service.send(request.with("cookie", cookie.as_str())).expect("a request");
@@ -25,16 +31,30 @@ pub(crate) fn authorize(data: &[u8]) {
     });
 }
 
-/// The query of a request to sign out, with its `id_token_hint`, by a browser that nobody has signed in.
+/// The query of a request to sign out, with its `id_token_hint`, by a browser that nobody has signed in and by Ada's. Only an
+/// ID token that was issued signs her out without a question, or says by itself whose the place is that a browser is sent to.
 pub(crate) fn logout(data: &[u8]) {
-    with_service(|service| {
+    let signed_out = with_service(|service| {
         let query = service.fill(data);
         let members = Members::of_form(&query);
+        let is_issued = members.one("id_token_hint").is_some_and(|hint| is_issued(service, hint));
         let target = [b"/oauth2/logout?".as_slice(), &query].concat();
-        if let Some(answer) = service.send(Request::get(&target)) {
-            leads_home(service, &answer, &members, &[SIGNED_OUT]);
-        }
+        let Some(answer) = service.send(Request::get(&target)) else { return false };
+        leads_home(service, &answer, &members, &[SIGNED_OUT]);
+        let leaves = answer.header("location").is_some_and(|location| location.starts_with(SIGNED_OUT));
+        assert!(!leaves || is_issued || members.one("client_id").is_some(), "nobody said whose place it is");
+        let cookie = format!("signet-session={}", service.secrets.session);
+        let answer = service.send(Request::get(&target).with("cookie", cookie)).expect("a request");
+        leads_home(service, &answer, &members, &[SIGNED_OUT]);
+        let signed_out = is_signed_out(&answer);
+        assert!(!signed_out || is_issued, "Ada was signed out and not asked");
+        let is_plain = query == format!("id_token_hint={}", service.secrets.hint).into_bytes();
+        assert!(signed_out || !is_plain, "her own ID token did not sign Ada out: {answer:?}");
+        signed_out
     });
+    if signed_out {
+        renew();
+    }
 }
 
 /// Where the browser goes is the service itself, or what the request names and the client has registered.

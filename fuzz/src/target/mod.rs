@@ -3,10 +3,12 @@
 pub(crate) mod admin;
 pub(crate) mod browser;
 pub(crate) mod credentials;
+pub(crate) mod hint;
 pub(crate) mod jwt;
 pub(crate) mod network;
 pub(crate) mod operator;
 pub(crate) mod published;
+pub(crate) mod resource_server;
 pub(crate) mod token;
 pub(crate) mod values;
 

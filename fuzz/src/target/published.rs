@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use crate::issuer::{ALGORITHMS, AUDIENCE, ISSUER, NOW, header, jwk, signed};
 use crate::support::{FakeFetch, Issuer};
 
-static RUNTIME: LazyLock<Runtime> =
+pub(super) static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
 
 const LIST: &str = "https://auth.example/status/1";
@@ -25,13 +25,13 @@ const LIST: &str = "https://auth.example/status/1";
 /// Bytes that unpack to more than this are no list that a verifier keeps.
 const LARGEST_LIST: u64 = 16 * 1024 * 1024;
 
-fn verifier(network: FakeFetch) -> Verifier {
+pub(super) fn verifier(network: FakeFetch) -> Verifier {
     let clock = Arc::new(ManualClock::at(NOW));
     Verifier::builder(ISSUER).audience(AUDIENCE).clock(clock).fetch(network).build().expect("a verifier")
 }
 
 /// The issuer's network, with its own keys and an empty list.
-fn network() -> FakeFetch {
+pub(super) fn network() -> FakeFetch {
     let network = FakeFetch::default();
     let metadata = format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{}"}}"#, FakeFetch::jwks_uri());
     network.put(&FakeFetch::metadata_uri(), metadata.into_bytes(), 300);
@@ -47,7 +47,7 @@ fn list_token(claims: &[u8]) -> Vec<u8> {
     signed(alg, header(alg, "statuslist+jwt").as_bytes(), claims).into_bytes()
 }
 
-fn token(claims: &AccessTokenClaims) -> String {
+pub(super) fn token(claims: &AccessTokenClaims) -> String {
     let alg = Algorithm::EdDSA;
     signed(alg, header(alg, "at+jwt").as_bytes(), &serde_json::to_vec(claims).expect("JSON"))
 }

@@ -66,10 +66,10 @@ impl App {
         ring: impl Future<Output = Result<Vec<KeyEvent>, KeyRingError>>,
     ) -> Result<(), StartError> {
         let services = &self.state.services;
-        // What could not be recorded is owed until it is.
-        let mut owed = self.rotation.unrecorded.lock().await;
         // Both at once: a key that another node has dropped must leave this one, whatever the other kind waits for.
         let (signing, sealing) = tokio::join!(ring, services.sealing_keys.tick());
+        // What could not be recorded is owed until it is.
+        let mut owed = self.rotation.unrecorded.lock().await;
         let signing = signing.map(|events| owed.signing.extend(events));
         let sealing = sealing.map(|events| owed.sealing.extend(events));
         if is_clock_off(&signing) || is_clock_off(&sealing) {

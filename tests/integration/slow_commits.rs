@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use signet::clients::Registration;
 use signet::clock::ManualClock;
-use signet::oauth::{Scope, Subject};
+use signet::oauth::{KeyId, Scope, Subject};
 use signet::store::postgres::{PostgresOptions, TimeSource};
 use signet::store::{Batch, Condition, Patience, PostgresStore, Put, Store as _, Table};
 use signet::tokens::Whole;
@@ -15,12 +15,13 @@ use signet::tokens::Whole;
 use crate::postgres_server::Server;
 use crate::revocation::revoke;
 use crate::shared_store::SharedStore;
-use crate::test_app::{START, TestApp};
+use crate::test_app::{START, TestApp, part};
 
 /// What `work` gives, which nothing may hold up.
 async fn at_once<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
-    for _ in 0..10_000 {
+    // Far more than it takes: the vault has threads of its own.
+    for _ in 0..1_000_000 {
         if let Some(done) = work.as_mut().now_or_never() {
             return done;
         }
@@ -92,6 +93,35 @@ async fn a_client_that_others_changed_is_known_while_a_change_of_ones_own_is_com
     assert!(clients.find(own.client.client_id.as_str()).is_some());
 }
 
+/// Likewise.
+#[actix_web::test]
+async fn a_key_that_others_condemned_is_gone_while_a_rotation_of_ones_own_is_committed() {
+    let (store, here, there) = nodes().await;
+    let token = here.demo_token().await;
+    let kid = KeyId::parse(part(&token, 0)["kid"].as_str().unwrap()).unwrap();
+    let release = store.hold_next_commit();
+    let mut own = pin!(here.app.state.services.keys.rotate(None, true));
+    let mut begun = false;
+    for _ in 0..1_000_000 {
+        assert!(own.as_mut().now_or_never().is_none());
+        begun = !store.holds_next_commit();
+        if begun {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(begun);
+    there.app.state.services.keys.compromise(&kid).await.unwrap();
+    at_once(here.app.follow()).await.unwrap();
+    assert!(!here.is_active(&token).await);
+    assert!(here.app.state.services.keys.list().keys.iter().all(|key| key.kid != kid || !key.signs));
+    release.send(()).unwrap();
+    // The other was faster: it is planned anew.
+    own.await.unwrap();
+    assert!(!here.is_active(&token).await);
+    assert_ne!(part(&here.demo_token().await, 0)["kid"], kid.as_str());
+}
+
 const CODES: Table = Table::plain("codes");
 const LISTS: Table = Table::mirrored("status_lists");
 
@@ -122,7 +152,7 @@ async fn a_node_goes_on_and_another_starts_while_a_commit_takes_twice_as_long_as
     }
     for _ in 0..3 {
         app.clock.advance(Duration::from_secs(20));
-        app.app.announce().await.unwrap();
+        app.app.rotate().await.unwrap();
         app.app.follow().await.unwrap();
         assert!(app.is_active(&app.demo_token().await).await);
     }
@@ -137,7 +167,7 @@ async fn a_node_goes_on_and_another_starts_while_a_commit_takes_twice_as_long_as
 
     standby.run("set", &["recovery_min_apply_delay"]);
     server.run("set", &["synchronous_commit"]);
-    app.app.announce().await.unwrap();
+    app.app.rotate().await.unwrap();
     app.app.follow().await.unwrap();
     assert_eq!(revoke(&app, app.demo(), &app.demo_token().await).await.status, 200);
 }

@@ -11,7 +11,9 @@ use signet::oauth::{KeyId, Scope, Subject};
 use signet::store::postgres::{PostgresOptions, TimeSource};
 use signet::store::{Batch, Condition, Patience, PostgresStore, Put, Store as _, Table};
 use signet::tokens::Whole;
+use tokio::sync::oneshot;
 
+use crate::faulty_store::FaultyStore;
 use crate::postgres_server::Server;
 use crate::revocation::revoke;
 use crate::shared_store::SharedStore;
@@ -120,6 +122,27 @@ async fn a_key_that_others_condemned_is_gone_while_a_rotation_of_ones_own_is_com
     own.await.unwrap();
     assert!(!here.is_active(&token).await);
     assert_ne!(part(&here.demo_token().await, 0)["kid"], kid.as_str());
+}
+
+/// Two read at the same time, and neither waits for the other.
+#[actix_web::test]
+async fn what_was_read_earlier_of_the_keys_does_not_replace_what_was_read_later() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = FaultyStore::new(clock.clone());
+    let app = TestApp::start_on(store.clone(), clock, |_| {}).await;
+    let token = app.demo_token().await;
+    let kid = KeyId::parse(part(&token, 0)["kid"].as_str().unwrap()).unwrap();
+    let keys = &app.app.state.services.keys;
+    let (release, held) = oneshot::channel();
+    store.after(1, async move { held.await.unwrap() });
+    let mut early = pin!(keys.follow());
+    assert!(early.as_mut().now_or_never().is_none() && store.happened(), "it has read the ring");
+    keys.compromise(&kid).await.unwrap();
+    release.send(()).unwrap();
+    // The private half that it looks for is gone.
+    _ = early.await;
+    assert!(!app.is_active(&token).await);
+    assert!(keys.list().keys.iter().all(|key| key.kid != kid || !key.signs));
 }
 
 const CODES: Table = Table::plain("codes");

@@ -50,7 +50,7 @@ async fn whoever_goes_on_retrying_gets_the_same_successor_until_it_is_used() {
     let (_, first) = world.tokens().await;
     let (_, second) = pair(&world.refresh(&first).await);
     for _ in 0..10 {
-        world.app.clock.advance(Duration::from_millis(6_500));
+        world.app.pass(Duration::from_millis(6_500)).await;
         assert_eq!(pair(&world.refresh(&first).await).1, second);
     }
     // Retries that follow each other closely need not be noted, and what was noted last counts.

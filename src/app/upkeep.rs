@@ -131,7 +131,7 @@ impl App {
         if !services.fitness.is_clock_off() {
             services.status_lists.drop_ended();
             services.status.drop_ended();
-            services.revocations.drop_ended().await;
+            services.revocations.drop_ended();
         }
         services.limits.sweep();
         services.logout_deliveries.note_waiting(services.logouts.count().await?);

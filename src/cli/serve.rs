@@ -12,6 +12,7 @@ use crate::app::{App, Ground, LONGEST_PAUSE, Outage, StartError, interval};
 use crate::audit::{Actor, Event, EventKind};
 use crate::config::{Config, Refusal, Sources};
 use crate::http::{self, Listeners, Tls, TlsError};
+use crate::store::Patience;
 use crate::telemetry;
 
 /// How long a change that another node committed stays unseen, where the store wakes nobody.
@@ -85,10 +86,14 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         () = send_logouts(&app) => Ok(()),
         () = renew(tls, &app) => Ok(()),
     };
-    app.leave().await;
-    record(&app, config, EventKind::ServiceStopped).await?;
-    app.note_last_entry().await;
-    Ok(served?)
+    // The end of a service waits for a slow store no longer than requests do.
+    Patience::of_a_request(async {
+        app.leave().await;
+        record(&app, config, EventKind::ServiceStopped).await?;
+        app.note_last_entry().await;
+        Ok::<_, ServeError>(served?)
+    })
+    .await
 }
 
 fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {

@@ -27,6 +27,7 @@ impl ClientsReading {
 impl ClientRegistry {
     /// Brings memory in line with the store, whoever wrote it.
     pub(super) async fn mirror(&self, client_id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
+        let _alone = self.mirroring.lock().await;
         let record = CLIENTS.get(self.store.as_ref(), client_id.as_str().as_bytes()).await?;
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
         let Some(record) = record else {
@@ -48,7 +49,6 @@ impl ClientRegistry {
         let Some(client_id) = std::str::from_utf8(key).ok().and_then(|id| ClientId::parse(id).ok()) else {
             return Err(StoreError::damaged(CLIENTS.table(), key, "a key is no client_id"));
         };
-        let _turn = self.changing.turn(self.store.as_ref()).await?;
         self.mirror(&client_id).await?;
         Ok(())
     }
@@ -65,14 +65,14 @@ impl ClientRegistry {
         Ok(())
     }
 
-    /// Takes in the next page of clients, where all are read anew; with the last one, those that are gone are forgotten. The turn
-    /// is held for the page alone, so whoever changes a client meanwhile waits no longer than that: what they have
-    /// changed is as new as a page that comes later, and newer than one that came before.
+    /// Takes in the next page of clients, where all are read anew; with the last one, those that are gone are forgotten. Whoever
+    /// changes a client meanwhile waits for the page at most: what they have changed is as new as a page that comes later, and newer
+    /// than one that came before.
     ///
     /// # Errors
     /// As [`Self::open`]; then the page is the next one again.
     pub async fn read_on(&self, reading: &mut ClientsReading) -> Result<(), StoreError> {
-        let _turn = self.changing.turn(self.store.as_ref()).await?;
+        let _alone = self.mirroring.lock().await;
         let mut page = Vec::new();
         CLIENTS
             .scan_page(self.store.as_ref(), &mut reading.rows, |_, record| {

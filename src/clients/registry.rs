@@ -1,6 +1,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
+use tokio::sync::Mutex;
 
 use super::limits::Limits;
 use super::mirror::Mirror;
@@ -27,8 +28,11 @@ pub struct ClientRegistry {
     entropy: SharedEntropy,
     pub(super) limits: Limits,
     pub(super) clients: RwLock<Mirror>,
-    /// One change at a time, so that memory never shows an older state after a newer one.
+    /// One change at a time: each begins with what the one before has left.
     pub(super) changing: Line,
+    /// One reading at a time, so that memory never shows an older state after a newer one. Not held while something is committed:
+    /// whoever follows the other nodes waits for it, and must not wait for those who write.
+    pub(super) mirroring: Mutex<()>,
     /// Compared with when there is no such client, so that an unknown name takes as long as a known one.
     nobody: SecretHash,
 }
@@ -100,7 +104,8 @@ impl ClientRegistry {
         };
         let nobody = SecretHash::of(&entropy.token::<32>());
         let clients = RwLock::new(Mirror::new(&limits.algorithms));
-        let registry = Self { store, clock, entropy, limits, clients, changing: Line::default(), nobody };
+        let (changing, mirroring) = (Line::default(), Mutex::default());
+        let registry = Self { store, clock, entropy, limits, clients, changing, mirroring, nobody };
         // Large and rare: not to be carried about by whoever opens it.
         Box::pin(registry.reload()).await?;
         Ok(registry)

@@ -86,7 +86,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "postgres.timeout",
         default: Some("1500ms"),
-        meaning: "How long a call to the database may take in all, waiting for a connection included; at most 30 seconds. A request waits in vain for an eighth more than this at most, whatever it asks for and however many wait for the same.",
+        meaning: "How long a call to the database may take in all, waiting for a connection included; at most 30 seconds. A request waits in vain for an eighth more than this at most, whatever it asks for and however many wait for the same. What no request waits for, a node's announcement of itself for one, waits four times as long for its commits.",
     },
     Setting {
         key: "postgres.connections",

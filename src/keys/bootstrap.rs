@@ -35,12 +35,12 @@ impl KeyRing {
             self.discard(&work.created).await;
             return Ok(false);
         }
-        let read_at = self.parts.clock.monotonic();
+        let read = self.begin_to_read();
         let (row, ring) = self.read().await?;
         self.settle(&ring).await?;
         let mut signers = work.created;
         self.open_signers(&ring, &mut signers, Spare::None).await?;
-        self.install(ring, row.version, &signers, read_at);
+        self.install(ring, row.version, &signers, read);
         Ok(true)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use tokio::task::spawn_blocking;
@@ -16,7 +16,7 @@ use super::ring::KeyRing;
 use super::schedule::{Step, make_up_for_delay, plan};
 use super::sealed_ring::{self, KEY, TABLE};
 use super::signer::Signer;
-use super::snapshot::Snapshot;
+use super::snapshot::{ReadFrom, Snapshot};
 use super::software::SoftwareSigner;
 use crate::oauth::{Algorithm, KeyId};
 use crate::store::{Batch, Committed, Condition, Put, Row, carried};
@@ -130,7 +130,7 @@ impl KeyRing {
         let mut answer = None;
         let mut owed: Vec<Step> = Vec::new();
         for _ in 0..ATTEMPTS {
-            let read_at = self.parts.clock.monotonic();
+            let read = self.begin_to_read();
             let (row, mut ring) = self.read().await?;
             let opened = self.open_signers(&ring, &mut signers, change.spare).await;
             // Reading and opening took their time: the clock may have been stepped since.
@@ -154,7 +154,7 @@ impl KeyRing {
                     }
                     // No key can be opened or made now, or none destroyed: that is no reason to sign no more with those that are
                     // open. What the other nodes did is known, and what they dropped goes here too.
-                    self.install(ring.clone(), row.version, &signers, read_at);
+                    self.install(ring.clone(), row.version, &signers, read);
                     if let Some(answer) = answer.take() {
                         tracing::warn!(%error, "what the vault had to do besides waits until the next tick");
                         return Ok(answer);
@@ -168,7 +168,7 @@ impl KeyRing {
                 }
             };
             if work.steps.is_empty() {
-                self.install(work.ring, row.version, &signers, read_at);
+                self.install(work.ring, row.version, &signers, read);
                 if let Some(answer) = answer.take().or(asked) {
                     return Ok(answer);
                 }
@@ -189,21 +189,21 @@ impl KeyRing {
     }
 
     /// Reads the ring and takes it into use as it is: what another node has planned is not this one's to plan anew at once, or two
-    /// whose settings differ would take turns for ever.
+    /// whose settings differ would take turns for ever. It waits for no change that is under way here, which may wait for the store: the follower
+    /// would wait too.
     pub(super) async fn read_anew(&self) -> Result<(), KeyRingError> {
-        let _one_at_a_time = self.changing.turn_however_late().await;
         if let Err(off) = self.parts.fitness.check_clock() {
             self.take_over().await?;
             return Err(off.into());
         }
-        let read_at = self.parts.clock.monotonic();
+        let read = self.begin_to_read();
         let (row, ring) = self.read().await?;
         let mut signers = Signers::new();
         let opened = self.open_signers(&ring, &mut signers, Spare::None).await;
         // Reading and opening took their time: the clock may have been stepped since.
         self.parts.fitness.check_clock()?;
         if matches!(opened, Ok(()) | Err(KeyRingError::Vault(_))) {
-            self.install(ring, row.version, &signers, read_at);
+            self.install(ring, row.version, &signers, read);
         }
         opened
     }
@@ -211,13 +211,13 @@ impl KeyRing {
     /// Takes the ring into use as the other nodes have left it, and plans nothing: what they dropped must leave this node
     /// too. Changes neither store nor vault, and opens no key: this node does not sign before the next change.
     async fn take_over(&self) -> Result<(), KeyRingError> {
-        let read_at = self.parts.clock.monotonic();
+        let read = self.begin_to_read();
         let Some(row) = self.parts.store.get(TABLE, KEY).await? else { return Ok(()) };
         let ring = sealed_ring::decode(&row.value, &self.parts.kek)?;
         let current = self.snapshot.load_full();
         let open = |kid: &KeyId| Some((kid.clone(), current.signer(kid)?));
         let signers = ring.records.iter().filter_map(|record| open(&record.kid)).collect();
-        self.install(ring, row.version, &signers, read_at);
+        self.install(ring, row.version, &signers, read);
         Ok(())
     }
 
@@ -346,12 +346,21 @@ impl KeyRing {
         Ok(committed)
     }
 
-    pub(super) fn install(&self, ring: KeyRingRecord, version: u64, signers: &Signers, read_at: Duration) {
+    /// From now on: a reading that begins later finds nothing older.
+    pub(super) fn begin_to_read(&self) -> ReadFrom {
+        let number = self.readings.fetch_add(1, Ordering::AcqRel) + 1;
+        ReadFrom { at: self.parts.clock.monotonic(), number }
+    }
+
+    /// Takes it into use, unless what is in use was read from a later moment on.
+    pub(super) fn install(&self, ring: KeyRingRecord, version: u64, signers: &Signers, read: ReadFrom) {
         let now = self.parts.clock.numeric_date();
         let alive = |kid: &KeyId| ring.find(kid).is_some_and(|record| record.is_alive(now));
         let signers = signers.iter().filter(|(kid, _)| alive(kid));
         let signers = signers.map(|(kid, signer)| (kid.clone(), Arc::clone(signer))).collect();
-        let snapshot = Snapshot::new(ring, version, &self.parts.policy, &signers, now).read_at(read_at);
-        self.snapshot.store(Arc::new(snapshot));
+        let snapshot = Snapshot::new(ring, version, &self.parts.policy, &signers, now).read_from(read);
+        let snapshot = Arc::new(snapshot);
+        self.snapshot
+            .rcu(|current| Arc::clone(if snapshot.is_behind(current) { current } else { &snapshot }));
     }
 }

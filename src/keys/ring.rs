@@ -46,6 +46,8 @@ pub struct KeyRing {
     pub(super) snapshot: ArcSwap<Snapshot>,
     /// One change at a time in this process; other nodes are held off by the commit's condition.
     pub(super) changing: Line,
+    /// How many readings were begun.
+    pub(super) readings: AtomicU64,
     pub(super) fetchers: Fetchers,
     pub(super) unrecorded: Unrecorded<KeyEvent>,
     /// Woken when a tick has ended, or the ring was read anew, whatever came of it.
@@ -105,9 +107,9 @@ impl KeyRing {
     /// When the ring is missing or can't be read.
     pub async fn look(parts: KeyRingParts) -> Result<Arc<Self>, KeyRingError> {
         let ring = Self::unopened(parts);
-        let read_at = ring.parts.clock.monotonic();
+        let read = ring.begin_to_read();
         let (row, record) = ring.read().await?;
-        ring.install(record, row.version, &std::collections::HashMap::new(), read_at);
+        ring.install(record, row.version, &std::collections::HashMap::new(), read);
         Ok(ring)
     }
 
@@ -126,6 +128,7 @@ impl KeyRing {
             parts,
             snapshot: ArcSwap::from_pointee(snapshot),
             changing: Line::default(),
+            readings: AtomicU64::new(0),
             fetchers: Fetchers::default(),
             unrecorded: Unrecorded::default(),
             ticked: tokio::sync::Notify::new(),

@@ -1,6 +1,5 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -145,13 +144,22 @@ impl NoKey {
     }
 }
 
+/// The moment from which the ring was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ReadFrom {
+    /// Monotonic time.
+    pub(super) at: Duration,
+    /// What was begun later has a higher one, and has found nothing older.
+    pub(super) number: u64,
+}
+
 /// The ring as this node last read it, with everything computed that serving needs.
 pub(super) struct Snapshot {
     pub(super) ring: KeyRingRecord,
     /// The row's version.
     pub(super) version: u64,
-    /// Monotonic time, in milliseconds, at which reading it began.
-    loaded_at: AtomicU64,
+    /// When reading it began.
+    read: ReadFrom,
     /// By algorithm, the newest first.
     slots: [Vec<Slot>; Algorithm::ALL.len()],
     /// From when which document is served, the latest first.
@@ -202,19 +210,22 @@ impl Snapshot {
         let compromised_keys = keys_where(|record, now| record.phase(now) == Phase::Compromised);
         let documents = documents(&ring, now);
         let changes = schedule::changes(&ring.records);
-        let loaded_at = 0.into();
-        Self { ring, version, loaded_at, slots, documents, changes, key_set, past_keys, compromised_keys }
+        let read = ReadFrom::default();
+        Self { ring, version, read, slots, documents, changes, key_set, past_keys, compromised_keys }
     }
 
-    pub(super) fn read_at(self, monotonic: Duration) -> Self {
-        self.loaded_at.store(millis(monotonic), Ordering::Relaxed);
-        self
+    pub(super) fn read_from(self, read: ReadFrom) -> Self {
+        Self { read, ..self }
+    }
+
+    /// Whether it was read from an earlier moment on than `other`: it may be older.
+    pub(super) fn is_behind(&self, other: &Self) -> bool {
+        self.read.number < other.read.number
     }
 
     /// How long ago the ring was read.
     pub(super) fn age(&self, monotonic: Duration) -> Duration {
-        let loaded_at = self.loaded_at.load(Ordering::Relaxed);
-        Duration::from_millis(millis(monotonic).saturating_sub(loaded_at))
+        monotonic.saturating_sub(self.read.at)
     }
 
     /// The key that signs with `algorithm` at `now`.
@@ -268,10 +279,6 @@ fn document(ring: &KeyRingRecord, from: i64) -> JwksDocument {
     let body: Bytes = serde_json::to_vec(&set).expect("keys become JSON").into();
     let tag = URL_SAFE_NO_PAD.encode(&digest(&SHA256, &body).as_ref()[..16]);
     JwksDocument { body, etag: format!("\"{tag}\"") }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn seconds(seconds: i64) -> u64 {

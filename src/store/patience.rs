@@ -31,6 +31,11 @@ impl Patience {
         done
     }
 
+    /// `work` that is nobody's request, and is to wait no longer than one.
+    pub async fn of_a_request<T>(work: impl Future<Output = T>) -> T {
+        WAITED.scope(Cell::default(), work).await
+    }
+
     /// `work` of the same request that a task of its own does.
     pub fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
         let waited = waited();
@@ -150,6 +155,12 @@ pub async fn turn<'a, T>(line: &'a Mutex<T>, store: &dyn Store) -> Result<MutexG
     let turn = timeout(patience.saturating_sub(waited), line.lock()).await;
     count(began.elapsed());
     turn.map_err(|_| late("others that change the same"))
+}
+
+/// Whether this is done for a request, which waits no longer than for a call.
+#[cfg(feature = "postgres")]
+pub(super) fn is_asked_for() -> bool {
+    waited().is_some()
 }
 
 /// Nothing where no request is served.

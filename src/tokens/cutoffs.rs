@@ -101,11 +101,14 @@ impl Cutoffs {
         named.flatten().collect()
     }
 
-    /// Forgets what [`Self::covered`] found.
-    pub(super) fn forget(&mut self, covered: &[Whole]) {
+    /// Forgets what [`Self::covered`] found, as far as `new` still covers it.
+    pub(super) fn forget(&mut self, covered: &[Whole], new: Cutoff) {
         for each in covered {
             if let Whole::Granted(client_id, subject) = each {
-                self.granted.remove(&pair(client_id, subject));
+                let pair = pair(client_id, subject);
+                if self.granted.get(&pair).is_some_and(|old| new.covers(old)) {
+                    self.granted.remove(&pair);
+                }
             }
         }
     }

@@ -1,6 +1,5 @@
 //! Revoking everything of a client, of a subject, or of what one granted to the other, by a date.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -67,12 +66,12 @@ impl Revocations {
             let condition =
                 stored.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
             let known = stored.map(|record| record.value.into());
-            self.take_in(known.map(|known| (whole.clone(), known)));
+            self.take_in(known.map(|known| (whole.clone(), known)).as_slice());
             let record = self.cutoff_now(whole, self.latest_date().await?);
             let put = CUTOFFS.encode(&record, Some(date(record.forget_at.max(record.grants_until))))?;
             let batch = also.clone().put(CUTOFFS.table(), cutoff_key(whole), condition, put);
             if self.store.commit(batch).await? == Committed::Applied {
-                self.take_in([(whole.clone(), record.into())]);
+                self.take_in(&[(whole.clone(), record.into())]);
                 // It counts already: rows that stay say nothing more, and end by their own dates.
                 if let Err(error) = self.remove_covered(whole, record.into()).await {
                     tracing::warn!(%error, "cut-offs that another one covers stay until they have ended");
@@ -86,7 +85,7 @@ impl Revocations {
     /// Removes the rows that say nothing which `new`, of `whole`, does not say.
     async fn remove_covered(&self, whole: &Whole, new: Cutoff) -> Result<(), StoreError> {
         let covered = self.cutoffs.load().covered(whole, new, MOST_AT_ONCE);
-        self.forget(&covered);
+        self.forget(&covered, new);
         let mut batch = Batch::new();
         for each in &covered {
             let key = cutoff_key(each);
@@ -103,12 +102,14 @@ impl Revocations {
         Ok(())
     }
 
-    /// Drops from the cut-offs in use what another one covers; called by one at a time.
-    fn forget(&self, covered: &[Whole]) {
+    /// Drops from the cut-offs in use what `new` covers, unless a later one of another node has come by meanwhile.
+    fn forget(&self, covered: &[Whole], new: Cutoff) {
         if !covered.is_empty() {
-            let mut cutoffs = Cutoffs::clone(&self.cutoffs.load());
-            cutoffs.forget(covered);
-            self.cutoffs.store(Arc::new(cutoffs));
+            self.cutoffs.rcu(|known| {
+                let mut cutoffs = Cutoffs::clone(known);
+                cutoffs.forget(covered, new);
+                cutoffs
+            });
         }
     }
 

@@ -34,6 +34,9 @@ pub(super) enum Family {
         generation: u64,
         /// When it was issued, in milliseconds since the epoch.
         rotated_at: i64,
+        /// When the one before it was presented again, likewise, where that was later than in the first half of its grace.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repeated_at: Option<i64>,
     },
     /// Nothing of it counts.
     Revoked,

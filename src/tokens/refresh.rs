@@ -13,7 +13,8 @@ use crate::store::{Batch, Committed, StoreError};
 const PURPOSE: &str = "refresh token";
 
 /// For how long, in milliseconds, the token before the newest may be presented again: its answer got lost, or two
-/// requests of one client crossed.
+/// requests of one client crossed. So long after each time that it was: while the store takes too long a client asks again and again, and
+/// hears nothing. Whoever presents it in that time has been given the newest, so this gives nobody more.
 const GRACE: i64 = 10_000;
 
 /// By how much, in milliseconds, another node's clock may be ahead of this one's. What was rotated later than that was rotated before the
@@ -154,11 +155,12 @@ impl RefreshTokens {
                 Some(Family::Live { generation, .. }) if generation == token.generation => {
                     self.spend(token, known.as_ref(), now)?
                 }
-                Some(Family::Live { generation, rotated_at })
+                Some(Family::Live { generation, rotated_at, repeated_at })
                     if generation == token.generation + 1
-                        && (-AHEAD..=GRACE).contains(&now.saturating_sub(rotated_at)) =>
+                        && (-AHEAD..=GRACE)
+                            .contains(&now.saturating_sub(repeated_at.unwrap_or(rotated_at))) =>
                 {
-                    let batch = Families::check(Batch::new(), &token.family, known.as_ref());
+                    let batch = self.repeat(token, known.as_ref(), now)?;
                     (batch, Rotation::Repeated(self.seal(&self.successor(token, rotated_at))?))
                 }
                 Some(Family::Live { generation, .. }) if token.generation < generation => {
@@ -194,10 +196,28 @@ impl RefreshTokens {
         now: i64,
     ) -> Result<(Batch, Rotation), RefreshError> {
         let successor = self.successor(token, now);
-        let state = Family::Live { generation: successor.generation, rotated_at: now };
+        let state = Family::Live { generation: successor.generation, rotated_at: now, repeated_at: None };
         let end = token.family_ends_at;
         let batch = self.families.put(Batch::new(), (&token.family, known), &state, end)?;
         Ok((batch, Rotation::Rotated(self.seal(&successor)?)))
+    }
+
+    /// Notes that `token` was presented again, unless that was noted a moment ago: of many at once each is good.
+    fn repeat(
+        &self,
+        token: &RefreshToken,
+        known: Option<&Record<Family>>,
+        now: i64,
+    ) -> Result<Batch, StoreError> {
+        match known.map(|record| record.value) {
+            Some(Family::Live { generation, rotated_at, repeated_at })
+                if now - repeated_at.unwrap_or(rotated_at) > GRACE / 2 =>
+            {
+                let state = Family::Live { generation, rotated_at, repeated_at: Some(now) };
+                self.families.put(Batch::new(), (&token.family, known), &state, token.family_ends_at)
+            }
+            _ => Ok(Families::check(Batch::new(), &token.family, known)),
+        }
     }
 
     fn successor(&self, token: &RefreshToken, rotated_at: i64) -> RefreshToken {

@@ -139,10 +139,9 @@ impl Revocations {
     /// When the store can't be read or the record can't be understood.
     pub async fn refresh_cutoff(&self, key: &[u8]) -> Result<(), StoreError> {
         let whole = whole(key).ok_or_else(|| damaged(CUTOFFS_TABLE, key))?;
-        let _turn = self.changing.turn_however_late().await;
         // One that has ended is dropped by its own date.
         if let Some(record) = CUTOFFS.get(self.store.as_ref(), key).await? {
-            self.take_in([(whole, record.value.into())]);
+            self.take_in(&[(whole, record.value.into())]);
         }
         Ok(())
     }
@@ -167,23 +166,22 @@ impl Revocations {
         reading.found.append(&mut page);
         if reading.has_ended() {
             // All at once: each time is a copy of all.
-            let _turn = self.changing.turn_however_late().await;
-            self.take_in(reading.found.drain(..));
+            self.take_in(&std::mem::take(&mut reading.found));
         }
         Ok(())
     }
 
-    /// Adds to the cut-offs in use; called by one at a time.
-    pub(super) fn take_in(&self, new: impl IntoIterator<Item = (Whole, Cutoff)>) {
-        let known = self.cutoffs.load();
-        let mut cutoffs = Cutoffs::clone(&known);
-        for (whole, cutoff) in new {
-            cutoffs.add(&whole, cutoff);
-        }
-        // What says nothing new makes no published list untrue.
-        if cutoffs.generation != known.generation {
-            self.cutoffs.store(Arc::new(cutoffs));
-        }
+    /// Adds to the cut-offs in use. Whoever follows the other nodes does so without the turn: those who have it may be waiting for a
+    /// commit.
+    pub(super) fn take_in(&self, new: &[(Whole, Cutoff)]) {
+        self.cutoffs.rcu(|known| {
+            let mut cutoffs = Cutoffs::clone(known);
+            for (whole, cutoff) in new {
+                cutoffs.add(whole, *cutoff);
+            }
+            // What says nothing new makes no published list untrue.
+            if cutoffs.generation == known.generation { Arc::clone(known) } else { Arc::new(cutoffs) }
+        });
     }
 
     /// Revokes one token, also of a list that this node has not heard of yet. Revoking it again changes nothing.
@@ -316,11 +314,9 @@ impl Revocations {
     }
 
     /// Forgets the cut-offs whose last revoked token has ended.
-    pub async fn drop_ended(&self) {
-        let _turn = self.changing.turn_however_late().await;
-        if let Some(next) = self.cutoffs.load().without_ended(self.clock.numeric_date()) {
-            self.cutoffs.store(Arc::new(next));
-        }
+    pub fn drop_ended(&self) {
+        let now = self.clock.numeric_date();
+        self.cutoffs.rcu(|known| known.without_ended(now).map_or_else(|| Arc::clone(known), Arc::new));
     }
 }
 

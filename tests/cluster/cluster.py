@@ -34,8 +34,8 @@ class Postgres:
     def __init__(self, directory, name, port):
         self.directory, self.port = directory / name, port
 
-    def do(self, verb):
-        subprocess.run(["tests/support/postgres.sh", verb, self.directory], check=True)
+    def do(self, verb, *more):
+        subprocess.run(["tests/support/postgres.sh", verb, self.directory, *more], check=True)
 
 
 class Node(Target):
@@ -205,6 +205,11 @@ class Cluster:
         person = {"name": "Somebody", "email": "somebody@example.com", "password": PASSWORD}
         registered = await node.administer("POST", "/admin/users", person)
         check(registered.status == 201, "an account:", registered)
+        return await self.session(client)
+
+    async def session(self, client):
+        """The cookies of another session of the same person."""
+        node = self.nodes[0]
         jar, action, fields = await self.sign_in_page(node, client)
         answer = await node.send("POST", action, fields, {"Cookie": joined(jar)})
         for _ in range(6):

@@ -13,9 +13,10 @@ import freeze
 import outages
 import races
 import rotation
+import slow
 from cluster import WIRE, Cluster, check
 
-PARTS = ["races", "changes", "limits", "drill", "rotation", "partition", "kill", "freeze", "blackhole", "failover"]
+PARTS = ["races", "changes", "limits", "drill", "rotation", "partition", "kill", "freeze", "slow", "blackhole", "failover"]
 HURRIED = {
     # M 2, P 2, S 14, T 5: the shortest lead and hold that are safe.
     "keys.jwks_max_age": "2s", "keys.propagation": "2s", "keys.clock_skew": "14s", "keys.lead": "18s", "keys.hold": "21s",
@@ -29,7 +30,7 @@ async def main(binaries, directory, arguments):
     full, parts = "--full" in arguments, [part for part in arguments if part != "--full"] or PARTS
     check(set(parts) <= set(PARTS), "the parts are", *PARTS)
     begun = time.monotonic()
-    hurried, steady = set(parts) & {"rotation", "partition"}, set(parts) - {"rotation", "partition", "blackhole"}
+    hurried, steady = set(parts) & {"rotation", "partition"}, set(parts) - {"rotation", "partition", "slow", "blackhole"}
     if hurried:
         async with running(Cluster(binaries, directory, "hurried", **HURRIED), [2]) as (cluster, wire):
             if "rotation" in parts:
@@ -61,6 +62,12 @@ async def main(binaries, directory, arguments):
         async with running(Cluster(binaries, directory, "unset", **{"tokens.status_list_ttl": "1s"})) as (cluster, _):
             client, cookies = await begin(cluster)
             await freeze.silence(cluster, client, cookies, outages.Frozen(cluster), 30, 45 if full else 8)
+    if "slow" in parts:
+        # P as it is unless set where there is time for it; each phase is longer.
+        hurry = {} if full else {"keys.propagation": "12s"}
+        async with running(Cluster(binaries, directory, "slow", **{"tokens.status_list_ttl": "1s"}, **hurry)) as (cluster, _):
+            client, _ = await begin(cluster)
+            await slow.commits(cluster, client, 45 if full else 16)
     if steady:
         async with running(Cluster(binaries, directory, "steady", **STEADY)) as (cluster, _):
             client, cookies = await begin(cluster)

@@ -122,3 +122,34 @@ def silent(*ports):
                 pass
             except OSError as refused:
                 check(False, port, "says no:", refused)
+
+
+class Slowed:
+    """Each commit is answered when the standby has applied it, which that does so much later: as with a disk that is busy, or a standby
+    that is far away. Nothing else takes longer."""
+
+    def __init__(self, cluster, seconds):
+        self.cluster, self.seconds = cluster, seconds
+
+    def begin(self):
+        self.cluster.standby.do("set", "recovery_min_apply_delay", f"{1000 * self.seconds:.0f}ms")
+        self.cluster.primary.do("set", "synchronous_commit", "remote_apply")
+        for _ in range(100):
+            if self.commit() >= 0.9 * self.seconds:
+                return time.monotonic()
+        return check(False, "commits are as fast as ever")
+
+    def end(self):
+        self.cluster.standby.do("set", "recovery_min_apply_delay")
+        self.cluster.primary.do("set", "synchronous_commit")
+
+    def commit(self):
+        """How many seconds one takes that changes nothing."""
+        begun = time.monotonic()
+        sql(self.cluster.primary.port, "SELECT pg_logical_emit_message(true, 'slow', '')")
+        return time.monotonic() - begun
+
+
+def sql(port, statement):
+    command = ["psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "signet", "-d", "postgres", "-c", statement]
+    subprocess.run(command, check=True, capture_output=True)

@@ -108,6 +108,7 @@ mod sign_out;
 mod signed_in;
 mod signer_contract;
 mod slow_bodies;
+mod slow_commits;
 mod softhsm_fixture;
 mod spoofing;
 mod stale_forms;

@@ -62,6 +62,33 @@ async fn a_retry_within_ten_seconds_gets_the_same_successor() {
     pair(&world.refresh(&second).await);
 }
 
+/// As a client does whose requests are answered with 503 for as long as the store is slow, though each is done.
+#[actix_web::test]
+async fn whoever_goes_on_retrying_gets_the_same_successor_until_it_is_used() {
+    let world = World::start().await;
+    let (_, first) = world.tokens().await;
+    let (_, second) = pair(&world.refresh(&first).await);
+    for _ in 0..10 {
+        world.app.pass(Duration::from_millis(6_500)).await;
+        assert_eq!(pair(&world.refresh(&first).await).1, second);
+    }
+    // Retries that follow each other closely need not be noted, and what was noted last counts.
+    world.app.clock.advance(Duration::from_secs(5));
+    assert_eq!(pair(&world.refresh(&first).await).1, second);
+    world.app.clock.advance(Duration::from_millis(5_001));
+    let (access_token, third) = pair(&world.refresh(&second).await);
+    world.refresh(&first).await.refused(400, "invalid_grant");
+    assert!(!world.is_active(&access_token).await && !world.is_active(&third).await);
+    // Nor does it begin anew by itself.
+    let (_, first) = world.tokens().await;
+    let (access_token, _) = pair(&world.refresh(&first).await);
+    world.app.clock.advance(Duration::from_secs(9));
+    pair(&world.refresh(&first).await);
+    world.app.clock.advance(Duration::from_millis(10_001));
+    world.refresh(&first).await.refused(400, "invalid_grant");
+    assert!(!world.is_active(&access_token).await);
+}
+
 #[actix_web::test]
 async fn a_retry_after_that_ends_the_family() {
     let world = World::start().await;

@@ -9,6 +9,7 @@
 #   demand_tls DIR PASSWORD         lets in only who comes by TLS and knows the password; prints the CA's file; the
 #                                   certificate is that of the name localhost
 #   promote DIR                     makes a standby take writes
+#   set DIR NAME [VALUE]            a setting that takes effect at once; without a value it is again as it was
 #   freeze DIR | thaw DIR           stops all its processes where they are, and lets them go on
 #   kill DIR                        kills all of them, as the loss of the machine would
 #   restart DIR                     starts it again
@@ -101,6 +102,11 @@ CONF
   promote)
     as_server pg_ctl -D "$dir" -w -t 30 promote >/dev/null
     sql "$dir" "ALTER SYSTEM RESET synchronous_standby_names"
+    sql "$dir" "SELECT pg_reload_conf()" >/dev/null
+    ;;
+  set)
+    name=$1
+    if [ $# -gt 1 ]; then sql "$dir" "ALTER SYSTEM SET $name = '$2'"; else sql "$dir" "ALTER SYSTEM RESET $name"; fi
     sql "$dir" "SELECT pg_reload_conf()" >/dev/null
     ;;
   freeze) kill -STOP $(processes) ;;

@@ -31,7 +31,7 @@ pub(super) struct Lane {
     reads: AtomicUsize,
     /// Calls that write, running or waiting.
     writes: AtomicUsize,
-    /// Writes that were given up, and that the server has not let go of.
+    /// Writes that were not answered in time, and that the server has not let go of.
     kept: watch::Sender<usize>,
 }
 
@@ -47,17 +47,16 @@ pub(super) struct Place {
     _writing: Option<OwnedSemaphorePermit>,
 }
 
-/// The place of a write that was given up.
+/// Counts a write that was not answered in time, for as long as that lasts.
 pub(super) struct Kept {
     pool: Arc<Pool>,
     purpose: Purpose,
-    _place: Place,
 }
 
 impl Kept {
-    pub(super) fn new(pool: Arc<Pool>, purpose: Purpose, place: Place) -> Self {
+    pub(super) fn new(pool: Arc<Pool>, purpose: Purpose) -> Self {
         pool.lane(purpose).kept.send_modify(|kept| *kept += 1);
-        Self { pool, purpose, _place: place }
+        Self { pool, purpose }
     }
 }
 

@@ -41,13 +41,14 @@ use chrono::{DateTime, Utc};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::attempts::attempts;
+use self::attempts::{Limits, attempts};
 use self::lane::Access;
 use self::pool::{Pool, Purpose, within};
 use self::session::{About, Link};
 use self::together::Waiting;
 use self::work::{ChangesBehind, Commit, Get, Now, Prune, Scan, Sweep, Work};
 use super::following::is_following;
+use super::patience::is_asked_for;
 use super::{Batch, Changes, Committed, Cursor, Row, SharedFrozen, Store, StoreError, StoreLoad, Table};
 
 pub use options::{PostgresHost, PostgresOptions, PostgresPassword, PostgresTls, TimeSource};
@@ -140,21 +141,29 @@ impl PostgresStore {
 
     async fn call<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
         let purpose = if is_following() { Purpose::Follow } else { W::PURPOSE };
-        self.admitted((purpose, W::ACCESS), |pool| async move { attempts(&pool, &work, purpose).await }).await
+        let limits = self.limits();
+        let call = |pool| async move { attempts(&pool, &work, (purpose, limits)).await };
+        self.admitted((purpose, W::ACCESS), call).await
     }
 
     /// Commits a batch of which the mirrors must hear, with others that wait.
     async fn commit_together(&self, batch: Batch) -> Result<Committed, StoreError> {
-        let together = self.together.clone();
-        self.admitted((Purpose::Work, Access::Write), |pool| async move {
+        let (together, limits) = (self.together.clone(), self.limits());
+        self.admitted((Purpose::Work, Access::Write), |_| async move {
             let (answer, answered) = oneshot::channel();
             let commit = async {
                 together.send(Waiting { batch, answer }).map_err(|_| closed())?;
                 answered.await.map_err(|_| closed())?
             };
-            within(pool.options.timeout, commit).await
+            within(limits.commit, commit).await
         })
         .await
+    }
+
+    /// A request is sent away in time. What is done for none waits for its commits as long as anybody may.
+    fn limits(&self) -> Limits {
+        let limits = self.pool.options.limits();
+        if is_asked_for() { Limits { commit: limits.call, ..limits } } else { limits }
     }
 
     /// Has the store's own thread do what `work` says, unless too many wait already.

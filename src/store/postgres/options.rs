@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::attempts::Limits;
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::oauth::Secret;
@@ -42,6 +43,17 @@ pub struct PostgresHost {
     pub host: String,
     /// Its port.
     pub port: u16,
+}
+
+/// A commit that no request waits for is given up after so many times what a call may take: one that takes longer can't be told from
+/// one that is never answered.
+const PATIENCE_WITH_COMMITS: u32 = 4;
+
+impl PostgresOptions {
+    /// How long whoever is in no hurry waits.
+    pub(super) fn limits(&self) -> Limits {
+        Limits { call: self.timeout, commit: self.timeout * PATIENCE_WITH_COMMITS }
+    }
 }
 
 impl PostgresHost {

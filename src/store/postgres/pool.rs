@@ -257,7 +257,7 @@ impl Lease {
     pub(super) fn leave_behind(self) {
         self.pool.distrust(&self);
         let Self { pool, purpose, session, place, .. } = self;
-        let kept = Kept::new(pool.clone(), purpose, place);
+        let kept = Kept::new(pool.clone(), purpose);
         tokio::spawn(async move {
             let (mut server, own) = (pool.server(), session.server);
             tokio::select! {
@@ -267,6 +267,7 @@ impl Lease {
             }
             // In this order: whoever gets the place may open a connection.
             drop(session);
+            drop(place);
             drop(kept);
         });
     }

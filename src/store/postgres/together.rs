@@ -42,7 +42,9 @@ pub(super) async fn commit_together(pool: Arc<Pool>, mut incoming: UnboundedRece
         }
         let (batches, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.batch, waiting.answer)).unzip();
-        let outcomes = attempts(&pool, &CommitTogether(batches), Purpose::Work).await;
+        // Also where all of them have been sent away: until it is answered it has the turn, and no other could be had.
+        let limits = pool.options.limits();
+        let outcomes = attempts(&pool, &CommitTogether(batches), (Purpose::Work, limits)).await;
         for (at, answer) in answers.into_iter().enumerate() {
             // Whoever no longer waits does not get to know.
             _ = answer.send(outcomes.as_ref().map(|outcomes| outcomes[at]).map_err(Clone::clone));

@@ -145,9 +145,14 @@ pub(super) fn compromise(config: &Config, kid: &KeyId, reason: Option<&str>) -> 
             Some(reason) => event.detail("reason", reason),
             None => event,
         };
-        // Sealing keys that can't be read keep nobody from condemning one that signs.
-        let sealing = sealing_keys(config, &parts, ground.entropy).await.ok();
-        if let Some(sealing) = sealing.filter(|keys| keys.contains(kid.as_str())) {
+        let sealing = sealing_keys(config, &parts, ground.entropy).await;
+        // Those that can't be read keep nobody from condemning one that signs.
+        let sealing = sealing.inspect_err(|error| {
+            note(&format!(
+                "{kid} is looked for among the keys that sign only: those that seal can't be read: {error}"
+            ));
+        });
+        if let Some(sealing) = sealing.ok().filter(|keys| keys.contains(kid.as_str())) {
             let act = admin::keys::compromise_sealing(&sealing, kid.clone());
             let condemned = audited(&audit, event.detail("use", "sealing"), act).await;
             admin::keys::record_sealing(&audit, sealing.unrecorded()).await.map_err(failed)?;

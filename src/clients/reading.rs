@@ -6,7 +6,7 @@ use super::mirror::Mirrored;
 use super::registry::CLIENTS;
 use super::{Client, ClientRegistry};
 use crate::oauth::ClientId;
-use crate::store::{Reading, StoreError};
+use crate::store::{Reading, StoreError, turn};
 
 /// How far the clients have been read; the default is their beginning.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl ClientsReading {
 impl ClientRegistry {
     /// Brings memory in line with the store, whoever wrote it.
     pub(super) async fn mirror(&self, client_id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
-        let _alone = self.mirroring.lock().await;
+        let _alone = turn(&self.mirroring, self.store.as_ref()).await?;
         let record = CLIENTS.get(self.store.as_ref(), client_id.as_str().as_bytes()).await?;
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
         let Some(record) = record else {
@@ -72,7 +72,7 @@ impl ClientRegistry {
     /// # Errors
     /// As [`Self::open`]; then the page is the next one again.
     pub async fn read_on(&self, reading: &mut ClientsReading) -> Result<(), StoreError> {
-        let _alone = self.mirroring.lock().await;
+        let _alone = turn(&self.mirroring, self.store.as_ref()).await?;
         let mut page = Vec::new();
         CLIENTS
             .scan_page(self.store.as_ref(), &mut reading.rows, |_, record| {

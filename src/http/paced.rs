@@ -58,10 +58,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
             return Poll::Pending;
         }
         if this.io.limit() == 0 {
-            let others = this.others.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
-            ready!(others.as_mut().poll(context));
-            this.others = None;
-            this.io.set_limit(AT_ONCE);
+            ready!(this.poll_look(context));
         }
         if this.rest.is_empty() {
             return this.poll_io(context, buffer);
@@ -72,6 +69,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
 }
 
 impl<T: AsyncRead + Unpin> Paced<T> {
+    /// Until the worker has looked at its sockets.
+    fn poll_look(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let others = self.others.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
+        ready!(others.as_mut().poll(context));
+        self.others = None;
+        self.io.set_limit(AT_ONCE);
+        Poll::Ready(())
+    }
+
     fn poll_io(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
@@ -82,6 +88,15 @@ impl<T: AsyncRead + Unpin> Paced<T> {
         }
         let awaited = std::mem::take(&mut self.idle);
         let come = &buffer.filled()[before..];
+        if self.connection.has_head() && !come.is_empty() {
+            // Its request begins first.
+            self.rest = Bytes::copy_from_slice(come);
+            buffer.set_filled(before);
+            self.io.set_limit(0);
+            ready!(self.poll_look(context));
+            self.read_rest(buffer);
+            return Poll::Ready(Ok(()));
+        }
         let taken = self.connection.take(come, awaited);
         if taken < come.len() {
             self.rest = Bytes::copy_from_slice(&come[taken..]);
@@ -266,5 +281,23 @@ mod tests {
             let first = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
             assert!(first.is_pending());
         }
+    }
+
+    /// Or it would not be known what of it is the body.
+    #[actix_web::test]
+    async fn what_follows_upon_a_head_is_taken_when_its_request_has_begun() {
+        let (mut client, server) = duplex(64 * 1024);
+        let mut paced = Paced::new(server);
+        client.write_all(b"POST /a HTTP/1.1\r\nContent-Length: 9\r\n\r\n").await.unwrap();
+        portion(&mut paced).await;
+        client.write_all(format!("four\n\nab.{GET}{GET}").as_bytes()).await.unwrap();
+        let mut next = [0; 4096];
+        let read = {
+            let mut next = std::pin::pin!(paced.read(&mut next));
+            std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await
+        };
+        assert!(read.is_pending());
+        let _under_way = paced.connection.clone().answers(Body::Left(9));
+        assert_eq!(portion(&mut paced).await, "four\n\nab.");
     }
 }

@@ -13,9 +13,13 @@ use crate::store::{Batch, Committed, StoreError};
 const PURPOSE: &str = "refresh token";
 
 /// For how long, in milliseconds, the token before the newest may be presented again: its answer got lost, or two
-/// requests of one client crossed. So long after each time that it was: while the store takes too long a client asks again and again, and
-/// hears nothing. Whoever presents it in that time has been given the newest, so this gives nobody more.
+/// requests of one client crossed. So long after each time that it was, but not for longer than this after it was spent: while the store takes
+/// too long a client asks again and again, and hears nothing. Whoever has stolen it and goes on presenting it is found out about then.
 const GRACE: i64 = 10_000;
+const LONGEST_GRACE: i64 = 60_000;
+
+/// After how long, in milliseconds, it is noted again that it was: of many at once none waits for another.
+const NOTED_AGAIN: i64 = 1_000;
 
 /// By how much, in milliseconds, another node's clock may be ahead of this one's. What was rotated later than that was rotated before the
 /// clock was set back, nobody knows when.
@@ -157,6 +161,7 @@ impl RefreshTokens {
                 }
                 Some(Family::Live { generation, rotated_at, repeated_at })
                     if generation == token.generation + 1
+                        && (-AHEAD..=LONGEST_GRACE).contains(&now.saturating_sub(rotated_at))
                         && (-AHEAD..=GRACE)
                             .contains(&now.saturating_sub(repeated_at.unwrap_or(rotated_at))) =>
                 {
@@ -211,7 +216,7 @@ impl RefreshTokens {
     ) -> Result<Batch, StoreError> {
         match known.map(|record| record.value) {
             Some(Family::Live { generation, rotated_at, repeated_at })
-                if now - repeated_at.unwrap_or(rotated_at) > GRACE / 2 =>
+                if now - repeated_at.unwrap_or(rotated_at) >= NOTED_AGAIN =>
             {
                 let state = Family::Live { generation, rotated_at, repeated_at: Some(now) };
                 self.families.put(Batch::new(), (&token.family, known), &state, token.family_ends_at)

@@ -68,7 +68,7 @@ async fn whoever_goes_on_retrying_gets_the_same_successor_until_it_is_used() {
     let world = World::start().await;
     let (_, first) = world.tokens().await;
     let (_, second) = pair(&world.refresh(&first).await);
-    for _ in 0..10 {
+    for _ in 0..8 {
         world.app.pass(Duration::from_millis(6_500)).await;
         assert_eq!(pair(&world.refresh(&first).await).1, second);
     }
@@ -87,6 +87,22 @@ async fn whoever_goes_on_retrying_gets_the_same_successor_until_it_is_used() {
     world.app.clock.advance(Duration::from_millis(10_001));
     world.refresh(&first).await.refused(400, "invalid_grant");
     assert!(!world.is_active(&access_token).await);
+}
+
+/// Or whoever stole it, and spent it before its owner did, would not be found out about while they go on.
+#[actix_web::test]
+async fn nobody_goes_on_retrying_for_longer_than_a_minute() {
+    let world = World::start().await;
+    let (_, first) = world.tokens().await;
+    let (_, second) = pair(&world.refresh(&first).await);
+    for _ in 0..6 {
+        world.app.pass(Duration::from_millis(9_999)).await;
+        assert_eq!(pair(&world.refresh(&first).await).1, second);
+    }
+    world.app.clock.advance(Duration::from_millis(9));
+    world.refresh(&first).await.refused(400, "invalid_grant");
+    world.refresh(&second).await.refused(400, "invalid_grant");
+    assert!(world.app.audit_log().contains("refresh_token.reused"));
 }
 
 #[actix_web::test]

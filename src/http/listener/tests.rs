@@ -128,6 +128,24 @@ async fn who_sends_many_has_each_answered_in_order() {
     assert_eq!(*answered.borrow(), expected);
 }
 
+/// Whose end is all that is seen of it at first, behind another request.
+#[actix_web::test]
+async fn a_head_that_comes_in_pieces_has_its_body() {
+    let (first, second) = (
+        "GET /first HTTP/1.1\r\nHost: x\r\n\r\n",
+        "POST /second HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n",
+    );
+    for cut in 1..second.len() {
+        let (answered, connect) = worker(10).await;
+        let mut client = connect(ON_ITS_WAY).await;
+        for piece in [format!("{first}{}", &second[..cut]), second[cut..].to_owned(), "b".repeat(100)] {
+            client.write_all(piece.as_bytes()).await.unwrap();
+            settle(20).await;
+        }
+        assert_eq!(*answered.borrow(), ["/first".to_owned(), format!("/second{}", "b".repeat(100))], "{cut}");
+    }
+}
+
 #[actix_web::test]
 async fn who_reads_nothing_is_read_no_further_and_goes_on_when_it_reads() {
     let (answered, connect) = worker(1000).await;

@@ -68,7 +68,7 @@ impl App {
         let was_away = self.store_was_away.swap(step.is_err(), Ordering::Relaxed);
         if step.is_ok() && was_away && self.state.services.fitness.is_stale() {
             // It is there again, and for longer than P nothing was acknowledged and no key read: not to wait for the next round.
-            self.take_in_keys().await?;
+            none_if_clock_off(self.rotate().await)?;
         }
         step
     }
@@ -174,8 +174,9 @@ impl App {
     /// Reads some pages more of what is to be read anew; says whether that was all.
     async fn read_on(&self, unread: &mut Unread) -> Result<bool, StartError> {
         let services = &self.state.services;
-        // What may not be signed with any more comes first. If it fails, the rest is not held up, but it comes again.
-        let rotated = if unread.keys_are_read { Ok(()) } else { self.take_in_keys().await };
+        // What may not be signed with any more comes first. If it fails, the rest is not held up, but it comes again. What is due, and to
+        // announce this node, is the rotator's: just after a failover each of these commits may take long.
+        let rotated = if unread.keys_are_read { Ok(()) } else { none_if_clock_off(self.follow_keys().await) };
         unread.keys_are_read = rotated.is_ok();
         let mut all = false;
         for _ in 0..PAGES {
@@ -192,14 +193,10 @@ impl App {
         }
         rotated.map(|()| all)
     }
-
-    /// Brings the keys up to date. While this node's clock is off that comes to taking over what the other nodes have made of
-    /// them, which is all that can be known.
-    async fn take_in_keys(&self) -> Result<(), StartError> {
-        none_if_clock_off(self.rotate().await)
-    }
 }
 
+/// While this node's clock is off, bringing the keys up to date comes to taking over what the other nodes have made of them, which is
+/// all that can be known.
 fn none_if_clock_off(rotated: Result<(), StartError>) -> Result<(), StartError> {
     match rotated {
         Err(StartError::Keys(KeyRingError::ClockOff(_))) => Ok(()),

@@ -50,8 +50,8 @@ pub(super) async fn open(
     let of_node = (clock.clone(), keys.parts().fitness.clone());
     let revocations = Revocations::open(store.clone(), of_node, status_lists.clone(), longest_grant).await?;
     // The clock may have been set back since.
-    if let Some(seen) = backup::last_seen(store.as_ref(), &config.node).await? {
-        revocations.dated_until(seen.dated(clock.now()).timestamp());
+    if let Some(dated) = backup::dated_until(store.as_ref(), &config.node, clock.now()).await? {
+        revocations.dated_until(dated.timestamp());
     }
     let revocations = Arc::new(revocations);
     let status_indexes = Arc::new(StatusIndexes::open(status_lists.clone(), clock.clone()).await?);

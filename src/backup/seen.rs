@@ -55,8 +55,7 @@ pub struct Seen {
 
 impl Seen {
     /// Up to when the node may have dated anything, by a clock that may have been set back since.
-    #[must_use]
-    pub fn dated(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    fn dated(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let latest = self.latest.unwrap_or(self.at);
         if now < latest { latest + LAG } else { latest }
     }
@@ -94,6 +93,34 @@ pub async fn note_seen(
 /// When the store fails.
 pub async fn last_seen(store: &dyn Store, node: &str) -> Result<Option<Seen>, StoreError> {
     Ok(SEEN.get(store, &seen_row(node)).await?.map(|record| record.value))
+}
+
+/// Up to when `node` may have dated anything; nothing if it never used the store. One that is not shared has one node at a time: whatever
+/// its names, as those of a host or a container are, it was that one.
+///
+/// # Errors
+/// When the store fails.
+pub async fn dated_until(
+    store: &dyn Store,
+    node: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    if store.is_shared() {
+        return Ok(last_seen(store, node).await?.map(|seen| seen.dated(now)));
+    }
+    Ok(seen_rows(store).await?.into_iter().map(|(_, seen)| seen.dated(now)).max())
+}
+
+async fn seen_rows(store: &dyn Store) -> Result<Vec<(Vec<u8>, Seen)>, StoreError> {
+    let mut rows = Vec::new();
+    scan_each(store, INSTALLATION, |key, row| {
+        if key.starts_with(SEEN_ROWS.as_bytes()) {
+            rows.push((key, SEEN.decode(&row)?.value));
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(rows)
 }
 
 /// What shows that the store was put back without a cut-off, what was noticed first before the rest.
@@ -161,15 +188,8 @@ pub async fn forget_evidence(store: &dyn Store, now: DateTime<Utc>) -> Result<()
     for (key, _) in evidence_rows(store).await? {
         batch = batch.delete(INSTALLATION, key, Condition::Always);
     }
-    let mut seen = Vec::new();
-    scan_each(store, INSTALLATION, |key, row| {
-        if key.starts_with(SEEN_ROWS.as_bytes()) {
-            seen.push((key, Seen { at: now, latest: None, ..SEEN.decode(&row)?.value }));
-        }
-        Ok(())
-    })
-    .await?;
-    for (key, seen) in seen {
+    for (key, seen) in seen_rows(store).await? {
+        let seen = Seen { at: now, latest: None, ..seen };
         batch = SEEN.put(batch, key, Condition::Always, &seen)?;
     }
     let _applied = store.commit(batch).await?;

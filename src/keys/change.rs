@@ -340,8 +340,9 @@ impl KeyRing {
         // A failure leaves open whether it was applied: what was made stays pending, and the next change
         // finds it named in the ring, or not.
         let committed = self.parts.store.commit(batch).await?;
-        if committed == Committed::Applied {
-            self.unrecorded.found(&value);
+        match committed {
+            Committed::Applied => self.unrecorded.found(&value),
+            Committed::Conflict => self.unrecorded.refused(&value),
         }
         Ok(committed)
     }

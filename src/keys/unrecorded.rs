@@ -26,9 +26,13 @@ pub struct Owed<E> {
 #[derive(Debug)]
 struct Events<E> {
     owed: VecDeque<Owed<E>>,
-    /// The last commit that was begun, unless its answer has come.
-    begun: Option<Begun<E>>,
+    /// The last commits that were begun and of which nothing is known, in their order: whoever asked may have stopped waiting, and asked
+    /// again, before the first one lands.
+    begun: VecDeque<Begun<E>>,
 }
+
+/// So many commits are waited for: one that as many others were begun after has hardly a chance to land.
+const MOST_BEGUN: usize = 16;
 
 #[derive(Debug)]
 struct Begun<E> {
@@ -39,7 +43,7 @@ struct Begun<E> {
 
 impl<E> Default for Unrecorded<E> {
     fn default() -> Self {
-        let events = Events { owed: VecDeque::new(), begun: None };
+        let events = Events { owed: VecDeque::new(), begun: VecDeque::new() };
         Self { events: Mutex::new(events), recording: tokio::sync::Mutex::default() }
     }
 }
@@ -49,17 +53,32 @@ impl<E: Clone> Unrecorded<E> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A commit begins that writes `row`, with which `events` happen.
-    pub(super) fn begin(&self, row: &[u8], events: Vec<E>) {
-        self.events().begun = Some(Begun { row: row.to_vec(), origin: Origin::current(), events });
+    /// A commit begins that writes `row`, with which `happening` happens.
+    pub(super) fn begin(&self, row: &[u8], happening: Vec<E>) {
+        let begun = Begun { row: row.to_vec(), origin: Origin::current(), events: happening };
+        let mut events = self.events();
+        if events.begun.len() >= MOST_BEGUN {
+            events.begun.pop_front();
+        }
+        events.begun.push_back(begun);
+    }
+
+    /// The last commit that was begun of `row` was refused: another one was faster, which may have been of the very same row.
+    pub(super) fn refused(&self, row: &[u8]) {
+        let mut events = self.events();
+        if let Some(at) = events.begun.iter().rposition(|begun| begun.row == row) {
+            events.begun.remove(at);
+        }
     }
 
     /// The store has `row`, as it was read or as its commit was answered: was it written here, what happened with it is owed. So a
-    /// commit whose answer was lost is found out about by whoever reads next, unless another node has written since.
+    /// commit whose answer was lost, or comes late, is found out about by whoever reads next, unless another node has written since. Those that
+    /// were begun before it stood on the same row as it or on an older one: they can't land any more.
     pub(super) fn found(&self, row: &[u8]) {
         let mut events = self.events();
-        if let Some(begun) = events.begun.take_if(|begun| begun.row == row) {
-            let Begun { origin, events: happened, .. } = begun;
+        let Some(at) = events.begun.iter().rposition(|begun| begun.row == row) else { return };
+        let landed = events.begun.drain(..=at).next_back();
+        if let Some(Begun { origin, events: happened, .. }) = landed {
             events.owed.extend(happened.into_iter().map(|event| Owed { event, origin: origin.clone() }));
         }
     }

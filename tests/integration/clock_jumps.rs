@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use serde_json::json;
+use signet::config::Config;
 
 use crate::browser::{CALLBACK, ada, parameter, redeem, register, request, shop, text};
 use crate::grants_fixture::{VERIFIER, World, pair};
@@ -156,13 +157,22 @@ async fn jump(app: &TestApp, to: i64) {
 async fn a_cut_off_covers_what_was_dated_before_the_clock_was_set_back() {
     let restarts: [&[i64]; 3] = [&[], &[0], &[60, 0]];
     for restarts in restarts {
-        is_covered_by_a_cut_off(restarts).await;
+        is_covered_by_a_cut_off(restarts, false).await;
+    }
+}
+
+/// As where its name is that of a container, which is made anew over the same volume.
+#[actix_web::test]
+async fn it_covers_that_also_where_the_node_has_another_name_since() {
+    let restarts: [&[i64]; 2] = [&[0], &[60, 0]];
+    for restarts in restarts {
+        is_covered_by_a_cut_off(restarts, true).await;
     }
 }
 
 /// Things are dated an hour ahead, and cut off when the clock is set right and the service was started again with the clock so many seconds
-/// ahead.
-async fn is_covered_by_a_cut_off(restarts: &[i64]) {
+/// ahead, each time under another name if it is `renamed`.
+async fn is_covered_by_a_cut_off(restarts: &[i64], renamed: bool) {
     let mut app = TestApp::start().await;
     ada(&app).await;
     let shop = register(&app, shop()).await;
@@ -181,7 +191,12 @@ async fn is_covered_by_a_cut_off(restarts: &[i64]) {
     let late = parameter(&browser.get(&app, &asked).await, "code").unwrap();
     for ahead in restarts {
         app.clock.jump_to(now + ahead);
-        app = app.restart(|_| {}).await;
+        let rename = |config: &mut Config| {
+            if renamed {
+                config.node = format!("node-{ahead}");
+            }
+        };
+        app = app.restart(rename).await;
         jump(&app, now + ahead).await;
     }
     jump(&app, now).await;

@@ -106,6 +106,72 @@ async fn what_was_committed_is_told_of_once_whatever_fails_afterwards() {
     }
 }
 
+/// Whoever asked has given up, and asks again while the first commit is still under way; it lands after that one has read.
+#[tokio::test]
+async fn a_commit_that_lands_after_the_next_one_has_begun_is_told_of_once() {
+    for given_up in [1, 2, 15] {
+        for lands in [Lands::BeforeTheNext, Lands::BetweenTheTwo] {
+            let world = World::new();
+            let ring = world.open().await;
+            ring.unrecorded().take();
+            world.clock.advance(Duration::from_mins(1));
+            world.store.fail(Some(Fault::Late));
+            for _ in 0..given_up {
+                assert!(matches!(ring.tick().await, Err(KeyRingError::Store(_))));
+            }
+            world.store.fail(None);
+            if lands == Lands::BetweenTheTwo {
+                world.store.land();
+            }
+            ring.tick().await.unwrap();
+            let events = ring.unrecorded().take();
+            let made: Vec<_> =
+                events.iter().filter(|event| matches!(event.change, Step::Create { .. })).collect();
+            assert_eq!(made.len(), 1, "{lands:?} {given_up}: {events:?}");
+            let kid = made[0].kid.as_ref();
+            assert!(ring.list().keys.iter().any(|key| Some(&key.kid) == kid), "{lands:?} {given_up}");
+            ring.tick().await.unwrap();
+            assert_eq!(ring.unrecorded().take(), [], "{lands:?} {given_up}");
+        }
+    }
+}
+
+/// When a commit that was given up lands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lands {
+    /// When the next one has read, which is refused.
+    BeforeTheNext,
+    /// When the last one was given up, too.
+    BetweenTheTwo,
+}
+
+/// Of nodes that want the very same at the very same time one has done it.
+#[tokio::test]
+async fn what_another_node_has_written_alike_is_not_told_of_twice() {
+    let world = World::new();
+    let (one, other) = (world.open().await, world.open().await);
+    // Nothing but a key that begins to sign: no two make that of different keys.
+    for node in [&one, &other] {
+        node.unrecorded().take();
+    }
+    let mut told = 0;
+    for _ in 0..200 {
+        world.clock.advance(Duration::from_secs(1));
+        let (a, b) = tokio::join!(one.tick(), other.tick());
+        a.unwrap();
+        b.unwrap();
+        let events: Vec<_> = [&one, &other].iter().flat_map(|node| node.unrecorded().take()).collect();
+        let mut seen: Vec<String> = Vec::new();
+        for event in events {
+            let event = format!("{event:?}");
+            assert!(!seen.contains(&event), "{event}");
+            seen.push(event);
+            told += 1;
+        }
+    }
+    assert!(told > 6, "{told}");
+}
+
 /// Stopped before a key retires, and started when even its name is not needed any more: were both written down at once, nothing
 /// would tell the vault to destroy what it holds.
 #[tokio::test]
@@ -197,6 +263,27 @@ async fn a_sealing_key_that_is_made_is_told_of_once_whoever_asked_and_whatever_f
         keys.compromise(first).await.unwrap();
         let made = keys.list().remove(0).id;
         assert_eq!(keys.unrecorded().take(), [SealingEvent::Created(made)], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sealing_key_whose_commit_lands_after_the_next_one_has_begun_is_told_of_once() {
+    for between in [false, true] {
+        let world = World::new();
+        let keys = sealing(&world, kek(1), 5).await.unwrap();
+        let made = keys.unrecorded().take();
+        let [SealingEvent::Created(first)] = made.as_slice() else { panic!("the first one is made") };
+        world.store.fail(Some(Fault::Late));
+        for _ in 0..2 {
+            assert!(keys.compromise(first).await.is_err());
+        }
+        world.store.fail(None);
+        if between {
+            world.store.land();
+        }
+        keys.compromise(first).await.unwrap();
+        let made = keys.list().remove(0).id;
+        assert_eq!(keys.unrecorded().take(), [SealingEvent::Created(made)], "{between}");
     }
 }
 

@@ -156,6 +156,8 @@ pub(crate) enum Fault {
     Overtaken,
     /// The next commit is applied and answered, and is the last thing that it does.
     LastCommit,
+    /// Commits fail, and go on all the same: they are applied when a test lets them, or before the next one that comes through.
+    Late,
 }
 
 /// A store in memory.
@@ -163,6 +165,8 @@ pub(crate) struct FakeStore {
     clock: Arc<ManualClock>,
     rows: Mutex<BTreeMap<(&'static str, Vec<u8>), Row>>,
     pub(crate) fault: Mutex<Option<Fault>>,
+    /// Commits that were given up, and go on.
+    late: Mutex<Vec<Batch>>,
     /// How many seconds a commit takes.
     pub(crate) slowness: AtomicU64,
     pub(crate) commits: AtomicU64,
@@ -175,6 +179,7 @@ impl FakeStore {
             clock,
             rows: Mutex::default(),
             fault: Mutex::default(),
+            late: Mutex::default(),
             slowness: 0.into(),
             commits: 0.into(),
             reads: 0.into(),
@@ -187,6 +192,13 @@ impl FakeStore {
 
     fn fault(&self) -> Option<Fault> {
         *self.fault.lock().unwrap()
+    }
+
+    /// Those commits land that were given up, as far as their conditions hold.
+    pub(crate) fn land(&self) {
+        for batch in std::mem::take(&mut *self.late.lock().unwrap()) {
+            let _ = self.apply(batch);
+        }
     }
 
     pub(crate) fn edit(&self, edit: impl FnOnce(&mut BTreeMap<(&'static str, Vec<u8>), Row>)) {
@@ -257,7 +269,10 @@ impl Store for FakeStore {
         tokio::task::yield_now().await;
         self.clock.advance(Duration::from_secs(self.slowness.load(Ordering::SeqCst)));
         match self.fault() {
-            None => Ok(self.apply(batch)),
+            None => {
+                self.land();
+                Ok(self.apply(batch))
+            }
             Some(Fault::AnswerLost) => {
                 let _ = self.apply(batch);
                 Err(down())
@@ -270,6 +285,10 @@ impl Store for FakeStore {
             Some(Fault::LastCommit) => {
                 self.fail(Some(Fault::Down));
                 Ok(self.apply(batch))
+            }
+            Some(Fault::Late) => {
+                self.late.lock().unwrap().push(batch);
+                Err(down())
             }
             Some(Fault::Down | Fault::CommitLost) => Err(down()),
         }

@@ -292,7 +292,11 @@ impl SealingKeys {
                 value = row::encode(&record, &parts.kek, parts.entropy.as_ref()).await?;
                 self.unrecorded.begin(&value, events);
                 let batch = Batch::new().put(TABLE, TABLE_KEY, condition, Put::lasting(value.clone()));
-                parts.store.commit(batch).await? == Committed::Applied
+                let committed = parts.store.commit(batch).await?;
+                if committed == Committed::Conflict {
+                    self.unrecorded.refused(&value);
+                }
+                committed == Committed::Applied
             };
             if done {
                 self.unrecorded.found(&value);

@@ -5,6 +5,7 @@
 //! of them, the log of a node that did nothing for long would say that all is well, and wipe out what others could tell.
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{INSTALLATION, unfinished};
@@ -108,14 +109,19 @@ pub async fn dated_until(
     if store.is_shared() {
         return Ok(last_seen(store, node).await?.map(|seen| seen.dated(now)));
     }
-    Ok(seen_rows(store).await?.into_iter().map(|(_, seen)| seen.dated(now)).max())
+    Ok(rows(store, &SEEN, SEEN_ROWS).await?.into_iter().map(|(_, seen)| seen.dated(now)).max())
 }
 
-async fn seen_rows(store: &dyn Store) -> Result<Vec<(Vec<u8>, Seen)>, StoreError> {
+/// The records of `table` whose keys begin with `prefix`.
+async fn rows<T: Serialize + DeserializeOwned>(
+    store: &dyn Store,
+    table: &TypedTable<T>,
+    prefix: &str,
+) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
     let mut rows = Vec::new();
     scan_each(store, INSTALLATION, |key, row| {
-        if key.starts_with(SEEN_ROWS.as_bytes()) {
-            rows.push((key, SEEN.decode(&row)?.value));
+        if key.starts_with(prefix.as_bytes()) {
+            rows.push((key, table.decode(&row)?.value));
         }
         Ok(())
     })
@@ -132,14 +138,7 @@ pub async fn read_evidence(store: &dyn Store) -> Result<Vec<Evidence>, StoreErro
 }
 
 async fn evidence_rows(store: &dyn Store) -> Result<Vec<(Vec<u8>, Evidence)>, StoreError> {
-    let mut rows = Vec::new();
-    scan_each(store, INSTALLATION, |key, row| {
-        if key.starts_with(EVIDENCE_ROWS.as_bytes()) {
-            rows.push((key, EVIDENCE.decode(&row)?.value));
-        }
-        Ok(())
-    })
-    .await?;
+    let mut rows = rows(store, &EVIDENCE, EVIDENCE_ROWS).await?;
     rows.sort_by(|(one, a), (other, b)| (a.noticed_at, one).cmp(&(b.noticed_at, other)));
     Ok(rows)
 }
@@ -188,7 +187,7 @@ pub async fn forget_evidence(store: &dyn Store, now: DateTime<Utc>) -> Result<()
     for (key, _) in evidence_rows(store).await? {
         batch = batch.delete(INSTALLATION, key, Condition::Always);
     }
-    for (key, seen) in seen_rows(store).await? {
+    for (key, seen) in rows(store, &SEEN, SEEN_ROWS).await? {
         let seen = Seen { at: now, latest: None, ..seen };
         batch = SEEN.put(batch, key, Condition::Always, &seen)?;
     }

@@ -9,6 +9,7 @@ mod body;
 mod cors;
 mod dialects;
 mod exchange;
+mod heads;
 mod identify;
 mod limits;
 mod listener;

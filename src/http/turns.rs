@@ -13,11 +13,11 @@ use std::thread::LocalKey;
 use std::time::Duration;
 
 use actix_web::rt;
-use memchr::memchr_iter;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::heads::Heads;
 use crate::telemetry::Metrics;
 
 /// How long a request stands in line at most; then its connection is closed. Meanwhile it can't be seen whether the client is
@@ -245,58 +245,6 @@ impl Connection {
     }
 }
 
-/// The shortest head that there is, in bytes: `A / HTTP/1.0` and two line feeds. What is shorter and ends with an empty line is none, but
-/// part of a body, or is passed over (RFC 9112, section 2.2).
-const SHORTEST_HEAD: usize = 14;
-
-/// Where heads end, in pieces that come one after another.
-#[derive(Clone, Copy, Default)]
-struct Heads {
-    /// How many bytes have come since the last empty line.
-    length: usize,
-    line: Line,
-}
-
-/// What has come of a line.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Line {
-    #[default]
-    Nothing,
-    CarriageReturn,
-    Text,
-}
-
-impl Heads {
-    /// Where the first head in `piece` ends: with an empty line, and a line feed alone ends a line too (RFC 9112, section 2.2).
-    fn end_in(&mut self, piece: &[u8]) -> Option<usize> {
-        let (mut head, mut line) = (0, 0);
-        for end in memchr_iter(b'\n', piece) {
-            let is_empty = self.line.and(&piece[line..end]) != Line::Text;
-            (line, self.line) = (end + 1, Line::Nothing);
-            if is_empty {
-                let length = std::mem::take(&mut self.length) + line - head;
-                head = line;
-                if length >= SHORTEST_HEAD {
-                    return Some(line);
-                }
-            }
-        }
-        self.length += piece.len() - head;
-        self.line = self.line.and(&piece[line..]);
-        None
-    }
-}
-
-impl Line {
-    fn and(self, more: &[u8]) -> Self {
-        match (self, more) {
-            (line, b"") => line,
-            (Self::Nothing, b"\r") => Self::CarriageReturn,
-            _ => Self::Text,
-        }
-    }
-}
-
 /// A request that is being answered.
 pub(super) struct UnderWay(Rc<Connection>);
 
@@ -361,39 +309,6 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(called.get());
-    }
-
-    #[test]
-    fn a_head_ends_with_an_empty_line_however_it_comes() {
-        let heads = |bytes: &str, size: usize| {
-            let (mut heads, mut ends, mut before) = (Heads::default(), Vec::new(), 0);
-            for piece in bytes.as_bytes().chunks(size) {
-                let mut begin = 0;
-                while let Some(end) = heads.end_in(&piece[begin..]) {
-                    begin += end;
-                    ends.push(before + begin);
-                }
-                before += piece.len();
-            }
-            ends
-        };
-        for (bytes, ends) in [
-            ("GET / HTTP/1.0\n\n", vec![16]),
-            ("A / HTTP/1.0\n\nA / HTTP/1.0\n\n", vec![14, 28]),
-            ("GET / HTTP/1.1\r\nHost: x\r\n\r\nbody", vec![27]),
-            ("GET / HTTP/1.1\nHost: x\n\r\nGET / HTTP/1.1\r\n\n", vec![25, 42]),
-            // Empty lines before it belong to none, nor does what is too short.
-            ("\r\n\n\r\n\n\n\n\r\n\n\n\n\nGET / HTTP/1.0\n\n", vec![30]),
-            ("GET / HTTP/1.0\n\n0\r\n\r\nGET / HTTP/1.0\n\n", vec![16, 37]),
-            ("", vec![]),
-            ("GET / HTTP/1.1\r\n\r", vec![]),
-            ("GET / HTTP/1.1\r\n\r\r\nb", vec![]),
-            ("GET / HTTP/1.1\r\r", vec![]),
-        ] {
-            for size in 1..=bytes.len().max(1) {
-                assert_eq!(heads(bytes, size), ends, "{bytes:?}, {size} at a time");
-            }
-        }
     }
 
     #[tokio::test(start_paused = true)]

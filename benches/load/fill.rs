@@ -1,5 +1,6 @@
-//! Fills a stopped installation for the scale benchmark: `fill DATA_DIR CLIENTS REVOCATIONS`, by the service's own
-//! rooms, so that what is measured is what a service would have written.
+//! Fills a stopped installation for the scale benchmark and for `tests/faults/run revoked`: `fill STORE CLIENTS REVOCATIONS`, where the
+//! store is that of a `data_dir` or a `postgres://` URL, by the service's own rooms, so that what is measured is what a service would
+//! have written.
 
 mod filler;
 
@@ -8,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
+use signet::app::Ground;
 use signet::clients::{AuthMethod, Client, ClientSecret, ConsentRule, GrantType, Registrant};
 use signet::clock::SystemClock;
+use signet::config::{FlagOverrides, Sources, load_for_tables};
 use signet::entropy::SystemEntropy;
 use signet::keys::Fitness;
 use signet::oauth::{ClientId, Resource, Scope, Secret, StatusReference};
@@ -22,10 +25,18 @@ const CLIENTS: TypedTable<Client> = TypedTable::new(Table::mirrored("clients"));
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let mut next = || arguments.next().ok_or("fill DATA_DIR CLIENTS REVOCATIONS");
-    let (dir, clients, revocations): (_, usize, usize) = (next()?, next()?.parse()?, next()?.parse()?);
+    let mut next = || arguments.next().ok_or("fill STORE CLIENTS REVOCATIONS");
+    let (place, clients, revocations): (_, usize, usize) = (next()?, next()?.parse()?, next()?.parse()?);
     let clock = SystemClock::shared();
-    let store = SledStore::open(Path::new(&dir).join("store"), clock.clone())?;
+    let store = if place.contains("://") {
+        // As many wait as are under way at once below.
+        let flags = FlagOverrides::default().set("STORE", "store", Some(place));
+        let flags = flags.set("STORE", "postgres.waiting", Some("1000".into()));
+        let flags = flags.set("STORE", "postgres.timeout", Some("30s".into()));
+        Ground::open(&load_for_tables(&Sources { flags, ..Sources::default() })?).await?.store
+    } else {
+        SledStore::open(Path::new(&place).join("store"), clock.clone())? as Arc<dyn Store>
+    };
     register(store.as_ref(), clients, clock.now()).await?;
     let dates = ListDates { window: 3600, longest_lifetime: 3600, clock_skew: 90 };
     let uri = "http://127.0.0.1:18080/status".to_owned();

@@ -9,6 +9,7 @@
 pub mod differential;
 mod issuer;
 mod members;
+mod people;
 mod second;
 mod service;
 mod target;
@@ -25,7 +26,8 @@ mod forgeries;
 mod support;
 
 use target::{
-    admin, browser, credentials, hint, jwt, network, operator, published, resource_server, token, values,
+    admin, browser, connection, credentials, hint, jwt, network, operator, published, resource_server, steps,
+    token, values,
 };
 
 /// What is fuzzed.
@@ -47,6 +49,7 @@ pub static TARGETS: &[Target] = &[
     target("identifiers", values::identifiers),
     target("redirect_uri", values::redirect_uri),
     target("pkce", values::pkce),
+    target("heads", connection::heads),
     target("forwarded", network::forwarded),
     target("request_id", network::request_id),
     target("outgoing_url", network::outgoing_url),
@@ -72,6 +75,7 @@ pub static TARGETS: &[Target] = &[
     target("logout", browser::logout),
     target("signed_hint", hint::signed_hint),
     target("page_form", browser::page_form),
+    target("step_form", steps::step_form),
     target("shown_form", browser::shown_form),
     target("register_client", admin::client),
     target("admin_api", admin::api),

@@ -20,9 +20,11 @@ use signet::clients::{ConsentRule, Registration};
 use signet::clock::ManualClock;
 use signet::config::Config;
 use signet::entropy::SeededEntropy;
-use signet::oauth::{ClientId, RedirectUri, Resource, Scope, Secret};
+use signet::oauth::{ClientId, RedirectUri, Resource, Scope};
 use signet::store::MemoryStore;
-use signet::users::{ApiKeyOwner, Authentication, Email, NewAccount, NewApiKey, NewSession};
+use signet::users::{ApiKeyOwner, NewApiKey};
+
+use crate::people;
 
 /// The resource of the settings.
 pub(crate) const RESOURCE: &str = "http://127.0.0.1:9000";
@@ -45,7 +47,8 @@ pub(crate) const OPEN_SCOPE: &str = "read write follow";
 /// After so many requests the service is made anew: what they left behind fills memory.
 const LIFE: u32 = 4096;
 
-const NOW: i64 = 1_800_000_000;
+/// When it is.
+pub(crate) const NOW: i64 = 1_800_000_000;
 
 /// A proxy that is trusted, by which every request comes.
 const PEER: &str = "192.0.2.1:4711";
@@ -69,6 +72,10 @@ pub(crate) struct Secrets {
     pub(crate) sid: String,
     /// An ID token of hers for the client, of that session.
     pub(crate) hint: String,
+    /// What Grace's second factor shows.
+    pub(crate) code: String,
+    /// One of her recovery codes.
+    pub(crate) recovery: String,
     /// What an administrator's session cookie holds.
     pub(crate) root_session: String,
     /// The key that signs.
@@ -159,14 +166,12 @@ pub(crate) fn with_open_service<T>(ask: impl FnOnce(&Service) -> T) -> T {
 fn with_service_of<T>(open_scope: Option<&'static str>, ask: impl FnOnce(&Service) -> T) -> T {
     SERVICE.with_borrow_mut(|slot| {
         let fits = |(service, asked): &(Service, u32)| *asked < LIFE && service.open_scope == open_scope;
-        if !slot.as_ref().is_some_and(fits) {
-            // The old one first: a thread has one system.
-            drop(slot.take());
-            *slot = Some((Service::start(open_scope), 0));
-        }
-        let (service, asked) = slot.as_mut().expect("a service");
-        *asked += 1;
-        ask(service)
+        // Whoever panics does not give it back: what he did may be what others would fail for. One that does not fit is gone before the
+        // next one starts: a thread has one system.
+        let (service, asked) = slot.take().filter(fits).unwrap_or_else(|| (Service::start(open_scope), 0));
+        let came = ask(&service);
+        *slot = Some((service, asked + 1));
+        came
     })
 }
 
@@ -219,6 +224,8 @@ impl Service {
             ("{ADA}", &secrets.ada),
             ("{SID}", &secrets.sid),
             ("{HINT}", &secrets.hint),
+            ("{CODE}", &secrets.code),
+            ("{RECOVERY}", &secrets.recovery),
             ("{ISSUER}", &self.state().services.issuer),
             ("{KID}", &secrets.kid),
         ];
@@ -291,20 +298,8 @@ async fn open(config: Config) -> (App, Secrets) {
         ..Registration::default()
     };
     let shop = services.clients.register(shop).await.expect("a client");
-    let email = Email::parse("ada@example.com").expect("an address");
-    let password = Some(Secret::new("correct horse battery staple".into()));
-    let ada = NewAccount { password, email_verified: true, ..NewAccount::new(PERSON, email) };
-    let ada = services.accounts.register(ada).await.expect("an account");
-    let authentication = Authentication { auth_time: NOW, amr: vec!["pwd".into()] };
-    let session = NewSession { user: ada.id.clone(), authentication, user_agent: None, address: None };
-    let session = services.sessions.start(session).await.expect("a session");
-    let email = Email::parse("root@example.com").expect("an address");
-    let password = Some(Secret::new("another horse battery staple".into()));
-    let root = NewAccount { password, administrator: true, ..NewAccount::new("Root", email) };
-    let root = services.accounts.register(root).await.expect("an account");
-    let authentication = Authentication { auth_time: NOW, amr: vec!["pwd".into()] };
-    let root = NewSession { user: root.id.clone(), authentication, user_agent: None, address: None };
-    let root = services.sessions.start(root).await.expect("a session");
+    let (ada, root) = (people::ada(&services).await, people::root(&services).await);
+    let (code, recovery) = people::grace(&services).await;
     let users = vec![Resource::parse(&config.users_resource()).expect("a resource")];
     let keeper = Registration {
         client_name: "The keeper of accounts".into(),
@@ -325,14 +320,15 @@ async fn open(config: Config) -> (App, Secrets) {
     let token = access_token(&app, ("shop", &client)).await;
     let (id, secret) = (first.admin.client.client_id.as_str(), first.admin.client_secret.expose());
     let admin = access_token(&app, (id, secret)).await;
-    let (api_key, sid) = (key.secret.expose().to_owned(), session.session.sid.to_string());
-    let session = session.cookie.expose().to_owned();
+    let (api_key, sid, session) = (key.secret.expose().to_owned(), ada.sid, ada.cookie);
     let hint = id_token(&app, &session, &client).await;
     // Or nothing would be found out by what becomes of it.
     assert!(services.id_token_hint(&hint).is_some(), "{hint}");
-    let (ada, root_session) = (ada.id.to_string(), root.cookie.expose().to_owned());
+    let (ada, root_session) = (ada.user.to_string(), root.cookie);
     let kid = services.keys.list().keys.iter().find(|key| key.signs).expect("a key").kid.to_string();
-    (app, Secrets { client, token, admin, api_key, session, ada, sid, hint, root_session, kid })
+    let secrets =
+        Secrets { client, token, admin, api_key, session, ada, sid, hint, code, recovery, root_session, kid };
+    (app, secrets)
 }
 
 /// An access token of the client, for what it asks by default.

@@ -35,6 +35,7 @@ def run():
         disk.fill(chance.choice([0, 0, chance.randrange(0, 31 * MIB)]))
         if wait_for(lambda: counts["refused"] > refused + 3, 10) is None:
             fail(service, f"nothing was refused with {disk.free()} bytes free")
+        held = load.settled()
         load.reads()
         status, said = service.ready()
         if status != 503:
@@ -46,8 +47,10 @@ def run():
             while time.monotonic() < end:
                 load.reads()
                 time.sleep(0.2)
-        disk.make_room()
         before = counts["written"]
+        if before > held:
+            fail(service, f"{before - held} writes were acknowledged while the disk was full, {disk.free()} bytes free")
+        disk.make_room()
         took = wait_for(lambda: load.writes(before)() or service.ready()[1]["store"] == "restart", 30)
         if service.ready()[1]["store"] == "restart":
             restart()
@@ -85,7 +88,7 @@ def run():
     if alone is None:
         fail(service, f"it does not find out by itself that there is room again: {service.ready()}")
     load.check()
-    say(f"disk: full at {seen} of {POINTS} points ({full_seen} seen as disk: full): {load.told()}, {counts['issued']} of "
+    say(f"disk: full at {seen} of {POINTS} points ({full_seen} seen as disk: full): {load.told()}, none acknowledged while it was full; {counts['issued']} of "
         f"{counts['issued']} tokens issued; writes resumed after {max(resumed):.2f} s at most; {restarts} restarts were needed; "
         f"asked for nothing it was ready again {alone:.1f} s after there was room (audit log {audit} before)")
     load.api.close()

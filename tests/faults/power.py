@@ -24,7 +24,7 @@ import time
 import disk_model
 import power_load
 from power_judge import Judge, Survivor, told
-from service import FULL, say
+from service import FULL, passed_over, say
 
 PORT = 18662
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 2
@@ -197,8 +197,7 @@ class Report:
 def main():
     begun = time.monotonic()
     if not shutil.which("strace"):
-        say("power: PASSED OVER: install strace")
-        return
+        passed_over("power", "install strace")
     work = pathlib.Path(tempfile.mkdtemp(prefix="signet-power-"))
     try:
         first = Report("from the very first start", Recording(work, "first", 0.3, 1), FIRST_CUTS)

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 
-from service import RESOURCE, ResourceServer, ask, basic, fail, form, say
+from service import RESOURCE, ResourceServer, ask, basic, fail, form, passed_over
 
 MIB = 1024 * 1024
 
@@ -30,8 +30,7 @@ class SmallDisk:
         ).returncode
         if not mounted:
             self.directory.rmdir()
-            say(f"{name}: PASSED OVER: no file system can be mounted here; run it as root")
-            raise SystemExit(0)
+            passed_over(name, "no file system can be mounted here; run it as root")
         # There from the start: a full file system may refuse to make one.
         self.filler.touch()
 
@@ -162,6 +161,16 @@ class Load:
 
     def writes(self, more):
         return lambda: self.counts["written"] > more
+
+    def settled(self):
+        """How many were acknowledged when those were that had been begun before the disk was full."""
+        begun = time.monotonic()
+        while True:
+            written = self.counts["written"]
+            if wait_for(self.writes(written), 0.25) is None:
+                return written
+            if time.monotonic() - begun > 10:
+                fail(self.service, "writes are acknowledged for 10 s while the disk is full")
 
     def stop(self):
         self.over.set()

@@ -1,5 +1,6 @@
 //! What was acknowledged survives `kill -9`: the real process, killed under load again and again.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
@@ -24,7 +25,61 @@ struct Acknowledged {
     kept: Vec<String>,
     accounts: Vec<String>,
     api_keys: Vec<String>,
+    rotations: Rotations,
+}
+
+/// The keys that the service said it had rotated.
+#[derive(Default)]
+struct Rotations {
+    /// How many were acknowledged.
+    acknowledged: usize,
+    /// The key that signs since the last of them.
     signing: Option<String>,
+    /// Those that have signed before and may not again.
+    replaced: BTreeSet<String>,
+    /// The last that was asked for was not heard of: it may be done.
+    unheard: bool,
+    /// How often that was so, and how often it was done.
+    cut_off: (usize, usize),
+}
+
+impl Rotations {
+    /// Asks the service for one that takes effect at once, of the key of `algorithm` at least; `None` once the process is gone.
+    fn ask(
+        log: &Mutex<Acknowledged>,
+        (process, token): (&Process, &str),
+        algorithm: &str,
+        request: &Value,
+    ) -> Option<()> {
+        let told = || log.lock().expect("no panic");
+        told().rotations.unheard = true;
+        let reply = process.post_json("/admin/keys/rotate", token, request)?;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let (reply, mut told) = (reply.json(), told());
+        let mut rotated = reply["rotations"].as_array().expect("rotations").iter();
+        let rotated = rotated.find(|each| each["algorithm"] == algorithm).expect("the key");
+        let rotations = &mut told.rotations;
+        rotations.unheard = false;
+        rotations.acknowledged += 1;
+        rotations.replaced.insert(text(rotated, "previous"));
+        rotations.signing = Some(text(rotated, "kid"));
+        Some(())
+    }
+
+    /// Holds against them the key that signs after a start.
+    fn check(&mut self, signing: String) {
+        assert!(!self.replaced.contains(&signing), "a rotation was undone: {signing} signs again");
+        let unheard = std::mem::take(&mut self.unheard);
+        self.cut_off.0 += usize::from(unheard);
+        match self.signing.replace(signing.clone()) {
+            Some(acknowledged) if acknowledged != signing => {
+                assert!(unheard, "{signing} signs, {acknowledged} should");
+                self.replaced.insert(acknowledged);
+                self.cut_off.1 += 1;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Clients that the load uses, by identifier and secret.
@@ -79,25 +134,29 @@ fn survives(store: &str, settings: &[(&str, &str)], rounds: usize) {
         load(&process, &clients, &acknowledged, (round, target), &mut figures);
         drop(process);
         process = figures.of_start(|| Process::start(dir.path(), port, settings));
+        let mut acknowledged = acknowledged.lock().expect("no panic");
         // The newest are the ones at risk.
-        check(&process, &clients, &acknowledged.lock().expect("no panic"), 30);
+        check(&process, &clients, &acknowledged, 30);
+        acknowledged.rotations.check(header(&process.token(clients.demo()).expect("a token"), "kid"));
     }
     let acknowledged = acknowledged.into_inner().expect("no panic");
     check(&process, &clients, &acknowledged, usize::MAX);
-    let Acknowledged { clients, revoked, kept, accounts, api_keys, signing } = &acknowledged;
+    let Acknowledged { clients, revoked, kept, accounts, api_keys, rotations } = &acknowledged;
     for kind in [clients, revoked, kept, accounts, api_keys] {
         assert!(kind.len() >= rounds, "the load was real");
     }
-    assert!(signing.is_some());
+    assert!(rotations.acknowledged >= rounds.div_ceil(5), "the load was real");
     let done = format!(
         "{} clients, {} revocations (of tokens as old as {} others that still counted in the end), {} accounts, {} API keys and {} rotations \
-         acknowledged, none lost",
+         acknowledged, none lost or undone; {} kills fell into a rotation, of which {} were done",
         clients.len(),
         revoked.len(),
         kept.len(),
         accounts.len(),
         api_keys.len(),
-        rounds.div_ceil(5)
+        rotations.acknowledged,
+        rotations.cut_off.0,
+        rotations.cut_off.1
     );
     figures.judge(store, &done);
     assert_eq!(process.terminate(), Some(0));
@@ -119,13 +178,14 @@ fn load(
     let enough = std::sync::mpsc::channel();
     let done: [AtomicUsize; 4] = Default::default();
     let Some(token) = process.token(clients.admin()) else { panic!("no admin token") };
-    log.lock().expect("no panic").kept.extend(process.token(clients.demo()));
+    let kept = process.token(clients.demo()).expect("a token");
+    let algorithm = header(&kept, "alg");
+    log.lock().expect("no panic").kept.push(kept);
+    let rotate = |request: &Value| Rotations::ask(log, (process, &token), &algorithm, request);
     if round % 5 == 0 {
         // Answered when a key waits for each algorithm: at a first start they are being made.
         assert_eq!(process.get("/.well-known/jwks.json", &token).map(|reply| reply.status), Some(200));
-        let reply = process.post_json("/admin/keys/rotate", &token, &json!({ "force": true }));
-        assert_eq!(reply.map(|reply| reply.status), Some(200));
-        log.lock().expect("no panic").signing = process.token(clients.demo()).map(|token| kid(&token));
+        rotate(&json!({ "force": true })).expect("an answer");
     }
     // No owner may have more than 100 API keys.
     let request = json!({
@@ -161,6 +221,17 @@ fn load(
                             enough.send(()).ok();
                         }
                     }
+                });
+            }
+            if round % 5 == 2 {
+                // A few, for what they replace stays published.
+                scope.spawn(|| {
+                    let request = json!({ "force": true, "algorithm": algorithm });
+                    let written = || done.iter().map(|done| done.load(Ordering::Relaxed)).sum::<usize>();
+                    while written() * 3 < target {
+                        std::thread::yield_now();
+                    }
+                    (0..4).all(|_| rotate(&request).is_some())
                 });
             }
             enough.1.recv().expect("the load goes on");
@@ -256,11 +327,9 @@ fn check(process: &Process, clients: &Clients, acknowledged: &Acknowledged, newe
     for token in acknowledged.kept.iter().rev().take(newest) {
         assert_eq!(introspect(token)["active"], true, "without a revocation it would have ended too");
     }
-    if let Some(signing) = &acknowledged.signing {
-        assert_eq!(&kid(&process.token(clients.demo()).expect("a token")), signing, "a rotation was undone");
-    }
 }
 
-fn kid(token: &str) -> String {
-    crate::test_app::part(token, 0)["kid"].as_str().expect("a kid").to_owned()
+/// A member of a token's header.
+fn header(token: &str, name: &str) -> String {
+    text(&crate::test_app::part(token, 0), name)
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod browser;
+pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod hint;
 pub(crate) mod jwt;
@@ -9,6 +10,7 @@ pub(crate) mod network;
 pub(crate) mod operator;
 pub(crate) mod published;
 pub(crate) mod resource_server;
+pub(crate) mod steps;
 pub(crate) mod token;
 pub(crate) mod values;
 

@@ -91,13 +91,13 @@ fn may_import(room: &str, other: &str) -> bool {
 }
 
 /// A source file: its path below `src`, with `/`, and its text.
-struct Source {
-    path: String,
+pub(crate) struct Source {
+    pub(crate) path: String,
     text: String,
 }
 
 impl Source {
-    fn room(&self) -> &str {
+    pub(crate) fn room(&self) -> &str {
         self.path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 
@@ -107,7 +107,7 @@ impl Source {
     }
 
     /// The code without line comments and without modules for tests.
-    fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         let code = without_tests(&self.text);
         code.lines().map(|line| without_comment(line).to_owned() + "\n").collect()
     }
@@ -303,7 +303,7 @@ fn sources(below: &str) -> Vec<Source> {
 }
 
 /// The files of the rooms, without those that are for tests.
-fn rooms() -> Vec<Source> {
+pub(crate) fn rooms() -> Vec<Source> {
     let sources = sources("src");
     let tests = test_modules(&sources);
     let sources: Vec<Source> = sources.into_iter().filter(|source| !tests.contains(&source.path)).collect();

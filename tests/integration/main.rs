@@ -43,6 +43,7 @@ mod forged_hints;
 mod forged_introspection;
 mod forged_tokens;
 mod forgeries;
+mod fuzzed;
 mod grants_fixture;
 mod guard;
 mod hostile_forms;

@@ -11,16 +11,21 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// A longer form is refused.
 const LONGEST: usize = 16 * 1024;
 
-/// The path of a form on a line, and the form, by the browser in which Ada has signed in and which was shown all four: an input names the
+/// The path of a form on a line, and behind a space the cookie of a device if it has one, and the form, by the browser in which Ada has signed in and which was shown all four: an input names the
 /// state of each, `{SIGN_IN}` and so on. Somebody signs in by the right form with what is right alone, who has a second factor not
 /// by a password; a client gets its code where that was allowed, and nobody is signed out who did not say so.
 pub(crate) fn step_form(data: &[u8]) {
     let changed = with_service(|service| {
         let data = service.fill(data);
         let (path, form) = first_line(&data);
-        let Some(at) = STEPS.iter().position(|step| step.path.as_bytes() == path) else { return false };
+        let (path, device) =
+            std::str::from_utf8(path).map_or(("", ""), |line| line.split_once(' ').unwrap_or((line, "")));
+        if !device.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';') {
+            return false;
+        }
+        let Some(at) = STEPS.iter().position(|step| step.path == path) else { return false };
         let step = &STEPS[at];
-        let mut browser = Browser::of_ada(service);
+        let mut browser = Browser::of_ada(service, device);
         let form = browser.fill(form);
         let members = Members::of_form(&form);
         let state = browser.states[at].as_deref();
@@ -145,11 +150,12 @@ struct Browser<'a> {
 }
 
 impl<'a> Browser<'a> {
-    fn of_ada(service: &'a Service) -> Self {
+    fn of_ada(service: &'a Service, device: &str) -> Self {
         // Before, it has no cookie that ties forms to it.
         let shown = service.send(Request::get(sign_in().as_bytes())).expect("a page");
         let holder = cookie(&shown, "signet-browser").expect("a cookie");
-        let cookies = format!("signet-browser={holder}; signet-session={}", service.secrets.session);
+        let session = &service.secrets.session;
+        let cookies = format!("signet-browser={holder}; signet-session={session}; signet-device={device}");
         Self { service, cookies, states: Default::default() }
     }
 

@@ -67,11 +67,11 @@ impl Rotations {
     }
 
     /// Holds against them the key that signs after a start.
-    fn check(&mut self, signing: String) {
-        assert!(!self.replaced.contains(&signing), "a rotation was undone: {signing} signs again");
+    fn check(&mut self, signing: &str) {
+        assert!(!self.replaced.contains(signing), "a rotation was undone: {signing} signs again");
         let unheard = std::mem::take(&mut self.unheard);
         self.cut_off.0 += usize::from(unheard);
-        match self.signing.replace(signing.clone()) {
+        match self.signing.replace(signing.to_owned()) {
             Some(acknowledged) if acknowledged != signing => {
                 assert!(unheard, "{signing} signs, {acknowledged} should");
                 self.replaced.insert(acknowledged);
@@ -137,7 +137,7 @@ fn survives(store: &str, settings: &[(&str, &str)], rounds: usize) {
         let mut acknowledged = acknowledged.lock().expect("no panic");
         // The newest are the ones at risk.
         check(&process, &clients, &acknowledged, 30);
-        acknowledged.rotations.check(header(&process.token(clients.demo()).expect("a token"), "kid"));
+        acknowledged.rotations.check(&header(&process.token(clients.demo()).expect("a token"), "kid"));
     }
     let acknowledged = acknowledged.into_inner().expect("no panic");
     check(&process, &clients, &acknowledged, usize::MAX);

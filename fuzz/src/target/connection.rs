@@ -21,7 +21,7 @@ pub(crate) fn heads(data: &[u8]) {
     assert_eq!(ends(pieces(sizes, bytes)), found, "in pieces of {sizes:?}");
     let (mut begin, mut found) = (0, found.into_iter());
     loop {
-        match Request::new(&mut [EMPTY_HEADER; FIELDS]).parse(&bytes[begin..]) {
+        match Request::new(&mut vec![EMPTY_HEADER; FIELDS]).parse(&bytes[begin..]) {
             Ok(Status::Complete(length)) => {
                 begin += length;
                 assert_eq!(found.next(), Some(begin), "a head ends at {begin}");

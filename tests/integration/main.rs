@@ -118,10 +118,13 @@ mod store_contract;
 mod store_faults;
 mod store_faults_admin;
 mod store_faults_apart;
+mod store_faults_copies;
 mod store_faults_documents;
 mod store_faults_nodes;
 mod store_faults_people;
+mod store_faults_portal;
 mod store_faults_replay;
+mod store_faults_routes;
 mod storms;
 mod stray_pages;
 #[path = "../support/mod.rs"]

@@ -17,6 +17,7 @@ mod backchannel_logout;
 mod backup;
 mod browser;
 mod canaries;
+mod canary_flows;
 mod certificates;
 mod cli;
 mod clock_jumps;

@@ -233,11 +233,14 @@ impl Owner {
         self.person.act(world, &self.path, &[("act", "rotate_secret")]).await
     }
 
-    /// Whether the application is known by that secret.
     async fn counts(&self, world: &World, secret: &str) -> bool {
-        let asked = form("/oauth2/introspect", "token=x").insert_header(basic((&self.id, secret)));
-        world.app.send(asked).await.status == 200
+        is_known(world, (&self.id, secret)).await
     }
+}
+
+/// Whether the client is known by that secret.
+pub(crate) async fn is_known(world: &World, client: (&str, &str)) -> bool {
+    world.app.send(form("/oauth2/introspect", "token=x").insert_header(basic(client))).await.status == 200
 }
 
 #[actix_web::test]

@@ -18,7 +18,6 @@ enum Held {
 use Held::{By, No};
 
 const SHAPE: Held = No("another shape of the one below /oauth2, which does the same");
-const CONSOLE: Held = No("a page that does what the admin API's route does, by the same function");
 const V1: Held = No("the same handler as without /v1");
 
 /// By method and path. What one of the pages does by several acts has a flow each.
@@ -69,13 +68,13 @@ const ROUTES: [(&str, &str, Held); 56] = [
             "delete an application of one's own",
         ]),
     ),
-    ("POST", "/console/keys/rotate", CONSOLE),
-    ("POST", "/console/keys/{kid}/compromise", CONSOLE),
-    ("POST", "/console/new-client", CONSOLE),
-    ("POST", "/console/clients/{client_id}", CONSOLE),
-    ("POST", "/console/new-user", CONSOLE),
-    ("POST", "/console/users/{id}", CONSOLE),
-    ("POST", "/console/revocations", CONSOLE),
+    ("POST", "/console/keys/rotate", By(&["console: rotate the keys"])),
+    ("POST", "/console/keys/{kid}/compromise", By(&["console: declare a key compromised"])),
+    ("POST", "/console/new-client", By(&["console: register a client"])),
+    ("POST", "/console/clients/{client_id}", By(&["console: rotate a client's secret"])),
+    ("POST", "/console/new-user", By(&["console: make an account"])),
+    ("POST", "/console/users/{id}", By(&["console: disable an account"])),
+    ("POST", "/console/revocations", By(&["console: revoke a token"])),
     ("POST", "/oauth2/userinfo", By(&["userinfo"])),
     ("POST", "/oauth2/introspect", By(&["introspect a refresh token"])),
     ("POST", "/users", By(&["/users: make an account"])),

@@ -49,14 +49,14 @@ impl Way<'_> {
         let listed = self.until(async || app.send(TestRequest::get().uri(&queried)).await).await;
         assert_eq!(listed.status, 200, "{listed:?}");
         let new = json!({ "name": "Eve", "email": "eve@example.com", "password": OTHER_PASSWORD });
-        let make = async || {
+        let register = async || {
             let asked = TestRequest::post().uri("/users").insert_header(("X-API-Key", key.as_str()));
             app.send(asked.set_json(&new)).await
         };
-        let made = self.until(&make).await;
+        let made = self.until(&register).await;
         // It may have been done before something failed.
         assert!(made.status == 201 || self.failing.is_some(), "{made:?}");
-        self.refusals.take(make().await);
+        self.refusals.take(register().await);
         // One that is not good, and one sent twice.
         self.refusals.take(app.send(list(("X-API-Key", format!("{key}x")))).await);
         self.refusals.take(app.send(TestRequest::get().uri(&format!("{queried}x"))).await);

@@ -104,7 +104,7 @@ const ROUTES: [(&str, &str, Held); 56] = [
 /// The routes that the flow `name` is said to hold.
 fn held_by(name: &str) -> impl Iterator<Item = &'static str> {
     let begins = move |flow: &&str| if flow.ends_with(' ') { name.starts_with(flow) } else { name == *flow };
-    let held = move |held: &Held| matches!(held, By(flows) if flows.iter().any(|flow| begins(&flow)));
+    let held = move |held: &Held| matches!(held, By(flows) if flows.iter().any(begins));
     ROUTES.iter().filter(move |(.., by)| held(by)).map(|(_, path, _)| *path)
 }
 

@@ -131,10 +131,10 @@ impl ArchiveWriter {
         }
     }
 
-    /// The sealed bytes so far.
+    /// The sealed bytes so far: none before there is a whole piece, the prefix says nothing of what comes.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.sealed)
+        if self.sealing.pieces == 0 { Vec::new() } else { std::mem::take(&mut self.sealed) }
     }
 
     /// Ends the stream; gives the rest of the sealed bytes.

@@ -128,7 +128,10 @@ impl Accounts {
         };
         let account = record.value.account.clone();
         if record.value.password.as_ref().is_some_and(|hash| self.hasher.is_outdated(hash)) {
-            self.rehash(record, password).await?;
+            // The password is right whether or not this could be done; the next sign-in does it.
+            if let Err(error) = self.rehash(record, password).await {
+                tracing::warn!(user = %account.id, %error, "a password could not be hashed anew");
+            }
         }
         Ok(Some(account))
     }

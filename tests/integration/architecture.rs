@@ -428,7 +428,7 @@ fn a_crate_of_the_server_is_seen() {
     assert!(!is_extractor(&sample("verify/key.rs", ""), &gated));
 }
 
-/// Functions of the test file `name` that ask for a database and that `.ci/run postgres` does not find by its name.
+/// Functions of the test file `name` that ask for a database or a server of their own, and that `.ci/run postgres` does not find by its name.
 fn passed_over(name: &str, text: &str) -> Vec<String> {
     let (mut within, mut found) = ("", Vec::new());
     for line in text.lines() {
@@ -437,7 +437,8 @@ fn passed_over(name: &str, text: &str) -> Vec<String> {
         }
         let is_found =
             ["postgres", "vault_contract"].iter().any(|word| format!("{name}::{within}").contains(word));
-        if line.contains(concat!("Database", "::fresh()")) && !is_found {
+        let asks = [concat!("Database", "::fresh("), concat!("Server", "::start(")];
+        if asks.iter().any(|call| line.contains(call)) && !is_found {
             found.push(within.to_owned());
         }
     }
@@ -458,6 +459,8 @@ fn every_test_that_needs_postgres_is_run_by_its_step() {
 fn a_test_that_the_step_would_pass_over_is_seen() {
     let text = ["async fn moves() {", concat!("Database", "::fresh().await"), "}"].join("\n");
     assert_eq!(passed_over("backup", &text), ["moves"]);
+    let server = text.replace("Database", "Server").replace("fresh()", "start(\"slow\")");
+    assert_eq!(passed_over("backup", &server), ["moves"]);
     assert_eq!(passed_over("postgres_nodes", &text), [""; 0]);
     assert_eq!(passed_over("backup", &text.replace("moves", "moves_into_postgres")), [""; 0]);
 }

@@ -1,5 +1,5 @@
-//! Secrets leave no trace: twelve of them go through all flows and through faults, of the store too, and are looked for afterwards
-//! in the service's own log at its most talkative, in the audit log, in metrics, in refusals, and in every file.
+//! Secrets leave no trace: two dozen of them go through all flows and through faults, of the store too, and are looked for afterwards
+//! in the service's own log at its most talkative, in the audit log, in metrics, in refusals, in every file, and in a copy of the installation.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -17,6 +17,7 @@ use signet::store::postgres::TimeSource;
 
 use crate::api_keys::EXCHANGE;
 use crate::browser::{Browser, CALLBACK, PASSWORD, ada, parameter, register, request, shop, text};
+use crate::canary_flows::Way;
 use crate::faulty_store::{FAULT, Fault, FaultyStore, is_done, without_limits};
 use crate::grants_fixture::{VERIFIER, pair};
 use crate::portal::totp_code;
@@ -27,14 +28,17 @@ use crate::test_app::{Answer, RESOURCE, START, TestApp, basic, bearer, form};
 
 /// A secret in every form in which it could lie about.
 struct Canary {
-    name: &'static str,
+    name: String,
     forms: Vec<Vec<u8>>,
 }
 
 impl Canary {
-    fn of(name: &'static str, text: &str) -> Self {
+    fn of(name: &str, text: &str) -> Self {
         // A copy in base64 has the bytes inside it, wherever it begins, but for its edges.
-        Self { name, forms: vec![text.as_bytes().to_vec(), STANDARD.encode(text).into_bytes()] }
+        Self {
+            name: name.to_owned(),
+            forms: vec![text.as_bytes().to_vec(), STANDARD.encode(text).into_bytes()],
+        }
     }
 
     #[track_caller]
@@ -60,23 +64,28 @@ fn files(dir: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     }
 }
 
-fn text_of(answer: &Value, member: &str) -> String {
+pub(crate) fn text_of(answer: &Value, member: &str) -> String {
     answer[member].as_str().unwrap_or_else(|| panic!("no {member}: {answer}")).to_owned()
 }
 
 /// Keeps what is refused, to be looked at later.
 #[derive(Default)]
-struct Refusals(Vec<Answer>);
+pub(crate) struct Refusals(Vec<Answer>);
 
 impl Refusals {
     #[track_caller]
-    fn take(&mut self, answer: Answer) {
+    pub(crate) fn take(&mut self, answer: Answer) {
         assert!(answer.status >= 400, "{answer:?}");
         self.0.push(answer);
     }
 
+    /// One that need be none, as a page that asks who one is.
+    pub(crate) fn keep(&mut self, answer: Answer) {
+        self.0.push(answer);
+    }
+
     /// What is answered at last, where each call of the store that it takes has failed once; without such a store, at once.
-    async fn at_last(
+    pub(crate) async fn at_last(
         &mut self,
         failing: Option<(&TestApp, &FaultyStore)>,
         mut ask: impl AsyncFnMut() -> Answer,
@@ -113,10 +122,14 @@ const KEK: [u8; 4] = [0x5a, 0x13, 0xc7, 0x42];
 
 fn settings(config: &mut Config) {
     config.keys.kek = KekSource::Value(Secret::new(STANDARD.encode(KEK.repeat(8))));
+    // What is sent a thousand times is looked at each time.
+    without_limits(config);
+    config.api_keys.in_query = true;
+    config.dialects.oauth_token_get = true;
 }
 
 #[actix_web::test]
-async fn twelve_secrets_leave_no_trace() {
+async fn secrets_leave_no_trace() {
     let log = log();
     let app = TestApp::start_with(settings).await;
     leave_no_trace(&log, &app, None, async || Vec::new()).await;
@@ -124,13 +137,12 @@ async fn twelve_secrets_leave_no_trace() {
 
 /// Every call of the store fails once while it has to do with one of them: what is told of that tells nothing of them.
 #[actix_web::test]
-async fn twelve_secrets_leave_no_trace_while_the_store_fails() {
+async fn secrets_leave_no_trace_while_the_store_fails() {
     let log = log();
     let clock = Arc::new(ManualClock::at(START));
     let store = FaultyStore::new(clock.clone());
     let app = TestApp::start_on(store.clone(), clock, |config| {
         settings(config);
-        without_limits(config);
         // Nobody does meanwhile what a service does by itself.
         config.keys.propagation = Duration::from_hours(2);
     })
@@ -142,7 +154,7 @@ async fn twelve_secrets_leave_no_trace_while_the_store_fails() {
 
 /// The keys are in the database too.
 #[actix_web::test]
-async fn twelve_secrets_leave_no_trace_in_postgres() {
+async fn secrets_leave_no_trace_in_postgres() {
     let Some(database) = Database::fresh().await else { return };
     let log = log();
     let clock = Arc::new(ManualClock::at(START));
@@ -155,7 +167,7 @@ async fn twelve_secrets_leave_no_trace_in_postgres() {
     leave_no_trace(&log, &app, None, async || database.contents().await).await;
 }
 
-/// Sends the twelve through `app`, whose store fails on their way if it is a `faulty` one, and looks for them everywhere; `elsewhere`
+/// Sends them through `app`, whose store fails on their way if it is a `faulty` one, and looks for them everywhere; `elsewhere`
 /// is where else it writes.
 #[expect(clippy::too_many_lines, reason = "one way through the service, in order")]
 #[expect(clippy::print_stdout, reason = "the figure is what it is run for")]
@@ -240,6 +252,14 @@ async fn leave_no_trace(
     );
     let exchange = async || app.send(form("/oauth2/token", &exchange).insert_header(basic(app.demo()))).await;
     refusals.at_last(failing, exchange).await.access_token();
+
+    // The other flows.
+    let mut way = Way { app, failing, refusals: &mut refusals };
+    let mut more = way.services().await;
+    let (signed_in, made) = way.person(&totp).await;
+    more.extend(made);
+    more.extend(way.endings(signed_in, ("shop", &client_secret)).await);
+
     let overlap = json!({ "overlap_seconds": 60 });
     let rotated = refusals.at_last(failing, async || admin("/admin/clients/shop/secret", &overlap).await);
     let new_secret = text_of(&rotated.await.json(), "client_secret");
@@ -254,7 +274,8 @@ async fn leave_no_trace(
             store.fail(1, (Fault::Refused, true));
         }
         app.audit_disk.fill(full);
-        for (name, value) in [
+        let more = more.iter().map(|(name, value)| (*name, &**value));
+        for (name, value) in more.chain([
             ("password", PASSWORD),
             ("code", &*code),
             ("verifier", VERIFIER),
@@ -264,7 +285,7 @@ async fn leave_no_trace(
             ("client secret", &*client_secret),
             ("cookie", &*cookie),
             ("KEK", &*kek_text),
-        ] {
+        ]) {
             let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
             refusals
                 .take(app.send(form("/oauth2/token", &format!("grant_type={value}&{value}={value}"))).await);
@@ -286,6 +307,7 @@ async fn leave_no_trace(
             let json =
                 TestRequest::post().uri("/oauth/token").insert_header(("Content-Type", "application/json"));
             refusals.take(app.send(json.set_payload(body)).await);
+            Way { app, failing, refusals: &mut refusals }.in_wrong_places(&value).await;
         }
         let client = json!({ "client_name": PASSWORD, "scope": client_secret, "resources": [api_key] });
         refusals.take(app.administer(Method::POST, "/admin/clients", Some(client)).await);
@@ -323,17 +345,19 @@ async fn leave_no_trace(
         Canary::of("session cookie", &cookie),
         Canary::of("second factor's secret", &totp),
     ];
+    canaries.extend(more.iter().map(|(name, value)| Canary::of(name, value)));
     canaries.push(Canary {
-        name: "private key",
+        name: "private key".into(),
         forms: vec![der[40..90].into(), STANDARD.decode(&der).unwrap()[36..68].to_vec()],
     });
-    canaries.push(Canary { name: "key-encryption key", forms: vec![kek_text.into_bytes(), kek] });
-    assert!(canaries.len() >= 12 && refusals.0.len() > 100, "{} refusals", refusals.0.len());
+    canaries.push(Canary { name: "key-encryption key".into(), forms: vec![kek_text.into_bytes(), kek] });
+    assert!(canaries.len() > 24 && refusals.0.len() > 1000, "{} refusals", refusals.0.len());
 
     let metrics = app.manage("/metrics").await.body;
     let mut places = vec![("the metrics".to_owned(), metrics), ("the log".to_owned(), log.bytes())];
     files(app.dir(), &mut places);
     places.extend(elsewhere().await);
+    places.extend(Way { app, failing, refusals: &mut refusals }.copy().await);
     let is_read = |(name, bytes): &(String, Vec<u8>)| name.contains("store") && bytes.len() > 10_000;
     assert!(faulty.is_some() || places.iter().any(is_read), "the store is read, unless it is in memory");
     assert!(places[1].1.ends_with(b"\n"), "the log is read");

@@ -19,7 +19,7 @@ use signet::store::{Batch, Committed, Condition, MemoryStore, Put, Store as _, T
 use signet::users::Factor;
 
 use crate::backup::{copy, copy_for, empty, world};
-use crate::faulty_store::{Fault, FaultyStore};
+use crate::faulty_store::{Fault, FaultyStore, WAYS};
 use crate::grants_fixture::World;
 use crate::shared_store::SharedStore;
 use crate::test_app::{ISSUER, START, TestApp};
@@ -152,7 +152,7 @@ async fn a_restore_in_place_destroys_no_key_of_a_wrong_directory_unless_told_so(
 /// Lets every call of a repeated `command` fail once, on a store and a vault as a cut-off at the very end leaves them.
 async fn cut_off_anywhere<C: AsyncFn(&KeyRingParts) -> Result<Contents, BackupError>>(
     parts: &KeyRingParts,
-    fault: Fault,
+    way: (Fault, bool),
     command: C,
 ) {
     let clock = Arc::new(ManualClock::at(START));
@@ -162,7 +162,7 @@ async fn cut_off_anywhere<C: AsyncFn(&KeyRingParts) -> Result<Contents, BackupEr
         let target = KeyRingParts { store: store.clone(), ..other };
         let contents = command(&target).await.unwrap();
         mark(&target, "import").await;
-        store.fail(at, (fault, true));
+        store.fail(at, way);
         let repeated = command(&target).await;
         let struck = store.heal();
         let unfinished = backup::refuse_unfinished(target.store.as_ref()).await;
@@ -175,7 +175,7 @@ async fn cut_off_anywhere<C: AsyncFn(&KeyRingParts) -> Result<Contents, BackupEr
         repeated.unwrap_err();
         if unfinished.is_ok() {
             // Only the answer to the very last call was lost.
-            assert_eq!(fault, Fault::AnswerLost);
+            assert_eq!(way.0, Fault::AnswerLost);
         } else {
             assert_eq!(command(&target).await.unwrap(), contents, "call {at}");
         }
@@ -191,8 +191,8 @@ async fn an_import_that_is_cut_off_again_is_never_served_and_can_be_finished() {
     let world = world().await;
     let parts = world.app.parts();
     let (file, contents) = copy(&parts).await;
-    for fault in [Fault::Refused, Fault::AnswerLost] {
-        cut_off_anywhere(&parts, fault, async |target: &KeyRingParts| {
+    for way in WAYS {
+        cut_off_anywhere(&parts, way, async |target: &KeyRingParts| {
             let imported = backup::import(target, ISSUER, Cursor::new(&file), Assurances::default()).await?;
             assert_eq!(imported.sha256, contents.sha256);
             Ok(imported)
@@ -206,8 +206,8 @@ async fn a_restore_that_is_cut_off_again_is_never_served_and_can_be_finished() {
     let world = world().await;
     let parts = world.app.parts();
     let (file, _) = copy_for(&parts, Purpose::Backup).await.unwrap();
-    for fault in [Fault::Refused, Fault::AnswerLost] {
-        cut_off_anywhere(&parts, fault, async |target: &KeyRingParts| {
+    for way in WAYS {
+        cut_off_anywhere(&parts, way, async |target: &KeyRingParts| {
             Ok(backup::restore(target, ISSUER, Cursor::new(&file), Assurances::default()).await?.0)
         })
         .await;

@@ -13,10 +13,12 @@ use serde_json::json;
 use signet::clock::{Clock as _, ManualClock};
 use signet::config::Config;
 use signet::store::{
-    Action, Batch, Changes, Committed, Cursor, MemoryStore, Room, Row, SharedFrozen, Store, StoreError, Table,
+    Action, Batch, Changes, Committed, Cursor, Frozen, MemoryStore, Room, Row, SharedFrozen, Store,
+    StoreError, Table,
 };
 
 use crate::grants_fixture::World;
+use crate::store_faults_routes::asks_what_it_holds;
 use crate::test_app::{Answer, START, TestApp};
 
 /// More calls than any flow makes.
@@ -59,11 +61,11 @@ struct Plan {
     struck: bool,
 }
 
-/// A store in memory whose calls fail when they are told to.
+/// A store in memory whose calls fail when they are told to, and so do those of the views of it.
 pub(crate) struct FaultyStore {
     inner: Arc<MemoryStore>,
     clock: Arc<ManualClock>,
-    plan: Mutex<Option<Plan>>,
+    calls: Arc<Calls>,
     /// Why it takes no more writes, if it is to say so.
     pub(crate) failure: Mutex<Option<String>>,
     /// The room that it is to say it has.
@@ -72,51 +74,24 @@ pub(crate) struct FaultyStore {
     pub(crate) shared: AtomicBool,
     /// What was committed since somebody asked last.
     pub(crate) written: Mutex<Written>,
-    /// What is to happen after so many calls.
-    meanwhile: Mutex<Option<(usize, Meanwhile)>>,
 }
 
 type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl FaultyStore {
-    pub(crate) fn new(clock: Arc<ManualClock>) -> Arc<Self> {
-        Arc::new(Self {
-            inner: MemoryStore::new(clock.clone()),
-            clock,
-            plan: Mutex::default(),
-            failure: Mutex::default(),
-            room: Mutex::default(),
-            shared: AtomicBool::default(),
-            written: Mutex::default(),
-            meanwhile: Mutex::default(),
-        })
-    }
+/// What is to come of the next calls.
+#[derive(Default)]
+struct Calls {
+    plan: Mutex<Option<Plan>>,
+    /// What is to happen after so many.
+    meanwhile: Mutex<Option<(usize, Meanwhile)>>,
+}
 
-    /// Lets something else happen once, after the call number `at` from now and before its caller sees the answer.
-    pub(crate) fn after(&self, at: usize, meanwhile: impl Future<Output = ()> + Send + 'static) {
-        *self.meanwhile.lock().unwrap() = Some((at, Box::pin(meanwhile)));
-    }
-
-    /// Whether it has happened; if not, it will not.
-    pub(crate) fn happened(&self) -> bool {
-        self.meanwhile.lock().unwrap().take().is_none()
-    }
-
+impl Calls {
     fn due(&self) -> Option<Meanwhile> {
         let mut waiting = self.meanwhile.lock().unwrap();
         let (left, _) = waiting.as_mut()?;
         *left = left.saturating_sub(1);
         if *left == 0 { waiting.take().map(|(_, meanwhile)| meanwhile) } else { None }
-    }
-
-    /// Lets the call number `at` from now fail, the next one being number 1; and if it is `lasting`, all after it.
-    pub(crate) fn fail(&self, at: usize, (fault, lasting): (Fault, bool)) {
-        *self.plan.lock().unwrap() = Some(Plan { left: at, fault, lasting, struck: false });
-    }
-
-    /// Is well again; says whether any call has failed.
-    pub(crate) fn heal(&self) -> bool {
-        self.plan.lock().unwrap().take().is_some_and(|plan| plan.struck)
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -147,10 +122,62 @@ impl FaultyStore {
     }
 }
 
+/// A view whose pages fail as the store's calls do.
+struct FaultyView {
+    inner: SharedFrozen,
+    calls: Arc<Calls>,
+}
+
+#[async_trait]
+impl Frozen for FaultyView {
+    async fn scan(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
+        self.calls.call(self.inner.scan(table, after, limit)).await
+    }
+}
+
+impl FaultyStore {
+    pub(crate) fn new(clock: Arc<ManualClock>) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryStore::new(clock.clone()),
+            clock,
+            calls: Arc::default(),
+            failure: Mutex::default(),
+            room: Mutex::default(),
+            shared: AtomicBool::default(),
+            written: Mutex::default(),
+        })
+    }
+
+    /// Lets something else happen once, after the call number `at` from now and before its caller sees the answer.
+    pub(crate) fn after(&self, at: usize, meanwhile: impl Future<Output = ()> + Send + 'static) {
+        *self.calls.meanwhile.lock().unwrap() = Some((at, Box::pin(meanwhile)));
+    }
+
+    /// Whether it has happened; if not, it will not.
+    pub(crate) fn happened(&self) -> bool {
+        self.calls.meanwhile.lock().unwrap().take().is_none()
+    }
+
+    /// Lets the call number `at` from now fail, the next one being number 1; and if it is `lasting`, all after it.
+    pub(crate) fn fail(&self, at: usize, (fault, lasting): (Fault, bool)) {
+        *self.calls.plan.lock().unwrap() = Some(Plan { left: at, fault, lasting, struck: false });
+    }
+
+    /// Is well again; says whether any call has failed.
+    pub(crate) fn heal(&self) -> bool {
+        self.calls.plan.lock().unwrap().take().is_some_and(|plan| plan.struck)
+    }
+}
+
 #[async_trait]
 impl Store for FaultyStore {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
-        self.call(self.inner.get(table, key)).await
+        self.calls.call(self.inner.get(table, key)).await
     }
 
     async fn scan(
@@ -159,7 +186,7 @@ impl Store for FaultyStore {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
-        self.call(self.inner.scan(table, after, limit)).await
+        self.calls.call(self.inner.scan(table, after, limit)).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
@@ -169,29 +196,31 @@ impl Store for FaultyStore {
             Action::Check => None,
         });
         let (rows, bytes) = puts.fold((0, 0), |(rows, bytes), size| (rows + 1, bytes + size));
-        self.call(async {
-            let committed = self.inner.commit(batch).await?;
-            if committed == Committed::Applied {
-                let mut written = self.written.lock().unwrap();
-                written.commits += 1;
-                written.rows += rows;
-                written.bytes += bytes;
-            }
-            Ok(committed)
-        })
-        .await
+        self.calls
+            .call(async {
+                let committed = self.inner.commit(batch).await?;
+                if committed == Committed::Applied {
+                    let mut written = self.written.lock().unwrap();
+                    written.commits += 1;
+                    written.rows += rows;
+                    written.bytes += bytes;
+                }
+                Ok(committed)
+            })
+            .await
     }
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
-        self.call(self.inner.changes(after)).await
+        self.calls.call(self.inner.changes(after)).await
     }
 
     async fn freeze(&self) -> Result<SharedFrozen, StoreError> {
-        self.call(self.inner.freeze()).await
+        let inner = self.calls.call(self.inner.freeze()).await?;
+        Ok(Arc::new(FaultyView { inner, calls: self.calls.clone() }))
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
-        self.call(self.inner.sweep(now, limit)).await
+        self.calls.call(self.inner.sweep(now, limit)).await
     }
 
     /// One that is not shared has no clock of its own, so that there is nothing to fail.
@@ -199,7 +228,7 @@ impl Store for FaultyStore {
         if !self.is_shared() {
             return Ok(None);
         }
-        self.call(async { Ok(Some(self.clock.now())) }).await
+        self.calls.call(async { Ok(Some(self.clock.now())) }).await
     }
 
     fn failure(&self) -> Option<String> {
@@ -302,6 +331,9 @@ impl House {
                 again(&world, &case, after).await;
             }
         }
+        let case = prepare(&world, trials + 1).await;
+        asks_what_it_holds(name, &world, act(&world, &case)).await;
+        trials += 1;
         println!(
             "{name:<38} {calls:>3} calls, {struck:>3} faults: {told:>2} done all the same, {:>3} refused, {unheard:>2} of these stored",
             struck - told

@@ -1,6 +1,7 @@
 //! Revocation, introspection and status lists, as clients and resource servers meet them.
 
 use std::io::Read as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -8,14 +9,18 @@ use actix_web::test::TestRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use signet::clock::ManualClock;
 use signet::oauth::{ClientId, Subject};
+use signet::store::Table;
+use signet::store::postgres::TimeSource;
 use signet::tokens::Whole;
 use signet::verify::{Refusal, Verifier};
 
 use crate::browser::{ada, parameter, redeem, register, request, shop};
+use crate::postgres_fixture::Database;
 use crate::shell::{account, act, signed_in};
 use crate::support::FakeFetch;
-use crate::test_app::{Answer, ISSUER, RESOURCE, TestApp, basic, form, part};
+use crate::test_app::{Answer, ISSUER, RESOURCE, START, TestApp, basic, form, part};
 
 /// The path of the status list that a token refers to, and its index there.
 fn place(token: &str) -> (String, usize) {
@@ -361,6 +366,46 @@ async fn a_list_is_kept_until_its_last_token_has_ended() {
     let fresh = app.demo_token().await;
     assert_ne!(place(&fresh).0, path);
     assert!(app.is_active(&fresh).await);
+}
+
+/// Between its end and the end of the skew a verifier whose clock is behind still takes the token: so long the row is in the store, not
+/// only in the memory of who wrote it.
+async fn is_found_after_a_restart_until_no_verifier_takes_the_token(app: TestApp) {
+    let rows = async |app: &TestApp| {
+        let store = &app.app.state.services.store;
+        store.scan(Table::mirrored("revocations"), None, 9).await.expect("rows").len()
+    };
+    let token = app.demo_token().await;
+    let end = part(&token, 1)["exp"].as_i64().and_then(|exp| u64::try_from(exp - app.now()).ok());
+    let end = Duration::from_secs(end.expect("a lifetime"));
+    assert_eq!(revoke(&app, app.demo(), &token).await.status, 200);
+    let mut passed = Duration::ZERO;
+    let mut app = app;
+    // Clocks differ by 90 seconds.
+    for after in [0, 1, 89] {
+        let now = end + Duration::from_secs(after);
+        app.pass(now.saturating_sub(passed)).await;
+        passed = now;
+        app = app.restart(|_| {}).await;
+        assert_eq!(rows(&app).await, 1, "{after} s after its end");
+        assert!(status(&app, &token).await.1, "{after} s after its end");
+    }
+    app.pass(Duration::from_secs(1)).await;
+    assert_eq!(rows(&app).await, 0, "and no longer");
+}
+
+#[actix_web::test]
+async fn a_revocation_outlives_its_token_by_the_skew_over_a_restart() {
+    is_found_after_a_restart_until_no_verifier_takes_the_token(TestApp::start().await).await;
+}
+
+#[actix_web::test]
+async fn a_revocation_outlives_its_token_by_the_skew_over_a_restart_with_postgres() {
+    let Some(database) = Database::fresh().await else { return };
+    let clock = Arc::new(ManualClock::at(START));
+    let store = database.store(TimeSource::Injected(clock.clone())).await;
+    let app = TestApp::start_on(store, clock, |_| {}).await;
+    is_found_after_a_restart_until_no_verifier_takes_the_token(app).await;
 }
 
 #[actix_web::test]

@@ -168,7 +168,7 @@ fn put(key: &str) -> Batch {
 /// Whoever asks is sent away in time; but a node that can't announce itself stops, and one that gives up what it reserves and begins
 /// anew has never a list.
 #[actix_web::test]
-async fn a_node_goes_on_and_another_starts_while_a_commit_takes_twice_as_long_as_a_call_may() {
+async fn a_node_goes_on_and_another_starts_while_postgres_takes_twice_as_long_to_commit_as_a_call_may() {
     let Some(server) = Server::start("slow") else { return };
     let standby = server.standby();
     let clock = Arc::new(ManualClock::at(START));

@@ -225,11 +225,11 @@ async fn an_administrator_revokes_whatever_fails() {
 }
 
 /// The kid that signs now.
-async fn signs(world: &World) -> String {
+pub(crate) async fn signs(world: &World) -> String {
     kid(&world.app.demo_token().await)
 }
 
-fn kid(token: &str) -> String {
+pub(crate) fn kid(token: &str) -> String {
     part(token, 0)["kid"].as_str().unwrap().to_owned()
 }
 

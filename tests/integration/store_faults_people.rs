@@ -9,22 +9,29 @@ use signet::users::ApiKeyOwner;
 use crate::browser::{Browser, PASSWORD, parameter, redeem, register, request, shop, state, text};
 use crate::faulty_store::House;
 use crate::grants_fixture::World;
-use crate::shell::{account, form_token, hidden, signed_in};
+use crate::portal::totp_code;
+use crate::shell::{account, done, form_token, hidden, shown_secrets, signed_in};
 use crate::test_app::Answer;
 
 /// Somebody with an account of their own for a trial, and the browser in front of them.
 pub(crate) struct Person {
     pub(crate) id: UserId,
-    email: String,
-    browser: Browser,
-    page: Answer,
+    pub(crate) email: String,
+    pub(crate) browser: Browser,
+    pub(crate) page: Answer,
 }
 
 impl Person {
-    /// Before the page at `path`, not signed in.
+    /// Before the page that asks who one is.
     async fn at_the_door(world: &World, number: usize) -> Self {
+        account(&world.app, ("Grace", &format!("person-{number}@example.com")), false).await;
+        Self::who_is_known(world, number).await
+    }
+
+    /// The same, of somebody who has an account.
+    pub(crate) async fn who_is_known(world: &World, number: usize) -> Self {
         let email = format!("person-{number}@example.com");
-        let id = account(&world.app, ("Grace", &email), false).await.id;
+        let id = world.services().accounts.named(&email).await.unwrap().expect("an account");
         let mut browser = Browser::default();
         let page = browser.get(&world.app, "/account").await;
         Self { id, email, browser, page }
@@ -39,12 +46,12 @@ impl Person {
         Self { id, email, browser, page }
     }
 
-    async fn sign_in(&self, world: &World) -> Answer {
+    pub(crate) async fn sign_in(&self, world: &World) -> Answer {
         self.browser.clone().sign_in(&world.app, &self.page, (&self.email, PASSWORD)).await
     }
 
     /// Sends the form of the open page.
-    async fn act(&self, world: &World, path: &str, members: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn act(&self, world: &World, path: &str, members: &[(&str, &str)]) -> Answer {
         let token = form_token(&self.page);
         let members = [&[("form_token", &*token)], members].concat();
         self.browser.clone().post(&world.app, path, &members).await
@@ -54,31 +61,33 @@ impl Person {
         world.services().sessions.of_user(&self.id).await.unwrap().len()
     }
 
-    /// Whether the browser is signed in that got this answer.
-    async fn is_in(&self, world: &World, answer: &Answer) -> bool {
+    /// The browser that got this answer.
+    fn browser_with(&self, answer: &Answer) -> Browser {
         let mut browser = self.browser.clone();
         for cookie in answer.headers.get_all("set-cookie") {
             let (name, rest) = cookie.to_str().unwrap().split_once('=').unwrap();
             browser.cookies.insert(name.to_owned(), rest.split(';').next().unwrap().to_owned());
         }
-        text(&browser.get(&world.app, "/account").await).contains("Your profile")
+        browser
+    }
+
+    /// Whether that browser is signed in.
+    pub(crate) async fn is_in(&self, world: &World, answer: &Answer) -> bool {
+        text(&self.browser_with(answer).get(&world.app, "/account").await).contains("Your profile")
+    }
+
+    /// The secrets that it is shown next.
+    pub(crate) async fn shown(&self, world: &World, answer: &Answer) -> Vec<String> {
+        shown_secrets(&done(&mut self.browser_with(answer), &world.app, answer).await)
     }
 
     pub(crate) async fn factor(&self, world: &World) -> (String, Vec<String>) {
         let factors = &world.services().second_factors;
         let secret = factors.enroll(&self.id, "Grace").await.unwrap().secret.expose().to_owned();
-        let codes = factors.confirm(&self.id, &code(world, &secret)).await.unwrap().unwrap();
+        let codes = factors.confirm(&self.id, &totp_code(&world.app, &secret)).await.unwrap().unwrap();
         world.app.pass(Duration::from_secs(31)).await;
         (secret, codes.iter().map(|code| code.expose().to_owned()).collect())
     }
-}
-
-/// What the authenticator app shows.
-fn code(world: &World, secret: &str) -> String {
-    let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
-    let totp =
-        totp_rs::Builder::new().with_digits(6).with_step_duration(30).with_secret(secret).build().unwrap();
-    totp.generate(u64::try_from(world.app.now()).unwrap()).to_string()
 }
 
 #[actix_web::test]
@@ -140,7 +149,7 @@ impl Halfway {
         let mut person = Person::at_the_door(world, number).await;
         let (secret, mut codes) = person.factor(world).await;
         person.page = person.browser.sign_in(&world.app, &person.page, (&person.email, PASSWORD)).await;
-        let code = code(world, &secret);
+        let code = totp_code(&world.app, &secret);
         Self { person, secret, code, recovery: codes.remove(0) }
     }
 
@@ -168,7 +177,7 @@ async fn a_second_factor_counts_once_whatever_fails() {
                 },
                 async |world: &World, half: &Halfway, _| {
                     world.app.pass(Duration::from_secs(31)).await;
-                    let answer = half.send(world, &code(world, &half.secret)).await;
+                    let answer = half.send(world, &totp_code(&world.app, &half.secret)).await;
                     assert!(answer.status == 303 && half.person.is_in(world, &answer).await, "{answer:?}");
                 },
             ),
@@ -199,7 +208,7 @@ async fn a_second_factor_counts_once_whatever_fails() {
                 let shown = text(&page);
                 let secret =
                     shown.split("<code class=\"secret\">").nth(1).unwrap().split('<').next().unwrap();
-                let members = (hidden(&page, "enrollment"), code(world, secret));
+                let members = (hidden(&page, "enrollment"), totp_code(&world.app, secret));
                 (person, members)
             },
             confirm,
@@ -505,12 +514,12 @@ async fn change_profile(world: &World, person: &Person) -> Answer {
     person.act(world, "/account", &[("name", "Grace Hopper"), ("nickname", "Amazing Grace")]).await
 }
 
-async fn make_key(world: &World, person: &Person) -> Answer {
+pub(crate) async fn make_key(world: &World, person: &Person) -> Answer {
     let members = [("name", "backup"), ("scope:read", "yes"), ("days", "90")];
     person.act(world, "/account/api-keys", &members).await
 }
 
-async fn keys(world: &World, person: &Person) -> usize {
+pub(crate) async fn keys(world: &World, person: &Person) -> usize {
     let owner = ApiKeyOwner::User(person.id.clone());
     world.services().api_keys.of_owner(&owner).await.unwrap().len()
 }
@@ -518,7 +527,7 @@ async fn keys(world: &World, person: &Person) -> usize {
 const URI: &str = "https://notes.example/cb";
 const OTHER_URI: &str = "https://other.example/cb";
 
-async fn make_application(world: &World, person: &Person) -> Answer {
+pub(crate) async fn make_application(world: &World, person: &Person) -> Answer {
     let members = [("client_name", "Notes"), ("redirect_uris", URI), ("scope:read", "yes")];
     person.act(world, "/account/applications", &members).await
 }

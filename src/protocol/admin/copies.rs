@@ -27,21 +27,30 @@ const LONGEST: Duration = Duration::from_hours(1);
 const AHEAD: usize = 4;
 
 /// A copy as it is made. It is whole only if it ends without an error.
-pub struct CopyStream(Receiver<Result<Bytes, BackupError>>);
+pub struct CopyStream {
+    /// What [`begin`] waited for, until it is taken.
+    first: Option<Bytes>,
+    rest: Receiver<Result<Bytes, BackupError>>,
+}
 
 impl Stream for CopyStream {
     type Item = Result<Bytes, BackupError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.rest.poll_recv(context),
+        }
     }
 }
 
 /// Begins a copy of the installation as it stands now, sealed under the key-encryption key: one at a time on a node, and for
-/// an hour at most.
+/// an hour at most. Waits for the first bytes: whoever asks is told of what fails before them, and only of what fails later by a
+/// stream that breaks off. A copy of less than 64 KiB is whole by then.
 ///
 /// # Errors
-/// `conflict` while another one is taken, `temporarily_unavailable` until the keys of a first start are published.
+/// `conflict` while another one is taken, `temporarily_unavailable` until the keys of a first start are published and while the
+/// store or the vault fails, `server_error` where what they hold can't be copied.
 pub async fn begin(
     services: &Arc<Services>,
     administrator: &Administrator,
@@ -51,10 +60,9 @@ pub async fn begin(
     let turn = Arc::clone(&services.copying).try_acquire_owned().map_err(busy)?;
     let begun = administrator.event(EventKind::InstallationCopyBegun).detail("act", "backup");
     services.audit.record(begun).await?;
-    let (sender, receiver) = mpsc::channel(AHEAD);
+    let (sender, mut rest) = mpsc::channel(AHEAD);
     let (services, event) = (Arc::clone(services), administrator.event(EventKind::InstallationExported));
     tokio::spawn(async move {
-        let _turn = turn;
         let clock = services.clock.clone();
         let mut sink = Taken { sender: sender.clone(), until: clock.monotonic() + LONGEST, clock };
         let (parts, entropy) = (services.keys.parts(), services.entropy.as_ref());
@@ -63,13 +71,37 @@ pub async fn begin(
         if let Err(error) = services.audit.record(ended(event, &copied)).await {
             tracing::error!(%error, "how the copy of an installation ended is not in the audit log");
         }
+        // Before whoever takes it sees that it has ended: the next one may be asked for at once.
+        drop((turn, sink));
         if let Err(error) = copied {
             tracing::error!(%error, "a copy of the installation was not finished");
             // Whoever takes it sees it break off; nobody is left to tell if they have gone.
             sender.send(Err(error)).await.ok();
         }
     });
-    Ok(CopyStream(receiver))
+    match rest.recv().await {
+        Some(Ok(first)) => Ok(CopyStream { first: Some(first), rest }),
+        Some(Err(error)) => Err(error.into()),
+        // It ends with some bytes or an error, unless the service stops.
+        None => Err(ProtocolError::unavailable(1, BackupError::Abandoned)),
+    }
+}
+
+impl From<BackupError> for ProtocolError {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Store(error) => error.into(),
+            BackupError::Keys(error) => error.into(),
+            // The directory or the module may be right again in a moment, as may what goes on at the store.
+            BackupError::Vault(_)
+            | BackupError::Archive(_)
+            | BackupError::NeverPublished
+            | BackupError::Unfinished(_)
+            | BackupError::Moved
+            | BackupError::Abandoned => Self::unavailable(5, error),
+            other => Self::server_error(other),
+        }
+    }
 }
 
 fn ended(event: Event, copied: &Result<Contents, BackupError>) -> Event {

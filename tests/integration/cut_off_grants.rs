@@ -282,6 +282,6 @@ async fn what_a_node_gives_that_stood_still_while_the_account_was_disabled_count
                 answer.refused(400, "invalid_grant");
             }
         }
-        assert!(given > 0 && refused > 0, "{given} given, {refused} refused");
+        assert!(given > 1 && given + refused > 3, "{given} given, {refused} refused");
     }
 }

@@ -8,10 +8,11 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use signet::clock::ManualClock;
 use signet::config::Config;
+use signet::keys::KeyRing;
 use signet::oauth::{ClientId, Subject, UserId};
 use signet::protocol::Services;
 use signet::protocol::admin::{Administrator, users};
-use signet::store::Store;
+use signet::store::{Batch, Committed, Condition, Put, Store, Table};
 use signet::tokens::{Grant, Whole};
 
 use crate::faulty_store::House;
@@ -97,16 +98,13 @@ async fn a_grant_that_was_revoked_stays_so_where_grants_live_shorter_now() {
 async fn nor_does_a_code_come_back_that_was_granted_when_codes_lived_longer() {
     let world = World::start_with(json!({}), |config| {
         config.codes.lifetime = Duration::from_mins(10);
+        config.refresh_tokens.lifetime = Duration::from_secs(10);
+        config.refresh_tokens.idle = Duration::from_secs(10);
     })
     .await;
     let code = world.code().await;
-    let app = world.app.restart(|config| {
-        config.codes.lifetime = Duration::from_secs(10);
-        config.refresh_tokens.lifetime = Duration::from_secs(10);
-        config.refresh_tokens.idle = Duration::from_secs(10);
-        config.keys.clock_skew = Duration::from_secs(14);
-    });
-    let world = World { app: app.await, ..world };
+    let app = world.app.restart(|config| config.codes.lifetime = Duration::from_secs(10)).await;
+    let world = World { app, ..world };
     for whole in wholes(&world) {
         world.services().revocations.revoke_before_now(&whole).await.unwrap();
     }
@@ -154,6 +152,24 @@ async fn a_grant_is_revoked_for_as_long_as_the_node_that_gave_it_lets_it_live() 
             refresh_at(node, &a, &refresh).await.refused(400, "invalid_grant");
         }
     }
+}
+
+/// As by a module that is away, while another node has changed them.
+#[actix_web::test]
+async fn everything_can_be_revoked_while_the_sealing_keys_can_not_be_read() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = SharedStore::new(clock.clone());
+    let a = World::on(TestApp::start_on(store.clone(), clock, short).await, json!({})).await;
+    let (access, refresh) = a.tokens().await;
+    let damaged = Put::lasting(b"none of ours".to_vec());
+    let batch = Batch::new().put(Table::mirrored(KeyRing::TABLE), b"sealing", Condition::Always, damaged);
+    assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
+    let revocations = &a.services().revocations;
+    revocations.revoke_before_now(&wholes(&a)[1]).await.unwrap();
+    let set = revocations.standing(None, 10).await.unwrap();
+    assert!(set[0].grants_until.timestamp() > a.app.now() + 730 * 86_400, "{set:?}");
+    assert!(!a.is_active(&access).await);
+    a.refresh(&refresh).await.refused(400, "invalid_grant");
 }
 
 /// The same of access tokens, whose lists say how long they live.

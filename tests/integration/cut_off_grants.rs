@@ -7,16 +7,18 @@ use actix_web::http::Method;
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use signet::clock::ManualClock;
-use signet::config::Config;
+use signet::config::{Config, KekSource, VaultPlace};
 use signet::keys::KeyRing;
-use signet::oauth::{ClientId, Subject, UserId};
+use signet::oauth::{ClientId, Secret, Subject, UserId};
 use signet::protocol::Services;
 use signet::protocol::admin::{Administrator, users};
+use signet::store::postgres::TimeSource;
 use signet::store::{Batch, Committed, Condition, Put, Store, Table};
 use signet::tokens::{Grant, Whole};
 
 use crate::faulty_store::House;
 use crate::grants_fixture::{VERIFIER, World, code_body, pair};
+use crate::postgres_fixture::Database;
 use crate::revocation::status;
 use crate::shared_store::SharedStore;
 use crate::test_app::{Answer, START, TestApp, form};
@@ -191,37 +193,55 @@ async fn a_token_is_revoked_for_as_long_as_the_node_that_issued_it_lets_it_live(
             node.pass(time).await;
             assert!(!node.is_active(&token).await);
             let published = status(node, &token).await.0["revoked_before"].clone();
-            assert_eq!(published["clients"].as_object().map(|clients| clients.len()), Some(1), "{published}");
+            assert_eq!(published["clients"].as_object().map(serde_json::Map::len), Some(1), "{published}");
         }
     }
 }
 
-/// B hears of nothing for as long as it may go on issuing.
 #[actix_web::test]
 async fn what_was_revoked_elsewhere_is_refused_by_a_node_that_has_not_heard_of_it() {
     for number in 0..3 {
         let clock = Arc::new(ManualClock::at(START));
         let store = SharedStore::new(clock.clone());
         let a = World::on(TestApp::start_on(store.clone(), clock, |_| {}).await, json!({})).await;
-        let b = a.app.another_node(store.clone(), 2).await;
-        let (_, refresh) = a.tokens().await;
-        let grant = a.grant();
-        let (_, introspected) = a.tokens().await;
-        a.app.clock.advance(Duration::from_secs(1));
-        a.services().revocations.revoke_before_now(&wholes(&a)[number]).await.unwrap();
-        // Further than a cut-off reaches.
-        a.app.clock.advance(Duration::from_secs(25));
-        assert!(!b.is_active_for(a.client(), &introspected).await);
-        refresh_at(&b, &a, &refresh).await.refused(400, "invalid_grant");
-        redeem_at(&b, &a, grant).await.refused(400, "invalid_grant");
-        // What was granted since counts, and so does what is issued for it.
-        let (access, refresh) = pair(&redeem_at(&b, &a, a.grant()).await);
-        let (later, _) = pair(&refresh_at(&b, &a, &refresh).await);
-        for node in [&a.app, &b] {
-            node.app.follow().await.unwrap();
-            for token in [&access, &later] {
-                assert!(node.is_active_for(a.client(), token).await);
-            }
+        let b = a.app.another_node(store, 2).await;
+        refused_behind(&a, &b, number).await;
+    }
+}
+
+#[actix_web::test]
+async fn what_was_revoked_elsewhere_is_refused_by_such_a_node_over_postgres_too() {
+    let Some(database) = Database::fresh().await else { return };
+    let clock = Arc::new(ManualClock::at(START));
+    let store = async || database.store(TimeSource::Injected(clock.clone())).await;
+    let app = TestApp::start_on(store().await, clock.clone(), |config| {
+        config.keys.vault = VaultPlace::Store;
+        config.keys.kek = KekSource::Value(Secret::new("ab".repeat(32)));
+    });
+    let a = World::on(app.await, json!({})).await;
+    let b = a.app.another_node(store().await, 2).await;
+    refused_behind(&a, &b, 1).await;
+}
+
+/// B hears of nothing for as long as it may go on issuing.
+async fn refused_behind(a: &World, b: &TestApp, number: usize) {
+    let (_, refresh) = a.tokens().await;
+    let grant = a.grant();
+    let (_, introspected) = a.tokens().await;
+    a.app.clock.advance(Duration::from_secs(1));
+    a.services().revocations.revoke_before_now(&wholes(a)[number]).await.unwrap();
+    // Further than a cut-off reaches.
+    a.app.clock.advance(Duration::from_secs(25));
+    assert!(!b.is_active_for(a.client(), &introspected).await);
+    refresh_at(b, a, &refresh).await.refused(400, "invalid_grant");
+    redeem_at(b, a, grant).await.refused(400, "invalid_grant");
+    // What was granted since counts, and so does what is issued for it.
+    let (access, refresh) = pair(&redeem_at(b, a, a.grant()).await);
+    let (later, _) = pair(&refresh_at(b, a, &refresh).await);
+    for node in [&a.app, b] {
+        node.app.follow().await.unwrap();
+        for token in [&access, &later] {
+            assert!(node.is_active_for(a.client(), token).await);
         }
     }
 }

@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let lists = Arc::new(lists);
     let indexes = StatusIndexes::open(lists.clone(), clock.clone()).await?;
     let fitness = Arc::new(Fitness::new(clock.clone(), Duration::MAX));
-    let revoked = Revocations::open(store.clone(), (clock.clone(), fitness), lists, 0).await?;
+    let revoked = Revocations::open(store.clone(), (clock.clone(), fitness), lists, None).await?;
     let revoked = Arc::new(revoked);
     for _ in 0..revocations / 1000 {
         let mut under_way = tokio::task::JoinSet::new();

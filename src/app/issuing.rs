@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::{Ground, StartError, seconds};
 use crate::backup;
-use crate::config::Config;
+use crate::config::{CodesConfig, Config, RefreshTokensConfig};
 use crate::keys::{KeyRing, SealingKeys};
 use crate::tokens::{
-    AccessTokens, Codes, Families, IdTokens, ListDates, LogoutTokens, Publication, RefreshTokens,
-    Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher,
+    AccessTokens, Codes, Families, GrantLifetimes, IdTokens, ListDates, LogoutTokens, Publication,
+    RefreshTokens, Revocations, Sealer, StatusIndexes, StatusLists, StatusPublisher,
 };
 
 /// For how long a status list takes tokens.
@@ -45,10 +45,13 @@ pub(super) async fn open(
     let lists_uri = format!("{issuer}/status");
     let lists = StatusLists::open(lists_uri, dates, store.clone(), clock.clone(), entropy.clone()).await?;
     let status_lists = Arc::new(lists);
-    // A code may be redeemed at the end of its own time.
-    let longest_grant = seconds(config.codes.lifetime + config.refresh_tokens.lifetime);
+    let grants = GrantLifetimes {
+        sealing_keys: sealing_keys.clone(),
+        longest: seconds(RefreshTokensConfig::LONGEST),
+        code: seconds(CodesConfig::LONGEST),
+    };
     let of_node = (clock.clone(), keys.parts().fitness.clone());
-    let revocations = Revocations::open(store.clone(), of_node, status_lists.clone(), longest_grant).await?;
+    let revocations = Revocations::open(store.clone(), of_node, status_lists.clone(), Some(grants)).await?;
     // The clock may have been set back since.
     if let Some(dated) = backup::dated_until(store.as_ref(), &config.node, clock.now()).await? {
         revocations.dated_until(dated.timestamp());

@@ -45,6 +45,10 @@ impl Store for TimedStore {
         self.timed(StoreCall::Get, self.inner.get(table, key)).await
     }
 
+    async fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Row>>, StoreError> {
+        self.timed(StoreCall::Get, self.inner.get_each(table, keys)).await
+    }
+
     async fn scan(
         &self,
         table: Table,

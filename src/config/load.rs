@@ -23,9 +23,6 @@ const TWENTY_SECONDS: Duration = Duration::from_secs(20);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-/// RFC 6749, section 4.1.2: no code should live longer.
-const TEN_MINUTES: Duration = Duration::from_mins(10);
-const TWO_YEARS: Duration = Duration::from_hours(2 * 365 * 24);
 const TEN_YEARS: Duration = Duration::from_hours(3650 * 24);
 
 /// Reads and checks the settings. Whether the key schedule is safe is not checked here; see [`load_with`].
@@ -104,11 +101,11 @@ fn read(reader: &mut Reader, secrets: &Secrets) -> Config {
         },
         tokens: read_tokens(reader, &resources),
         codes: CodesConfig {
-            lifetime: reader.read("codes.lifetime", |leaf| leaf.duration(&(SECOND..=TEN_MINUTES))),
+            lifetime: reader.read("codes.lifetime", |leaf| leaf.duration(&(SECOND..=CodesConfig::LONGEST))),
         },
         refresh_tokens: RefreshTokensConfig {
-            lifetime: reader.read("refresh_tokens.lifetime", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
-            idle: reader.read("refresh_tokens.idle", |leaf| leaf.duration(&(SECOND..=TWO_YEARS))),
+            lifetime: reader.read("refresh_tokens.lifetime", grant_lifetime),
+            idle: reader.read("refresh_tokens.idle", grant_lifetime),
         },
         passwords: PasswordsConfig {
             hashing_permits: reader
@@ -257,6 +254,10 @@ fn networks(leaf: &Leaf) -> Result<Vec<IpNet>, Wrong> {
 
 fn token_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
     leaf.duration(&(SECOND..=DAY))
+}
+
+fn grant_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {
+    leaf.duration(&(SECOND..=RefreshTokensConfig::LONGEST))
 }
 
 fn session_lifetime(leaf: &Leaf) -> Result<Duration, Wrong> {

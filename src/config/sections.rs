@@ -84,6 +84,11 @@ pub struct CodesConfig {
     pub lifetime: Duration,
 }
 
+impl CodesConfig {
+    /// The longest that may be set: no code should live longer (RFC 6749, section 4.1.2).
+    pub const LONGEST: Duration = Duration::from_mins(10);
+}
+
 /// The refresh tokens' settings.
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshTokensConfig {
@@ -91,6 +96,11 @@ pub struct RefreshTokensConfig {
     pub lifetime: Duration,
     /// How long a refresh token may lie unused.
     pub idle: Duration,
+}
+
+impl RefreshTokensConfig {
+    /// The longest that may be set.
+    pub const LONGEST: Duration = Duration::from_hours(2 * 365 * 24);
 }
 
 /// A resource server.

@@ -12,7 +12,7 @@ pub use deliveries::{LogoutDeliveries, LogoutOutcome};
 use super::{ProtocolError, Services};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::clients::Client;
-use crate::oauth::{SignedToken, Subject, WebUri};
+use crate::oauth::{SignedToken, Subject};
 use crate::tokens::{IssueError, NewLogoutToken};
 use crate::users::{ClaimedLogout, Logout};
 
@@ -114,13 +114,15 @@ async fn give_up(services: &Services, claimed: ClaimedLogout, reason: &str) -> R
 }
 
 async fn tell(services: &Services, logout: &Logout) -> Told {
-    // A client of the same name that was registered later is another one.
-    let client = services.clients.find(logout.client_id.as_str());
-    let Some(client) = client.filter(|client| client.created_at <= logout.joined_at) else {
-        return Told::Dropped;
-    };
-    let url = client.backchannel_logout_uri.as_ref().map(WebUri::as_str).map(Url::parse);
-    let Some(Ok(url)) = url else { return Told::Dropped };
+    let mut party = party(services, logout);
+    if party.is_none() {
+        // This node may not have heard of it yet: what is dropped is gone.
+        if let Err(error) = services.clients.refresh(logout.client_id.as_str().as_bytes()).await {
+            return Told::Failed(error.to_string());
+        }
+        party = self::party(services, logout);
+    }
+    let Some((client, url)) = party else { return Told::Dropped };
     let token = match issue(services, &client, logout) {
         Ok(token) => token,
         Err(error) => return Told::Failed(error.to_string()),
@@ -134,6 +136,17 @@ async fn tell(services: &Services, logout: &Logout) -> Told {
         Ok(status) => Told::Failed(format!("the answer was {status}")),
         Err(error) => Told::Failed(error.to_string()),
     }
+}
+
+/// The client and its address, as this node knows them, if there is such a client and it wants to be told.
+fn party(services: &Services, logout: &Logout) -> Option<(Arc<Client>, Url)> {
+    let client = services.clients.find(logout.client_id.as_str())?;
+    // A client of the same name that was registered later is another one.
+    if client.created_at > logout.joined_at {
+        return None;
+    }
+    let url = Url::parse(client.backchannel_logout_uri.as_ref()?.as_str()).ok()?;
+    Some((client, url))
 }
 
 /// A new token for every try: one that was answered too late may be known as used, and none counts for long.

@@ -41,6 +41,16 @@ pub trait Store: Send + Sync + 'static {
     /// The row under `key`, unless there is none or it has expired.
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError>;
 
+    /// The same for several keys, in their order: one call where a store answers over a network. Not one state of it: a row may
+    /// change between the reading of two.
+    async fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Row>>, StoreError> {
+        let mut rows = Vec::with_capacity(keys.len());
+        for key in keys {
+            rows.push(self.get(table, key).await?);
+        }
+        Ok(rows)
+    }
+
     /// Up to `limit` live rows in key order, beginning behind `after`, or at the start.
     async fn scan(
         &self,

@@ -44,6 +44,12 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// The date that it bears, in seconds since the epoch.
+    #[must_use]
+    pub fn issued_at(&self) -> i64 {
+        self.iat
+    }
+
     /// Where its revocation will stand, and until when that matters.
     #[must_use]
     pub fn live(&self) -> LiveToken {

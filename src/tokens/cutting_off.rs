@@ -1,5 +1,6 @@
 //! Revoking everything of a client, of a subject, or of what one granted to the other, by a date.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use super::cutoffs::{Cutoff, Cutoffs};
 use super::revocation::{CUTOFFS, FURTHEST, RevocationError, Revocations, Whole};
 use super::revocation_rows::{CutoffRecord, cutoff_key};
 use super::status_list::date;
-use crate::keys::DATED_AHEAD;
+use crate::keys::{DATED_AHEAD, SealingKeys};
 use crate::store::{Batch, Committed, Condition, StoreError};
 
 /// A cut-off lies so much further ahead than any node dates: what was issued while it was committed lies behind it only if that
@@ -19,6 +20,24 @@ const RETRIES: usize = 16;
 
 /// How many rows one revocation makes needless at most: further ones stay until they have ended.
 const MOST_AT_ONCE: usize = 1000;
+
+/// For how long grants can be refreshed, whatever settings they were given by: a refresh token bears its own dates.
+pub struct GrantLifetimes {
+    /// They know what every node has promised of what it sealed, refresh tokens before all.
+    pub sealing_keys: Arc<SealingKeys>,
+    /// For how many seconds, where that can't be known: the longest that may be set.
+    pub longest: i64,
+    /// How many seconds after the grant its code is redeemed at most: the longest that may be set.
+    pub code: i64,
+}
+
+impl GrantLifetimes {
+    /// For how many seconds at most; and the same batch, which applies only while no node allows more.
+    async fn longest(&self, batch: Batch) -> Result<(i64, Batch), StoreError> {
+        let (promised, batch) = self.sealing_keys.promised(batch).await?;
+        Ok((self.code + promised.unwrap_or(self.longest), batch))
+    }
+}
 
 impl Revocations {
     /// Revokes everything that was issued to or for `whole` up to and including this second; says up to
@@ -67,9 +86,17 @@ impl Revocations {
                 stored.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
             let known = stored.map(|record| record.value.into());
             self.take_in(known.map(|known| (whole.clone(), known)).as_slice());
-            let record = self.cutoff_now(whole, self.latest_date().await?);
+            let (longest_grant, batch) = match &self.grants {
+                Some(grants) => grants.longest(also.clone()).await?,
+                None => (0, also.clone()),
+            };
+            if self.store.is_shared() {
+                // So are lists of another node, whose tokens may live longer than this one's.
+                self.lists.reload().await?;
+            }
+            let record = self.cutoff_now(whole, self.latest_date().await?, longest_grant);
             let put = CUTOFFS.encode(&record, Some(date(record.forget_at.max(record.grants_until))))?;
-            let batch = also.clone().put(CUTOFFS.table(), cutoff_key(whole), condition, put);
+            let batch = batch.put(CUTOFFS.table(), cutoff_key(whole), condition, put);
             if self.store.commit(batch).await? == Committed::Applied {
                 self.take_in(&[(whole.clone(), record.into())]);
                 // It counts already: rows that stay say nothing more, and end by their own dates.
@@ -122,8 +149,8 @@ impl Revocations {
         Ok(shared.map_or_else(alone, |now| now.timestamp() + DATED_AHEAD))
     }
 
-    /// The cut-off that revokes up to `latest`, behind the one that is known.
-    fn cutoff_now(&self, whole: &Whole, latest: i64) -> CutoffRecord {
+    /// The cut-off that revokes up to `latest`, behind the one that is known, where a grant can be refreshed for `longest_grant` seconds.
+    fn cutoff_now(&self, whole: &Whole, latest: i64, longest_grant: i64) -> CutoffRecord {
         let cutoffs = self.cutoffs.load();
         let known = cutoffs.known(whole);
         // Tokens are dated one second behind an earlier cut-off of theirs, be it of the client or of the subject. Behind one that
@@ -134,8 +161,7 @@ impl Revocations {
         let before = latest.max(behind.map_or(0, |before| before + 1)).max(own.unwrap_or(0));
         let forget_at = self.last_end(before).max(known.map_or(0, |known| known.forget_at));
         let skew = self.lists.dates().clock_skew;
-        let grants_until =
-            (before + self.longest_grant + skew).max(known.map_or(0, |known| known.grants_until));
+        let grants_until = (before + longest_grant + skew).max(known.map_or(0, |known| known.grants_until));
         CutoffRecord { before, forget_at, grants_until }
     }
 }

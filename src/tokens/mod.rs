@@ -27,6 +27,7 @@ mod status_list;
 pub use access::{AccessTokens, Authorized, IssueError, Issued, Prepared};
 pub use allocation::{Place, StatusIndexes};
 pub use code::{Codes, FoundCode, FreshCode, NewCode, Presented, PresentedRedirectUri};
+pub use cutting_off::GrantLifetimes;
 pub use family::{Families, Replayed};
 pub use grant::Grant;
 pub use id_token::{IdTokens, NewIdToken};

@@ -5,7 +5,8 @@ use arc_swap::ArcSwap;
 
 use super::StatusLists;
 use super::cutoffs::{Cutoff, Cutoffs};
-use super::revocation_rows::{CutoffRecord, damaged, key, parse_key, whole};
+use super::cutting_off::GrantLifetimes;
+use super::revocation_rows::{CutoffRecord, cutoff_key, damaged, key, parse_key, whole};
 use super::status_list::date;
 use crate::clock::SharedClock;
 use crate::keys::{ClockOff, DATED_AHEAD, Fitness};
@@ -30,8 +31,8 @@ pub struct Revocations {
     /// A node whose clock is off knows no date for a cut-off.
     pub(super) fitness: Arc<Fitness>,
     pub(super) cutoffs: ArcSwap<Cutoffs>,
-    /// For how many seconds a grant can be refreshed: a cut-off ends the grants before it, too.
-    pub(super) longest_grant: i64,
+    /// A cut-off ends the grants before it, too; nothing where none are given.
+    pub(super) grants: Option<GrantLifetimes>,
     /// The latest time, by this node's clock, at which anything was dated. Where the clock stands before it, it was set back.
     pub(super) dated: AtomicI64,
     /// One change of the cut-offs at a time: each is built on the one before.
@@ -98,8 +99,8 @@ impl Revocations {
     /// The table of those that are revoked as a whole.
     pub const CUTOFFS_TABLE: &str = "cutoffs";
 
-    /// Loads every revocation whose tokens may be alive. A grant can be refreshed for `longest_grant` seconds; `fitness` is this
-    /// node's.
+    /// Loads every revocation whose tokens may be alive. A cut-off counts for as long as a grant from before it can be refreshed, if any
+    /// are given; `fitness` is this node's.
     ///
     /// # Errors
     /// When the store can't be read or a record can't be understood.
@@ -107,11 +108,11 @@ impl Revocations {
         store: Arc<dyn Store>,
         (clock, fitness): (SharedClock, Arc<Fitness>),
         lists: Arc<StatusLists>,
-        longest_grant: i64,
+        grants: Option<GrantLifetimes>,
     ) -> Result<Self, StoreError> {
         let (cutoffs, changing) = (ArcSwap::default(), Line::default());
         let dated = i64::MIN.into();
-        let revocations = Self { store, clock, lists, fitness, cutoffs, longest_grant, dated, changing };
+        let revocations = Self { store, clock, lists, fitness, cutoffs, grants, dated, changing };
         let mut reading = RevocationsReading::default();
         while !reading.has_ended() {
             revocations.read_on(&mut reading).await?;
@@ -142,6 +143,32 @@ impl Revocations {
         // One that has ended is dropped by its own date.
         if let Some(record) = CUTOFFS.get(self.store.as_ref(), key).await? {
             self.take_in(&[(whole, record.value.into())]);
+        }
+        Ok(())
+    }
+
+    /// Takes in what the store has cut off of the client, of the subject, and of what one granted to the other, for whoever can't wait until
+    /// this node hears of it.
+    ///
+    /// # Errors
+    /// As [`Self::refresh_cutoff`].
+    pub async fn refresh_cutoffs_of(
+        &self,
+        client_id: &ClientId,
+        subject: &Subject,
+    ) -> Result<(), StoreError> {
+        let granted = Whole::Granted(client_id.clone(), subject.clone());
+        let wholes = [Whole::Client(client_id.clone()), Whole::Subject(subject.clone()), granted];
+        let keys = wholes.each_ref().map(|whole| cutoff_key(whole).into_bytes());
+        let rows = self.store.get_each(CUTOFFS_TABLE, &keys).await?;
+        let mut found = Vec::new();
+        for (whole, row) in wholes.into_iter().zip(rows) {
+            if let Some(row) = row {
+                found.push((whole, CUTOFFS.decode(&row)?.value.into()));
+            }
+        }
+        if !found.is_empty() {
+            self.take_in(&found);
         }
         Ok(())
     }

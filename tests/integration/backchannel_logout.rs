@@ -1,5 +1,6 @@
 //! Telling relying parties that a session was ended: to whom, what, how often, and what survives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -7,14 +8,16 @@ use actix_web::test::TestRequest;
 use jsonwebtoken::jwk::JwkSet;
 use serde_json::{Value, json};
 use signet::clients::{ClientError, Registered, Registrant, Registration, RegistrationError};
+use signet::clock::ManualClock;
 use signet::config::Config;
 use signet::oauth::{Algorithm, ClientId, Scope, Subject, WebUri};
 use signet::users::Account;
 
 use crate::browser::{Browser, PASSWORD, ada, location, parameter, redeem, register, request, shop};
 use crate::relying_party::{Answers, RelyingParty, Request, verify};
+use crate::shared_store::SharedStore;
 use crate::shell::{act, hidden};
-use crate::test_app::{ISSUER, TestApp, basic, form, part};
+use crate::test_app::{ISSUER, START, TestApp, basic, form, part};
 
 /// Loopback is open to outgoing requests.
 fn open_loopback(config: &mut Config) {
@@ -520,4 +523,33 @@ async fn a_client_whose_algorithm_signs_no_more_is_told_by_another() {
     let seen = party.take();
     assert_eq!(part(&seen[0].logout_token(), 0)["alg"], "ES256");
     assert_eq!(believed(&app, &seen, "shop").await[0]["sid"], sid(&tokens));
+}
+
+/// What a node does not know it may not have heard of yet: another has registered it, or given it an address, a moment ago.
+#[actix_web::test]
+async fn a_client_is_told_by_a_node_that_has_not_heard_of_it() {
+    for knows_the_client in [false, true] {
+        let clock = Arc::new(ManualClock::at(START));
+        let store = SharedStore::new(clock.clone());
+        let app = TestApp::start_on(store.clone(), clock, open_loopback).await;
+        ada(&app).await;
+        let party = RelyingParty::start();
+        let quiet = app.another_node(store.clone(), 2).await;
+        let uri = party.uri("/");
+        let shop = client(&app, "shop", Some(&uri).filter(|_| !knows_the_client).map(|uri| &**uri)).await;
+        if knows_the_client {
+            quiet.app.follow().await.unwrap();
+            let body = json!({ "backchannel_logout_uri": uri });
+            let answer = app.administer(Method::PATCH, "/admin/clients/shop", Some(body)).await;
+            assert_eq!(answer.status, 200);
+        }
+        let mut browser = Browser::default();
+        let tokens = enter(&app, &mut browser, &shop, "openid").await;
+        sign_out(&app, &mut browser, &tokens).await;
+        let known = quiet.app.state.services.clients.find("shop");
+        assert!(known.is_none_or(|client| client.backchannel_logout_uri.is_none()));
+        assert_eq!((send(&quiet).await, party.take().len()), (1, 1), "{knows_the_client}");
+        app.pass(Duration::from_hours(2)).await;
+        assert_eq!(send(&app).await, 0, "it was told");
+    }
 }

@@ -180,6 +180,10 @@ impl Store for FaultyStore {
         self.calls.call(self.inner.get(table, key)).await
     }
 
+    async fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Row>>, StoreError> {
+        self.call(self.inner.get_each(table, keys)).await
+    }
+
     async fn scan(
         &self,
         table: Table,

@@ -29,6 +29,7 @@ mod copies_cli;
 mod crash;
 mod crash_figures;
 mod crash_grants;
+mod cut_off_grants;
 mod dialects;
 mod document_000;
 mod document_001;

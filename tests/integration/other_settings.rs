@@ -193,6 +193,7 @@ fn rolled(config: &mut Config) {
     config.keys.hold *= 2;
     config.keys.rotation_period *= 2;
     config.tokens.longest_lifetime *= 2;
+    config.refresh_tokens.lifetime *= 2;
 }
 
 #[actix_web::test]

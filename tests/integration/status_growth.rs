@@ -103,8 +103,8 @@ async fn a_cut_off_counts_although_what_it_makes_needless_can_not_be_removed() {
     let client_id = ClientId::parse(&world.client.0).unwrap();
     let client = Whole::Client(client_id.clone());
     let granted = Whole::Granted(client_id, Subject::from(&world.account.id));
-    // The first two calls set the cut-off; the others look for the row that it covers, and remove it.
-    for (at, fault) in [(3, Fault::Refused), (4, Fault::Refused), (4, Fault::AnswerLost)] {
+    // The first three calls set the cut-off; the others look for the row that it covers, and remove it.
+    for (at, fault) in [(4, Fault::Refused), (5, Fault::Refused), (5, Fault::AnswerLost)] {
         world.app.clock.advance(Duration::from_secs(2));
         world.services().revocations.revoke_before_now(&granted).await.unwrap();
         world.app.clock.advance(Duration::from_secs(2));

@@ -93,6 +93,7 @@ macro_rules! store_contract {
             use super::*;
             $(store_contract! { $backend:
                 what_was_put_is_read_until_it_is_deleted
+                several_rows_are_read_in_the_order_of_their_keys
                 a_batch_applies_as_a_whole_or_not_at_all
                 each_condition_holds_exactly_when_it_says
                 a_malformed_batch_is_refused
@@ -171,6 +172,21 @@ async fn what_was_put_is_read_until_it_is_deleted(bench: Bench) {
     assert_eq!(bench.commit(Batch::new().delete(CODES, b"k", Condition::Always)).await, Committed::Applied);
     assert_eq!(bench.commit(Batch::new()).await, Committed::Applied);
     assert_eq!(bench.get(CODES, b"").await, None);
+}
+
+async fn several_rows_are_read_in_the_order_of_their_keys(bench: Bench) {
+    for key in [b"a", b"b", b"c"] {
+        _ = bench.put(CODES, key, key).await;
+    }
+    _ = bench.put(CODES_OLD, b"d", b"of another table").await;
+    _ = bench.put_until(CODES, b"e", bench.in_seconds(0)).await;
+    let keys = [b"c", b"d", b"a", b"e", b"c"].map(|key| key.to_vec());
+    let rows = bench.store.get_each(CODES, &keys).await.unwrap();
+    for (key, row) in keys.iter().zip(&rows) {
+        assert_eq!(*row, bench.get(CODES, key).await);
+    }
+    assert_eq!(rows.iter().flatten().map(|row| &*row.value).collect::<Vec<_>>(), [b"c", b"a", b"c"]);
+    assert!(bench.store.get_each(CODES, &[]).await.unwrap().is_empty());
 }
 
 async fn a_batch_applies_as_a_whole_or_not_at_all(bench: Bench) {

@@ -14,10 +14,10 @@ use super::row::{self, TABLE_KEY};
 use super::sealer::{self, OpenKey, SealError};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
-use crate::keys::sealed_ring::TABLE;
+use crate::keys::sealed_ring::{RingUnreadable, TABLE};
 use crate::keys::{Fitness, Kek, KeyRingError, Policy, Unrecorded};
 use crate::oauth::KeyId;
-use crate::store::{Batch, Committed, Condition, Put, Row, Store, turn};
+use crate::store::{Batch, Committed, Condition, Put, Row, Store, StoreError, turn};
 
 /// How often a change is tried anew when other nodes were faster.
 const ATTEMPTS: usize = 100;
@@ -307,18 +307,46 @@ impl SealingKeys {
         Err(KeyRingError::Contended)
     }
 
-    /// The keys, and the row that they stand in; those in use, if they came from this very row.
+    /// For how many seconds what is sealed may count, by what any node has promised of what still opens, whatever its settings are now;
+    /// and the same batch, which applies only while none promises more. `None` where the keys can't be opened, as by a module that is
+    /// away.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn promised(&self, batch: Batch) -> Result<(Option<i64>, Batch), StoreError> {
+        // From the store: another node may have been started with other settings a moment ago.
+        let stored = self.parts.store.get(TABLE, TABLE_KEY).await?;
+        let condition = stored.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
+        let promised = match self.opened(stored.as_ref()).await {
+            Ok(SealingRecord { keys }) => {
+                let of_keys = keys.iter().map(|key| key.longest_lifetime).max();
+                Some(of_keys.unwrap_or_default().max(self.policy.longest_lifetime))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "how long what was sealed may count can't be read");
+                None
+            }
+        };
+        Ok((promised, batch.check(TABLE, TABLE_KEY, condition)))
+    }
+
+    /// The keys, and the row that they stand in.
     async fn read(&self) -> Result<(Option<Row>, SealingRecord), KeyRingError> {
         let stored = self.parts.store.get(TABLE, TABLE_KEY).await?;
         self.unrecorded.found(stored.as_ref().map_or(&[], |stored| stored.value.as_slice()));
+        let record = self.opened(stored.as_ref()).await?;
+        Ok((stored, record))
+    }
+
+    /// The keys of a row; those in use, if they came from this very row.
+    async fn opened(&self, stored: Option<&Row>) -> Result<SealingRecord, RingUnreadable> {
         let snapshot = self.snapshot.load_full();
-        let record = match &stored {
+        Ok(match stored {
             Some(stored) if stored.value == snapshot.row => snapshot.record.clone(),
             Some(stored) => row::decode(&stored.value, &self.parts.kek).await?,
             // Whoever puts an installation back drops them all.
             None => SealingRecord::default(),
-        };
-        Ok((stored, record))
+        })
     }
 
     fn make(&self, now: i64, seal_from: i64) -> SealingKey {

@@ -1,6 +1,4 @@
-use super::person::{
-    Plan, Wish, in_session, invalid_grant, is_refreshable, not_revoked, standing, while_in_session,
-};
+use super::person::{Plan, Wish, in_session, invalid_grant, is_refreshable, not_revoked, while_in_session};
 use super::{Defaults, Granted};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, Client, GrantType};
@@ -66,14 +64,13 @@ pub(super) async fn redeem(services: &Services, request: CodeRequest) -> Result<
     if client.require_pkce && !fresh.has_challenge {
         return Err(bad_code());
     }
-    let account = standing(services, &fresh.grant, bad_code).await?;
     in_session(services, &fresh.grant, bad_code).await?;
     let wish = Wish { scope: None, resources: request.resources.clone(), needs_id_token: true };
     let plan = Plan::new(services, client, &fresh.grant, &wish)?;
+    let (prepared, account) = plan.prepare(services, bad_code).await?;
     if plan.names_the_person() {
         join(services, client, (&fresh.grant, &account)).await?;
     }
-    let prepared = plan.prepare(services)?;
     let family = services.codes.new_family(&fresh.grant);
     let refresh = is_refreshable(client, &fresh.grant).then(|| {
         // The nonce is for the first ID token alone.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join;
+
 use super::Granted;
 use super::target::{Target, asked_for, cut_down};
 use crate::clients::{AuthenticatedClient, GrantType};
@@ -12,30 +14,28 @@ use crate::store::{Batch, StoreError};
 use crate::tokens::{Authorized, Grant, NewIdToken, Prepared, RefreshToken};
 use crate::users::Account;
 
-/// Whoever granted it, if they still may: the account exists and is not disabled, and nothing was revoked since. `ended` is
-/// the answer otherwise. Whether the session lives is for [`in_session`] to say.
-pub(super) async fn standing(
+/// Whoever granted it, if they still may: the account exists and is not disabled, and nothing was revoked since, by what the store
+/// says, for this node may not have heard of it. `ended` is the answer otherwise. Whether the session lives is for [`in_session`] to
+/// say.
+async fn standing(
     services: &Services,
     grant: &Grant,
     ended: fn() -> ProtocolError,
 ) -> Result<Account, ProtocolError> {
-    not_revoked(services, grant, ended)?;
     let user = UserId::parse(grant.subject.as_str()).map_err(|_| ended())?;
-    let account = services.accounts.find(&user).await?;
+    let cut_off = services.revocations.refresh_cutoffs_of(&grant.client_id, &grant.subject);
+    let (account, ()) = try_join(services.accounts.find(&user), cut_off).await?;
+    not_revoked(services, grant, ended)?;
     account.filter(|account| !account.disabled).ok_or_else(ended)
 }
 
-/// The same for a grant that is refreshed: the session lives, unless the grant outlives it.
-pub(super) async fn refreshable(
+/// Whether a grant can be refreshed as far as its session goes: that lives, unless the grant outlives it.
+pub(super) async fn while_it_lasts(
     services: &Services,
     grant: &Grant,
     ended: fn() -> ProtocolError,
-) -> Result<Account, ProtocolError> {
-    let account = standing(services, grant, ended).await?;
-    if !grant.is_offline() {
-        in_session(services, grant, ended).await?;
-    }
-    Ok(account)
+) -> Result<(), ProtocolError> {
+    if grant.is_offline() { Ok(()) } else { in_session(services, grant, ended).await }
 }
 
 /// Whether the session that the grant came from lives, however long the grant itself would outlive it: a code that is not redeemed
@@ -79,9 +79,13 @@ pub(in crate::protocol) async fn is_live(
     services: &Services,
     token: &RefreshToken,
 ) -> Result<bool, ProtocolError> {
-    let ended = || invalid_grant("ended");
-    match refreshable(services, &token.grant, ended).await {
-        Ok(_) => Ok(services.refresh_tokens.is_newest(token).await?),
+    let (grant, ended) = (&token.grant, || invalid_grant("ended"));
+    let granted = async {
+        standing(services, grant, ended).await?;
+        while_it_lasts(services, grant, ended).await
+    };
+    match granted.await {
+        Ok(()) => Ok(services.refresh_tokens.is_newest(token).await?),
         Err(error) if error.code == ErrorCode::InvalidGrant => Ok(false),
         Err(error) => Err(error),
     }
@@ -154,9 +158,25 @@ impl<'a> Plan<'a> {
         self.id_token_key.is_some()
     }
 
-    /// Takes the access token's place.
-    pub(super) fn prepare(&self, services: &Services) -> Result<Prepared, ProtocolError> {
-        Ok(services.access_tokens.prepare(&self.authorized())?)
+    /// Takes the access token's place, and looks then whether whoever granted it still may; `ended` is the answer otherwise. In this order:
+    /// the token bears its date already, so a cut-off that is set after the look covers it, however late it is issued, and one
+    /// that was set before is seen, however far this node is behind.
+    pub(super) async fn prepare(
+        &self,
+        services: &Services,
+        ended: fn() -> ProtocolError,
+    ) -> Result<(Prepared, Account), ProtocolError> {
+        let Grant { client_id, subject, .. } = self.grant;
+        not_revoked(services, self.grant, ended)?;
+        loop {
+            let prepared = services.access_tokens.prepare(&self.authorized())?;
+            let account = standing(services, self.grant, ended).await?;
+            let cutoff = services.revocations.cutoff(client_id, subject);
+            if cutoff.is_none_or(|before| prepared.issued_at() > before) {
+                return Ok((prepared, account));
+            }
+            // The grant is dated behind a cut-off that this node has only now heard of: so must the token be.
+        }
     }
 
     /// Issues what was planned, after all that had to be written is.

@@ -1,5 +1,5 @@
 use super::Granted;
-use super::person::{Plan, Wish, invalid_grant, not_revoked, refreshable, while_in_session};
+use super::person::{Plan, Wish, invalid_grant, not_revoked, while_in_session, while_it_lasts};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::oauth::Secret;
@@ -36,9 +36,9 @@ pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Res
     let opened = services.refresh_tokens.open(request.refresh_token.expose()).await?;
     // Another client's is left alone: to present it proves nothing about who has it.
     let token = opened.filter(|token| token.grant.client_id == client.client_id).ok_or_else(bad_token)?;
-    let account = refreshable(services, &token.grant, bad_token).await?;
+    while_it_lasts(services, &token.grant, bad_token).await?;
     let plan = Plan::new(services, client, &token.grant, &request.wish)?;
-    let prepared = plan.prepare(services)?;
+    let (prepared, account) = plan.prepare(services, bad_token).await?;
     let in_session = async |batch| match token.grant.ends_with() {
         Some(_) => while_in_session(services, &token.grant, batch).await,
         None => Ok(Some(batch)),

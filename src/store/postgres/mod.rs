@@ -46,7 +46,7 @@ use self::lane::Access;
 use self::pool::{Pool, Purpose, within};
 use self::session::{About, Link};
 use self::together::Waiting;
-use self::work::{ChangesBehind, Commit, Get, Now, Prune, Scan, Sweep, Work};
+use self::work::{ChangesBehind, Commit, Get, GetEach, Now, Prune, Scan, Sweep, Work};
 use super::following::is_following;
 use super::patience::is_asked_for;
 use super::{Batch, Changes, Committed, Cursor, Row, SharedFrozen, Store, StoreError, StoreLoad, Table};
@@ -224,6 +224,10 @@ fn start_thread(stopped: oneshot::Receiver<()>) -> Result<Handle, StoreError> {
 impl Store for PostgresStore {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
         self.call(Get(table, key.to_vec())).await
+    }
+
+    async fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Row>>, StoreError> {
+        self.call(GetEach(table, keys.to_vec())).await
     }
 
     async fn scan(

@@ -1,6 +1,7 @@
 //! What a session is asked to do, besides commits.
 
 use chrono::DateTime;
+use futures_util::future::try_join_all;
 use tokio_postgres::Row as SqlRow;
 
 use super::commit;
@@ -41,6 +42,9 @@ pub(super) trait Work: Send + Sync + 'static {
 /// [`crate::store::Store::get`].
 pub(super) struct Get(pub(super) Table, pub(super) Vec<u8>);
 
+/// [`crate::store::Store::get_each`].
+pub(super) struct GetEach(pub(super) Table, pub(super) Vec<Vec<u8>>);
+
 /// [`crate::store::Store::scan`].
 pub(super) struct Scan(pub(super) Table, pub(super) Vec<u8>, pub(super) usize);
 
@@ -69,11 +73,19 @@ impl Work for Get {
     const ACCESS: Access = Access::Read;
 
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
-        let Self(table, key) = self;
-        let (name, key) = (table.name.as_bytes(), key.as_slice());
-        let found = session.client().query_opt(&session.statements.get, &[&name, &key, &now]).await;
-        let row = found.map_err(|error| Fault::before_commit(&error))?;
-        Ok(row.map(|row| read_row(*table, key, &row, 0)).transpose()?)
+        get(session, self.0, &self.1, now).await
+    }
+}
+
+impl Work for GetEach {
+    type Answer = Vec<Option<Row>>;
+
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
+        let Self(table, keys) = self;
+        // Sent one behind the other, before the first is answered.
+        try_join_all(keys.iter().map(|key| get(session, *table, key, now))).await
     }
 }
 
@@ -232,6 +244,13 @@ impl Work for Now {
 
 /// For errors: no table of its own, but the list of changes and what belongs to it.
 const LOG: Table = Table::plain("the change log");
+
+async fn get(session: &Session, table: Table, key: &[u8], now: Option<i64>) -> Result<Option<Row>, Fault> {
+    let name = table.name.as_bytes();
+    let found = session.client().query_opt(&session.statements.get, &[&name, &key, &now]).await;
+    let row = found.map_err(|error| Fault::before_commit(&error))?;
+    Ok(row.map(|row| read_row(table, key, &row, 0)).transpose()?)
+}
 
 /// Keys and rows as a scan finds them.
 pub(super) fn read_rows(table: Table, rows: &[SqlRow]) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {

@@ -6,6 +6,9 @@ use memchr::memchr_iter;
 /// part of a body, or is passed over (RFC 9112, section 2.2).
 const SHORTEST_HEAD: usize = 14;
 
+/// The shortest end of a chunked body: `0` and two line ends (RFC 9112, section 7.1). What is shorter and ends with an empty line is none.
+const SHORTEST_END: usize = 5;
+
 /// Where heads end, in pieces that come one after another.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Heads {
@@ -26,6 +29,16 @@ enum Line {
 impl Heads {
     /// Where the first head in `piece` ends: with an empty line, and a line feed alone ends a line too (RFC 9112, section 2.2).
     pub(super) fn end_in(&mut self, piece: &[u8]) -> Option<usize> {
+        self.empty_line_in(piece, SHORTEST_HEAD)
+    }
+
+    /// Where a chunked body may end in `piece`, which comes of it: what follows may be a head.
+    pub(super) fn body_end_in(&mut self, piece: &[u8]) -> Option<usize> {
+        self.empty_line_in(piece, SHORTEST_END)
+    }
+
+    /// Where the first empty line in `piece` ends behind which so many bytes, with its own, have come without one.
+    fn empty_line_in(&mut self, piece: &[u8], behind: usize) -> Option<usize> {
         let (mut head, mut line) = (0, 0);
         for end in memchr_iter(b'\n', piece) {
             let is_empty = self.line.and(&piece[line..end]) != Line::Text;
@@ -33,7 +46,7 @@ impl Heads {
             if is_empty {
                 let length = std::mem::take(&mut self.length) + line - head;
                 head = line;
-                if length >= SHORTEST_HEAD {
+                if length >= behind {
                     return Some(line);
                 }
             }

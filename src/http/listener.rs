@@ -2,8 +2,10 @@
 //! which has no place for a reader of one's own.
 
 use std::fmt::Debug;
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -17,15 +19,13 @@ use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::AppConfig;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::connection::{HEAD_TIMEOUT, KEEP_ALIVE};
 use super::paced::Paced;
+use super::socket::Socket;
 use super::turns;
-
-/// How long a client may take to send the head of a request, and how long an idle connection is kept.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+use crate::telemetry::Metrics;
 
 /// How long a client may take for the TLS handshake, before the time for the head begins.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +42,7 @@ pub(super) fn listen<F, I, S, B>(
     server: ServerBuilder,
     listener: TcpListener,
     tls: Option<ServerConfig>,
+    metrics: Arc<Metrics>,
     app: F,
 ) -> io::Result<ServerBuilder>
 where
@@ -59,24 +60,26 @@ where
     let name = listener.local_addr()?.to_string();
     let Some(mut tls) = tls else {
         return server.listen(name, listener, move || {
-            let plain = fn_service(|io: TcpStream| async move {
+            let counted = metrics.clone();
+            let plain = fn_service(move |io: TcpStream| {
                 let peer = io.peer_addr().ok();
-                Ok((Paced::new(io), Protocol::Http1, peer))
+                ready(Ok((Paced::new(io, counted.clone()), Protocol::Http1, peer)))
             });
-            http(plain, app(), stopping.clone())
+            http(plain, app(), stopping.clone(), metrics.clone())
         });
     };
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     server.listen(name, listener, move || {
         let mut handshake = Acceptor::new(tls.clone());
         handshake.set_handshake_timeout(HANDSHAKE_TIMEOUT);
+        let counted = metrics.clone();
         let handshake = handshake
             .map_err(|error| DispatchError::Io(io::Error::other(format!("{error:?}"))))
-            .map(|io: TlsStream<TcpStream>| {
+            .map(move |io: TlsStream<TcpStream>| {
                 let peer = io.get_ref().0.peer_addr().ok();
-                (Paced::new(io), Protocol::Http1, peer)
+                (Paced::new(io, counted.clone()), Protocol::Http1, peer)
             });
-        http(handshake, app(), stopping.clone())
+        http(handshake, app(), stopping.clone(), metrics.clone())
     })
 }
 
@@ -85,12 +88,13 @@ fn http<C, F, T, I, S, B>(
     front: F,
     app: I,
     stopping: GracefulShutdownSignal,
+    metrics: Arc<Metrics>,
 ) -> impl ServiceFactory<C, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
     C: 'static,
     F: ServiceFactory<C, Config = (), Error = DispatchError, InitError = ()> + 'static,
     F: ServiceFactory<C, Response = (Paced<T>, Protocol, Option<SocketAddr>)>,
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Socket + 'static,
     I: IntoServiceFactory<S, Request>,
     S: ServiceFactory<Request, Config = AppConfig> + 'static,
     S::Error: Into<Error>,
@@ -113,9 +117,12 @@ where
         .on_connect_ext(|io: &Paced<T>, extensions| io.introduce(extensions))
         // Nothing here asks for the name or the address of the server: the issuer is in the settings.
         .finish(map_config(app, |()| AppConfig::default()));
-    let begun = fn_service(|connection: C| async move {
-        turns::new_connection().await.map_err(DispatchError::Io)?;
-        Ok(connection)
+    let begun = fn_service(move |connection: C| {
+        let metrics = metrics.clone();
+        async move {
+            turns::new_connection(&metrics).await.map_err(DispatchError::Io)?;
+            Ok(connection)
+        }
     });
     begun.and_then(front).and_then(http)
 }

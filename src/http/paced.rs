@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use actix_web::Error;
 use actix_web::dev::{Extensions, ServiceRequest};
@@ -16,12 +17,25 @@ use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
+use tokio::time::{Sleep, sleep, sleep_until};
 
-use super::turns::{Body, Connection};
+use super::connection::{Body, Connection};
+use super::socket::Socket;
+use super::turns;
 use crate::telemetry::Metrics;
 
 /// How much is read of a connection before the others are looked at, in bytes; most requests are shorter.
-const AT_ONCE: u64 = 2 * 1024;
+const AT_ONCE: usize = 2 * 1024;
+
+/// How much of what is answered the system keeps for a connection, in bytes; it takes twice this. Left to itself it keeps
+/// megabytes for each client that does not read.
+pub(super) const SEND_BUFFER: usize = 64 * 1024;
+
+/// The same for whoever asks on and on without waiting for answers: what is not read need not be answered.
+const NARROW_SEND_BUFFER: usize = 4 * 1024;
+
+/// For how long answers may find no room; then the connection is cut off.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// A connection that is read by turns.
 pub(super) struct Paced<T> {
@@ -31,13 +45,28 @@ pub(super) struct Paced<T> {
     connection: Rc<Connection>,
     /// Nothing was left to read when it was last looked at.
     idle: bool,
+    /// The system keeps little of its answers.
+    narrow: bool,
     /// Over when the worker has looked at its sockets.
     others: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Over when it is time to look whether a request has begun as it must.
+    patience: Option<Pin<Box<Sleep>>>,
+    /// Over when answers have found no room for too long.
+    stuck: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
-impl<T: AsyncRead> Paced<T> {
-    pub(super) fn new(io: T) -> Self {
-        Self { io: io.take(AT_ONCE), rest: Bytes::new(), connection: Rc::default(), idle: true, others: None }
+impl<T: Socket> Paced<T> {
+    pub(super) fn new(io: T, metrics: Arc<Metrics>) -> Self {
+        Self {
+            io: io.take(AT_ONCE as u64),
+            rest: Bytes::new(),
+            connection: Rc::new(Connection::new(metrics)),
+            idle: true,
+            narrow: false,
+            others: None,
+            patience: None,
+            stuck: None,
+        }
     }
 
     /// Lets its requests know it.
@@ -46,7 +75,7 @@ impl<T: AsyncRead> Paced<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
+impl<T: Socket> AsyncRead for Paced<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -68,13 +97,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> Paced<T> {
+impl<T: Socket> Paced<T> {
     /// Until the worker has looked at its sockets.
     fn poll_look(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let others = self.others.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
         ready!(others.as_mut().poll(context));
         self.others = None;
-        self.io.set_limit(AT_ONCE);
+        self.io.set_limit(AT_ONCE as u64);
         Poll::Ready(())
     }
 
@@ -83,12 +112,19 @@ impl<T: AsyncRead + Unpin> Paced<T> {
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
         if read.is_pending() {
             self.idle = true;
-            self.io.set_limit(AT_ONCE);
-            return read;
+            self.io.set_limit(AT_ONCE as u64);
+            // As if the client had ended it.
+            return self.poll_patience(context).map(Ok);
         }
         let awaited = std::mem::take(&mut self.idle);
         let come = &buffer.filled()[before..];
-        if self.connection.has_head() && !come.is_empty() {
+        if come.is_empty() {
+            return read;
+        }
+        if awaited {
+            self.connection.was_awaited();
+        }
+        if self.connection.has_head() {
             // Its request begins first.
             self.rest = Bytes::copy_from_slice(come);
             buffer.set_filled(before);
@@ -97,7 +133,7 @@ impl<T: AsyncRead + Unpin> Paced<T> {
             self.read_rest(buffer);
             return Poll::Ready(Ok(()));
         }
-        let taken = self.connection.take(come, awaited);
+        let taken = self.connection.take(come);
         if taken < come.len() {
             self.rest = Bytes::copy_from_slice(&come[taken..]);
             buffer.set_filled(before + taken);
@@ -108,27 +144,81 @@ impl<T: AsyncRead + Unpin> Paced<T> {
 
     fn read_rest(&mut self, buffer: &mut ReadBuf<'_>) {
         let room = self.rest.len().min(buffer.remaining());
-        let taken = self.connection.take(&self.rest[..room], false);
+        let taken = self.connection.take(&self.rest[..room]);
         buffer.put_slice(&self.rest.split_to(taken));
         self.io.set_limit(0);
     }
+
+    /// Until a request should have begun and has not.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // Else the answer's end wakes who reads.
+        let Some(due) = self.connection.due() else { return Poll::Pending };
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        // It is not set anew for each request, but when it is over.
+        if patience.is_elapsed() || due < patience.deadline() {
+            patience.as_mut().reset(due);
+        }
+        patience.as_mut().poll(context)
+    }
+
+    /// Sees what has come before an answer leaves. What comes after it, the client may have sent because of it: that need not stand in line.
+    fn look_ahead(&mut self, context: &mut Context<'_>) {
+        if self.idle || !self.rest.is_empty() || self.connection.has_body_to_come() {
+            return;
+        }
+        let mut piece = [0; AT_ONCE];
+        let mut piece = ReadBuf::new(&mut piece);
+        match Pin::new(self.io.get_mut()).poll_read(context, &mut piece) {
+            Poll::Pending => self.idle = true,
+            // An end, or an error, is found again.
+            Poll::Ready(_) => self.rest = Bytes::copy_from_slice(piece.filled()),
+        }
+    }
+
+    /// Has the system keep as much of its answers as befits it.
+    fn fit(&mut self) {
+        let narrow = self.connection.runs_ahead();
+        if narrow != self.narrow {
+            self.narrow = narrow;
+            // Refused, it stays as it was.
+            self.io.get_ref().keep(if narrow { NARROW_SEND_BUFFER } else { SEND_BUFFER }).ok();
+        }
+    }
+
+    /// What became of an answer on its way; where there is no room for it for too long, the connection is over.
+    fn sent<R>(&mut self, sent: Poll<io::Result<R>>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
+        self.connection.unread(sent.is_pending());
+        if sent.is_ready() {
+            self.stuck = None;
+            return sent;
+        }
+        let too_long = || {
+            Box::pin(async {
+                sleep(UNREAD_TIMEOUT).await;
+                turns::cut_off().await;
+            })
+        };
+        ready!(self.stuck.get_or_insert_with(|| too_long()).as_mut().poll(context));
+        self.connection.metrics().connection_cut_off("unread");
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<T> {
+impl<T: Socket> AsyncWrite for Paced<T> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.connection.go_on()?;
+        this.look_ahead(context);
+        this.fit();
         let written = Pin::new(this.io.get_mut()).poll_write(context, bytes);
-        this.connection.unread(written.is_pending());
-        written
+        this.sent(written, context)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let flushed = Pin::new(this.io.get_mut()).poll_flush(context);
         // TLS takes more than the system does.
-        this.connection.unread(flushed.is_pending());
-        flushed
+        let flushed = Pin::new(this.io.get_mut()).poll_flush(context);
+        this.sent(flushed, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -139,16 +229,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<T> {
 /// Where a request stands among those of its connection.
 pub(super) struct Place {
     connection: Option<Rc<Connection>>,
-    /// Where it is counted if one that stands behind another waits for too long.
-    behind: Option<Arc<Metrics>>,
+    /// Behind another.
+    behind: bool,
     body: Body,
 }
 
 /// Where the request stands that begins now.
-pub(super) fn place(request: &ServiceRequest, metrics: &Arc<Metrics>) -> Place {
+pub(super) fn place(request: &ServiceRequest) -> Place {
     let connection = request.conn_data::<Rc<Connection>>().cloned();
-    let is_behind = connection.as_ref().is_some_and(|connection| !connection.begins());
-    Place { connection, behind: is_behind.then(|| metrics.clone()), body: body(request) }
+    let behind = connection.as_ref().is_some_and(|connection| !connection.begins());
+    Place { connection, behind, body: body(request) }
 }
 
 /// Gives `answer` to the first request of what has come together at once, and to the others in turn. Meanwhile no more is read than
@@ -163,8 +253,8 @@ pub(super) async fn in_turn<T>(
     let Place { connection, behind, body } = place;
     let _until_answered = match connection {
         Some(connection) => {
-            if let Some(metrics) = behind {
-                connection.stand_in_line(&metrics).await?;
+            if behind {
+                connection.stand_in_line().await?;
             }
             Some(connection.answers(body))
         }
@@ -179,7 +269,7 @@ fn body(request: &ServiceRequest) -> Body {
     let headers = request.headers();
     if headers.contains_key(TRANSFER_ENCODING) {
         let may_have_one = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
-        return if may_have_one { Body::Unknown } else { Body::Left(0) };
+        return if may_have_one { Body::Unknown { wanted: false } } else { Body::Left(0) };
     }
     // What is no number is refused before it comes here.
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
@@ -192,7 +282,18 @@ mod tests {
 
     use super::*;
 
+    fn paced(server: DuplexStream) -> Paced<DuplexStream> {
+        Paced::new(server, Arc::new(Metrics::new(&[], "n")))
+    }
+
     const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// Whether nothing is taken apart for now.
+    async fn pending(paced: &mut Paced<DuplexStream>) -> bool {
+        let mut next = [0; 4096];
+        let mut next = std::pin::pin!(paced.read(&mut next));
+        std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_pending())).await
+    }
 
     /// What is taken apart next.
     async fn portion(paced: &mut Paced<DuplexStream>) -> String {
@@ -218,7 +319,7 @@ mod tests {
     #[actix_web::test]
     async fn heads_that_come_together_are_taken_apart_one_by_one() {
         let (mut client, server) = duplex(64 * 1024);
-        let mut paced = Paced::new(server);
+        let mut paced = paced(server);
         assert_eq!(portions(&mut paced, &mut client, GET).await, [GET]);
         assert_eq!(portions(&mut paced, &mut client, &GET.repeat(3)).await, [GET; 3]);
         assert_eq!(portions(&mut paced, &mut client, "GET /a HT").await, ["GET /a HT"]);
@@ -244,11 +345,17 @@ mod tests {
         drop(under_way);
         assert_eq!([portion(&mut paced).await, portion(&mut paced).await], [GET; 2]);
         // Neither with one of which only the end is seen.
-        let under_way = paced.connection.clone().answers(Body::Unknown);
+        let under_way = paced.connection.clone().answers(Body::Unknown { wanted: true });
         let body = "1\r\na\r\n0\r\n\r\n";
-        let rest = format!("{body}{GET}{GET}");
-        assert_eq!(portions(&mut paced, &mut client, &rest).await, [&format!("{body}{GET}"), GET]);
+        assert_eq!(portions(&mut paced, &mut client, body).await, [body]);
+        // Whether it is the end, knows who reads the body, and asks for more or does not.
+        client.write_all(format!("0\r\n\r\n{GET}{GET}").as_bytes()).await.unwrap();
+        assert!(pending(&mut paced).await);
+        paced.connection.wants_body();
+        assert_eq!(portion(&mut paced).await, "0\r\n\r\n");
+        assert!(pending(&mut paced).await);
         drop(under_way);
+        assert_eq!([portion(&mut paced).await, portion(&mut paced).await], [GET; 2]);
         // No turn is taken for each of many empty lines.
         let lines = "\r\n\n".repeat(100);
         assert_eq!(portions(&mut paced, &mut client, &lines).await, [lines]);
@@ -272,14 +379,11 @@ mod tests {
     #[actix_web::test]
     async fn the_next_head_is_taken_when_the_worker_has_looked_at_its_sockets() {
         let (mut client, server) = duplex(64 * 1024);
-        let mut paced = Paced::new(server);
+        let mut paced = paced(server);
         client.write_all(GET.repeat(3).as_bytes()).await.unwrap();
         for _ in 0..3 {
             assert_eq!(portion(&mut paced).await, GET);
-            let mut next = [0; 4096];
-            let mut next = std::pin::pin!(paced.read(&mut next));
-            let first = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
-            assert!(first.is_pending());
+            assert!(pending(&mut paced).await);
         }
     }
 
@@ -287,16 +391,11 @@ mod tests {
     #[actix_web::test]
     async fn what_follows_upon_a_head_is_taken_when_its_request_has_begun() {
         let (mut client, server) = duplex(64 * 1024);
-        let mut paced = Paced::new(server);
+        let mut paced = paced(server);
         client.write_all(b"POST /a HTTP/1.1\r\nContent-Length: 9\r\n\r\n").await.unwrap();
         portion(&mut paced).await;
         client.write_all(format!("four\n\nab.{GET}{GET}").as_bytes()).await.unwrap();
-        let mut next = [0; 4096];
-        let read = {
-            let mut next = std::pin::pin!(paced.read(&mut next));
-            std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await
-        };
-        assert!(read.is_pending());
+        assert!(pending(&mut paced).await);
         let _under_way = paced.connection.clone().answers(Body::Left(9));
         assert_eq!(portion(&mut paced).await, "four\n\nab.");
     }

@@ -12,9 +12,9 @@ use actix_web::middleware::DefaultHeaders;
 use actix_web::{App, Error, web};
 
 use super::listener::listen;
+use super::paced::SEND_BUFFER;
 use super::{State, Tls, configure, configure_management, paced, unread};
 use crate::config::AdminListener;
-use crate::telemetry::Metrics;
 
 /// How many connections a worker has at most, as far as there are files for them. Handshakes count as connections and have no
 /// smaller bound of their own: with actix-web's 256 so many silent clients would keep everybody else waiting.
@@ -35,10 +35,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// How much of what arrives the system keeps for a connection, in bytes; it takes twice this, and so much more is read
 /// of a body that is too long for an answer. No request needs more.
 const RECEIVE_BUFFER: usize = 16 * 1024;
-
-/// How much of what is answered the system keeps for a connection, in bytes; it takes twice this. Left to itself it keeps
-/// megabytes for each client that does not read.
-const SEND_BUFFER: usize = 64 * 1024;
 
 /// How long requests under way are waited for at the end.
 const GRACE_SECONDS: u64 = 30;
@@ -76,28 +72,26 @@ pub async fn run(
     max_concurrent_tls_connect(connections);
     let server = bounded(workers, connections, GRACE_SECONDS);
     let app = move || {
-        let metrics = metrics.clone();
         App::new()
             .configure(configure(web::Data::from(public_state.clone())))
-            .wrap_fn(move |request, service| connection_matters(request, service, &metrics))
+            .wrap_fn(connection_matters)
     };
     let public = match policy {
-        Some(policy) => listen(server, listeners.public, tls, move || {
+        Some(policy) => listen(server, listeners.public, tls, metrics, move || {
             app().wrap(DefaultHeaders::new().add((STRICT_TRANSPORT_SECURITY, policy.clone())))
         }),
-        None => listen(server, listeners.public, tls, app),
+        None => listen(server, listeners.public, tls, metrics, app),
     }?
     .run();
     let management_state = state.clone();
     // Acts under way are waited for wherever they come from.
     let grace = if state.admin_listener == AdminListener::Management { GRACE_SECONDS } else { 1 };
+    let server = bounded(1, management_connections, grace);
     let management =
-        listen(bounded(1, management_connections, grace), listeners.management, None, move || {
-            let (state, metrics) =
-                (web::Data::from(management_state.clone()), management_state.metrics.clone());
+        listen(server, listeners.management, None, state.metrics.clone(), move || {
             App::new()
-                .configure(configure_management(state))
-                .wrap_fn(move |request, service| connection_matters(request, service, &metrics))
+                .configure(configure_management(web::Data::from(management_state.clone())))
+                .wrap_fn(connection_matters)
         })?
         .run();
     let (public_handle, management_handle) = (public.handle(), management.handle());
@@ -116,12 +110,11 @@ pub async fn run(
 pub(super) fn connection_matters<S, B>(
     request: ServiceRequest,
     service: &S,
-    metrics: &Arc<Metrics>,
 ) -> impl Future<Output = Result<ServiceResponse<unread::Holding<B>>, Error>> + use<S, B>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
-    let place = paced::place(&request, metrics);
+    let place = paced::place(&request);
     paced::in_turn(place, unread::held(request, service))
 }
 
@@ -145,11 +138,11 @@ fn files() -> usize {
     current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
-/// How many connections each public worker may have, and the management listener, where there are so many files: half of them are
-/// for the public listener and an eighth for the other, so that whoever takes all connections leaves enough to the store, the
-/// keys, the audit log and whom the service asks.
+/// How many connections each public worker may have, and the management listener, where there are so many files: five eighths
+/// are for the public listener and one for the other, so that whoever takes all connections leaves enough to the store, the keys, the
+/// audit log and whom the service asks.
 fn most_connections(files: usize, workers: usize) -> (usize, usize) {
-    let public = files / 2 / workers.max(1);
+    let public = files / 8 * 5 / workers.max(1);
     (public.clamp(1, MOST_CONNECTIONS), (files / 8).clamp(1, MOST_MANAGEMENT_CONNECTIONS))
 }
 
@@ -177,7 +170,7 @@ mod tests {
         for files in [65_536, 1024, 256, usize::MAX] {
             for workers in [1, 2, 4, 64] {
                 let (public, management) = most_connections(files, workers);
-                assert!(public * workers + management <= files / 8 * 5, "{files} files, {workers} workers");
+                assert!(public * workers + management <= files / 8 * 6, "{files} files, {workers} workers");
                 assert!(
                     public >= 1 && management >= 32,
                     "{files} files, {workers} workers: {public}, {management}"
@@ -185,7 +178,7 @@ mod tests {
             }
         }
         assert_eq!(most_connections(65_536, 1), (25_000, 1024));
-        assert_eq!(most_connections(65_536, 4), (8192, 1024));
+        assert_eq!(most_connections(65_536, 4), (10_240, 1024));
         assert_eq!(most_connections(0, 0), (1, 1));
     }
 

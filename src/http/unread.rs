@@ -17,9 +17,9 @@ use actix_web::{Error, HttpMessage as _};
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
-use super::turns::Connection;
+use super::connection::Connection;
 
-/// What is left of a body; the handler reads it, and the answer holds it. The connection hears of its end.
+/// What is left of a body; the handler reads it, and the answer holds it. The connection hears that more of it is wanted, and of its end.
 #[derive(Clone)]
 struct Shared(Rc<RefCell<Payload>>, Option<Rc<Connection>>);
 
@@ -28,8 +28,10 @@ impl Stream for Shared {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = Pin::new(&mut *self.0.borrow_mut()).poll_next(context);
-        if let (Poll::Ready(None), Some(connection)) = (&next, &self.1) {
-            connection.has_body();
+        match (&next, &self.1) {
+            (Poll::Pending, Some(connection)) => connection.wants_body(),
+            (Poll::Ready(None), Some(connection)) => connection.has_body(),
+            _ => {}
         }
         next
     }

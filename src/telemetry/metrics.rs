@@ -34,10 +34,9 @@ pub struct Metrics {
     rate_limited: [Counter; POLICIES.len()],
     logouts: [Counter; LOGOUTS.len()],
     replays: [Counter; REPLAYS.len()],
+    cut_off: [Counter; CUT_OFF.len()],
     /// Logout tokens that wait to be taken by their clients.
     pub logouts_waiting: Gauge,
-    /// Connections that were closed because a request of theirs stood in line for too long.
-    pub http_line_timeouts: Counter,
     /// Revocations that were accepted.
     pub revocations: Counter,
     /// Tokens that stand revoked in the status lists.
@@ -164,6 +163,7 @@ const POLICIES: [&str; 10] = [
 ];
 const LOGOUTS: [&str; 5] = ["delivered", "postponed", "refused", "given_up", "dropped"];
 const REPLAYS: [&str; 2] = ["code", "refresh_token"];
+const CUT_OFF: [&str; 3] = ["new", "line", "unread"];
 const ERRORS: &[&str] = &[
     "invalid_request",
     "invalid_client",
@@ -225,8 +225,12 @@ impl Metrics {
                 let label = Label::from_static_parts("what", what);
                 recorder.register_counter(&Key::from_parts("signet_replays_total", vec![label]), &METADATA)
             }),
+            cut_off: CUT_OFF.map(|reason| {
+                let label = Label::from_static_parts("reason", reason);
+                let key = Key::from_parts("signet_http_connections_cut_off_total", vec![label]);
+                recorder.register_counter(&key, &METADATA)
+            }),
             logouts_waiting: gauge("signet_backchannel_logouts_waiting"),
-            http_line_timeouts: counter("signet_http_line_timeouts_total"),
             revocations: counter("signet_revocations_total"),
             status_list_entries: gauge("signet_status_list_entries"),
             key_next_ready: gauge("signet_key_next_ready"),
@@ -290,6 +294,16 @@ impl Metrics {
         }
     }
 
+    /// Counts a connection that was closed because it waited for too long: to begin (`new`), with a request that stood behind another
+    /// (`line`), or for answers to be read (`unread`).
+    pub fn connection_cut_off(&self, reason: &str) {
+        for (counter, each) in self.cut_off.iter().zip(CUT_OFF) {
+            if each == reason {
+                counter.increment(1);
+            }
+        }
+    }
+
     /// Says how often `what` was presented again by now.
     pub fn replays(&self, what: &str, count: u64) {
         for (counter, each) in self.replays.iter().zip(REPLAYS) {
@@ -338,8 +352,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ("signet_backchannel_logouts_total", "Logout tokens, by what became of them."),
         ("signet_replays_total", "Spent codes and refresh tokens that were presented again."),
         (
-            "signet_http_line_timeouts_total",
-            "Connections that were closed because a request of theirs stood in line for too long.",
+            "signet_http_connections_cut_off_total",
+            "Connections that were closed because they waited for too long: new, in line, or with answers left unread.",
         ),
         ("signet_revocations_total", "Accepted revocations."),
         ("signet_key_rotation_failures_total", "Rotations that were due and failed."),

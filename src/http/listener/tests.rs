@@ -20,6 +20,7 @@ async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream
     let answered = Answered::default();
     let note = answered.clone();
     let metrics = Arc::new(Metrics::new(&[], "n"));
+    let counted = metrics.clone();
     let app = App::new()
         .default_service(web::to(move |request: HttpRequest, body: web::Payload| {
             let path = request.path().to_owned();
@@ -27,15 +28,13 @@ async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream
             async move {
                 let body = if path == "/unread" { web::Bytes::new() } else { body.to_bytes().await.unwrap() };
                 note.borrow_mut().push(format!("{path}{}", String::from_utf8_lossy(&body)));
-                if path == "/long" {
-                    settle(5000).await;
-                }
+                settle(if path == "/long" { 5000 } else if path == "/while" { 50 } else { 0 }).await;
                 HttpResponse::Ok().body("a".repeat(length))
             }
         }))
-        .wrap_fn(move |request, service| connection_matters(request, service, &metrics));
-    let plain = fn_service(|io: DuplexStream| async move { Ok((Paced::new(io), Protocol::Http1, None)) });
-    let http = http(plain, app, actix_server::Server::build().graceful_shutdown_signal());
+        .wrap_fn(connection_matters);
+    let plain = fn_service(move |io: DuplexStream| ready(Ok((Paced::new(io, counted.clone()), Protocol::Http1, None))));
+    let http = http(plain, app, actix_server::Server::build().graceful_shutdown_signal(), metrics);
     let service = Rc::new(http.new_service(()).await.unwrap());
     let connect = async move |on_its_way: usize| {
         let (client, server) = duplex(on_its_way);
@@ -87,9 +86,10 @@ async fn new_connections_are_begun_a_few_at_a_time() {
     let count = begun.clone();
     let front = fn_service(move |io: DuplexStream| {
         count.set(count.get() + 1);
-        async move { Ok((Paced::new(io), Protocol::Http1, None)) }
+        async move { Ok((Paced::new(io, Arc::new(Metrics::new(&[], "n"))), Protocol::Http1, None)) }
     });
-    let http = http(front, App::new(), actix_server::Server::build().graceful_shutdown_signal());
+    let signal = actix_server::Server::build().graceful_shutdown_signal();
+    let http = http(front, App::new(), signal, Arc::new(Metrics::new(&[], "n")));
     let service = http.new_service(()).await.unwrap();
     let mut clients = Vec::new();
     for _ in 0..100 {
@@ -217,4 +217,82 @@ async fn what_still_comes_of_a_body_that_nobody_reads_is_passed_over() {
     // Ten times what is on its way: it is read, and what asks for more is not answered.
     client.write_all(&requests("more", 1000)).await.unwrap();
     assert_eq!(answered.borrow().len(), 1);
+}
+
+/// actix-http has a time for the first head only: whoever sent a byte of a second one would hold the connection for ever.
+#[test]
+fn a_request_that_does_not_come_is_waited_for_so_long_and_no_longer() {
+    const ONE: &str = "GET /one HTTP/1.1\r\nHost: x\r\n\r\n";
+    const CHUNKED: &str = "POST /one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    for (first, next, seconds) in [
+        (ONE.to_owned(), "", KEEP_ALIVE),
+        (ONE.to_owned(), "G", HEAD_TIMEOUT),
+        (ONE.to_owned(), "\r\n", HEAD_TIMEOUT),
+        (ONE.to_owned(), "GET / HTTP/1.1\r\nHost: x\r\nX: ", HEAD_TIMEOUT),
+        (format!("{ONE}G"), "ET /", HEAD_TIMEOUT),
+        (CHUNKED.to_owned(), "", KEEP_ALIVE),
+        (CHUNKED.to_owned(), "\n", HEAD_TIMEOUT),
+        (format!("{CHUNKED}\r\n"), "", KEEP_ALIVE),
+        (format!("{CHUNKED}G"), "", KEEP_ALIVE),
+    ] {
+        // Each with a clock of its own.
+        let took = actix_web::rt::System::new().block_on(async {
+            let (_, connect) = worker(10).await;
+            let mut client = connect(ON_ITS_WAY).await;
+            client.write_all(first.as_bytes()).await.unwrap();
+            let mut answer = vec![0; 4096];
+            assert_ne!(client.read(&mut answer).await.unwrap(), 0);
+            tokio::time::pause();
+            let begun = tokio::time::Instant::now();
+            client.write_all(next.as_bytes()).await.unwrap();
+            assert_eq!(client.read_to_end(&mut answer).await.unwrap(), 0, "{first:?} {next:?}");
+            begun.elapsed().as_secs_f64()
+        });
+        // actix-http's clock ticks twice a second.
+        let seconds = seconds.as_secs_f64();
+        assert!((seconds - 0.6..seconds + 0.1).contains(&took), "{first:?} {next:?} {took}");
+    }
+}
+
+/// Whose end it is that the next head comes with: else the answer would be cut to that one's method.
+#[actix_web::test]
+async fn what_follows_upon_a_chunked_body_is_no_part_of_its_request() {
+    const POST: &str = "POST /while HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const HEAD: &str = "HEAD /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    for body in ["0\r\n\r\n", "4\r\n\n\n\n\n\r\n0\r\n\r\n", "4\r\nbody\r\n0\r\nA: b\r\n\r\n"] {
+        let all = format!("{POST}{body}{HEAD}");
+        for cut in 0..all.len() {
+            let (answered, connect) = worker(10).await;
+            let mut client = connect(ON_ITS_WAY).await;
+            client.write_all(&all.as_bytes()[..cut]).await.unwrap();
+            settle(20).await;
+            client.write_all(&all.as_bytes()[cut..]).await.unwrap();
+            let mut answers = String::new();
+            client.read_to_string(&mut answers).await.unwrap();
+            assert_eq!(answered.borrow().len(), 2, "{body:?} {cut}");
+            let (first, second) = answers.split_once("aaaaaaaaaa").unwrap();
+            assert!(!first.contains("close") && second.contains("close"), "{body:?} {cut} {answers}");
+        }
+    }
+}
+
+/// Whatever was sent before: its body may be chunked, or longer than what is read at once.
+#[actix_web::test]
+async fn who_waits_for_each_answer_stands_in_no_line() {
+    let (answered, connect) = worker(10).await;
+    let mut client = connect(ON_ITS_WAY).await;
+    let chunked = "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let long = format!("POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n{}", "b".repeat(3000));
+    let mut crowd = connect(ON_ITS_WAY).await;
+    let mut answer = vec![0; 4096];
+    for request in [chunked, &long, chunked, &long, &long, "GET /c HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        // Whoever stood in line would stand behind it.
+        crowd.write_all(&requests("many", 50)).await.unwrap();
+        settle(2).await;
+        let before = answered.borrow().len();
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert_ne!(client.read(&mut answer).await.unwrap(), 0);
+        let others = answered.borrow()[before..].iter().filter(|path| *path == "/many").count();
+        assert!(others <= 6, "{request}: {others}");
+    }
 }

@@ -1,0 +1,343 @@
+//! What a connection and its requests know of each other.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::heads::Heads;
+use super::turns::{self, LONGEST_WAIT};
+use crate::telemetry::Metrics;
+
+/// How long a client may take to send the head of a request, and how long a connection is kept on which nothing is under way.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What a request that came behind another counts, where one that did not counts for one; from how much on a connection runs ahead of its
+/// answers, and how much is remembered. A request that came while the answer before it left may count as behind it.
+const BEHIND: u8 = 4;
+const AHEAD: u8 = 3 * BEHIND;
+const REMEMBERED: u8 = 16 * BEHIND;
+
+/// What may still come of a body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// So many bytes.
+    Left(u64),
+    /// It says itself where it ends. Whoever reads it asks for more of it, or does not.
+    Unknown { wanted: bool },
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Left(0)
+    }
+}
+
+impl Body {
+    fn without(self, length: usize) -> Self {
+        match self {
+            Self::Left(left) => Self::Left(left.saturating_sub(length.try_into().unwrap_or(u64::MAX))),
+            unknown @ Self::Unknown { .. } => unknown,
+        }
+    }
+}
+
+/// Since when nothing is being answered.
+#[derive(Clone, Copy)]
+struct Quiet {
+    since: Instant,
+    /// When the first of the next request came.
+    next: Option<Instant>,
+}
+
+impl Quiet {
+    fn now() -> Self {
+        Self { since: Instant::now(), next: None }
+    }
+}
+
+/// What a connection and its requests know of each other.
+pub(super) struct Connection {
+    metrics: Arc<Metrics>,
+    /// Something came for which the worker had to wait, and no request has begun since.
+    fresh: Cell<bool>,
+    /// How far its requests run ahead of its answers.
+    ahead: Cell<u8>,
+    /// A request of it stands in line.
+    waits: Cell<bool>,
+    /// What it was answered does not get away.
+    unread: Cell<bool>,
+    /// A request of it is being answered.
+    answering: Cell<bool>,
+    /// What may still come of the body of the request that began last.
+    body: Cell<Body>,
+    /// How many bytes came behind the head that was taken last.
+    along: Cell<usize>,
+    /// What was read of the head that is under way.
+    heads: Cell<Heads>,
+    /// A head was taken, and its request has not begun.
+    has_head: Cell<bool>,
+    quiet: Cell<Quiet>,
+    /// A request stood in line for too long.
+    over: Cell<bool>,
+    /// Who would read on.
+    reader: Cell<Option<Waker>>,
+}
+
+impl Connection {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            fresh: Cell::default(),
+            ahead: Cell::default(),
+            waits: Cell::default(),
+            unread: Cell::default(),
+            answering: Cell::default(),
+            body: Cell::default(),
+            along: Cell::default(),
+            heads: Cell::default(),
+            has_head: Cell::default(),
+            quiet: Cell::new(Quiet::now()),
+            over: Cell::default(),
+            reader: Cell::default(),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Something came for which the worker had to wait.
+    pub(super) fn was_awaited(&self) {
+        self.fresh.set(true);
+    }
+
+    /// Some `bytes` have come. How many of them are to be taken apart now: what belongs to a body whose length is known, or what may, up to
+    /// where it may end; or else one head and what has come of its body. Taken apart a head is many times as large, and all that have come
+    /// would be.
+    pub(super) fn take(&self, bytes: &[u8]) -> usize {
+        match self.body.get() {
+            Body::Left(left @ 1..) => {
+                let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                self.body.set(Body::Left(left - taken as u64));
+                return taken;
+            }
+            Body::Unknown { .. } => {
+                self.body.set(Body::Unknown { wanted: false });
+                let mut heads = self.heads.get();
+                let taken = heads.body_end_in(bytes).unwrap_or(bytes.len());
+                self.heads.set(heads);
+                return taken;
+            }
+            Body::Left(0) => {}
+        }
+        let mut quiet = self.quiet.get();
+        quiet.next.get_or_insert_with(Instant::now);
+        self.quiet.set(quiet);
+        let mut heads = self.heads.get();
+        let end = heads.end_in(bytes);
+        let taken = match end {
+            Some(end) if { heads }.end_in(&bytes[end..]).is_some() => end,
+            Some(end) => {
+                heads.end_in(&bytes[end..]);
+                bytes.len()
+            }
+            None => bytes.len(),
+        };
+        self.heads.set(heads);
+        if end.is_some() {
+            self.has_head.set(true);
+        }
+        self.along.set(end.map_or_else(|| self.along.get() + taken, |end| taken - end));
+        taken
+    }
+
+    /// Whether a head was taken whose request has not begun: it is not known yet what of that which follows is its body.
+    pub(super) fn has_head(&self) -> bool {
+        self.has_head.get()
+    }
+
+    /// Whether what comes next belongs to a body.
+    pub(super) fn has_body_to_come(&self) -> bool {
+        self.body.get() != Body::Left(0)
+    }
+
+    /// By when a request must have begun, unless one is under way: a client may take so long for a head, and so long before it begins one.
+    /// actix-http has a time for the first head only.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if self.answering.get() || self.waits.get() {
+            return None;
+        }
+        let Quiet { since, next } = self.quiet.get();
+        Some(next.map_or_else(|| since + KEEP_ALIVE, |next| next + HEAD_TIMEOUT))
+    }
+
+    /// Whether its requests come without waiting for its answers, again and again.
+    pub(super) fn runs_ahead(&self) -> bool {
+        self.ahead.get() >= AHEAD
+    }
+
+    /// Whether answers find no room.
+    pub(super) fn unread(&self, unread: bool) {
+        self.unread.set(unread);
+        self.read_on();
+    }
+
+    /// Whether nothing more is to be read for now; whoever would is woken when it is.
+    pub(super) fn has_enough(&self, context: &Context<'_>) -> bool {
+        let enough = self.is_held();
+        if enough {
+            self.reader.set(Some(context.waker().clone()));
+        }
+        enough
+    }
+
+    /// What comes would wait anyway: behind a request, or behind its answer, or until more of a body is asked for.
+    fn is_held(&self) -> bool {
+        let has_body = !matches!(self.body.get(), Body::Left(0) | Body::Unknown { wanted: false });
+        self.waits.get() || self.unread.get() || (self.answering.get() && !has_body)
+    }
+
+    /// A request is being answered until what is returned is dropped. Of its `body`, what did not come with its head may be on its way,
+    /// and nothing more is read meanwhile.
+    pub(super) fn answers(self: Rc<Self>, body: Body) -> UnderWay {
+        self.answering.set(true);
+        let left = body.without(self.along.take());
+        self.body.set(left);
+        self.has_head.set(false);
+        if let Body::Left(1..) = left {
+            // What has come is of this body. Else it may be of the next head.
+            self.heads.take();
+        }
+        UnderWay(self)
+    }
+
+    /// More is asked for of a body whose length is not known.
+    pub(super) fn wants_body(&self) {
+        if let Body::Unknown { .. } = self.body.get() {
+            self.body.set(Body::Unknown { wanted: true });
+            self.read_on();
+        }
+    }
+
+    /// The body of the request that began last has been read to its end.
+    pub(super) fn has_body(&self) {
+        self.body.set(Body::Left(0));
+    }
+
+    /// Whether the request that begins now is the first of what came together.
+    pub(super) fn begins(&self) -> bool {
+        let (fresh, ahead) = (self.fresh.take(), self.ahead.get());
+        self.ahead.set(if fresh { ahead.saturating_sub(1) } else { (ahead + BEHIND).min(REMEMBERED) });
+        fresh
+    }
+
+    /// Has a request stand in line, and reads nothing meanwhile.
+    ///
+    /// # Errors
+    /// When it would wait for too long: then the connection is over, which is counted.
+    pub(super) async fn stand_in_line(&self) -> io::Result<()> {
+        self.wait_for(turns::request()).await
+    }
+
+    async fn wait_for(&self, turn: impl Future<Output = ()>) -> io::Result<()> {
+        self.go_on()?;
+        self.waits.set(true);
+        let called = timeout(LONGEST_WAIT, turn).await;
+        self.waits.set(false);
+        if called.is_err() {
+            self.over.set(true);
+            self.metrics.connection_cut_off("line");
+        }
+        self.read_on();
+        self.go_on()
+    }
+
+    /// Fails once the connection is over.
+    pub(super) fn go_on(&self) -> io::Result<()> {
+        if self.over.get() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+
+    fn read_on(&self) {
+        if self.is_held() {
+            return;
+        }
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+/// A request that is being answered.
+pub(super) struct UnderWay(Rc<Connection>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.answering.set(false);
+        self.0.quiet.set(Quiet::now());
+        // Of what is left of a body nothing more is wanted: the connection ends with the answer.
+        self.0.body.set(Body::Left(0));
+        self.0.read_on();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    fn connection() -> (Connection, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::new(&[], "n"));
+        (Connection::new(metrics.clone()), metrics)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_request_is_never_called_is_over() {
+        let (connection, metrics) = connection();
+        let closed = || {
+            let counted = "signet_http_connections_cut_off_total{reason=\"line\"} 1";
+            metrics.render().lines().any(|line| line == counted)
+        };
+        connection.wait_for(async {}).await.unwrap();
+        connection.go_on().unwrap();
+        let begun = Instant::now();
+        assert!(!closed());
+        connection.wait_for(pending()).await.unwrap_err();
+        assert_eq!(begun.elapsed().as_secs(), LONGEST_WAIT.as_secs());
+        assert!(closed());
+        connection.go_on().unwrap_err();
+        // What waits behind it does not wait again, nor is its connection counted twice.
+        connection.wait_for(pending()).await.unwrap_err();
+        assert_eq!(begun.elapsed().as_secs(), LONGEST_WAIT.as_secs());
+        assert!(closed());
+    }
+
+    #[test]
+    fn who_sends_one_now_and_then_too_early_does_not_run_ahead_and_who_sends_many_does() {
+        let (connection, _) = connection();
+        let send = |fresh: bool| {
+            if fresh {
+                connection.was_awaited();
+            }
+            assert_eq!(connection.begins(), fresh);
+            connection.runs_ahead()
+        };
+        // Each answer but the fifth is waited for.
+        for number in 0..1000 {
+            assert!(!send(number % 5 != 0), "{number}");
+        }
+        let ahead: Vec<bool> = (0..5).map(|_| send(false)).collect();
+        assert_eq!(ahead, [false, false, true, true, true]);
+        for _ in 0..1000 {
+            send(false);
+        }
+        // It is forgotten when it has waited for its answers for a while.
+        assert_eq!((0..100).take_while(|_| send(true)).count(), usize::from(REMEMBERED - AHEAD));
+    }
+}

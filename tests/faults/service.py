@@ -20,6 +20,7 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FULL = os.environ.get("SIGNET_FAULTS") == "full"
 RESOURCE = "http://127.0.0.1:9000"
+HOST = "127.0.0.1"
 # The scripts say ports from 18610 on; this moves them.
 PORTS = int(os.environ.get("SIGNET_FAULTS_PORTS", "18610")) - 18610
 # Where it is to be tried over PostgreSQL, the URL of an empty database.
@@ -42,6 +43,11 @@ def binary():
     return max(built, key=lambda path: path.stat().st_mtime)
 
 
+def host():
+    """Where the service is."""
+    return os.environ.get("SIGNET_FAULTS_HOST", HOST)
+
+
 def files_limit():
     """As many open files as may be; says how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -58,8 +64,11 @@ def two_cores():
 class Service:
     """A running service. Its directory outlives a restart, and goes with `close`."""
 
-    def __init__(self, port, directory=None, cores=None, **settings):
+    def __init__(self, port, directory=None, cores=None, cable=None, **settings):
         self.port, self.settings, self.cores = port + PORTS, {**WITHOUT_LIMITS, **STORE, **settings}, cores
+        self.inside, host = cable or ([], HOST)
+        # Here, and in the processes of good clients.
+        os.environ["SIGNET_FAULTS_HOST"] = host
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="signet-faults-"))
         self.log = tempfile.NamedTemporaryFile("w+", prefix="signet-faults-log-")
         self.banner = ""
@@ -68,17 +77,19 @@ class Service:
 
     def start(self):
         environment = {
-            "SIGNET_LISTEN": f"127.0.0.1:{self.port}",
-            "SIGNET_MANAGEMENT_LISTEN": f"127.0.0.1:{self.port + 1}",
+            "SIGNET_LISTEN": f"{host()}:{self.port}",
+            "SIGNET_MANAGEMENT_LISTEN": f"{host()}:{self.port + 1}",
             "SIGNET_LOG__FILTER": "warn",
             "PATH": os.environ["PATH"],
+            # It has no name at an address that is not this machine's.
+            **({"SIGNET_ISSUER": f"http://127.0.0.1:{self.port}"} if self.inside else {}),
             **self.settings,
         }
         banner = tempfile.NamedTemporaryFile("w+")
         # Whoever else works on this machine is not to be measured: as root its turn comes first.
         place = ["nice", "-n", "-15", "taskset", "-c", ",".join(map(str, self.cores))] if self.cores else []
         self.process = subprocess.Popen(
-            [*place, binary()],
+            [*self.inside, *place, binary()],
             cwd=self.directory, env=environment, stdout=banner, stderr=self.log,
         )
         begun = time.monotonic()
@@ -212,7 +223,7 @@ def form(members):
 
 def ask(port, method, path, body=None, headers=None, patience=30):
     """Status, headers and body of one request on a connection of its own."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+    connection = http.client.HTTPConnection(host(), port, timeout=patience)
     headers = dict(headers or {})
     if body is not None:
         headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
@@ -275,7 +286,7 @@ def good_client(port, seconds, rate, credentials, tokens=None):
 
     def work(name, requests):
         end, number = time.monotonic() + float(seconds), 0
-        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+        connection = http.client.HTTPConnection(host(), int(port), timeout=20)
         while time.monotonic() < end:
             begun = time.monotonic()
             try:
@@ -364,7 +375,7 @@ def connect(port, receive=None):
     if receive:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
     one.settimeout(20)
-    one.connect(("127.0.0.1", port))
+    one.connect((host(), port))
     return one
 
 

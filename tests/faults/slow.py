@@ -4,6 +4,7 @@ import os
 import sys
 import time
 
+from cable import lay
 from service import BAR, FULL, Good, Service, apart, compare, connect, fail, files_limit, say, two_cores, undisturbed
 
 PATIENCE = 10.0
@@ -35,7 +36,10 @@ HELD = 0.98
 # The service has a core of its own: a p99 is to say what slow clients do to it, not what the script does to it that plays them.
 # Of what is left the good clients come first.
 cores = two_cores()
-service = Service(18630, cores=cores and cores[0])
+cable = cores and lay(*cores)
+if cores and not cable:
+    say("slow: over loopback, where the service's core does the clients' half of the network's work")
+service = Service(18630, cores=cores and cores[0], cable=cable)
 if cores:
     os.sched_setaffinity(0, cores[1])
 else:

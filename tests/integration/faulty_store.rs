@@ -181,7 +181,7 @@ impl Store for FaultyStore {
     }
 
     async fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Row>>, StoreError> {
-        self.call(self.inner.get_each(table, keys)).await
+        self.calls.call(self.inner.get_each(table, keys)).await
     }
 
     async fn scan(

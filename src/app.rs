@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::audit::AuditLog;
-use crate::backup::{self, Evidence};
+use crate::backup::{self, Evidence, Incarnation};
 use crate::clients::{ClientRegistry, Resources};
 use crate::config::Config;
 use crate::http::{self, State};
@@ -65,6 +65,8 @@ pub struct App {
     store_was_away: AtomicBool,
     node: String,
     agreement: Agreement,
+    /// Which restore the store had seen last when this node was started.
+    incarnation: Incarnation,
     /// Whether it was told that newer nodes have other settings.
     told_differences: AtomicBool,
     /// When it was last noted that this node uses the store.
@@ -100,6 +102,8 @@ impl App {
         let store = TimedStore::new(ground.store, ground.clock.clone(), metrics.clone());
         let ground = Ground { store, ..ground };
         let Ground { store, clock, entropy } = ground.clone();
+        // Before anything is read that is kept.
+        let incarnation = Incarnation::of(store.as_ref()).await?;
         backup::refuse_unfinished(store.as_ref()).await?;
         // Before anything is written.
         agreement::refuse_other_issuer(store.as_ref(), &config.issuer).await?;
@@ -192,6 +196,7 @@ impl App {
             store_was_away: false.into(),
             node: config.node.clone(),
             agreement,
+            incarnation,
             told_differences: false.into(),
             noted,
             evidence,
@@ -218,7 +223,7 @@ pub fn key_ring_parts(config: &Config, ground: &Ground) -> Result<KeyRingParts, 
     let policy =
         Policy::new(&config.keys, config.tokens.longest_lifetime)?.remembering(config.sessions.absolute);
     let fitness = Arc::new(Fitness::of_node(store.as_ref(), clock.clone(), config.keys.propagation));
-    Ok(KeyRingParts { store, vault, kek, policy, clock, fitness })
+    Ok(KeyRingParts { store, vault, kek, policy, clock, entropy: ground.entropy.clone(), fitness })
 }
 
 fn seconds(duration: Duration) -> i64 {

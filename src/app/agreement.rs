@@ -157,8 +157,9 @@ impl Agreement {
         Err(StoreError::Unavailable("other nodes change the same row again and again".into()).into())
     }
 
-    /// Looks again, as one of the `nodes`, which the others can see by now: most of them may have other settings. Tells what else
-    /// differs.
+    /// Looks again, as one of the `nodes`, which the others can see by now: most of them may have other settings. One that does not
+    /// take part yet gives way to as many as agree with it, too: of two that are started at once, whichever announced itself later sees
+    /// the other, whatever is written down. Tells what else differs.
     ///
     /// # Errors
     /// As [`Self::enter`].
@@ -166,9 +167,13 @@ impl Agreement {
         &self,
         store: &dyn Store,
         nodes: &[Node],
+        takes_part: bool,
     ) -> Result<Vec<Difference>, StartError> {
         let Some(found) = SETTINGS.get(store, ROW).await? else { return Ok(Vec::new()) };
         let mut differences = self.differences(&found.value)?;
+        if !takes_part && let Some(difference) = self.difference_from_others(nodes, &found.value) {
+            return Err(Disagreement::Setting { difference, nodes: names(nodes) }.into());
+        }
         if let Some(difference) = self.difference_from_most(nodes, &found.value) {
             return Err(Disagreement::Overtaken(difference).into());
         }
@@ -192,14 +197,26 @@ impl Agreement {
     /// In what this node differs from most of `nodes`, of what must be the same on all of them.
     fn difference_from_most(&self, nodes: &[Node], written: &Self) -> Option<Difference> {
         let written = written.must_agree();
-        let mut counts = BTreeMap::from([(&written, 0)]);
-        for node in nodes {
-            let said = node.said.as_ref().map(|said| &said.settings).filter(|said| !said.is_empty());
-            *counts.entry(said.unwrap_or(&written)).or_insert(0) += 1;
-        }
+        let mut counts = counted(nodes, &written);
+        counts.entry(&written).or_insert(0);
         let (most, _) = counts.into_iter().max_by_key(|(settings, count)| (*count, **settings == written))?;
+        self.difference_from(most)
+    }
+
+    /// In what this node differs from as many of the other `nodes` as agree with it, or more.
+    fn difference_from_others(&self, nodes: &[Node], written: &Self) -> Option<Difference> {
+        let (written, here) = (written.must_agree(), self.must_agree());
+        let mut counts = counted(nodes, &written);
+        // Itself.
+        counts.entry(&here).and_modify(|count| *count = count.saturating_sub(1));
+        counts.retain(|_, count| *count > 0);
+        let (most, _) = counts.into_iter().max_by_key(|(settings, count)| (*count, **settings != here))?;
+        self.difference_from(most)
+    }
+
+    fn difference_from(&self, settings: &BTreeMap<String, String>) -> Option<Difference> {
         self.must_agree().into_iter().find_map(|(setting, here)| {
-            let there = most.get(&setting).filter(|there| **there != here)?.clone();
+            let there = settings.get(&setting).filter(|there| **there != here)?.clone();
             Some(Difference { setting, here, there })
         })
     }
@@ -221,13 +238,30 @@ impl Agreement {
         let nodes = Nodes::running(store).await?;
         let difference = if nodes.is_empty() { None } else { self.difference_from_most(&nodes, written) };
         let Some(difference) = difference else { return Ok(()) };
-        let names: Vec<_> = nodes.into_iter().map(|node| node.name).collect();
-        Err(Disagreement::Setting { difference, nodes: names.join(", ") }.into())
+        Err(Disagreement::Setting { difference, nodes: names(&nodes) }.into())
     }
 
     async fn write(&self, store: &dyn Store, condition: Condition) -> Result<Committed, StoreError> {
         store.commit(SETTINGS.put(Batch::new(), ROW, condition, self)?).await
     }
+}
+
+/// How many nodes say what; those of an earlier release say what is written down.
+fn counted<'n>(
+    nodes: &'n [Node],
+    written: &'n BTreeMap<String, String>,
+) -> BTreeMap<&'n BTreeMap<String, String>, usize> {
+    let mut counts = BTreeMap::new();
+    for node in nodes {
+        let said = node.said.as_ref().map(|said| &said.settings).filter(|said| !said.is_empty());
+        *counts.entry(said.unwrap_or(written)).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn names(nodes: &[Node]) -> String {
+    let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
+    names.join(", ")
 }
 
 impl Difference {

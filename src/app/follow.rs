@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{App, StartError};
-use crate::backup::{self, BackupError};
+use crate::backup::BackupError;
 use crate::clients::{ClientRegistry, ClientsReading};
 use crate::keys::{KeyRing, KeyRingError};
 use crate::protocol::Services;
@@ -141,16 +141,18 @@ impl App {
         Ok(taken_in)
     }
 
-    /// Refuses to go on where the installation is restored or moved under this node's feet: it issues nothing more. A store
-    /// that is not shared has nobody else to do that.
+    /// Refuses to go on where the installation is restored or moved under this node's feet, or was while it slept: it issues nothing
+    /// more. A store that is not shared has nobody else to do that.
     pub(super) async fn refuse_unfinished(&self) -> Result<(), StartError> {
         let services = &self.state.services;
         if !services.store.is_shared() {
             return Ok(());
         }
-        let refused = backup::refuse_unfinished(services.store.as_ref()).await;
-        if refused.as_ref().is_err_and(BackupError::is_unfinished) {
-            services.fitness.stop();
+        let refused = self.incarnation.refuse_another(services.store.as_ref()).await;
+        match &refused {
+            Err(BackupError::RestoredSince) => services.fitness.outlive(),
+            Err(error) if error.is_unfinished() => services.fitness.stop(),
+            _ => {}
         }
         Ok(refused?)
     }

@@ -39,13 +39,14 @@ impl App {
     pub async fn announce(&self) -> Result<(), StartError> {
         let services = &self.state.services;
         let begun = services.fitness.begin();
+        let takes_part = !services.fitness.is_stopped();
         following(async {
-            if services.fitness.is_stopped() {
+            if !takes_part {
                 self.agree_anew().await?;
             }
             let nodes = services.nodes.announce(services.fitness.node_clock()).await?;
             self.refuse_unfinished().await?;
-            self.keep_agreement(&nodes).await
+            self.keep_agreement(&nodes, takes_part).await
         })
         .await?;
         services.fitness.acknowledged(begun);
@@ -65,13 +66,13 @@ impl App {
     }
 
     /// Refuses to go on where more nodes were started, while this one was not heard of, with other settings that it must share: it
-    /// issues nothing more. Tells once what else differs.
-    async fn keep_agreement(&self, nodes: &[Node]) -> Result<(), StartError> {
+    /// issues nothing more. Refuses to begin beside as many. Tells once what else differs.
+    async fn keep_agreement(&self, nodes: &[Node], takes_part: bool) -> Result<(), StartError> {
         let services = &self.state.services;
         if !services.store.is_shared() {
             return Ok(());
         }
-        let kept = self.agreement.keep(services.store.as_ref(), nodes).await;
+        let kept = self.agreement.keep(services.store.as_ref(), nodes, takes_part).await;
         if matches!(kept, Err(StartError::Disagreement(_))) {
             services.fitness.stop();
         }

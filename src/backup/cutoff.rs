@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::export::in_vault;
-use super::unfinished::{Unfinished, applied};
+use super::run::Run;
+use super::unfinished::{Mark, Unfinished, applied};
 use super::{BackupError, forget_evidence};
 use crate::keys::{
     Condemned, KeyEvent, KeyRing, KeyRingParts, KeyVault, forget_sealing_keys, keys_named, keys_needed,
@@ -48,9 +49,7 @@ pub struct Assurances {
 /// in the vault, unless they are said to be lost: a restore destroys the keys that it does not know.
 pub async fn check_in_place(parts: &KeyRingParts, assurances: Assurances) -> Result<(), BackupError> {
     let store = parts.store.as_ref();
-    if Unfinished::find(store).await? == Some(Unfinished::Import) {
-        super::refuse_unfinished(store).await?;
-    }
+    refuse_import(Unfinished::find(store).await?)?;
     let named = keys_named(&ring(store).await?, &parts.kek)?;
     let stored = in_vault(parts, <dyn KeyVault>::list).await?;
     if assurances.keys_lost || stored.iter().any(|key| named.contains(&key.kid)) {
@@ -74,13 +73,20 @@ pub async fn check_in_place(parts: &KeyRingParts, assurances: Assurances) -> Res
 pub async fn restore_in_place(parts: &KeyRingParts, assurances: Assurances) -> Result<Restored, BackupError> {
     // Before anything is removed: whether the keys can be replaced.
     check_in_place(parts, assurances).await?;
-    let store = parts.store.as_ref();
-    let found = Unfinished::find(store).await?;
-    Unfinished::CutOff.begin_alone(store, found, assurances).await?;
-    let restored = cut_off(parts, assurances.keep_api_keys).await?;
-    destroy_strangers(parts).await?;
-    Unfinished::end(store).await?;
+    let found = Run::find(parts.store.as_ref()).await?;
+    refuse_import(found.mark)?;
+    let run = Run::begin_alone(Unfinished::CutOff, (parts, assurances), found).await?;
+    let restored = cut_off(run.parts(), assurances.keep_api_keys).await?;
+    destroy_strangers(run.parts()).await?;
+    run.end().await?;
     Ok(restored)
+}
+
+fn refuse_import(found: Option<Mark>) -> Result<(), BackupError> {
+    match found {
+        Some(Mark { what: what @ Unfinished::Import, .. }) => Err(what.error()),
+        _ => Ok(()),
+    }
 }
 
 /// Sets the cut-off; whoever calls has noted that it is under way.
@@ -102,13 +108,13 @@ pub(super) async fn cut_off(parts: &KeyRingParts, keep_api_keys: bool) -> Result
 
 /// Destroys the private keys that the ring does not need: those of the time that is lost are not in it at all.
 async fn destroy_strangers(parts: &KeyRingParts) -> Result<(), BackupError> {
+    let mut strangers = in_vault(parts, <dyn KeyVault>::list).await?;
     let ring = ring(parts.store.as_ref()).await?;
     let needed = keys_needed(&ring, &parts.kek, parts.clock.numeric_date())?;
-    in_vault(parts, move |vault| {
-        let mut strangers = vault.list()?.into_iter().filter(|key| !needed.contains(&key.kid));
-        strangers.try_for_each(|key| vault.destroy(&key.kid))
-    })
-    .await
+    strangers.retain(|key| !needed.contains(&key.kid));
+    // Of another run that has begun in place of this one no key is among them: they were there before that could.
+    applied(parts.store.as_ref(), Batch::new()).await?;
+    in_vault(parts, move |vault| strangers.iter().try_for_each(|key| vault.destroy(&key.kid))).await
 }
 
 /// The ring as the store holds it.

@@ -82,6 +82,12 @@ pub enum BackupError {
         /// What is wrong.
         what: String,
     },
+    /// It was restored or filled while a node slept.
+    #[error(
+        "the installation was restored, or its store filled anew, after this node was started: what it keeps in memory is of before \
+         that, and it ends; start it again"
+    )]
+    RestoredSince,
     /// A key that the ring needs is not there.
     #[error("the private key {0} is not in the vault, but the key ring needs it")]
     KeyMissing(KeyId),
@@ -123,9 +129,10 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    /// Whether the installation is restored, filled or moved just now: nothing may be served from it.
+    /// Whether the installation is restored, filled or moved just now, or was while this node slept: nothing may be served from it
+    /// here.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
-        matches!(self, Self::Unfinished(_) | Self::Moved)
+        matches!(self, Self::Unfinished(_) | Self::Moved | Self::RestoredSince)
     }
 }

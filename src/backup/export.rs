@@ -3,7 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::frames::{Contents, Frame, Header, Purpose, Tally, Trailer};
-use super::unfinished::Unfinished;
+use super::run::Run;
+use super::unfinished::{Mark, Unfinished};
 use super::{Assurances, BackupError, INSTALLATION, refuse_unfinished, seen, tables};
 use crate::entropy::Entropy;
 use crate::keys::{
@@ -104,14 +105,14 @@ fn next_limit(limit: usize, bytes: usize) -> usize {
 /// From now on nothing is served from it.
 async fn mark_as_moved(parts: &KeyRingParts, assurances: Assurances) -> Result<(), BackupError> {
     let store = parts.store.as_ref();
-    let found = Unfinished::find(store).await?;
-    match found {
-        Some(Unfinished::Moved) => {}
-        Some(_) => return refuse_unfinished(store).await,
+    let found = Run::find(store).await?;
+    match found.mark {
+        Some(Mark { what: Unfinished::Moved, .. }) => {}
+        Some(Mark { what, .. }) => return Err(what.error()),
         // What can't be copied should not be stopped for good.
         None => _ = sealed_keys(parts, &parts.store.freeze().await?).await?,
     }
-    Unfinished::Moved.begin_alone(store, found, assurances).await
+    Run::begin_alone(Unfinished::Moved, (parts, assurances), found).await.map(drop)
 }
 
 struct Copy<'a> {

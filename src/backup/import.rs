@@ -4,7 +4,8 @@ use super::cutoff::{Restored, cut_off, empty};
 use super::export::in_vault;
 use super::frames::{Contents, Frame, Frames, Next, Purpose, contents};
 use super::read_back::read_back;
-use super::unfinished::{self, Unfinished, applied};
+use super::run::Run;
+use super::unfinished::{self, Mark, Unfinished, applied};
 use super::{Assurances, BackupError, INSTALLATION, tables};
 use crate::keys::{self, ArchiveReader, Kek, KeyRingParts, KeyVault, StoredState, keys_needed, ring_row};
 use crate::oauth::KeyId;
@@ -49,8 +50,8 @@ pub async fn import(
     mut file: impl Read + Seek,
     assurances: Assurances,
 ) -> Result<Contents, BackupError> {
-    let contents = load(parts, issuer, &mut file, (Purpose::Move, assurances)).await?;
-    Unfinished::end(parts.store.as_ref()).await?;
+    let (contents, run) = load(parts, issuer, &mut file, (Purpose::Move, assurances)).await?;
+    run.end().await?;
     Ok(contents)
 }
 
@@ -65,9 +66,9 @@ pub async fn restore(
     mut file: impl Read + Seek,
     assurances: Assurances,
 ) -> Result<(Contents, Restored), BackupError> {
-    let contents = load(parts, issuer, &mut file, (Purpose::Backup, assurances)).await?;
-    let restored = cut_off(parts, assurances.keep_api_keys).await?;
-    Unfinished::end(parts.store.as_ref()).await?;
+    let (contents, run) = load(parts, issuer, &mut file, (Purpose::Backup, assurances)).await?;
+    let restored = cut_off(run.parts(), assurances.keep_api_keys).await?;
+    run.end().await?;
     Ok((contents, restored))
 }
 
@@ -76,8 +77,7 @@ async fn load(
     issuer: &str,
     file: &mut (impl Read + Seek),
     (purpose, assurances): (Purpose, Assurances),
-) -> Result<Contents, BackupError> {
-    let store = parts.store.as_ref();
+) -> Result<(Contents, Run), BackupError> {
     let (checked, copied) = read_through(file, &parts.kek)?;
     if purpose == Purpose::Move && checked.purpose != Purpose::Move {
         return Err(BackupError::NotForMove);
@@ -88,7 +88,9 @@ async fn load(
     if let Some(unknown) = checked.rows.keys().find(|name| table(name).is_none()) {
         return Err(contents(&format!("it has rows of {unknown}, which this release does not know")));
     }
-    make_room(parts, copied, (purpose, assurances)).await?;
+    let run = make_room(parts, copied, (purpose, assurances)).await?;
+    let parts = run.parts();
+    let store = parts.store.as_ref();
     let mut loading = Loading { store, table: None, batch: Batch::new(), bytes: 0 };
     let mut frames = rewound(file, &parts.kek)?;
     loop {
@@ -106,7 +108,7 @@ async fn load(
         }
     }
     loading.flush().await?;
-    read_back(parts, file, purpose).await
+    Ok((read_back(parts, file, purpose).await?, run))
 }
 
 /// Notes that an import begins, in a store that has no rows or only those of one that was cut off. The note stays until the
@@ -115,20 +117,22 @@ async fn make_room(
     parts: &KeyRingParts,
     copied: Vec<KeyId>,
     (purpose, assurances): (Purpose, Assurances),
-) -> Result<(), BackupError> {
+) -> Result<Run, BackupError> {
     let store = parts.store.as_ref();
-    let found = Unfinished::find(store).await?;
-    match found {
-        Some(Unfinished::CutOff | Unfinished::Moved) => super::refuse_unfinished(store).await,
-        Some(Unfinished::Import) => {
-            Unfinished::Import.begin_alone(store, found, assurances).await?;
+    let found = Run::find(store).await?;
+    match found.mark {
+        Some(Mark { what: what @ (Unfinished::CutOff | Unfinished::Moved), .. }) => Err(what.error()),
+        Some(_) => {
+            let run = Run::begin_alone(Unfinished::Import, (parts, assurances), found).await?;
+            let parts = run.parts();
+            let store = parts.store.as_ref();
             empty(store, keys::VAULT_TABLE, None).await?;
             take_back_keys(parts, copied, purpose).await?;
             for table in to_be_filled() {
                 let kept = (table == INSTALLATION).then_some(unfinished::ROW);
                 empty(store, table, kept).await?;
             }
-            Ok(())
+            Ok(run)
         }
         None => {
             let mut filled = Vec::new();
@@ -144,7 +148,7 @@ async fn make_room(
             if keys > 0 {
                 return Err(BackupError::VaultNotEmpty { keys });
             }
-            Unfinished::Import.begin_alone(store, found, assurances).await
+            Run::begin_alone(Unfinished::Import, (parts, assurances), found).await
         }
     }
 }

@@ -13,6 +13,7 @@ mod file;
 mod frames;
 mod import;
 mod read_back;
+mod run;
 mod seen;
 mod unfinished;
 
@@ -25,6 +26,7 @@ pub use export::{Sink, export};
 pub use file::NewFile;
 pub use frames::{Contents, Purpose};
 pub use import::{import, inspect, restore};
+pub use run::Incarnation;
 pub use seen::{
     Evidence, LAG, Seen, dated_until, dismiss_evidence, forget_evidence, last_seen, note_evidence, note_seen,
     read_evidence,

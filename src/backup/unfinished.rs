@@ -1,7 +1,7 @@
 //! A row that stands in the store while only half of an installation does, or one that has gone elsewhere: nothing may be
 //! served from it.
 
-use super::{Assurances, BackupError, INSTALLATION};
+use super::{BackupError, INSTALLATION};
 use crate::store::{Batch, Committed, Condition, Nodes, Put, Store, StoreError};
 
 pub(super) const ROW: &[u8] = b"unfinished";
@@ -17,6 +17,13 @@ pub(super) enum Unfinished {
     Moved,
 }
 
+/// What was found: it is going on, or was cut off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    pub(super) what: Unfinished,
+    pub(super) version: u64,
+}
+
 impl Unfinished {
     fn word(self) -> &'static str {
         match self {
@@ -26,7 +33,7 @@ impl Unfinished {
         }
     }
 
-    fn error(self) -> BackupError {
+    pub(super) fn error(self) -> BackupError {
         match self {
             Self::Import => BackupError::Unfinished("an import"),
             Self::CutOff => BackupError::Unfinished("a restored installation"),
@@ -34,7 +41,7 @@ impl Unfinished {
         }
     }
 
-    pub(super) async fn find(store: &dyn Store) -> Result<Option<Self>, BackupError> {
+    pub(super) async fn find(store: &dyn Store) -> Result<Option<Mark>, BackupError> {
         let Some(row) = store.get(INSTALLATION, ROW).await? else { return Ok(None) };
         let known = [Self::Import, Self::CutOff, Self::Moved]
             .into_iter()
@@ -43,43 +50,12 @@ impl Unfinished {
             table: INSTALLATION.name.into(),
             reason: "a record can't be read".into(),
         };
-        Ok(Some(known.ok_or_else(damaged)?))
+        Ok(Some(Mark { what: known.ok_or_else(damaged)?, version: row.version }))
     }
 
     /// Adds that this is going on from now on.
     pub(super) fn begin(self, batch: Batch, condition: Condition) -> Batch {
         batch.put(INSTALLATION, ROW, condition, Put::lasting(self.word().into()))
-    }
-
-    /// Writes down that this is going on from now on, in place of what is `found`, and refuses it where nodes use the store all
-    /// the same: then what was written is taken back, and nothing was done. Either such a node is seen here, or it sees what was
-    /// written and takes no part.
-    pub(super) async fn begin_alone(
-        self,
-        store: &dyn Store,
-        found: Option<Self>,
-        assurances: Assurances,
-    ) -> Result<(), BackupError> {
-        if found != Some(self) {
-            let condition = if found.is_none() { Condition::Absent } else { Condition::Always };
-            applied(store, self.begin(Batch::new(), condition)).await?;
-        }
-        if assurances.nodes_stopped {
-            return Ok(());
-        }
-        let refused = refuse_running_nodes(store).await;
-        if refused.is_err() && found != Some(self) {
-            match found {
-                Some(before) => applied(store, before.begin(Batch::new(), Condition::Always)).await?,
-                None => Self::end(store).await?,
-            }
-        }
-        refused
-    }
-
-    /// Notes that it is over.
-    pub(super) async fn end(store: &dyn Store) -> Result<(), BackupError> {
-        applied(store, Batch::new().delete(INSTALLATION, ROW, Condition::Always)).await
     }
 }
 
@@ -97,7 +73,7 @@ pub(super) async fn applied(store: &dyn Store, batch: Batch) -> Result<(), Backu
 /// [`BackupError::Unfinished`], [`BackupError::Moved`], and when the store can't be read.
 pub async fn refuse_unfinished(store: &dyn Store) -> Result<(), BackupError> {
     match Unfinished::find(store).await? {
-        Some(unfinished) => Err(unfinished.error()),
+        Some(unfinished) => Err(unfinished.what.error()),
         None => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use super::{CliError, banner, settings};
 use crate::app::{App, Ground, LONGEST_PAUSE, Outage, StartError, interval};
 use crate::audit::{Actor, Event, EventKind};
+use crate::backup::BackupError;
 use crate::config::{Config, Refusal, Sources};
 use crate::http::{self, Listeners, Tls, TlsError};
 use crate::store::Patience;
@@ -37,6 +38,9 @@ pub(super) enum ServeError {
     /// The public listener's certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The installation is another than when this was started.
+    #[error(transparent)]
+    Outlived(#[from] BackupError),
     /// A socket failed while it was served.
     #[error("a listener failed: {0}")]
     Listener(#[from] io::Error),
@@ -45,7 +49,7 @@ pub(super) enum ServeError {
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When the service can't start, or a listener fails.
+/// When the service can't start, a listener fails, or the installation was restored meanwhile.
 pub(super) fn serve(config: &Config, sources: &Sources) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     telemetry::logging(&config.log, &config.node).map_err(|error| failed(&error))?;
@@ -78,8 +82,14 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     record(&app, config, EventKind::ServiceStarted).await?;
     let listeners = Listeners { public, tls: tls.clone(), management };
     let state = app.state.clone();
+    let end = async {
+        tokio::select! {
+            () = end => {}
+            () = state.services.fitness.outlived() => {}
+        }
+    };
     let served = tokio::select! {
-        served = http::run(state, listeners, config.workers, end) => served,
+        served = http::run(state.clone(), listeners, config.workers, end) => served,
         () = rotate(&app, config.keys.propagation) => Ok(()),
         () = follow(&app) => Ok(()),
         () = app.keep_house() => Ok(()),
@@ -91,6 +101,9 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         app.leave().await;
         record(&app, config, EventKind::ServiceStopped).await?;
         app.note_last_entry().await;
+        if state.services.fitness.is_outlived() {
+            return Err(BackupError::RestoredSince.into());
+        }
         Ok::<_, ServeError>(served?)
     })
     .await

@@ -2,6 +2,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::clock::SharedClock;
 use crate::store::{NodeClock, Store, StoreError};
 
@@ -96,6 +98,8 @@ pub struct Fitness {
     rows: AtomicU64,
     /// What was to be taken in and can't be understood, if anything.
     damaged: Mutex<Option<String>>,
+    /// Whether the installation was restored since the start.
+    outlived: watch::Sender<bool>,
 }
 
 impl Fitness {
@@ -104,8 +108,8 @@ impl Fitness {
     pub fn new(clock: SharedClock, propagation: Duration) -> Self {
         let mirrored_at = millis(clock.monotonic()).into();
         let (store_time, rows) = (AtomicI64::new(NO_OTHER), AtomicU64::new(0));
-        let damaged = Mutex::default();
-        Self { clock, propagation, mirrored_at, acknowledged_at: None, store_time, rows, damaged }
+        let (damaged, outlived) = (Mutex::default(), watch::Sender::new(false));
+        Self { clock, propagation, mirrored_at, acknowledged_at: None, store_time, rows, damaged, outlived }
     }
 
     /// The same for a node of `store`: if that is shared, the node may issue nothing before clocks were compared and the
@@ -143,6 +147,24 @@ impl Fitness {
         if let Some(acknowledged_at) = &self.acknowledged_at {
             _ = acknowledged_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stopped);
         }
+    }
+
+    /// The same for good: the installation was restored after this node was started, and what is in memory is of before.
+    pub fn outlive(&self) {
+        self.stop();
+        self.outlived.send_replace(true);
+    }
+
+    /// Whether it was.
+    #[must_use]
+    pub fn is_outlived(&self) -> bool {
+        *self.outlived.borrow()
+    }
+
+    /// Returns once it was.
+    pub async fn outlived(&self) {
+        // Whoever sends is this very value.
+        _ = self.outlived.subscribe().wait_for(|outlived| *outlived).await;
     }
 
     /// Whether the store has acknowledged nothing yet, or nothing since this node was stopped.

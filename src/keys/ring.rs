@@ -18,6 +18,7 @@ use super::snapshot::{NoKey, ServedJwks, Snapshot};
 use super::unrecorded::Unrecorded;
 use super::vault::KeyVault;
 use crate::clock::SharedClock;
+use crate::entropy::SharedEntropy;
 use crate::oauth::KeyId;
 use crate::store::{Line, Store};
 use crate::verify::KeySet;
@@ -35,6 +36,8 @@ pub struct KeyRingParts {
     pub policy: Policy,
     /// What time it is.
     pub clock: SharedClock,
+    /// Chance; keys are drawn by the vault's own.
+    pub entropy: SharedEntropy,
     /// Whether this node may sign, as far as that is not a matter of the ring.
     pub fitness: Arc<Fitness>,
 }

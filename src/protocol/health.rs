@@ -62,7 +62,8 @@ pub struct Health {
     /// The store's disk: `ok`; `low` when it is 85 % taken; `full` when nothing is written until somebody makes room.
     pub disk: &'static str,
     /// What is kept in memory of the store: `ok`, or `failing` when it is older than P, or when the store has acknowledged
-    /// nothing of this node for so long; `damaged` when a row of it can't be understood, for which this node stops after P: it may be one
+    /// nothing of this node for so long; `restored` when the installation was restored after this node was started, which ends it;
+    /// `damaged` when a row of it can't be understood, for which this node stops after P: it may be one
     /// that refuses something.
     pub mirror: &'static str,
     /// The clock: `ok`, or `failing` when it is more than 5 seconds off the store's.
@@ -133,7 +134,11 @@ pub async fn health(services: &Services) -> Health {
         key_files,
         store,
         disk,
-        mirror: if services.fitness.is_damaged() { "damaged" } else { word(mirror) },
+        mirror: match (services.fitness.is_outlived(), services.fitness.is_damaged()) {
+            (true, _) => "restored",
+            (false, true) => "damaged",
+            (false, false) => word(mirror),
+        },
         clock: word(clock),
         audit,
     }

@@ -76,6 +76,7 @@ impl World {
             kek: Arc::clone(&self.kek),
             policy: Policy::new(&self.settings, self.lifetime).unwrap(),
             clock: Arc::clone(&self.clock) as Arc<_>,
+            entropy: Arc::new(SeededEntropy::new(47)),
             fitness: self.fitness.clone(),
         }
     }

@@ -97,6 +97,7 @@ mod read_anew;
 mod refresh_tokens;
 mod relying_party;
 mod resource_server_fixture;
+mod restored_since;
 mod revocation;
 mod rotating_process;
 mod rotation;

@@ -9,15 +9,19 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use futures_util::FutureExt as _;
-use signet::app::{self, App, Disagreement, StartError};
+use signet::app::{self, App, Disagreement, Ground, StartError};
 use signet::backup::Assurances;
 use signet::clock::ManualClock;
 use signet::config::{Config, VaultPlace};
+use signet::entropy::SystemEntropy;
 use signet::oauth::{Algorithm, Secret};
 use signet::store::Store;
 use signet::store::postgres::TimeSource;
+use tokio::sync::oneshot;
 
+use crate::faulty_store::FaultyStore;
 use crate::postgres_fixture::Database;
+use crate::restored_since::stopped_after;
 use crate::shared_store::SharedStore;
 use crate::test_app::{ISSUER, START, TestApp, part};
 
@@ -153,6 +157,50 @@ async fn of_two_nodes_that_start_at_once_with_another_p_one_gives_way() {
     assert!(said(late.await).contains("node-1"));
     a.app.announce().await.expect("what it wrote was taken back");
     a.demo_token().await;
+}
+
+/// What is written down is what the second says, who looked for nodes before the first had announced itself; and the first for nodes
+/// before the second had.
+#[actix_web::test]
+async fn of_two_nodes_that_announce_themselves_at_once_with_another_p_one_takes_part_at_most() {
+    let mut one = 0;
+    // Where the first stands still, then the second, then the first once more.
+    let places = (5..=7).flat_map(|first| (5..=8).map(move |second| (first, second)));
+    for ((first, second), again) in places.flat_map(|place| (2..=5).map(move |again| (place, again))) {
+        let clock = Arc::new(ManualClock::at(START));
+        let store = FaultyStore::new(clock.clone());
+        store.shared.store(true, SeqCst);
+        let dir = tempfile::tempdir().unwrap();
+        let open = async |node: &str, change: fn(&mut Config)| {
+            let mut config = Config::for_tests(&dir.path().join(node));
+            on_database(&mut config);
+            change(&mut config);
+            config.node = node.to_owned();
+            let entropy = SystemEntropy::shared();
+            let ground = Ground { store: store.clone(), clock: clock.clone(), entropy };
+            App::open(&config, ground).await.unwrap()
+        };
+        let (a, b) = (open("a", |_| {}).await, open("b", longer_p).await);
+        let announcing = async move { a.announce().await.is_ok() };
+        let (a, go_on) = stopped_after((&store, first), announcing).await;
+        let ((there, reached), (go_on_again, waits)) = (oneshot::channel::<()>(), oneshot::channel::<()>());
+        let of_a = store.clone();
+        store.after(second, async move {
+            of_a.after(again, async {
+                drop(there);
+                _ = waits.await;
+            });
+            _ = go_on.send(());
+            _ = reached.await;
+        });
+        let b_takes_part = b.announce().await.is_ok();
+        assert!(store.happened());
+        _ = go_on_again.send(());
+        let a_takes_part = a.await.unwrap();
+        assert!(!(a_takes_part && b_takes_part), "at {first}, {second} and {again}");
+        one += usize::from(a_takes_part != b_takes_part);
+    }
+    assert!(one > 5, "{one}");
 }
 
 /// All nodes were away for so long that none counted, and one with another P was started before they came back.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::pin::pin;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -289,6 +289,46 @@ async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
     assert_eq!(run(&["restore", "--in-place"]).status.code(), Some(1));
     let restored = run(&["restore", "--in-place", "--nodes-are-stopped"]);
     assert!(restored.status.success(), "{restored:?}");
+
+    // One that runs all the same ends by itself: what it has in memory is of before.
+    let node = Process::start(dir.path(), free_port(), &settings);
+    let restored = run(&["restore", "--in-place", "--nodes-are-stopped"]);
+    assert!(restored.status.success(), "{restored:?}");
+    assert_eq!(node.ended(), Some(1));
+    // Started again it is as good as any.
+    let node = Process::start(dir.path(), free_port(), &settings);
+    assert_eq!(node.get("/.well-known/jwks.json", "").unwrap().status, 200);
+    assert_eq!(node.terminate(), Some(0));
+}
+
+/// As where each of several containers runs it before its node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_made_once_by_however_many_commands_at_the_same_time() {
+    let Some(database) = Database::fresh().await else { return };
+    let (dir, url) = (tempfile::tempdir().unwrap(), database.url());
+    for round in 0..3 {
+        let commands: Vec<_> = (0..8)
+            .map(|_| {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_signet"));
+                command.args(["store", "migrate", "--json"]).current_dir(dir.path()).env_clear();
+                command.env("SIGNET_STORE", &url).stdout(Stdio::piped()).stderr(Stdio::piped());
+                command.spawn().unwrap()
+            })
+            .collect();
+        let mut made = 0;
+        for command in commands {
+            let output = command.wait_with_output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{told}");
+            let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(answer["schema"], 1, "{answer}");
+            made += usize::from(answer["schema_before"] == 0);
+        }
+        assert_eq!(made, usize::from(round == 0), "one made them");
+    }
+    let store = database.store(TimeSource::Database).await;
+    let put = Batch::new().put(Table::mirrored("clients"), "k", Condition::Always, Put::lasting(vec![]));
+    assert_eq!(store.commit(put).await.unwrap(), Committed::Applied);
 }
 
 async fn ring_version(store: &PostgresStore) -> u64 {

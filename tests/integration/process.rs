@@ -187,6 +187,11 @@ impl Process {
         stats.map(read).collect()
     }
 
+    /// The exit code, once it has ended by itself.
+    pub(crate) fn ended(mut self) -> Option<i32> {
+        self.child.wait().expect("reaped").code()
+    }
+
     /// SIGTERM, and the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -387,7 +387,10 @@ fn copy(clients: &FirstClients) -> FirstClients {
 }
 
 fn parts(config: &Config, store: Arc<dyn Store>, clock: &Arc<ManualClock>) -> KeyRingParts {
-    let ground = Ground { store, clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(46)) };
+    // No two draw the same: a restore is known by what it draws.
+    static PARTS: AtomicU64 = AtomicU64::new(1 << 32);
+    let entropy = Arc::new(SeededEntropy::new(PARTS.fetch_add(1, Ordering::Relaxed)));
+    let ground = Ground { store, clock: clock.clone(), entropy };
     app::key_ring_parts(config, &ground).expect("keys")
 }
 

@@ -261,6 +261,7 @@ impl SealingKeys {
         for _ in 0..ATTEMPTS {
             let read_at = parts.clock.monotonic();
             let (stored, mut record) = self.read().await?;
+            let before = record.clone();
             // Behind the reading, which may take its time: the clock may have been stepped meanwhile.
             if let Err(off) = parts.fitness.check_clock() {
                 self.take_over(stored, record, read_at);
@@ -286,10 +287,17 @@ impl SealingKeys {
             }
             steps.extend(due);
             let version = stored.as_ref().map(|row| row.version);
-            let mut value = stored.map(|row| row.value).unwrap_or_default();
+            let mut value = stored.as_ref().map(|row| row.value.clone()).unwrap_or_default();
             let done = steps.is_empty() || {
                 let condition = version.map_or(Condition::Absent, Condition::VersionIs);
-                value = row::encode(&record, &parts.kek, parts.entropy.as_ref()).await?;
+                value = match row::encode(&record, &parts.kek, parts.entropy.as_ref()).await {
+                    Ok(value) => value,
+                    Err(error) => {
+                        // Nothing can be sealed anew: that is no reason to do no more with what was read.
+                        self.take_over(stored, before, read_at);
+                        return Err(error.into());
+                    }
+                };
                 self.unrecorded.begin(&value, events);
                 let batch = Batch::new().put(TABLE, TABLE_KEY, condition, Put::lasting(value.clone()));
                 let committed = parts.store.commit(batch).await?;

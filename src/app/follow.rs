@@ -68,7 +68,7 @@ impl App {
         let was_away = self.store_was_away.swap(step.is_err(), Ordering::Relaxed);
         if step.is_ok() && was_away && self.state.services.fitness.is_stale() {
             // It is there again, and for longer than P nothing was acknowledged and no key read: not to wait for the next round.
-            none_if_clock_off(self.rotate().await)?;
+            unless_known(self.rotate().await)?;
         }
         step
     }
@@ -166,7 +166,7 @@ impl App {
     async fn take_in(&self, rows: &[(String, Vec<u8>)]) -> Result<(), StartError> {
         // What may not be signed with any more comes first. If it fails, the rest is not held up, but comes again.
         let keys = rows.iter().any(|(table, _)| table == KeyRing::TABLE);
-        let rotated = if keys { none_if_clock_off(self.follow_keys().await) } else { Ok(()) };
+        let rotated = if keys { unless_known(self.follow_keys().await) } else { Ok(()) };
         for (table, key) in rows {
             refresh(&self.state.services, table, key).await?;
         }
@@ -178,7 +178,7 @@ impl App {
         let services = &self.state.services;
         // What may not be signed with any more comes first. If it fails, the rest is not held up, but it comes again. What is due, and to
         // announce this node, is the rotator's: just after a failover each of these commits may take long.
-        let rotated = if unread.keys_are_read { Ok(()) } else { none_if_clock_off(self.follow_keys().await) };
+        let rotated = if unread.keys_are_read { Ok(()) } else { unless_known(self.follow_keys().await) };
         unread.keys_are_read = rotated.is_ok();
         let mut all = false;
         for _ in 0..PAGES {
@@ -198,10 +198,12 @@ impl App {
 }
 
 /// While this node's clock is off, bringing the keys up to date comes to taking over what the other nodes have made of them, which is
-/// all that can be known.
-fn none_if_clock_off(rotated: Result<(), StartError>) -> Result<(), StartError> {
+/// all that can be known. Nor is anything unknown where a private half does not open: such a node signs with those that it has open, and must
+/// hear of revocations as any other. The rotator tells of it and tries again.
+pub(super) fn unless_known(rotated: Result<(), StartError>) -> Result<(), StartError> {
     match rotated {
         Err(StartError::Keys(KeyRingError::ClockOff(_))) => Ok(()),
+        Err(StartError::Keys(error)) if error.is_of_vault() => Ok(()),
         rotated => rotated,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::follow::unless_known;
 use super::{App, StartError};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::keys::{Health, KeyRingError};
@@ -80,7 +81,7 @@ impl App {
     pub(super) async fn make_up(&self) -> Result<(), StartError> {
         let is_right = !self.state.services.fitness.is_clock_off();
         if is_right && self.rotation.postponed.swap(false, Ordering::Relaxed) {
-            let made_up = self.rotate().await;
+            let made_up = unless_known(self.rotate().await);
             self.rotation.postponed.fetch_or(made_up.is_err(), Ordering::Relaxed);
             return made_up;
         }
@@ -92,14 +93,48 @@ fn is_clock_off(outcome: &Result<(), KeyRingError>) -> bool {
     matches!(outcome, Err(KeyRingError::ClockOff(_)))
 }
 
-/// What went wrong. That the clock is off says least: then both were read, and whatever else failed was not.
+/// The worse of what went wrong. That the clock is off says least: then both were read, and whatever else failed was not.
 fn both(signing: Result<(), KeyRingError>, sealing: Result<(), KeyRingError>) -> Result<(), KeyRingError> {
-    match (signing, sealing) {
-        (Err(KeyRingError::ClockOff(_)) | Ok(()), sealing @ Err(_)) => sealing,
-        (signing, Err(KeyRingError::ClockOff(_)) | Ok(())) => signing,
-        (signing, Err(error)) => {
-            tracing::error!(%error, "the sealing keys could not be brought up to date either");
-            signing
+    let weight = |outcome: &Result<(), KeyRingError>| match outcome {
+        Ok(()) => 0,
+        Err(KeyRingError::ClockOff(_)) => 1,
+        Err(error) if error.is_of_vault() => 2,
+        Err(_) => 3,
+    };
+    let (worse, other) =
+        if weight(&sealing) > weight(&signing) { (sealing, signing) } else { (signing, sealing) };
+    match other {
+        Err(KeyRingError::ClockOff(_)) | Ok(()) => {}
+        Err(error) => {
+            tracing::error!(%error, "the other kind of keys could not be brought up to date either");
         }
+    }
+    worse
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{ClockOff, VaultError};
+    use crate::store::StoreError;
+
+    #[test]
+    fn what_keeps_the_rest_from_being_known_is_what_is_told() {
+        let outcomes: [fn() -> Result<(), KeyRingError>; 4] = [
+            || Ok(()),
+            || Err(ClockOff::NotCompared.into()),
+            || Err(VaultError::Io { path: "keys".into(), source: std::io::Error::other("away") }.into()),
+            || Err(StoreError::Unavailable("away".into()).into()),
+        ];
+        for (worse, outcome) in outcomes.iter().enumerate() {
+            for other in &outcomes[..=worse] {
+                let told = format!("{:?}", outcome());
+                assert_eq!(format!("{:?}", both(outcome(), other())), told);
+                assert_eq!(format!("{:?}", both(other(), outcome())), told);
+            }
+        }
+        // It may be there when the next step asks.
+        let read = VaultError::Store(StoreError::Unavailable("away".into()));
+        assert!(unless_known(Err(KeyRingError::from(read).into())).is_err());
     }
 }

@@ -270,7 +270,7 @@ pub(super) fn assured(nodes: NodesArgs) -> Assurances {
 }
 
 /// Before anything is begun; what is done looks again.
-async fn refuse_running_nodes(ground: &Ground, nodes: NodesArgs) -> Result<(), CliError> {
+pub(super) async fn refuse_running_nodes(ground: &Ground, nodes: NodesArgs) -> Result<(), CliError> {
     if nodes.stopped {
         return Ok(());
     }

@@ -102,8 +102,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Import { file, moved: _, nodes } => backup::import(&config?, &file, nodes, &printer)?,
         Command::ChangeIssuer { from, nodes } => stopped::change_issuer(&config?, &from, nodes, &printer)?,
         Command::Restore(args) => backup::restore(&config?, &args, &printer)?,
-        Command::Keys { command: KeysCommand::Rekey(new), .. } => {
-            stopped::rekey(&config?, &new.source()?, &printer)?;
+        Command::Keys { command: KeysCommand::Rekey { new, nodes }, .. } => {
+            stopped::rekey(&config?, &new.source()?, nodes, &printer)?;
         }
         Command::Keys { command: KeysCommand::MakeModuleKey(key), .. } => {
             stopped::make_module_key(&key.config()?, &printer)?;

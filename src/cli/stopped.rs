@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::act::{Act, Revocation, Target};
 use super::args::NodesArgs;
-use super::backup::{assured, or_recorded};
+use super::backup::{assured, or_recorded, refuse_running_nodes};
 use super::error::CliError;
 use super::note;
 use super::print::Printer;
@@ -195,7 +195,12 @@ pub(super) fn change_issuer(
 }
 
 /// Seals the keys of a stopped service with the key-encryption key that `new` names; says how many there are.
-pub(super) fn rekey(config: &Config, new: &KekSource, printer: &Printer) -> Result<(), CliError> {
+pub(super) fn rekey(
+    config: &Config,
+    new: &KekSource,
+    nodes: NodesArgs,
+    printer: &Printer,
+) -> Result<(), CliError> {
     let (flag, path, next) = match new {
         KekSource::Module(key) => {
             let path = if let PinSource::File(path) = &key.pin { Some(path) } else { None };
@@ -224,6 +229,8 @@ pub(super) fn rekey(config: &Config, new: &KekSource, printer: &Printer) -> Resu
     }
     let rekeyed = runtime()?.block_on(async {
         let ground = own_installation(config).await?;
+        // They have the former key-encryption key, and could read the ring no more.
+        refuse_running_nodes(&ground, nodes).await?;
         let audit = audit_log(config, &ground).await?;
         let entropy = ground.entropy.clone();
         let old = Kek::load(&config.keys.kek, &config.keys.dir, entropy.as_ref()).map_err(failed)?;

@@ -13,7 +13,7 @@ use super::error::KeyRingError;
 use super::intervene::Refusal;
 use super::record::{KeyRingRecord, Origin};
 use super::ring::KeyRing;
-use super::schedule::{Step, make_up_for_delay, plan};
+use super::schedule::{Delayed, Step, make_up_for_delay, plan};
 use super::sealed_ring::{self, KEY, TABLE};
 use super::signer::Signer;
 use super::snapshot::{ReadFrom, Snapshot};
@@ -128,10 +128,10 @@ impl KeyRing {
         }
         let mut signers = Signers::new();
         let mut answer = None;
-        let mut owed: Vec<Step> = Vec::new();
         for _ in 0..ATTEMPTS {
             let read = self.begin_to_read();
             let (row, mut ring) = self.read().await?;
+            let delayed = self.delayed().clone();
             let opened = self.open_signers(&ring, &mut signers, change.spare).await;
             // Reading and opening took their time: the clock may have been stepped since.
             self.parts.fitness.check_clock()?;
@@ -143,10 +143,14 @@ impl KeyRing {
             let prepared = async {
                 opened?;
                 self.settle(&ring).await?;
-                self.prepare(&mut work, owed.clone(), ask).await
+                self.prepare(&mut work, &delayed, ask).await
             };
+            let mut made_up = 0;
             let asked = match prepared.await {
-                Ok(asked) => asked,
+                Ok(asked) => {
+                    made_up = delayed.len();
+                    asked
+                }
                 Err(error) => {
                     self.discard(&work.created).await;
                     if !matches!(error, KeyRingError::Vault(_)) {
@@ -168,6 +172,7 @@ impl KeyRing {
                 }
             };
             if work.steps.is_empty() {
+                self.delayed().drain(..made_up);
                 self.install(work.ring, row.version, &signers, read);
                 if let Some(answer) = answer.take().or(asked) {
                     return Ok(answer);
@@ -176,10 +181,8 @@ impl KeyRing {
             }
             match self.commit(&work, Condition::VersionIs(row.version)).await? {
                 Committed::Applied => {
+                    self.delayed().drain(..made_up);
                     answer = answer.or(asked);
-                    let now = self.parts.clock.numeric_date();
-                    let (policy, times) = (&self.parts.policy, (work.now, now));
-                    owed = make_up_for_delay(&work.ring, &work.steps, policy, times);
                     signers.extend(work.created);
                 }
                 Committed::Conflict => self.discard(&work.created).await,
@@ -227,19 +230,22 @@ impl KeyRing {
             return Err(KeyRingError::RingLost { keys: self.kept().await? });
         };
         let ring = sealed_ring::decode(&row.value, &self.parts.kek)?;
-        self.unrecorded.found(&row.value);
+        self.found(&row.value);
         Ok((row, ring))
     }
 
-    /// Carries out on `work` what comes first, what is due, what is asked for, and what is due after that.
+    /// Carries out on `work` what makes up for delays, what is due, what is asked for, and what is due after that.
     async fn prepare<T>(
         &self,
         work: &mut Work,
-        first: Vec<Step>,
+        delayed: &[Delayed],
         change: Option<&Change<'_, T>>,
     ) -> Result<Option<T>, KeyRingError> {
         let policy = &self.parts.policy;
-        self.carry_out(work, first, None).await?;
+        for delayed in delayed {
+            let owed = make_up_for_delay(&work.ring, delayed, policy, work.now);
+            self.carry_out(work, owed, None).await?;
+        }
         self.carry_out(work, plan(&work.ring, policy, work.now), None).await?;
         let Some(change) = change else { return Ok(None) };
         let (steps, answer) = (change.ask)(&work.ring, work.now)?;
@@ -341,7 +347,7 @@ impl KeyRing {
         // finds it named in the ring, or not.
         let committed = self.parts.store.commit(batch).await?;
         match committed {
-            Committed::Applied => self.unrecorded.found(&value),
+            Committed::Applied => self.found(&value),
             Committed::Conflict => self.unrecorded.refused(&value),
         }
         Ok(committed)

@@ -49,6 +49,18 @@ pub enum KeyRingError {
 }
 
 impl KeyRingError {
+    /// Whether it is no more than that a private half, or the key-encryption key, is not to be had now. What other nodes have done is
+    /// known all the same: the ring was read and is in use, and sealing keys that could not be opened grow old by themselves.
+    #[must_use]
+    pub fn is_of_vault(&self) -> bool {
+        match self {
+            // Whoever asks again in a moment may find it there.
+            Self::Vault(VaultError::Store(_)) => false,
+            Self::Vault(_) => true,
+            _ => self.is_of_kek(),
+        }
+    }
+
     /// Whether it is the key-encryption key that is not to be had now: its module fails.
     #[must_use]
     pub fn is_of_kek(&self) -> bool {

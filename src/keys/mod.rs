@@ -16,6 +16,7 @@ mod change;
 mod choice;
 mod condemn;
 mod data_key;
+mod delayed;
 mod directory;
 mod draft;
 mod error;

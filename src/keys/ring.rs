@@ -1,6 +1,6 @@
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -13,7 +13,7 @@ use super::fitness::Fitness;
 use super::kek::Kek;
 use super::policy::Policy;
 use super::record::{KeyRecord, KeyRingRecord};
-use super::schedule::signer;
+use super::schedule::{Delayed, signer};
 use super::snapshot::{NoKey, ServedJwks, Snapshot};
 use super::unrecorded::Unrecorded;
 use super::vault::KeyVault;
@@ -53,6 +53,10 @@ pub struct KeyRing {
     pub(super) readings: AtomicU64,
     pub(super) fetchers: Fetchers,
     pub(super) unrecorded: Unrecorded<KeyEvent>,
+    /// What took so long to be durable that the next change has to make up for it.
+    pub(super) delayed: Mutex<Vec<Delayed>>,
+    /// Whether the vault was seen to hold keys that no ring has named for long.
+    pub(super) strays: AtomicBool,
     /// Woken when a tick has ended, or the ring was read anew, whatever came of it.
     ticked: tokio::sync::Notify,
     /// The latest time this node has signed or planned at: notices a clock that is set back.
@@ -134,6 +138,8 @@ impl KeyRing {
             readings: AtomicU64::new(0),
             fetchers: Fetchers::default(),
             unrecorded: Unrecorded::default(),
+            delayed: Mutex::default(),
+            strays: AtomicBool::default(),
             ticked: tokio::sync::Notify::new(),
             latest_use: AtomicI64::new(i64::MIN),
             failures: AtomicU64::new(0),
@@ -155,6 +161,11 @@ impl KeyRing {
             self.count_failure();
         }
         self.ticked.notify_waiters();
+        if outcome.is_ok()
+            && let Err(error) = self.destroy_strays().await
+        {
+            tracing::warn!(%error, "keys that no ring names stay in the vault until the next tick");
+        }
         outcome
     }
 

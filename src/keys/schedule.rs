@@ -239,23 +239,33 @@ fn forget(draft: &mut Draft, ring: &KeyRingRecord) {
     }
 }
 
-/// What must be put right when `steps`, planned for `planned_at`, were durable only at `now`: other nodes'
-/// time to load them counts from then.
+/// Steps that were durable later than they were planned for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delayed {
+    /// What was planned.
+    pub steps: Vec<Step>,
+    /// For when.
+    pub planned_at: i64,
+    /// When it was durable, at the latest.
+    pub durable_at: i64,
+}
+
+/// What must be put right at `now` of steps that were late: other nodes' time to load them counts from when they were durable.
 #[must_use]
 pub fn make_up_for_delay(
     ring: &KeyRingRecord,
-    steps: &[Step],
+    Delayed { steps, planned_at, durable_at }: &Delayed,
     policy: &Policy,
-    (planned_at, now): (i64, i64),
+    now: i64,
 ) -> Vec<Step> {
     let mut draft = Draft::new(ring, policy, now);
-    let (lead, delay) = (draft.lead(), now - planned_at);
+    let (lead, delay) = (draft.lead(), durable_at - planned_at);
     for record in ring.records.iter().filter(|record| record.is_waiting(now)) {
         let fresh = |step: &Step| {
             matches!(step, Step::Create { algorithm, publish_at, .. }
             if *algorithm == record.algorithm && *publish_at == record.publish_at)
         };
-        if delay > 0 && record.publish_at + lead > planned_at && steps.iter().any(fresh) {
+        if delay > 0 && record.publish_at + lead > *planned_at && steps.iter().any(fresh) {
             let publish_at = record.publish_at + delay;
             let sign_from = record.sign_from.max(publish_at + lead);
             draft.push(Step::Reschedule { kid: record.kid.clone(), publish_at, sign_from });
@@ -264,10 +274,18 @@ pub fn make_up_for_delay(
     for step in steps {
         if let Step::Retire { kid, retire_at, .. } = step
             && let Some(record) = ring.find(kid)
-            && *retire_at < now + policy.overlap()
+            && *retire_at < durable_at + policy.overlap()
             && record.retire_at() == Some(*retire_at)
         {
-            draft.retire(record, now + policy.overlap());
+            let last_signature = durable_at + policy.overlap();
+            if record.is_alive(now) {
+                draft.retire(record, last_signature);
+            } else {
+                // Verifiers may have let go of it: it signs no more, and is published for whoever had not heard of its end.
+                let least = last_signature + policy.hold_for(record.longest_lifetime);
+                let forget_at = record.forget_at().map_or(least, |forget_at| forget_at.max(least));
+                draft.push(Step::Retire { kid: kid.clone(), retire_at: *retire_at, forget_at });
+            }
         }
     }
     draft.into_steps()

@@ -11,7 +11,9 @@ use super::draft::{Dates, new_record, placeholder};
 use super::intervene::{Refusal, admit, compromise, rotate};
 use super::policy::Policy;
 use super::record::KeyRingRecord;
-use super::schedule::{ExpBound, Step, bootstrap, changes, max_age, next_change, plan, signer};
+use super::schedule::{
+    Delayed, ExpBound, Step, bootstrap, changes, make_up_for_delay, max_age, next_change, plan, signer,
+};
 use crate::oauth::{Algorithm, KeyId};
 use scenario::{Act, Scenario, scenario};
 
@@ -339,6 +341,7 @@ impl World {
                 self.t += by;
                 self.tick_all();
             }
+            Act::Late(by) => self.late(*by, node),
             Act::SetClockBack(by) => {
                 self.remember();
                 self.set_back += by;
@@ -347,6 +350,50 @@ impl World {
         }
         self.issue();
         self.verify();
+    }
+
+    /// Nobody plans until what is due next was planned by `node`, nor before that is durable. The others may read it a P before `node` does,
+    /// and a P later they may still hold what they read: what would sign by then is beyond help.
+    fn late(&mut self, by: i64, node: usize) {
+        // Nodes of different settings must each plan once in P, and the first keys are made in two steps.
+        if self.is_mixed() || self.ring.was_never_published() {
+            return;
+        }
+        let (policy, planned_at) = (self.nodes[node].policy.clone(), self.node_now(node));
+        let next = next_change(&changes(&self.ring.records), planned_at).unwrap_or(planned_at);
+        self.t += next - planned_at;
+        let planned_at = self.node_now(node);
+        let steps = plan(&self.ring, &policy, planned_at);
+        let signs_from = steps.iter().filter_map(|step| match step {
+            Step::Create { sign_from, .. } => Some(*sign_from),
+            _ => None,
+        });
+        let within = signs_from
+            .min()
+            .map_or(by, |first| first - planned_at - 2 * self.propagation - policy.skew() - 1);
+        let before = self.ring.clone();
+        self.apply(&steps, &policy);
+        self.t += by.min(within).max(0);
+        let others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != node).collect();
+        for other in &others {
+            self.nodes[*other].ring = before.clone();
+            self.nodes[*other].loaded_at = self.t;
+        }
+        // Whoever fetches keys just now finds what was planned on none of them.
+        self.verify();
+        for other in others {
+            self.nodes[other].ring = self.ring.clone();
+        }
+        self.issue();
+        self.verify();
+        self.t += self.upto(self.propagation);
+        self.issue();
+        self.verify();
+        let now = self.node_now(node);
+        let owed =
+            make_up_for_delay(&self.ring, &Delayed { steps, planned_at, durable_at: now }, &policy, now);
+        self.apply(&owed, &policy);
+        self.tick(node);
     }
 
     fn compromise(&mut self, which: usize, node: usize) {

@@ -73,14 +73,15 @@ impl<E: Clone> Unrecorded<E> {
 
     /// The store has `row`, as it was read or as its commit was answered: was it written here, what happened with it is owed. So a
     /// commit whose answer was lost, or comes late, is found out about by whoever reads next, unless another node has written since. Those that
-    /// were begun before it stood on the same row as it or on an older one: they can't land any more.
-    pub(super) fn found(&self, row: &[u8]) {
+    /// were begun before it stood on the same row as it or on an older one: they can't land any more. Gives what happened, once.
+    pub(super) fn found(&self, row: &[u8]) -> Vec<E> {
         let mut events = self.events();
-        let Some(at) = events.begun.iter().rposition(|begun| begun.row == row) else { return };
+        let Some(at) = events.begun.iter().rposition(|begun| begun.row == row) else { return Vec::new() };
         let landed = events.begun.drain(..=at).next_back();
-        if let Some(Begun { origin, events: happened, .. }) = landed {
-            events.owed.extend(happened.into_iter().map(|event| Owed { event, origin: origin.clone() }));
-        }
+        let Some(Begun { origin, events: happened, .. }) = landed else { return Vec::new() };
+        let owed = happened.iter().map(|event| Owed { event: event.clone(), origin: origin.clone() });
+        events.owed.extend(owed);
+        happened
     }
 
     /// Takes all of it: it is the caller's to record.

@@ -201,6 +201,11 @@ impl Revocations {
     /// Adds to the cut-offs in use. Whoever follows the other nodes does so without the turn: those who have it may be waiting for a
     /// commit.
     pub(super) fn take_in(&self, new: &[(Whole, Cutoff)]) {
+        let known = self.cutoffs.load();
+        // As mostly where one is looked up: else each time were a copy of all.
+        if new.iter().all(|(whole, cutoff)| known.known(whole).is_some_and(|known| known.covers(cutoff))) {
+            return;
+        }
         self.cutoffs.rcu(|known| {
             let mut cutoffs = Cutoffs::clone(known);
             for (whole, cutoff) in new {

@@ -7,12 +7,14 @@ use std::time::Duration;
 use signet::entropy::SeededEntropy;
 use signet::keys::schedule::Step;
 use signet::keys::{
-    DataKey, DataKeyError, DirectoryVault, KeyRing, KeyRingError, KeyRingParts, Phase, Rekey, RekeyError,
-    RingUnreadable, SealingEvent, SealingKeys, SealingParts, rekey,
+    DataKey, DataKeyError, DirectoryVault, Health, Imported, KeyRing, KeyRingError, KeyRingParts, Origin,
+    Phase, Rekey, RekeyError, RingUnreadable, SealingEvent, SealingKeys, SealingParts, rekey,
 };
-use signet::oauth::{Algorithm, KeyId};
+use signet::oauth::{Algorithm, KeyId, Secret};
+use signet::store::{Committed, Store as _};
 
 use crate::key_ring_fixture::{DyingVault, Fault, World, kek, published, signing};
+use crate::store_faults::new_key;
 
 /// The ring opens, signs, has one key that waits, and each key has its file and no other.
 async fn assert_whole(world: &World) -> Arc<KeyRing> {
@@ -136,6 +138,131 @@ async fn a_commit_that_lands_after_the_next_one_has_begun_is_told_of_once() {
     }
 }
 
+/// Its standby is away for longer than a key that no ring names is kept; every tick meanwhile is given up, too.
+#[tokio::test]
+async fn a_commit_that_lands_after_longer_than_a_pending_key_is_kept_names_one_that_is_there() {
+    let world = World::new();
+    let ring = world.open().await;
+    world.clock.advance(Duration::from_mins(1));
+    world.store.fail(Some(Fault::Late));
+    assert!(matches!(ring.tick().await, Err(KeyRingError::Store(_))));
+    world.date_pending(world.now());
+    for _ in 0..7 {
+        world.clock.advance(Duration::from_secs(100));
+        assert!(matches!(ring.tick().await, Err(KeyRingError::Store(_))));
+    }
+    world.store.fail(None);
+    world.store.land();
+    ring.tick().await.unwrap();
+    let ring = assert_whole(&world).await;
+    // What the others would have named goes.
+    world.date_pending(world.now() - 601);
+    ring.tick().await.unwrap();
+    assert!(world.has_only_kept_keys());
+}
+
+/// Brings in a key that nobody has seen.
+async fn import(ring: &KeyRing) -> Result<Imported, KeyRingError> {
+    ring.import(&Secret::new(new_key().1), Algorithm::ES256).await
+}
+
+/// A node stood still between vault and ring, and nothing was due for the others: they see to it that it comes too late, and only then
+/// destroy the key.
+#[tokio::test]
+async fn a_pending_key_is_destroyed_only_when_no_commit_can_name_it_any_more() {
+    for lands in [Lands::BeforeTheNext, Lands::BetweenTheTwo, Lands::Afterwards] {
+        let mut world = World::new();
+        world.settings.rotation_period = Duration::from_hours(1);
+        let (paused, other) = (world.open().await, world.open().await);
+        world.store.fail(Some(Fault::Late));
+        assert!(matches!(import(&paused).await, Err(KeyRingError::Store(_))));
+        assert_eq!(world.pending(), 1);
+        world.date_pending(world.now());
+        world.clock.advance(Duration::from_mins(10));
+        world.store.fail(None);
+        let late = if lands == Lands::Afterwards { world.store.take_late() } else { Vec::new() };
+        let commits = world.store.commits.load(SeqCst);
+        other.tick().await.unwrap();
+        assert_eq!(
+            (world.pending(), world.store.commits.load(SeqCst)),
+            (1, commits),
+            "{lands:?}: it is not old yet"
+        );
+        world.clock.advance(Duration::from_secs(1));
+        if lands == Lands::BetweenTheTwo {
+            world.store.land();
+        }
+        other.tick().await.unwrap();
+        for batch in late {
+            assert_eq!(world.store.commit(batch).await.unwrap(), Committed::Conflict);
+        }
+        assert_eq!(world.pending(), usize::from(lands == Lands::BeforeTheNext), "{lands:?}");
+        for node in [&other, &paused] {
+            node.tick().await.unwrap();
+            assert_eq!(node.missing().await.unwrap(), [], "{lands:?}");
+        }
+        world.try_open().await.unwrap();
+        let imported = other.list().keys.iter().filter(|key| key.origin == Origin::Imported).count();
+        assert_eq!(imported, usize::from(lands != Lands::Afterwards), "{lands:?}");
+        assert!(world.has_only_kept_keys(), "{lands:?}");
+        assert!(import(&paused).await.is_ok(), "{lands:?}");
+    }
+}
+
+/// The store takes no commits: then nothing is known of those that others may have begun, and what needs none goes on.
+#[tokio::test]
+async fn no_key_is_destroyed_nor_a_tick_spoilt_where_the_store_takes_no_commits() {
+    for fault in [Fault::CommitLost, Fault::AnswerLost, Fault::Overtaken] {
+        let mut world = World::new();
+        world.settings.rotation_period = Duration::from_hours(1);
+        let (paused, other) = (world.open().await, world.open().await);
+        world.store.fail(Some(Fault::CommitLost));
+        assert!(matches!(import(&paused).await, Err(KeyRingError::Store(_))));
+        world.date_pending(world.now() - 601);
+        world.store.fail(Some(fault));
+        other.tick().await.unwrap();
+        assert_eq!((world.pending(), other.health()), (1, Health::Green), "{fault:?}");
+        world.store.fail(None);
+        other.tick().await.unwrap();
+        assert_eq!(world.pending(), 0, "{fault:?}");
+    }
+}
+
+/// Nobody heard of it before it landed, so nobody could publish it: its lead counts from then, whoever read it first.
+#[tokio::test]
+async fn a_key_whose_commit_was_given_up_has_its_lead_from_when_it_landed() {
+    for fault in [Fault::Late, Fault::AnswerLost] {
+        for followed in [false, true] {
+            let world = World::new();
+            let ring = world.open().await;
+            world.clock.advance(Duration::from_mins(1));
+            world.store.fail(Some(fault));
+            assert!(matches!(ring.tick().await, Err(KeyRingError::Store(_))));
+            world.clock.advance(Duration::from_secs(30));
+            world.store.fail(None);
+            world.store.land();
+            let landed_at = world.now();
+            if followed {
+                // It plans nothing, and forgets nothing.
+                ring.follow().await.unwrap();
+                world.store.fail(Some(Fault::CommitLost));
+                assert!(ring.tick().await.is_err());
+                world.store.fail(None);
+                world.clock.advance(Duration::from_secs(5));
+            }
+            ring.tick().await.unwrap();
+            let list = ring.list();
+            let next = list.keys.iter().find(|key| key.phase == Phase::Published).unwrap();
+            assert_eq!((next.publish_at, next.created_at), (landed_at, landed_at - 30), "{fault:?}");
+            let commits = world.store.commits.load(SeqCst);
+            ring.tick().await.unwrap();
+            assert_eq!(world.store.commits.load(SeqCst), commits, "once is enough");
+            let wait = ring.rotate(None, false).await.unwrap().rotations[0].wait;
+            assert_eq!(wait, landed_at + 10 - world.now());
+        }
+    }
+}
+
 /// When a commit that was given up lands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lands {
@@ -143,6 +270,8 @@ enum Lands {
     BeforeTheNext,
     /// When the last one was given up, too.
     BetweenTheTwo,
+    /// When the next one has been committed.
+    Afterwards,
 }
 
 /// Of nodes that want the very same at the very same time one has done it.

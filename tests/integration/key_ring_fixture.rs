@@ -1,10 +1,11 @@
 //! A world for key rings: a clock that stands still, a store in memory that can fail, a directory.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -119,6 +120,15 @@ impl World {
         self.files().iter().filter(is_pending).count()
     }
 
+    /// Lets every pending key be as old as if it had been made at `at`, in seconds since the epoch.
+    pub(crate) fn date_pending(&self, at: i64) {
+        let at = UNIX_EPOCH + Duration::from_secs(u64::try_from(at).unwrap());
+        for name in self.files().iter().filter(|name| name.ends_with(".pending")) {
+            let file = File::options().write(true).open(self.dir.path().join(name)).unwrap();
+            file.set_modified(at).unwrap();
+        }
+    }
+
     /// Whether every file in the key directory is a kept key.
     pub(crate) fn has_only_kept_keys(&self) -> bool {
         self.files().iter().all(|name| Path::new(name).extension().is_some_and(|end| end == "key"))
@@ -197,9 +207,14 @@ impl FakeStore {
 
     /// Those commits land that were given up, as far as their conditions hold.
     pub(crate) fn land(&self) {
-        for batch in std::mem::take(&mut *self.late.lock().unwrap()) {
+        for batch in self.take_late() {
             let _ = self.apply(batch);
         }
+    }
+
+    /// Those commits that were given up, to be let land by whoever asks.
+    pub(crate) fn take_late(&self) -> Vec<Batch> {
+        std::mem::take(&mut *self.late.lock().unwrap())
     }
 
     pub(crate) fn edit(&self, edit: impl FnOnce(&mut BTreeMap<(&'static str, Vec<u8>), Row>)) {

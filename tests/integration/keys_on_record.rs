@@ -30,16 +30,26 @@ enum Asked {
 const ASKED: [Asked; 4] = [Asked::Rotate, Asked::CompromiseSigning, Asked::CompromiseSealing, Asked::Import];
 
 impl Asked {
+    /// Gives the answer's status, once what was said to be done is seen to be done.
     async fn of(self, app: &TestApp) -> u16 {
         let (keys, sealing) = (&app.app.state.services.keys, &app.app.state.services.sealing_keys);
         let signing = || keys.list().keys.into_iter().find(|key| key.signs).expect("a key signs").kid;
+        let (signed, sealed) = (signing(), sealing.list().remove(0).id);
         let (path, body) = match self {
             Self::Rotate => ("rotate".to_owned(), json!({ "force": true })),
-            Self::CompromiseSigning => (format!("{}/compromise", signing()), json!({})),
-            Self::CompromiseSealing => (format!("{}/compromise", sealing.list()[0].id), json!({})),
+            Self::CompromiseSigning => (format!("{signed}/compromise"), json!({})),
+            Self::CompromiseSealing => (format!("{sealed}/compromise"), json!({})),
             Self::Import => ("import".to_owned(), json!({ "key": KEY, "algorithm": "ES256" })),
         };
-        app.administer(Method::POST, &format!("/admin/keys/{path}"), Some(body)).await.status
+        let answer = app.administer(Method::POST, &format!("/admin/keys/{path}"), Some(body)).await;
+        let is_done = match self {
+            Self::Rotate => signing() != signed,
+            Self::CompromiseSigning => keys.compromised().contains(&signed) && signing() != signed,
+            Self::CompromiseSealing => !sealing.contains(sealed.as_str()),
+            Self::Import => keys.list().keys.iter().any(|key| key.origin == Origin::Imported),
+        };
+        assert!(is_done || !matches!(answer.status, 200 | 201), "{self:?}: {answer:?}");
+        answer.status
     }
 }
 
@@ -89,8 +99,12 @@ async fn what_happened_to_keys_is_on_record_whatever_call_to_the_store_failed() 
                 assert!(at < MOST_CALLS, "{asked:?} never gets through");
                 let (app, store) = trial(asked, last.take()).await;
                 store.fail(at, way);
-                asked.of(&app).await;
+                let status = asked.of(&app).await;
                 let struck = store.heal();
+                assert!(
+                    matches!(status, 200 | 201) || struck && status == 503,
+                    "{asked:?}, call {at}, {way:?}: {status}"
+                );
                 app.app.rotate().await.expect("rotation");
                 assert_on_record(&app, &format!("{asked:?}, call {at}, {way:?}"));
                 last = Some((app, store));

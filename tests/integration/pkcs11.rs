@@ -287,6 +287,13 @@ fn a_module_that_is_gone_is_an_error_and_ends_no_signing() {
                 signing(&ring);
             }
             assert_eq!(ring.health(), Health::Red { failures: 9, signs: true });
+            // Nor a next sealing key.
+            world.clock.advance(Duration::from_hours(24));
+            for _ in 0..8 {
+                world.clock.advance(Duration::from_secs(1));
+                assert!(forms.tick().await.unwrap_err().is_of_vault());
+                assert!(forms.seal("form", b"hello").is_ok());
+            }
 
             hsm.put_in();
             ring.tick().await.unwrap();

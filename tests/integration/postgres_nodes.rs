@@ -266,7 +266,13 @@ async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
     assert_eq!(doctor("60s"), (json!("fail"), json!("keys.propagation is 60 s here, but 30 s")));
 
     let version = ring_version(&store).await;
-    for args in [["restore", "--in-place"].as_slice(), &["restore", "copy"], &["import", "copy", "--move"]] {
+    std::fs::write(operator.path().join("new-kek"), "cd".repeat(32)).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(operator.path().join("new-kek"), mode).unwrap();
+    let rekey = ["keys", "rekey", "--new-kek-file", "new-kek"];
+    let acts =
+        [["restore", "--in-place"].as_slice(), &["restore", "copy"], &["import", "copy", "--move"], &rekey];
+    for args in acts {
         let refused = run(args);
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert_eq!(refused.status.code(), Some(1), "{args:?}: {told}");
@@ -287,8 +293,11 @@ async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
     node.kill_now();
     drop(node);
     assert_eq!(run(&["restore", "--in-place"]).status.code(), Some(1));
-    let restored = run(&["restore", "--in-place", "--nodes-are-stopped"]);
-    assert!(restored.status.success(), "{restored:?}");
+    assert_eq!(run(&rekey).status.code(), Some(1));
+    for args in [["restore", "--in-place"].as_slice(), &rekey] {
+        let done = run(&[args, &["--nodes-are-stopped"]].concat());
+        assert!(done.status.success(), "{done:?}");
+    }
 
     // One that runs all the same ends by itself: what it has in memory is of before.
     let node = Process::start(dir.path(), free_port(), &settings);

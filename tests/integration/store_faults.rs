@@ -286,6 +286,39 @@ async fn keys_rotate_and_are_condemned_whatever_fails() {
         .await;
     house
         .hold(
+            "declare a sealing key compromised",
+            async |world: &World, _| {
+                let (token, sealing) = (world.app.admin_token().await, &world.services().sealing_keys);
+                let text = sealing.seal("form", b"hello").unwrap();
+                let seals = sealing.list().into_iter().find(|key| key.seals).unwrap();
+                (token, seals.id.to_string(), text)
+            },
+            async |world: &World, (token, id, _): &(String, String, String)| {
+                let path = format!("/admin/keys/{id}/compromise");
+                admin(world, token, (Method::POST, &*path), Some(json!({}))).await
+            },
+            (
+                async |world: &World, (_, id, text): &(String, String, String), _: Option<&Answer>| {
+                    let sealing = &world.services().sealing_keys;
+                    let is_dropped = !sealing.contains(id);
+                    assert_eq!(sealing.open_sealed("form", text).unwrap().is_none(), is_dropped);
+                    is_dropped
+                },
+                async |world: &World, (_, id, text): &(String, String, String), happened| {
+                    let token = world.app.admin_token().await;
+                    let path = format!("/admin/keys/{id}/compromise");
+                    let answer = admin(world, &token, (Method::POST, &*path), Some(json!({}))).await;
+                    assert_eq!(answer.status, if happened { 404 } else { 200 }, "{answer:?}");
+                    let sealing = &world.services().sealing_keys;
+                    assert!(!sealing.contains(id) && sealing.open_sealed("form", text).unwrap().is_none());
+                    // Another one seals, and what it seals opens.
+                    let text = sealing.seal("form", b"hello").unwrap();
+                    assert!(sealing.open_sealed("form", &text).unwrap().is_some());
+                },
+            ),
+        )
+        .await
+        .hold(
             "import a key",
             async |world: &World, _| {
                 // So that not more and more wait.
@@ -318,7 +351,7 @@ async fn import(world: &World, (token, (_, key)): &(String, (KeyId, String))) ->
 }
 
 /// A private key that nobody has seen: its kid, and itself as PEM.
-fn new_key() -> (KeyId, String) {
+pub(crate) fn new_key() -> (KeyId, String) {
     let key = SoftwareSigner::generate(Algorithm::ES256).unwrap();
     let base64 = STANDARD.encode(key.to_pkcs8().unwrap());
     let lines: Vec<&str> =

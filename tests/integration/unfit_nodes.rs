@@ -311,6 +311,44 @@ async fn what_a_condemned_key_sealed_opens_on_no_node_whose_vault_fails() {
     std::fs::rename(&away, &keys).expect("keys of files");
 }
 
+/// What it has open is enough to sign with, and of the rest it must hear as any other.
+#[actix_web::test]
+async fn a_node_whose_vault_fails_follows_the_others_and_issues_on() {
+    for read_anew in [false, true] {
+        let nodes = Nodes::start().await;
+        let (a, b) = (&nodes.a.app, &nodes.b);
+        let revoked = b.demo_token().await;
+        let rotate = a.administer(Method::POST, "/admin/keys/rotate", Some(json!({ "force": true }))).await;
+        assert_eq!(rotate.status, 200, "a next key is made, which B has not opened");
+        assert_eq!(revoke(a, a.demo(), &revoked).await.status, 200);
+        let signs = part(&a.demo_token().await, 0)["kid"].clone();
+        let (keys, away) = (a.dir().join("keys"), a.dir().join("away"));
+        std::fs::rename(&keys, &away).expect("keys of files");
+        if read_anew {
+            nodes.store.fail_over();
+        }
+        for _ in 0..4 {
+            nodes.advance(Duration::from_secs(20));
+            b.app.follow().await.expect("the store's changes");
+            b.app.rotate().await.expect_err("its vault is away");
+            let token = b.demo_token().await;
+            assert_eq!(part(&token, 0)["kid"], signs);
+            assert!(b.is_active(&token).await && !b.is_active(&revoked).await);
+        }
+        // What was put off while its clock was off is the rotator's too, as long as the vault is away.
+        nodes.clock_of_b.jump_to(a.now() + 60);
+        b.app.rotate().await.expect_err("its clock is off");
+        nodes.clock_of_b.jump_to(a.now());
+        b.app.follow().await.expect("the store's changes");
+        // But not what the store keeps from it.
+        nodes.store.take_out_of_reach(true);
+        b.app.follow().await.expect_err("the store is away");
+        nodes.store.take_out_of_reach(false);
+        std::fs::rename(&away, &keys).expect("keys of files");
+        b.app.rotate().await.expect("rotation");
+    }
+}
+
 #[actix_web::test]
 async fn a_refresh_token_is_not_called_bad_by_a_node_that_can_not_know() {
     let nodes = Nodes::start().await;

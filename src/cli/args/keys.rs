@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
+use super::NodesArgs;
 use super::input::secret_from;
 use crate::cli::{Act, CliError};
 use crate::config::{KekSource, ModuleKeyConfig, PinSource};
@@ -48,7 +49,12 @@ pub(in crate::cli) enum KeysCommand {
     },
     /// Seal the keys of a stopped installation with another key-encryption key.
     #[command(override_usage = REKEY_USAGE)]
-    Rekey(NewKekArgs),
+    Rekey {
+        #[command(flatten)]
+        new: NewKekArgs,
+        #[command(flatten)]
+        nodes: NodesArgs,
+    },
     /// Make a key-encryption key in a PKCS#11 module; it can't leave it.
     MakeModuleKey(ModuleKeyArgs),
 }
@@ -134,7 +140,7 @@ impl KeysCommand {
                 let algorithm = algorithm.or_else(|| algorithm_of(&key)).ok_or_else(unnamed)?;
                 Act::ImportKey { key, algorithm }
             }
-            Self::Rekey(_) | Self::MakeModuleKey(_) => {
+            Self::Rekey { .. } | Self::MakeModuleKey(_) => {
                 return Err(CliError::Usage("that is not done to a running service".into()));
             }
         })

@@ -38,6 +38,10 @@ fn first_ring() -> KeyRingRecord {
     ring
 }
 
+fn late(steps: &[Step], planned_at: i64, by: i64) -> Delayed {
+    Delayed { steps: steps.to_vec(), planned_at, durable_at: planned_at + by }
+}
+
 #[test]
 fn the_first_keys_are_planned_in_order() {
     let ring = first_ring();
@@ -71,7 +75,7 @@ fn nothing_is_published_before_others_wait_behind_the_first_keys() {
         let rotation = rotate(&ring, &policy, NOW + 1, (algorithm, false)).unwrap();
         assert_eq!((rotation.sign_from, rotation.breaks.len()), (NOW + 1, 0));
     }
-    assert_eq!(make_up_for_delay(&ring, &steps, &policy, (NOW + 1, NOW + 2)), []);
+    assert_eq!(make_up_for_delay(&ring, &late(&steps, NOW + 1, 1), &policy, NOW + 2), []);
 }
 
 #[test]
@@ -136,10 +140,29 @@ fn a_key_that_is_durable_late_is_ready_later() {
     let steps = plan(&ring, &policy(10), now);
     apply(&mut ring, &steps);
     let (publish_at, kid) = (ring.records[2].publish_at, ring.records[2].kid.clone());
-    let owed = make_up_for_delay(&ring, &steps, &policy(10), (now, now + 4));
+    let owed = make_up_for_delay(&ring, &late(&steps, now, 4), &policy(10), now + 4);
     let sign_from = ring.records[2].sign_from.max(publish_at + 4 + lead(&ring, &policy(10)));
     assert_eq!(owed[0], Step::Reschedule { kid, publish_at: publish_at + 4, sign_from });
-    assert_eq!(make_up_for_delay(&ring, &steps, &policy(10), (now, now)), []);
+    assert_eq!(make_up_for_delay(&ring, &late(&steps, now, 0), &policy(10), now), []);
+}
+
+#[test]
+fn a_key_whose_end_was_durable_after_it_had_come_does_not_sign_again() {
+    let mut ring = first_ring();
+    let rotation = rotate(&ring, &policy(10), NOW, (Algorithm::ES256, true)).unwrap();
+    apply(&mut ring, &rotation.steps);
+    let (retire_at, lifetime) = (ring.records[0].retire_at().unwrap(), ring.records[0].longest_lifetime);
+    for (by, signs_on) in [(1, true), (3, true), (retire_at - NOW, false), (1_000, false)] {
+        let mut ring = ring.clone();
+        let owed = make_up_for_delay(&ring, &late(&rotation.steps, NOW, by), &policy(10), NOW + by);
+        apply(&mut ring, &owed);
+        assert_eq!(ring.records[0].is_alive(NOW + by), signs_on, "{by}");
+        // Whoever has not heard of it signs with it until then.
+        let last = NOW + by + policy(10).overlap();
+        let wanted = if signs_on { retire_at.max(last) } else { retire_at };
+        assert_eq!(ring.records[0].retire_at(), Some(wanted), "{by}");
+        assert!(ring.records[0].forget_at().unwrap() >= last + policy(10).hold_for(lifetime), "{by}");
+    }
 }
 
 #[test]

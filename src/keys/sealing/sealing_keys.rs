@@ -19,6 +19,9 @@ use crate::keys::{Fitness, Kek, KeyRingError, Policy, Unrecorded};
 use crate::oauth::KeyId;
 use crate::store::{Batch, Committed, Condition, Put, Row, Store, StoreError, turn};
 
+/// How long a revocation waits for a module that keeps the key-encryption key.
+const MODULE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How often a change is tried anew when other nodes were faster.
 const ATTEMPTS: usize = 100;
 
@@ -261,6 +264,7 @@ impl SealingKeys {
         for _ in 0..ATTEMPTS {
             let read_at = parts.clock.monotonic();
             let (stored, mut record) = self.read().await?;
+            let before = record.clone();
             // Behind the reading, which may take its time: the clock may have been stepped meanwhile.
             if let Err(off) = parts.fitness.check_clock() {
                 self.take_over(stored, record, read_at);
@@ -286,10 +290,17 @@ impl SealingKeys {
             }
             steps.extend(due);
             let version = stored.as_ref().map(|row| row.version);
-            let mut value = stored.map(|row| row.value).unwrap_or_default();
+            let mut value = stored.as_ref().map(|row| row.value.clone()).unwrap_or_default();
             let done = steps.is_empty() || {
                 let condition = version.map_or(Condition::Absent, Condition::VersionIs);
-                value = row::encode(&record, &parts.kek, parts.entropy.as_ref()).await?;
+                value = match row::encode(&record, &parts.kek, parts.entropy.as_ref()).await {
+                    Ok(value) => value,
+                    Err(error) => {
+                        // Nothing can be sealed anew: that is no reason to do no more with what was read.
+                        self.take_over(stored, before, read_at);
+                        return Err(error.into());
+                    }
+                };
                 self.unrecorded.begin(&value, events);
                 let batch = Batch::new().put(TABLE, TABLE_KEY, condition, Put::lasting(value.clone()));
                 let committed = parts.store.commit(batch).await?;
@@ -317,13 +328,18 @@ impl SealingKeys {
         // From the store: another node may have been started with other settings a moment ago.
         let stored = self.parts.store.get(TABLE, TABLE_KEY).await?;
         let condition = stored.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
-        let promised = match self.opened(stored.as_ref()).await {
-            Ok(SealingRecord { keys }) => {
+        let opened = tokio::time::timeout(MODULE_PATIENCE, self.opened(stored.as_ref())).await;
+        let promised = match opened {
+            Ok(Ok(SealingRecord { keys })) => {
                 let of_keys = keys.iter().map(|key| key.longest_lifetime).max();
                 Some(of_keys.unwrap_or_default().max(self.policy.longest_lifetime))
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "how long what was sealed may count can't be read");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("how long what was sealed may count is not read: the module does not answer");
                 None
             }
         };

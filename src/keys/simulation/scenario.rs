@@ -75,6 +75,8 @@ pub(super) enum Act {
     /// One node is, and the others are not.
     Roll(Times),
     Outage(i64),
+    /// What is due next is durable so long after it was planned, and its answer is lost.
+    Late(i64),
     SetClockBack(i64),
 }
 
@@ -90,6 +92,7 @@ fn act(propagation: u64, skew: u64) -> impl Strategy<Value = Act> {
         2 => times(propagation, skew).prop_map(Act::Reconfigure),
         3 => times(propagation, skew).prop_map(Act::Roll),
         1 => prop_oneof![0..1000_i64, 0..10_000_000_i64].prop_map(Act::Outage),
+        2 => prop_oneof![0..1000_i64, 0..10_000_000_i64].prop_map(Act::Late),
         1 => prop_oneof![0..1000_i64, 0..1_000_000_i64].prop_map(Act::SetClockBack),
     ]
 }

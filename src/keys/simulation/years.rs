@@ -47,6 +47,7 @@ fn act(propagation: u64, skew: u64) -> impl Strategy<Value = Act> {
         1 => algorithm().prop_map(Act::Import),
         1 => times(propagation, skew).prop_map(Act::Reconfigure),
         1 => (0..5 * 86_400_i64).prop_map(Act::Outage),
+        1 => (0..5 * 86_400_i64).prop_map(Act::Late),
         1 => (0..10_000_i64).prop_map(Act::SetClockBack),
     ]
 }

@@ -29,6 +29,11 @@ const OLDEST: u32 = 150_000;
 /// walk whatever was removed since, and is still there for a reader with an old snapshot.
 const BY_INDEX: &str = "SET enable_seqscan = off";
 
+/// Which functions of the server warn that its numbers of transactions run out: with every one that is given, from 40 million before it stops.
+/// That says nothing of the commit that it comes with. The SQLSTATE is the one of the warning that does, and the text is translated; the
+/// name of the function is not. A server that names none, or another, is doubted as with any other warning.
+const OF_NUMBERS: [&str; 2] = ["GetNewTransactionId", "GetNewMultiXactId"];
+
 /// A connection that is nobody's. Dropping it cuts it off, whatever the server is doing: nobody waits for that.
 pub(super) struct Link {
     pub(super) client: Client,
@@ -284,8 +289,18 @@ async fn drive<S, T>(
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut is_told = false;
     while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
         match message {
+            // Which comes with every commit: once for each connection is often enough.
+            Ok(AsyncMessage::Notice(notice)) if is_of_numbers(&notice) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(
+                        message = notice.message(),
+                        "PostgreSQL warns; commits count all the same"
+                    );
+                }
+            }
             Ok(AsyncMessage::Notification(notification)) => {
                 // One that waits already says as much.
                 notifications.try_send(notification.payload().to_owned()).ok();
@@ -312,6 +327,10 @@ fn is_warning(notice: &DbError) -> bool {
         // A server that only speaks like PostgreSQL: by the class of the SQLSTATE.
         None => notice.code().code().starts_with("01"),
     }
+}
+
+fn is_of_numbers(notice: &DbError) -> bool {
+    notice.routine().is_some_and(|routine| OF_NUMBERS.contains(&routine))
 }
 
 #[cfg(test)]
@@ -365,6 +384,10 @@ mod tests {
             (b"SWARNUNG\0C01000\0Mwithout the word for programs\0\0", true),
             (b"SNOTICE\0VNOTICE\0C00000\0Mnothing of weight\0\0", false),
             (b"SWARNING\0VNOTICE\0C00000\0Ma translation that misleads\0\0", false),
+            (b"SWARNING\0VWARNING\0C01000\0Mcanceling wait\0Fsyncrep.c\0L303\0RSyncRepWaitForLSN\0\0", true),
+            (b"SWARNING\0VWARNING\0C01000\0Mwraparound\0Fvarsup.c\0L149\0RGetNewTransactionId\0\0", false),
+            (b"SWARNUNG\0VWARNING\0C01000\0M\0Fmultixact.c\0L1\0RGetNewMultiXactId\0\0", false),
+            (b"SWARNING\0VWARNING\0C01000\0Mdatabase must be vacuumed\0RSomethingElse\0\0", true),
         ] {
             assert_eq!(is_warned_by(fields).await, warns, "{}", String::from_utf8_lossy(fields));
         }

@@ -72,9 +72,7 @@ pub async fn run(
     max_concurrent_tls_connect(connections);
     let server = bounded(workers, connections, GRACE_SECONDS);
     let app = move || {
-        App::new()
-            .configure(configure(web::Data::from(public_state.clone())))
-            .wrap_fn(connection_matters)
+        App::new().configure(configure(web::Data::from(public_state.clone()))).wrap_fn(connection_matters)
     };
     let public = match policy {
         Some(policy) => listen(server, listeners.public, tls, metrics, move || {
@@ -87,13 +85,12 @@ pub async fn run(
     // Acts under way are waited for wherever they come from.
     let grace = if state.admin_listener == AdminListener::Management { GRACE_SECONDS } else { 1 };
     let server = bounded(1, management_connections, grace);
-    let management =
-        listen(server, listeners.management, None, state.metrics.clone(), move || {
-            App::new()
-                .configure(configure_management(web::Data::from(management_state.clone())))
-                .wrap_fn(connection_matters)
-        })?
-        .run();
+    let management = listen(server, listeners.management, None, state.metrics.clone(), move || {
+        App::new()
+            .configure(configure_management(web::Data::from(management_state.clone())))
+            .wrap_fn(connection_matters)
+    })?
+    .run();
     let (public_handle, management_handle) = (public.handle(), management.handle());
     let stop = async {
         shutdown.await;

@@ -28,12 +28,21 @@ async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream
             async move {
                 let body = if path == "/unread" { web::Bytes::new() } else { body.to_bytes().await.unwrap() };
                 note.borrow_mut().push(format!("{path}{}", String::from_utf8_lossy(&body)));
-                settle(if path == "/long" { 5000 } else if path == "/while" { 50 } else { 0 }).await;
+                settle(if path == "/long" {
+                    5000
+                } else if path == "/while" {
+                    50
+                } else {
+                    0
+                })
+                .await;
                 HttpResponse::Ok().body("a".repeat(length))
             }
         }))
         .wrap_fn(connection_matters);
-    let plain = fn_service(move |io: DuplexStream| ready(Ok((Paced::new(io, counted.clone()), Protocol::Http1, None))));
+    let plain = fn_service(move |io: DuplexStream| {
+        ready(Ok((Paced::new(io, counted.clone()), Protocol::Http1, None)))
+    });
     let http = http(plain, app, actix_server::Server::build().graceful_shutdown_signal(), metrics);
     let service = Rc::new(http.new_service(()).await.unwrap());
     let connect = async move |on_its_way: usize| {

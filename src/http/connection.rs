@@ -170,7 +170,7 @@ impl Connection {
     /// By when a request must have begun, unless one is under way: a client may take so long for a head, and so long before it begins one.
     /// actix-http has a time for the first head only.
     pub(super) fn due(&self) -> Option<Instant> {
-        if self.answering.get() || self.waits.get() {
+        if self.answering.get() || self.waits.get() || self.unread.get() {
             return None;
         }
         let Quiet { since, next } = self.quiet.get();
@@ -180,6 +180,12 @@ impl Connection {
     /// Whether its requests come without waiting for its answers, again and again.
     pub(super) fn runs_ahead(&self) -> bool {
         self.ahead.get() >= AHEAD
+    }
+
+    /// Some of an answer has left: the time for the next request begins when all has.
+    pub(super) fn answered_some(&self) {
+        let now = Instant::now();
+        self.quiet.set(Quiet { since: now, next: self.quiet.get().next.map(|_| now) });
     }
 
     /// Whether answers find no room.
@@ -316,6 +322,32 @@ mod tests {
         connection.wait_for(pending()).await.unwrap_err();
         assert_eq!(begun.elapsed().as_secs(), LONGEST_WAIT.as_secs());
         assert!(closed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_for_a_request_begins_when_the_answer_before_it_has_left() {
+        let (connection, _) = connection();
+        let connection = Rc::new(connection);
+        let left = || connection.due().map(|due| (due - Instant::now()).as_secs());
+        let under_way = connection.clone().answers(Body::Left(0));
+        assert_eq!(left(), None);
+        tokio::time::advance(Duration::from_mins(1)).await;
+        drop(under_way);
+        assert_eq!(left(), Some(KEEP_ALIVE.as_secs()));
+        for _ in 0..3 {
+            connection.unread(true);
+            tokio::time::advance(Duration::from_mins(1)).await;
+            assert_eq!(left(), None);
+            connection.unread(false);
+            connection.answered_some();
+            assert_eq!(left(), Some(KEEP_ALIVE.as_secs()));
+        }
+        connection.take(b"G");
+        assert_eq!(left(), Some(HEAD_TIMEOUT.as_secs()));
+        // A byte more is no time more.
+        tokio::time::advance(Duration::from_secs(2)).await;
+        connection.take(b"E");
+        assert_eq!(left(), Some(HEAD_TIMEOUT.as_secs() - 2));
     }
 
     #[test]

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use actix_web::Error;
 use actix_web::dev::{Extensions, ServiceRequest};
-use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
@@ -32,9 +31,10 @@ const AT_ONCE: usize = 2 * 1024;
 pub(super) const SEND_BUFFER: usize = 64 * 1024;
 
 /// The same for whoever asks on and on without waiting for answers: what is not read need not be answered.
-const NARROW_SEND_BUFFER: usize = 4 * 1024;
+pub(super) const NARROW_SEND_BUFFER: usize = 4 * 1024;
 
-/// For how long answers may find no room; then the connection is cut off.
+/// For how long answers may find no room with whoever asks on and on; then the connection is cut off. Of others the system knows whether they
+/// read on, however slowly: a socket says so only when a third of its buffer is free.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// A connection that is read by turns.
@@ -185,10 +185,10 @@ impl<T: Socket> Paced<T> {
         }
     }
 
-    /// What became of an answer on its way; where there is no room for it for too long, the connection is over.
+    /// What became of an answer on its way; where who runs ahead leaves no room for it for too long, the connection is over.
     fn sent<R>(&mut self, sent: Poll<io::Result<R>>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         self.connection.unread(sent.is_pending());
-        if sent.is_ready() {
+        if sent.is_ready() || !self.narrow {
             self.stuck = None;
             return sent;
         }
@@ -211,6 +211,9 @@ impl<T: Socket> AsyncWrite for Paced<T> {
         this.look_ahead(context);
         this.fit();
         let written = Pin::new(this.io.get_mut()).poll_write(context, bytes);
+        if written.is_ready() {
+            this.connection.answered_some();
+        }
         this.sent(written, context)
     }
 
@@ -263,13 +266,11 @@ pub(super) async fn in_turn<T>(
     answer.await
 }
 
-/// What may come of the body of a request; where its length is not said, as much as there is ([`Connection::has_body`]), if its method
-/// is one with a body (RFC 9110, section 9.3).
+/// What may come of the body of a request, whatever its method.
 fn body(request: &ServiceRequest) -> Body {
     let headers = request.headers();
     if headers.contains_key(TRANSFER_ENCODING) {
-        let may_have_one = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
-        return if may_have_one { Body::Unknown { wanted: false } } else { Body::Left(0) };
+        return Body::Unknown { wanted: false };
     }
     // What is no number is refused before it comes here.
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());

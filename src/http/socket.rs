@@ -29,8 +29,15 @@ impl Socket for TlsStream<TcpStream> {
 }
 
 #[cfg(test)]
+thread_local! {
+    /// What a socket of this thread was last told to keep.
+    pub(super) static KEPT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
 impl Socket for tokio::io::DuplexStream {
-    fn keep(&self, _: usize) -> io::Result<()> {
+    fn keep(&self, bytes: usize) -> io::Result<()> {
+        KEPT.set(bytes);
         Ok(())
     }
 }

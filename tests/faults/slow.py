@@ -31,6 +31,7 @@ KINDS = {
 }
 # What a connection may cost, in MiB, whatever is sent on it.
 EACH = 64 / 1024
+CUT_OFF = 'signet_http_connections_cut_off_total{reason="unread"}'
 # What part of them it holds at once at least; the good clients come and go.
 HELD = 0.98
 # The service has a core of its own: a p99 is to say what slow clients do to it, not what the script does to it that plays them.
@@ -109,7 +110,7 @@ for count in SIZES:
         for _ in range(AT_MOST):
             # Anew for each, for others may use the machine too; as long as what it is held against.
             baseline, (ran, waited) = apart(service, lambda: good.measure(PATIENCE))
-            at_first = service.resident()
+            at_first, cut_off = service.resident(), service.metric(CUT_OFF)
             ((peak, opened, shortest, ended, resident), figures), (runs, waits) = apart(service, lambda: attack(kind, count))
             say(f"slow: {count} {kind}: {peak} held at once, opened in {opened:.1f} s, closed after {shortest:.1f} to {ended:.1f} s, "
                 f"at most {ended - opened:.1f} s after the last was opened; RSS {at_first:.0f} -> at most {resident:.0f} MiB")
@@ -123,6 +124,8 @@ for count in SIZES:
             # The answer comes after 8 s; for one second more what the client still sends is passed over, so that it sees it.
             if ended - opened > PATIENCE:
                 fail(service, f"{kind}: it took {ended - opened:.1f} s until the last was closed")
+            if kind == "never reading" and service.metric(CUT_OFF) - cut_off < count * HELD:
+                fail(service, f"{kind}: {service.metric(CUT_OFF) - cut_off:.0f} of {count} connections were cut off by the service itself")
             if undisturbed((ran, waited), (runs, waits)):
                 ratios.append(ratio)
                 if ratio <= BAR or len(ratios) == TURNS:

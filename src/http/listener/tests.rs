@@ -3,10 +3,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::{App, HttpRequest, HttpResponse, web};
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
+use crate::http::paced::NARROW_SEND_BUFFER;
 use crate::http::server::connection_matters;
+use crate::http::socket::KEPT;
 use crate::telemetry::Metrics;
 
 /// What was answered, in this order.
@@ -17,9 +20,15 @@ const ON_ITS_WAY: usize = 64 * 1024;
 
 /// Connects to a worker that notes the paths of which it is asked, and answers with `length` bytes.
 async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream) {
+    counted_worker(length, Arc::new(Metrics::new(&[], "n"))).await
+}
+
+async fn counted_worker(
+    length: usize,
+    metrics: Arc<Metrics>,
+) -> (Answered, impl AsyncFn(usize) -> DuplexStream) {
     let answered = Answered::default();
     let note = answered.clone();
-    let metrics = Arc::new(Metrics::new(&[], "n"));
     let counted = metrics.clone();
     let app = App::new()
         .default_service(web::to(move |request: HttpRequest, body: web::Payload| {
@@ -292,16 +301,75 @@ async fn who_waits_for_each_answer_stands_in_no_line() {
     let mut client = connect(ON_ITS_WAY).await;
     let chunked = "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let long = format!("POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n{}", "b".repeat(3000));
-    let mut crowd = connect(ON_ITS_WAY).await;
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        crowd.push(connect(4096).await);
+    }
     let mut answer = vec![0; 4096];
     for request in [chunked, &long, chunked, &long, &long, "GET /c HTTP/1.1\r\nHost: x\r\n\r\n"] {
-        // Whoever stood in line would stand behind it.
-        crowd.write_all(&requests("many", 50)).await.unwrap();
-        settle(2).await;
+        // Whoever stood in line would stand behind them.
+        for one in &mut crowd {
+            let mut read = vec![0; 4096];
+            while let Some(Ok(1..)) = one.read(&mut read).now_or_never() {}
+            one.write_all(&requests("many", 20)).await.unwrap();
+        }
+        settle(30).await;
         let before = answered.borrow().len();
         client.write_all(request.as_bytes()).await.unwrap();
         assert_ne!(client.read(&mut answer).await.unwrap(), 0);
         let others = answered.borrow()[before..].iter().filter(|path| *path == "/many").count();
         assert!(others <= 6, "{request}: {others}");
+    }
+}
+
+#[test]
+fn who_asks_on_and_on_and_reads_nothing_has_less_room_and_is_cut_off() {
+    for (count, length, cut_off) in [(120, 100, true), (1, 10_000, false)] {
+        actix_web::rt::System::new().block_on(async {
+            KEPT.set(0);
+            let metrics = Arc::new(Metrics::new(&[], "n"));
+            let (answered, connect) = counted_worker(length, metrics.clone()).await;
+            let mut client = connect(4096).await;
+            tokio::time::pause();
+            client.write_all(&requests("many", count)).await.unwrap();
+            settle(500).await;
+            assert!(answered.borrow().len() < 60, "{}", answered.borrow().len());
+            assert_eq!(KEPT.get(), if cut_off { NARROW_SEND_BUFFER } else { 0 });
+            let closed = || {
+                let counted = "signet_http_connections_cut_off_total{reason=\"unread\"} 1";
+                metrics.render().lines().any(|line| line == counted)
+            };
+            tokio::time::advance(Duration::from_secs(6)).await;
+            settle(20).await;
+            assert!(!closed());
+            tokio::time::advance(Duration::from_secs(2)).await;
+            settle(20).await;
+            assert_eq!(closed(), cut_off);
+            // Of others the system knows whether they read on.
+            tokio::time::advance(Duration::from_mins(1)).await;
+            let mut answers = Vec::new();
+            drop(client.shutdown().await);
+            client.read_to_end(&mut answers).await.unwrap();
+            assert_eq!(
+                answers.ends_with(b"aaaaaaaaaa") && answers.len() > 10_000,
+                !cut_off,
+                "{}",
+                answers.len()
+            );
+        });
+    }
+}
+
+#[actix_web::test]
+async fn a_chunked_body_is_waited_for_whatever_the_method() {
+    for method in ["DELETE", "GET", "POST"] {
+        let (answered, connect) = worker(10).await;
+        let mut client = connect(ON_ITS_WAY).await;
+        let head = format!("{method} /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for piece in [&head[..], "4\r\nbody\r\n", "0\r\n\r\n"] {
+            client.write_all(piece.as_bytes()).await.unwrap();
+            settle(20).await;
+        }
+        assert_eq!(*answered.borrow(), ["/abody"], "{method}");
     }
 }

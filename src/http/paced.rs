@@ -400,4 +400,32 @@ mod tests {
         let _under_way = paced.connection.clone().answers(Body::Left(9));
         assert_eq!(portion(&mut paced).await, "four\n\nab.");
     }
+
+    /// A body that is longer than what is read at once ends without the socket having been seen empty.
+    #[actix_web::test]
+    async fn what_comes_when_an_answer_has_left_was_waited_for_and_what_came_before_was_not() {
+        let long = format!("POST /a HTTP/1.1\r\nContent-Length: 3000\r\n\r\n{}", "b".repeat(3000));
+        for early in [false, true] {
+            let (mut client, server) = duplex(64 * 1024);
+            let mut paced = paced(server);
+            client.write_all(long.as_bytes()).await.unwrap();
+            let mut come = portion(&mut paced).await.len();
+            assert!(paced.connection.begins());
+            let under_way = paced.connection.clone().answers(Body::Left(3000));
+            while come < long.len() {
+                come += portion(&mut paced).await.len();
+            }
+            assert!(pending(&mut paced).await);
+            drop(under_way);
+            if early {
+                client.write_all(GET.as_bytes()).await.unwrap();
+            }
+            paced.write_all(b"answer").await.unwrap();
+            if !early {
+                client.write_all(GET.as_bytes()).await.unwrap();
+            }
+            assert_eq!(portion(&mut paced).await, GET);
+            assert_eq!(paced.connection.begins(), !early);
+        }
+    }
 }

@@ -53,6 +53,15 @@ pub(super) struct Paced<T> {
     patience: Option<Pin<Box<Sleep>>>,
     /// Over when answers have found no room for too long.
     stuck: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    ending: Ending,
+}
+
+/// How far a connection has come that ends.
+enum Ending {
+    NotYet,
+    /// Over when it is its turn.
+    Waits(Pin<Box<dyn Future<Output = ()>>>),
+    Called,
 }
 
 impl<T: Socket> Paced<T> {
@@ -66,6 +75,7 @@ impl<T: Socket> Paced<T> {
             others: None,
             patience: None,
             stuck: None,
+            ending: Ending::NotYet,
         }
     }
 
@@ -195,7 +205,7 @@ impl<T: Socket> Paced<T> {
         let too_long = || {
             Box::pin(async {
                 sleep(UNREAD_TIMEOUT).await;
-                turns::cut_off().await;
+                turns::ending().await;
             })
         };
         ready!(self.stuck.get_or_insert_with(|| too_long()).as_mut().poll(context));
@@ -225,7 +235,16 @@ impl<T: Socket> AsyncWrite for Paced<T> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.get_mut().io.get_mut()).poll_shutdown(context)
+        let this = self.get_mut();
+        // actix-http's clock ticks twice a second: what ends by it ends with all others of that time.
+        if let Ending::NotYet = this.ending {
+            this.ending = Ending::Waits(Box::pin(turns::ending()));
+        }
+        if let Ending::Waits(turn) = &mut this.ending {
+            ready!(turn.as_mut().poll(context));
+            this.ending = Ending::Called;
+        }
+        Pin::new(this.io.get_mut()).poll_shutdown(context)
     }
 }
 

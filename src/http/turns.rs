@@ -3,8 +3,8 @@
 //! A worker does one thing at a time, and a connection on which much was sent at once has it do much at once while all others wait.
 //! So what follows upon the first request that is found on a connection stands in line: one of all those that wait goes on each
 //! time that the worker has looked at its sockets. Who has one thing to ask waits for one such at most, however many wait. New
-//! connections have a line of their own, for each is a handshake, or a first reading; and so have those that are cut off, for what
-//! they left unread is thrown away then.
+//! connections have a line of their own, for each is a handshake, or a first reading; and so have those that end, for thousands may
+//! at the same moment.
 
 use std::cell::RefCell;
 use std::io;
@@ -36,7 +36,7 @@ type Waiting = RefCell<UnboundedSender<Call>>;
 thread_local! {
     static REQUESTS: Waiting = nobody();
     static NEW: Waiting = nobody();
-    static CUT_OFF: Waiting = nobody();
+    static ENDING: Waiting = nobody();
 }
 
 fn nobody() -> Waiting {
@@ -58,9 +58,9 @@ pub(super) async fn request() {
     turn(&REQUESTS, |_| 1).await;
 }
 
-/// Waits until it is the turn of a connection to be cut off.
-pub(super) async fn cut_off() {
-    turn(&CUT_OFF, |_| 1).await;
+/// Waits until it is the turn of a connection to end.
+pub(super) async fn ending() {
+    turn(&ENDING, |_| 1).await;
 }
 
 /// Waits until those who wait in `line` already have been called; each time that the worker has looked at its sockets `at_once` of so many as

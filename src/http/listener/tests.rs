@@ -373,3 +373,36 @@ async fn a_chunked_body_is_waited_for_whatever_the_method() {
         assert_eq!(*answered.borrow(), ["/abody"], "{method}");
     }
 }
+
+/// As where all were given the same time for something.
+#[actix_web::test]
+async fn connections_end_one_after_another() {
+    let (_, connect) = worker(10).await;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = connect(ON_ITS_WAY).await;
+        client.write_all(&requests("one", 1)).await.unwrap();
+        clients.push(client);
+    }
+    settle(200).await;
+    let mut ended = 0;
+    let mut left: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            let mut answer = [0; 1000];
+            assert!(matches!(client.read(&mut answer).now_or_never(), Some(Ok(1..))));
+            client
+        })
+        .collect();
+    for client in &mut left {
+        client.shutdown().await.unwrap();
+    }
+    while ended < 100 {
+        settle(1).await;
+        let mut answer = [0; 10];
+        let before = left.len();
+        left.retain_mut(|client| client.read(&mut answer).now_or_never().is_none());
+        assert!(before - left.len() <= 2, "{} at once", before - left.len());
+        ended += before - left.len();
+    }
+}

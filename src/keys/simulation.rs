@@ -353,7 +353,7 @@ impl World {
     }
 
     /// Nobody plans until what is due next was planned by `node`, nor before that is durable. The others may read it a P before `node` does,
-    /// and a P later they may still hold what they read: what would sign by then is beyond help.
+    /// and a P later they may still hold what they read: what would sign, or end, by then is beyond help.
     fn late(&mut self, by: i64, node: usize) {
         // Nodes of different settings must each plan once in P, and the first keys are made in two steps.
         if self.is_mixed() || self.ring.was_never_published() {
@@ -364,11 +364,13 @@ impl World {
         self.t += next - planned_at;
         let planned_at = self.node_now(node);
         let steps = plan(&self.ring, &policy, planned_at);
-        let signs_from = steps.iter().filter_map(|step| match step {
+        // A new key signs by then; and one that is to sign on has left the others' JWKS.
+        let beyond_help = steps.iter().filter_map(|step| match step {
             Step::Create { sign_from, .. } => Some(*sign_from),
+            Step::Retire { kid, .. } | Step::Reopen { kid } => self.ring.find(kid)?.forget_at(),
             _ => None,
         });
-        let within = signs_from
+        let within = beyond_help
             .min()
             .map_or(by, |first| first - planned_at - 2 * self.propagation - policy.skew() - 1);
         let before = self.ring.clone();

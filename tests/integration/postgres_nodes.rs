@@ -294,10 +294,8 @@ async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
     drop(node);
     assert_eq!(run(&["restore", "--in-place"]).status.code(), Some(1));
     assert_eq!(run(&rekey).status.code(), Some(1));
-    for args in [["restore", "--in-place"].as_slice(), &rekey] {
-        let done = run(&[args, &["--nodes-are-stopped"]].concat());
-        assert!(done.status.success(), "{done:?}");
-    }
+    let restored = run(&["restore", "--in-place", "--nodes-are-stopped"]);
+    assert!(restored.status.success(), "{restored:?}");
 
     // One that runs all the same ends by itself: what it has in memory is of before.
     let node = Process::start(dir.path(), free_port(), &settings);
@@ -307,7 +305,11 @@ async fn a_store_that_nodes_use_is_neither_restored_nor_filled() {
     // Started again it is as good as any.
     let node = Process::start(dir.path(), free_port(), &settings);
     assert_eq!(node.get("/.well-known/jwks.json", "").unwrap().status, 200);
-    assert_eq!(node.terminate(), Some(0));
+    node.kill_now();
+    drop(node);
+    assert_eq!(run(&rekey).status.code(), Some(1));
+    let sealed = run(&[&rekey[..], &["--nodes-are-stopped"]].concat());
+    assert!(sealed.status.success(), "{sealed:?}");
 }
 
 /// As where each of several containers runs it before its node.

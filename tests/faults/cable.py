@@ -35,9 +35,9 @@ def lay(service_cores, client_cores):
         mask = f"{sum(1 << core for core in cores):x}"
         run(*place, "sh", "-c", f"echo {mask} > $0", f"/sys/class/net/{theirs if place else ours}/queues/rx-0/rps_cpus")
 
-    atexit.register(take_up)
     try:
         take_up(of_the_dead=True)
+        atexit.register(take_up)
         run("ip", "netns", "add", name)
         run("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
         for place, end, address in ([], ours, CLIENTS), (inside, theirs, SERVICE):

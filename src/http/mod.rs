@@ -21,6 +21,7 @@ mod nowhere;
 mod observe;
 mod paced;
 mod pages;
+mod place;
 mod publish;
 mod reply;
 mod request_id;

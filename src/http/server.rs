@@ -13,7 +13,7 @@ use actix_web::{App, Error, web};
 
 use super::listener::listen;
 use super::paced::SEND_BUFFER;
-use super::{State, Tls, configure, configure_management, paced, unread};
+use super::{State, Tls, configure, configure_management, place, unread};
 use crate::config::AdminListener;
 
 /// How many connections a worker has at most, as far as there are files for them. Handshakes count as connections and have no
@@ -111,8 +111,8 @@ pub(super) fn connection_matters<S, B>(
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
-    let place = paced::place(&request);
-    paced::in_turn(place, unread::held(request, service))
+    let place = place::place(&request);
+    place::in_turn(place, unread::held(request, service))
 }
 
 /// A server within its limits: of each worker `connections`, and in the end requests under way are waited for `grace` seconds.

@@ -76,6 +76,19 @@ impl Person {
         text(&self.browser_with(answer).get(&world.app, "/account").await).contains("Your profile")
     }
 
+    /// Whether there is a session; whoever was told so is in.
+    pub(crate) async fn has_signed_in(&self, world: &World, told: Option<&Answer>) -> bool {
+        if let Some(told) = told {
+            assert!(self.is_in(world, told).await);
+        }
+        self.sessions(world).await == 1
+    }
+
+    pub(crate) async fn can_sign_in(&self, world: &World) {
+        let answer = self.sign_in(world).await;
+        assert!(answer.status == 303 && self.is_in(world, &answer).await, "{answer:?}");
+    }
+
     /// The secrets that it is shown next.
     pub(crate) async fn shown(&self, world: &World, answer: &Answer) -> Vec<String> {
         shown_secrets(&done(&mut self.browser_with(answer), &world.app, answer).await)
@@ -100,15 +113,9 @@ async fn people_sign_in_and_out_whatever_fails() {
             async |world: &World, person: &Person| person.sign_in(world).await,
             (
                 async |world: &World, person: &Person, told: Option<&Answer>| {
-                    if let Some(told) = told {
-                        assert!(person.is_in(world, told).await);
-                    }
-                    person.sessions(world).await == 1
+                    person.has_signed_in(world, told).await
                 },
-                async |world: &World, person: &Person, _| {
-                    let answer = person.sign_in(world).await;
-                    assert!(answer.status == 303 && person.is_in(world, &answer).await, "{answer:?}");
-                },
+                async |world: &World, person: &Person, _| person.can_sign_in(world).await,
             ),
         )
         .await

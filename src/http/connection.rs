@@ -102,6 +102,8 @@ pub(super) struct Connection {
     answering: Cell<bool>,
     /// What may still come of the body of the request that began last.
     body: Cell<Body>,
+    /// Some of the next head came with the request that began last.
+    next_came: Cell<bool>,
     /// How many bytes came behind the head that was taken last.
     along: Cell<usize>,
     /// What was read of the head that is under way.
@@ -128,6 +130,7 @@ impl Connection {
             unread: Cell::default(),
             answering: Cell::default(),
             body: Cell::default(),
+            next_came: Cell::default(),
             along: Cell::default(),
             heads: Cell::default(),
             has_head: Cell::default(),
@@ -250,7 +253,9 @@ impl Connection {
     /// and nothing more is read meanwhile.
     pub(super) fn answers(self: Rc<Self>, body: Body) -> UnderWay {
         self.answering.set(true);
-        let left = body.without(self.along.take());
+        let along = self.along.take();
+        self.next_came.set(matches!(body, Body::Left(length) if length < along as u64));
+        let left = body.without(along);
         self.body.set(left);
         self.has_head.set(false);
         if let Body::Left(1..) = left {
@@ -325,7 +330,11 @@ impl Drop for UnderWay {
         // Of what is left of a body nothing more is wanted: the connection ends with the answer.
         let ended = self.0.body.take() == Body::Left(0);
         let now = Instant::now();
-        self.0.awaited.set(if ended { Awaited::Request(now) } else { Awaited::Nothing(now) });
+        self.0.awaited.set(match (ended, self.0.next_came.take()) {
+            (false, _) => Awaited::Nothing(now),
+            (true, false) => Awaited::Request(now),
+            (true, true) => Awaited::Head(now),
+        });
         self.0.read_on();
     }
 }

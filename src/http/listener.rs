@@ -15,6 +15,7 @@ use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn_service,
     map_config,
 };
+use actix_tls::accept::TlsError;
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::Error;
 use actix_web::body::MessageBody;
@@ -27,9 +28,6 @@ use super::paced::Paced;
 use super::socket::Socket;
 use super::turns;
 use crate::telemetry::Metrics;
-
-/// How long a client may take for the TLS handshake, before the time for the head begins.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For how long actix-http passes over what still comes on a connection that ends; it has been told before that all has come.
 const DISCONNECT_TIMEOUT: Duration = LINGER.saturating_mul(2);
@@ -87,10 +85,14 @@ fn handshakes(
     InitError = (),
 > {
     let mut acceptor = Acceptor::new(tls);
-    acceptor.set_handshake_timeout(HANDSHAKE_TIMEOUT);
-    let in_turn = apply_fn_factory::<_, _, _, _, _, TcpStream, _, _>(acceptor, |io: TcpStream, acceptor| {
-        turns::handshake(acceptor.call(io))
-    });
+    // Its own clock is looked at only when it has been given a turn.
+    acceptor.set_handshake_timeout(turns::HANDSHAKE_TIMEOUT);
+    let counted = metrics.clone();
+    let in_turn =
+        apply_fn_factory::<_, _, _, _, _, TcpStream, _, _>(acceptor, move |io: TcpStream, acceptor| {
+            let (handshake, counted) = (acceptor.call(io), counted.clone());
+            async move { turns::handshake(handshake, &counted).await.map_err(TlsError::Tls)? }
+        });
     in_turn.map_err(|error| DispatchError::Io(io::Error::other(format!("{error:?}")))).map(
         move |io: TlsStream<TcpStream>| {
             let peer = io.get_ref().0.peer_addr().ok();

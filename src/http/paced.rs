@@ -16,7 +16,7 @@ use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 use tokio::time::{Sleep, sleep, sleep_until};
 
-use super::connection::Connection;
+use super::connection::{Connection, LINGER};
 use super::socket::Socket;
 use super::turns;
 use crate::telemetry::Metrics;
@@ -59,7 +59,8 @@ enum Ending {
     NotYet,
     /// Over when it is its turn.
     Waits(Pin<Box<dyn Future<Output = ()>>>),
-    Called,
+    /// Over when the end takes too long, if it is not done at once.
+    Called(Option<Pin<Box<Sleep>>>),
 }
 
 impl<T: Socket> Paced<T> {
@@ -121,8 +122,11 @@ impl<T: Socket> Paced<T> {
         if read.is_pending() {
             self.idle = true;
             self.io.set_limit(AT_ONCE as u64);
+            ready!(self.poll_patience(context));
+            // What comes meanwhile is answered.
+            ready!(self.poll_turn_to_end(context));
             // As if the client had ended it.
-            return self.poll_patience(context).map(Ok);
+            return Poll::Ready(Ok(()));
         }
         let awaited = std::mem::take(&mut self.idle);
         let come = &buffer.filled()[before..];
@@ -167,6 +171,18 @@ impl<T: Socket> Paced<T> {
             patience.as_mut().reset(due);
         }
         patience.as_mut().poll(context)
+    }
+
+    /// Until it is the turn of this connection to end: thousands may at the same moment.
+    fn poll_turn_to_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Ending::NotYet = self.ending {
+            self.ending = Ending::Waits(Box::pin(turns::ending()));
+        }
+        if let Ending::Waits(turn) = &mut self.ending {
+            ready!(turn.as_mut().poll(context));
+            self.ending = Ending::Called(None);
+        }
+        Poll::Ready(())
     }
 
     /// Sees what has come before an answer leaves. What comes after it, the client may have sent because of it: that need not stand in line.
@@ -235,15 +251,15 @@ impl<T: Socket> AsyncWrite for Paced<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // actix-http's clock ticks twice a second: what ends by it ends with all others of that time.
-        if let Ending::NotYet = this.ending {
-            this.ending = Ending::Waits(Box::pin(turns::ending()));
+        ready!(this.poll_turn_to_end(context));
+        let ended = Pin::new(this.io.get_mut()).poll_shutdown(context);
+        if let (Poll::Pending, Ending::Called(patience)) = (&ended, &mut this.ending) {
+            // TLS has something to say last, for which there may be no room.
+            let patience = patience.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+            ready!(patience.as_mut().poll(context));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        if let Ending::Waits(turn) = &mut this.ending {
-            ready!(turn.as_mut().poll(context));
-            this.ending = Ending::Called;
-        }
-        Pin::new(this.io.get_mut()).poll_shutdown(context)
+        ended
     }
 }
 
@@ -259,6 +275,56 @@ mod tests {
     }
 
     const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// The end of which finds no room.
+    struct Full(DuplexStream);
+
+    impl AsyncRead for Full {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(context, buffer)
+        }
+    }
+
+    impl AsyncWrite for Full {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(context, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(context)
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl Socket for Full {
+        fn keep(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// As that of TLS does with who reads nothing.
+    #[test]
+    fn an_end_that_finds_no_room_is_not_waited_for() {
+        actix_web::rt::System::new().block_on(async {
+            let (_client, server) = duplex(64);
+            let mut paced = Paced::new(Full(server), Arc::new(Metrics::new(&[], "n")));
+            tokio::time::pause();
+            let begun = tokio::time::Instant::now();
+            assert_eq!(paced.shutdown().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert_eq!(begun.elapsed().as_secs(), LINGER.as_secs());
+        });
+    }
 
     /// Whether nothing is taken apart for now.
     async fn pending(paced: &mut Paced<DuplexStream>) -> bool {

@@ -30,6 +30,12 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(8);
 const NEW_AT_ONCE: usize = 2;
 const NEW_PART: usize = 2048;
 
+/// The same for the steps of handshakes, of which one at least goes on: each may be a signature.
+const HANDSHAKES_PART: usize = 1024;
+
+/// How long a client may take for the TLS handshake, before the time for the head begins.
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Tells one that waits that it is its turn.
 type Call = oneshot::Sender<()>;
 
@@ -40,6 +46,7 @@ thread_local! {
     static REQUESTS: Waiting = nobody();
     static NEW: Waiting = nobody();
     static HANDSHAKES: Waiting = nobody();
+    static HANDSHAKES_BEGUN: Waiting = nobody();
     static ENDING: Waiting = nobody();
 }
 
@@ -57,11 +64,20 @@ pub(super) async fn new_connection(metrics: &Metrics) -> io::Result<()> {
     Ok(())
 }
 
-/// Has a TLS handshake take each of its steps in turn: the first, and then one each time that there is something to go on with.
-pub(super) async fn handshake<T>(handshake: impl Future<Output = T>) -> T {
+/// Has a TLS handshake take each of its steps in turn: the first, which may be all of the work, and then one each time that there is something
+/// to go on with. Those have a line of their own: what was begun is not lost behind others that begin.
+///
+/// # Errors
+/// When it takes longer than [`HANDSHAKE_TIMEOUT`], its turns included: then it is over, which is counted.
+pub(super) async fn handshake<T>(handshake: impl Future<Output = T>, metrics: &Metrics) -> io::Result<T> {
+    let done = timeout(HANDSHAKE_TIMEOUT, by_steps(handshake)).await;
+    Ok(done.inspect_err(|_| metrics.connection_cut_off("handshake"))?)
+}
+
+async fn by_steps<T>(handshake: impl Future<Output = T>) -> T {
     let mut handshake = pin!(handshake);
+    turn(&HANDSHAKES, |waiting| 1.max(waiting / HANDSHAKES_PART)).await;
     loop {
-        turn(&HANDSHAKES, |_| 1).await;
         let mut taken = false;
         let step = poll_fn(|context| {
             // Woken for the next one.
@@ -73,6 +89,7 @@ pub(super) async fn handshake<T>(handshake: impl Future<Output = T>) -> T {
         if let Some(done) = step.await {
             return done;
         }
+        turn(&HANDSHAKES_BEGUN, |waiting| 1.max(waiting / HANDSHAKES_PART)).await;
     }
 }
 
@@ -124,6 +141,26 @@ mod tests {
     async fn new() {
         thread_local!(static METRICS: Rc<Metrics> = Rc::new(Metrics::new(&[], "n")));
         new_connection(&METRICS.with(Rc::clone)).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_takes_too_long_is_over() {
+        let metrics = Metrics::new(&[], "n");
+        let counted = || {
+            let counted = "signet_http_connections_cut_off_total{reason=\"handshake\"} 1";
+            metrics.render().lines().any(|line| line == counted)
+        };
+        let alone = tokio::task::LocalSet::new();
+        alone
+            .run_until(async {
+                assert_eq!(handshake(async { 7 }, &metrics).await.unwrap(), 7);
+                assert!(!counted());
+                let begun = tokio::time::Instant::now();
+                handshake(std::future::pending::<()>(), &metrics).await.unwrap_err();
+                assert_eq!(begun.elapsed().as_secs(), HANDSHAKE_TIMEOUT.as_secs());
+                assert!(counted());
+            })
+            .await;
     }
 
     #[actix_web::test]

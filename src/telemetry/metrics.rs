@@ -163,7 +163,7 @@ const POLICIES: [&str; 10] = [
 ];
 const LOGOUTS: [&str; 5] = ["delivered", "postponed", "refused", "given_up", "dropped"];
 const REPLAYS: [&str; 2] = ["code", "refresh_token"];
-const CUT_OFF: [&str; 3] = ["new", "line", "unread"];
+const CUT_OFF: [&str; 4] = ["new", "handshake", "line", "unread"];
 const ERRORS: &[&str] = &[
     "invalid_request",
     "invalid_client",

@@ -44,37 +44,40 @@ class Good:
 
 class Others:
     """For how long others had the cores that a client and the service's worker would have run on. What the service's own threads take
-    from each other is its own doing."""
+    from each other is its own doing, and what the system does there with packets."""
 
     def __init__(self, process):
-        self.worker, self.threads = None, []
+        process = int(process)
         for thread in pathlib.Path(f"/proc/{process}/task").iterdir():
-            try:
-                name = (thread / "comm").read_text()
-                times = os.open(thread / "schedstat", os.O_RDONLY)
-            except OSError:
-                continue
-            self.threads.append(times)
-            if name.startswith("actix-rt|system"):
-                self.worker = times if self.worker is None else self.worker
+            if (thread / "comm").read_text().startswith("actix-rt|system"):
+                self.worker = os.open(thread / "schedstat", os.O_RDONLY)
+                break
+        # Of a process, all its threads and those that have ended: clock_getcpuclockid(3).
+        self.process = (~process << 3) | 2
+        names = {f"ksoftirqd/{core}\n" for core in os.sched_getaffinity(process)}
+        self.packets = [os.open(each.parent / "schedstat", os.O_RDONLY) for each in pathlib.Path("/proc").glob("[0-9]*/comm")
+                        if self.name(each) in names]
         self.client = threading.local()
 
-    def seconds(self):
-        """So far: of the service's worker, and of the client whose thread this is. Only the difference of two means something."""
-        if not hasattr(self.client, "times"):
-            self.client.times = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
-        ran = {times: self.read(times) for times in self.threads}
-        own = sum(run for times, (run, _) in ran.items() if times != self.worker)
-        return ran[self.worker][1], own, self.read(self.client.times)[1]
+    @staticmethod
+    def name(comm):
+        try:
+            return comm.read_text()
+        except OSError:
+            return ""
 
     @staticmethod
-    def read(times):
-        try:
-            run, wait = os.pread(times, 64, 0).split()[:2]
-        except OSError:
-            # A thread that has ended.
-            return 0.0, 0.0
-        return int(run) / 1e9, int(wait) / 1e9
+    def times(schedstat):
+        return [int(time) / 1e9 for time in os.pread(schedstat, 64, 0).split()[:2]]
+
+    def seconds(self):
+        """So far: for how long the worker waited for its core, what the service and the system had of it meanwhile, and for how long the
+        client waited whose thread this is. Only the difference of two means something."""
+        if not hasattr(self.client, "schedstat"):
+            self.client.schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+        ran, waited = self.times(self.worker)
+        own = time.clock_gettime(self.process) - ran + sum(self.times(each)[0] for each in self.packets)
+        return waited, own, self.times(self.client.schedstat)[1]
 
     @staticmethod
     def between(before, after):
@@ -83,12 +86,11 @@ class Others:
 
 
 def work(others, requests, port, seconds, rate):
-    """What each answer took in milliseconds, and for how many of them the service had to answer; and what went wrong."""
+    """What each answer took in milliseconds, and what it would have taken had others not had the cores; and what went wrong."""
     took, problems = [], []
     connection = http.client.HTTPConnection(host(), port, timeout=20)
-    start = time.monotonic()
-    # What was known of others when the client last did not lag behind.
-    in_time = others.seconds()
+    # When the client is free to ask again: as it was, and had others not had the cores.
+    free = free_alone = start = time.monotonic()
     for number in range(int(seconds * rate)):
         meant = start + number / rate
         early = meant - time.monotonic()
@@ -96,8 +98,9 @@ def work(others, requests, port, seconds, rate):
             time.sleep(early)
         before = others.seconds()
         begun = time.monotonic()
-        if early > 0:
-            meant, in_time = begun, before
+        # A client that wakes up late does not count.
+        late = begun - max(meant, free)
+        meant += late
         try:
             connection.request(*requests[number % len(requests)])
             answer = connection.getresponse()
@@ -107,11 +110,11 @@ def work(others, requests, port, seconds, rate):
         except (OSError, http.client.HTTPException) as error:
             problems.append(repr(error))
             connection.close()
-        ended = time.monotonic()
         after = others.seconds()
-        # Not less than it took by itself, whatever was before.
-        least = ended - begun - others.between(before, after)
-        took.append((1e3 * (ended - meant), 1e3 * max(least, ended - meant - others.between(in_time, after), 0.0)))
+        free = time.monotonic()
+        alone = free - begun - min(free - begun, others.between(before, after))
+        free_alone = max(free_alone, meant) + alone
+        took.append((1e3 * (free - meant), 1e3 * (free_alone - meant)))
     return took, problems
 
 

@@ -339,6 +339,7 @@ fn a_request_that_does_not_come_is_waited_for_so_long_and_no_longer() {
         (ONE.to_owned(), "G", HEAD_TIMEOUT),
         (ONE.to_owned(), "\r\n", HEAD_TIMEOUT),
         (ONE.to_owned(), "GET / HTTP/1.1\r\nHost: x\r\nX: ", HEAD_TIMEOUT),
+        (format!("{ONE}G"), "", HEAD_TIMEOUT),
         (format!("{ONE}G"), "ET /", HEAD_TIMEOUT),
         (CHUNKED.to_owned(), "", KEEP_ALIVE),
         (CHUNKED.to_owned(), "\n", HEAD_TIMEOUT),
@@ -494,6 +495,34 @@ fn connections_that_came_together_do_not_end_together() {
             assert!(clients.is_empty() && most <= 10, "{sent:?}: {} left, {most} at once", clients.len());
         });
     }
+}
+
+/// A client does not know that its time is over as long as it has not been told.
+#[test]
+fn what_is_asked_by_whoever_waits_for_its_end_is_answered() {
+    actix_web::rt::System::new().block_on(async {
+        let (answered, connect) = worker(10).await;
+        let mut clients = Vec::new();
+        for _ in 0..100 {
+            let mut client = connect(ON_ITS_WAY).await;
+            client.write_all(&requests("one", 1)).await.unwrap();
+            assert_ne!(client.read(&mut [0; 1000]).await.unwrap(), 0);
+            clients.push(client);
+        }
+        tokio::time::pause();
+        tokio::time::advance(KEEP_ALIVE + SPREAD).await;
+        settle(10).await;
+        let mut last = clients.pop().unwrap();
+        last.write_all(&requests("last", 1)).await.unwrap();
+        assert_ne!(last.read(&mut [0; 1000]).await.unwrap(), 0);
+        assert_eq!(answered.borrow().last().unwrap(), "/last");
+        // And its time begins anew.
+        settle(200).await;
+        assert!(last.read(&mut [0; 1000]).now_or_never().is_none());
+        for mut client in clients {
+            assert_eq!(client.read(&mut [0; 1000]).await.unwrap(), 0);
+        }
+    });
 }
 
 /// As where all were given the same time for something.

@@ -129,7 +129,6 @@ async fn find(services: &Services, request: &CodeRequest) -> Result<Box<FreshCod
     }
 }
 
-
 fn bad_code() -> ProtocolError {
     invalid_grant("The authorization code is invalid or expired")
 }

@@ -260,10 +260,8 @@ async fn a_clock_that_is_set_back_locks_nobody_out() {
 #[tokio::test]
 async fn an_account_is_known_on_so_many_devices_at_most_and_goes_on_being_known_on_those_in_use() {
     let fixture = Fixture::new();
-    let on = |device: &DeviceId, account: &str| Attempt {
-        device: Some(device.clone()),
-        ..stranger(account, 1)
-    };
+    let on =
+        |device: &DeviceId, account: &str| Attempt { device: Some(device.clone()), ..stranger(account, 1) };
     let is_known = async |device: &DeviceId, account: &str| {
         let record = fixture.throttle.known(Some(device)).await.unwrap();
         record.is_some_and(|(_, record)| record.value.knows(&account_key(&user(account))))

@@ -13,9 +13,9 @@ use super::{Derived, Derives, Kek, ModuleError, ModuleKeyInfo, hkdf};
 pub(crate) struct SilentModule {
     is_silent: Mutex<bool>,
     speaks_again: Condvar,
-    /// How many calls have met its silence.
-    pub(crate) unanswered: AtomicUsize,
-    /// Told of each of them.
+    /// How often it was called.
+    pub(crate) calls: AtomicUsize,
+    /// Told of each call that is not answered.
     pub(crate) called: Notify,
 }
 
@@ -50,8 +50,8 @@ struct Key {
 impl Derives for Key {
     fn derive(&self, salt: &[u8], info: &'static [u8]) -> Result<Derived, ModuleError> {
         let silent = self.module.is_silent.lock().unwrap();
+        self.module.calls.fetch_add(1, SeqCst);
         if *silent {
-            self.module.unanswered.fetch_add(1, SeqCst);
             self.module.called.notify_one();
         }
         drop(self.module.speaks_again.wait_while(silent, |silent| *silent).unwrap());

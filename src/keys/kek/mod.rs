@@ -123,16 +123,21 @@ impl Kek {
         match &self.held {
             Held::Here(bytes) => Ok(hkdf(bytes, salt, info)),
             Held::InModule(key, turn) => {
-                let (key, salt) = (Arc::clone(key), salt.to_vec());
-                // One thread waits for a module that does not answer, and not one for everybody who has given it up.
-                let turn = Arc::clone(turn).lock_owned().await;
-                let derive = move || {
-                    let derived = key.derive(&salt, info);
-                    drop(turn);
-                    derived
-                };
-                let derived = tokio::task::spawn_blocking(derive).await;
-                Ok(derived.map_err(|_| KekUnavailable { reason: "the process is stopping".to_owned() })??)
+                let (key, turn, salt) = (Arc::clone(key), Arc::clone(turn), salt.to_vec());
+                // Seldom, and no part of what everybody keeps who reads keys.
+                Box::pin(async move {
+                    // One thread waits for a module that does not answer, and not one for everybody who has given it up.
+                    let turn = turn.lock_owned().await;
+                    let derive = move || {
+                        let derived = key.derive(&salt, info);
+                        drop(turn);
+                        derived
+                    };
+                    let derived = tokio::task::spawn_blocking(derive).await;
+                    Ok(derived
+                        .map_err(|_| KekUnavailable { reason: "the process is stopping".to_owned() })??)
+                })
+                .await
             }
         }
     }

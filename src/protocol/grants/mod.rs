@@ -170,9 +170,10 @@ async fn replayed(
     (family, end): (&FamilyId, i64),
     event: Event,
 ) -> Result<(), ProtocolError> {
-    let recorded = match services.families.is_revoked_on_record(family).await? {
-        true => Ok(()),
-        false => services.audit.record(event.detail("family", family.as_str())).await,
+    let recorded = if services.families.is_revoked_on_record(family).await? {
+        Ok(())
+    } else {
+        services.audit.record(event.detail("family", family.as_str())).await
     };
     services.families.revoke_replayed(what, (family, end), recorded.is_ok()).await?;
     Ok(recorded?)

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{INSTALLATION, unfinished};
-use crate::store::typed::TypedTable;
+use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Condition, Store, StoreError, scan_each};
 
 const SEEN: TypedTable<Seen> = TypedTable::new(INSTALLATION);
@@ -17,6 +17,12 @@ const SEEN_ROWS: &str = "seen/";
 
 /// By how much the store may lag behind what lies beside it: it notes the time once a minute.
 pub const LAG: TimeDelta = TimeDelta::minutes(5);
+
+/// So long after a node last used the store it is forgotten.
+const FORGOTTEN: TimeDelta = TimeDelta::days(365);
+
+/// How many rows one commit changes at most.
+const AT_ONCE: usize = 256;
 
 const EVIDENCE: TypedTable<Evidence> = TypedTable::new(INSTALLATION);
 const EVIDENCE_ROWS: &str = "went_back/";
@@ -183,14 +189,49 @@ pub async fn dismiss_evidence(store: &dyn Store, noticed_at: DateTime<Utc>) -> R
 /// # Errors
 /// When the store fails.
 pub async fn forget_evidence(store: &dyn Store, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let mut batch = Batch::new();
-    for (key, _) in evidence_rows(store).await? {
-        batch = batch.delete(INSTALLATION, key, Condition::Always);
+    // The evidence last: whatever keeps this from ending, a node that has not looked yet finds it.
+    for page in rows(store, &SEEN, SEEN_ROWS).await?.chunks(AT_ONCE) {
+        let mut batch = Batch::new();
+        for (key, seen) in page {
+            let seen = Seen { at: now, latest: None, ..*seen };
+            batch = SEEN.put(batch, key.clone(), Condition::Always, &seen)?;
+        }
+        let _applied = store.commit(batch).await?;
     }
-    for (key, seen) in rows(store, &SEEN, SEEN_ROWS).await? {
-        let seen = Seen { at: now, latest: None, ..seen };
-        batch = SEEN.put(batch, key, Condition::Always, &seen)?;
+    for page in evidence_rows(store).await?.chunks(AT_ONCE) {
+        let delete = |batch: Batch, (key, _): &(Vec<u8>, _)| {
+            batch.delete(INSTALLATION, key.clone(), Condition::Always)
+        };
+        let _applied = store.commit(page.iter().fold(Batch::new(), delete)).await?;
     }
-    let _applied = store.commit(batch).await?;
+    Ok(())
+}
+
+/// Forgets the nodes that have not used the store for a year. Those that have a new name at every start, as pods do, would leave a row each for
+/// good. A node that comes back under such a name is a new one: its audit log is no trace of anything.
+///
+/// No row ends by itself: in a store that is put back from a copy that is as old, they are what gives it away.
+///
+/// # Errors
+/// When the store fails.
+pub async fn forget_unseen(store: &dyn Store, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let mut unseen = Vec::new();
+    scan_each(store, INSTALLATION, |key, row| {
+        if key.starts_with(SEEN_ROWS.as_bytes())
+            && let Ok(Record { version, value, .. }) = SEEN.decode(&row)
+            && value.latest.max(Some(value.at)) < Some(now - FORGOTTEN)
+        {
+            unseen.push((key, version));
+        }
+        Ok(())
+    })
+    .await?;
+    for page in unseen.chunks(AT_ONCE) {
+        let delete = |batch: Batch, (key, version): &(Vec<u8>, u64)| {
+            batch.delete(INSTALLATION, key.clone(), Condition::VersionIs(*version))
+        };
+        // If one of them has come back just now, all stay until the next start.
+        let _applied = store.commit(page.iter().fold(Batch::new(), delete)).await?;
+    }
     Ok(())
 }

@@ -56,6 +56,8 @@ pub use directory::DirectoryVault;
 pub use error::KeyRingError;
 pub use fitness::{Begun, ClockOff, DATED_AHEAD, Fitness, Unfit};
 pub use import::{UnreadableKey, read_private_key};
+#[cfg(test)]
+pub(crate) use kek::silent::SilentModule;
 pub use kek::{Kek, KekError, KekId, KekUnavailable, ModuleError, ModuleKeyInfo, make_module_key};
 pub use policy::{Policy, UnsafePolicy};
 pub use record::{End, KeyRecord, KeyRingRecord, LoweredMaxAge, Origin, Phase, PrivateHalf, PromisedMaxAge};

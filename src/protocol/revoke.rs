@@ -76,7 +76,8 @@ async fn theirs(services: &Services, client_id: &ClientId, token: &str) -> Resul
 }
 
 /// Revokes a token at the wish of the client that holds it, also one that this node knows to be revoked: the store may have lost
-/// that in a failover, and to revoke again is all that the client can do about it. A token of another client is left alone. A refresh token
+/// that in a failover, and to revoke again is all that the client can do about it. It is recorded first, but only once: a client may
+/// ask as often as it likes. A token of another client is left alone. A refresh token
 /// goes with its whole family, access tokens included (RFC 7009, section 2.1), be it the newest or an older one.
 ///
 /// # Errors
@@ -90,8 +91,10 @@ pub async fn revoke(services: &Services, asked: AskedToRevoke) -> Result<Revocat
         Asked::AccessToken(claims) => claims,
         Asked::RefreshToken(token) => return revoke_family(services, asked.client_id, &token).await,
     };
-    let event = Event::new(EventKind::TokenRevoked, Actor::Client(asked.client_id));
-    services.audit.record(event.client(&claims.client_id).token(&claims.jti)).await?;
+    if !services.revocations.is_on_record(&claims).await? {
+        let event = Event::new(EventKind::TokenRevoked, Actor::Client(asked.client_id));
+        services.audit.record(event.client(&claims.client_id).token(&claims.jti)).await?;
+    }
     services.revocations.revoke(&claims).await?;
     Ok(RevocationOutcome::Done)
 }
@@ -101,9 +104,11 @@ async fn revoke_family(
     client_id: ClientId,
     token: &RefreshToken,
 ) -> Result<RevocationOutcome, ProtocolError> {
-    let event = Event::new(EventKind::TokenRevoked, Actor::Client(client_id.clone()));
-    let event = event.client(&client_id).subject(&token.grant.subject);
-    services.audit.record(event.detail("family", token.family.as_str())).await?;
+    if !services.families.is_revoked_on_record(&token.family).await? {
+        let event = Event::new(EventKind::TokenRevoked, Actor::Client(client_id.clone()));
+        let event = event.client(&client_id).subject(&token.grant.subject);
+        services.audit.record(event.detail("family", token.family.as_str())).await?;
+    }
     services.refresh_tokens.revoke(token).await?;
     Ok(RevocationOutcome::Done)
 }

@@ -165,3 +165,6 @@ impl Revocations {
         CutoffRecord { before, forget_at, grants_until }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,11 @@ pub(super) enum Family {
         repeated_at: Option<i64>,
     },
     /// Nothing of it counts.
-    Revoked,
+    Revoked {
+        /// Whether the audit log has yet to be told why: it could not be written.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unrecorded: bool,
+    },
 }
 
 /// What was presented again after it was spent.
@@ -116,17 +120,36 @@ impl Families {
         batch.put(LIVE_TOKENS, key(family, token), Condition::Always, put)
     }
 
-    /// Revokes a family: its refresh tokens from now on, then its access tokens. Revoking it again is harmless, and
+    /// Whether it is revoked, and that is on record: who revokes it again has nothing to record.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_revoked_on_record(&self, family: &FamilyId) -> Result<bool, StoreError> {
+        let known = self.find(family).await?.map(|record| record.value);
+        Ok(matches!(known, Some(Family::Revoked { unrecorded: false })))
+    }
+
+    /// Revokes a family, which is on record: its refresh tokens from now on, then its access tokens. Revoking it again is harmless, and
     /// finishes what a crash cut off. No refresh token of it lives beyond `end`, in seconds since the epoch.
     ///
     /// # Errors
     /// When the store fails: then it may or may not be revoked.
     pub async fn revoke(&self, family: &FamilyId, end: i64) -> Result<(), StoreError> {
+        self.end(family, end, false).await
+    }
+
+    async fn end(&self, family: &FamilyId, end: i64, unrecorded: bool) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
             let known = self.find(family).await?;
             let batch = match &known {
-                Some(Record { value: Family::Revoked, .. }) => return self.revoke_tokens(family).await,
-                known => self.put(Batch::new(), (family, known.as_ref()), &Family::Revoked, end)?,
+                // What was recorded once needs no record any more.
+                Some(Record { value: Family::Revoked { unrecorded: still }, .. }) if !still || unrecorded => {
+                    return self.revoke_tokens(family).await;
+                }
+                known => {
+                    let revoked = Family::Revoked { unrecorded };
+                    self.put(Batch::new(), (family, known.as_ref()), &revoked, end)?
+                }
             };
             if self.store.commit(batch).await? == Committed::Applied {
                 // Afterwards: no token is added to a revoked family.
@@ -136,17 +159,18 @@ impl Families {
         Err(contended())
     }
 
-    /// Revokes a family because `what` was presented again, and counts that.
+    /// Revokes a family because `what` was presented again, and counts that. Where it is not `recorded` who comes next is to
+    /// record it.
     ///
     /// # Errors
     /// As [`Self::revoke`]; then it is not counted.
     pub async fn revoke_replayed(
         &self,
         what: Replayed,
-        family: &FamilyId,
-        end: i64,
+        (family, end): (&FamilyId, i64),
+        recorded: bool,
     ) -> Result<(), StoreError> {
-        self.revoke(family, end).await?;
+        self.end(family, end, !recorded).await?;
         for (counter, each) in self.replays.iter().zip(Replayed::ALL) {
             if each == what {
                 counter.fetch_add(1, Relaxed);

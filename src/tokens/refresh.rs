@@ -59,7 +59,8 @@ pub enum Rotation {
     Rotated(Secret),
     /// It was spent a moment ago, and this is the successor that it was given then.
     Repeated(Secret),
-    /// It was spent before: somebody else has it, or had it. The family should be revoked.
+    /// It was spent before: somebody else has it, or had it. The family should be revoked. Or it was, for such a reason, and that
+    /// could not be recorded.
     Reused,
     /// Its family is revoked, or was never heard of.
     Dead,
@@ -136,7 +137,7 @@ impl RefreshTokens {
         Ok(match self.families.find(&token.family).await?.map(|record| record.value) {
             None => token.generation == 0,
             Some(Family::Live { generation, .. }) => token.generation == generation,
-            Some(Family::Revoked) => false,
+            Some(Family::Revoked { .. }) => false,
         })
     }
 
@@ -171,7 +172,8 @@ impl RefreshTokens {
                 Some(Family::Live { generation, .. }) if token.generation < generation => {
                     return Ok(Rotation::Reused);
                 }
-                Some(Family::Revoked) => {
+                Some(Family::Revoked { unrecorded: true }) => return Ok(Rotation::Reused),
+                Some(Family::Revoked { unrecorded: false }) => {
                     // What revoked it may have met a fault before its access tokens were revoked: nobody else asks for that again.
                     match self.families.revoke(&token.family, token.family_ends_at).await {
                         // All that can be read are revoked, and what can't be will not be at the next try either.

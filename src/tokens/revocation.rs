@@ -221,14 +221,36 @@ impl Revocations {
     /// # Errors
     /// When the token names no status list of ours, or the store fails: then it may or may not be revoked.
     pub async fn revoke(&self, claims: &AccessTokenClaims) -> Result<(), RevocationError> {
-        let reference = claims.status.as_ref().map(|status| &status.status_list);
-        let Some(StatusReference { idx, uri }) = reference else { return Err(RevocationError::NoStatus) };
-        let list = self.lists.id_of(uri).ok_or(RevocationError::NoStatus)?;
-        let token = LiveToken { list, idx: *idx, exp: claims.exp };
+        let token = self.place_of(claims)?;
         let batch = self.revoking(Batch::new(), &token, claims.jti.as_str().as_bytes().to_vec());
         self.store.commit(batch).await.and_then(applied)?;
         self.note_revoked(&token);
         Ok(())
+    }
+
+    /// Whether the token was revoked by itself, or with its family, and the store still knows: who revokes it again has nothing to record.
+    ///
+    /// # Errors
+    /// As [`Self::revoke`].
+    pub async fn is_on_record(&self, claims: &AccessTokenClaims) -> Result<bool, RevocationError> {
+        Ok(self.is_stored(&self.place_of(claims)?).await?)
+    }
+
+    fn place_of(&self, claims: &AccessTokenClaims) -> Result<LiveToken, RevocationError> {
+        let reference = claims.status.as_ref().map(|status| &status.status_list);
+        let Some(StatusReference { idx, uri }) = reference else { return Err(RevocationError::NoStatus) };
+        let list = self.lists.id_of(uri).ok_or(RevocationError::NoStatus)?;
+        Ok(LiveToken { list, idx: *idx, exp: claims.exp })
+    }
+
+    /// That this node knows of it is no record, for the store may have lost it in a failover. Of what it does not know the store is not
+    /// asked: that costs whoever revokes a token for the first time nothing.
+    async fn is_stored(&self, token: &LiveToken) -> Result<bool, StoreError> {
+        let list = self.lists.kept(token.list.as_str());
+        if !list.is_some_and(|list| list.is_revoked(token.idx)) {
+            return Ok(false);
+        }
+        Ok(self.store.get(REVOCATIONS, &key(token.list.as_str(), token.idx)).await?.is_some())
     }
 
     /// Revokes tokens of which only their places are known, all or none of them.
@@ -236,14 +258,10 @@ impl Revocations {
     /// # Errors
     /// When the store fails: then they may or may not be revoked.
     pub(super) async fn revoke_live(&self, tokens: &[LiveToken]) -> Result<(), StoreError> {
-        // What is on record is not written again: a replay can come as often as somebody likes. That this node knows of it is no
-        // record, for the store may have lost it in a failover.
+        // What is on record is not written again: a replay can come as often as somebody likes.
         let mut new = Vec::new();
         for token in tokens {
-            let is_known =
-                self.lists.kept(token.list.as_str()).is_some_and(|list| list.is_revoked(token.idx));
-            let key = key(token.list.as_str(), token.idx);
-            if !is_known || self.store.get(REVOCATIONS, &key).await?.is_none() {
+            if !self.is_stored(token).await? {
                 new.push(token);
             }
         }

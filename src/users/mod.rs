@@ -53,7 +53,7 @@ pub use throttle::{Attempt, DeviceCookie, DeviceId, LoginThrottle, ThrottleError
 use crate::store::Table;
 
 /// Every table of this room.
-pub const TABLES: [Table; 21] = [
+pub const TABLES: [Table; 22] = [
     record::USERS.table(),
     record::EMAILS.table(),
     record::USERNAMES.table(),
@@ -72,6 +72,7 @@ pub const TABLES: [Table; 21] = [
     throttle::TABLES[1],
     throttle::TABLES[2],
     throttle::TABLES[3],
+    throttle::TABLES[4],
     api_keys::TABLE,
     api_keys::BY_SECRET,
     api_keys::BY_OWNER,
@@ -79,12 +80,13 @@ pub const TABLES: [Table; 21] = [
 
 /// The tables of which nothing may count once an earlier state was put back: sessions may have been ended later,
 /// consents taken back; a browser that is known may try passwords for longer.
-pub const ENDED_BY_RESTORE: [Table; 5] = [
+pub const ENDED_BY_RESTORE: [Table; 6] = [
     sessions::SESSIONS_TABLE,
     sessions::OF_USER_TABLE,
     second_factor::ENROLLMENTS_TABLE,
     consents::TABLE,
     throttle::TABLES[3],
+    throttle::TABLES[4],
 ];
 
 /// The tables of the API keys: one that was revoked later would live again.

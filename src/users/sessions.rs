@@ -17,8 +17,9 @@ pub(super) const OF_USER_TABLE: Table = Table::plain("user_sessions");
 /// For each session, under its account and its `sid`, the key of its row in [`SESSIONS`].
 const OF_USER: TypedTable<SecretHash> = TypedTable::new(OF_USER_TABLE);
 
-/// That a session was used is written no more often, in seconds: most requests write nothing.
-const LAST_SEEN_STEP: i64 = 60;
+/// That a session was used is written no more often: most requests write nothing. Nor more often than four times in the idle lifetime,
+/// which is counted from what was written: whoever goes on must not be signed out.
+const LAST_SEEN_STEP: Duration = Duration::seconds(60);
 
 /// How often a write is tried again when another one came first.
 const ATTEMPTS: usize = 5;
@@ -98,7 +99,7 @@ impl Sessions {
                 return Ok(None);
             };
             let now = self.clock.now();
-            if (now - session.last_seen).num_seconds() < LAST_SEEN_STEP {
+            if now - session.last_seen < LAST_SEEN_STEP.min(self.idle / 4) {
                 return Ok(Some(session));
             }
             session.last_seen = now;

@@ -86,6 +86,50 @@ async fn a_replay_that_comes_again_writes_nothing() {
     assert_eq!(before, after, "no revocation was written again");
 }
 
+/// Or whoever has one spent code fills the disk with what is recorded of it.
+#[actix_web::test]
+async fn a_replay_that_comes_again_is_counted_but_recorded_once() {
+    let world = World::start().await;
+    let code = world.code().await;
+    let (_, refresh_token) = pair(&world.redeem(&code).await);
+    for _ in 0..5 {
+        world.redeem(&code).await.refused(400, "invalid_grant");
+        world.refresh(&refresh_token).await.refused(400, "invalid_grant");
+    }
+    assert_eq!(world.app.audit_log().matches("code.replayed").count(), 1);
+    assert_eq!(world.app.audit_log().matches("refresh_token.reused").count(), 0, "it is merely dead");
+    let metrics = text(&world.app.manage("/metrics").await);
+    assert!(metrics.contains("signet_replays_total{what=\"code\"} 5"), "{metrics}");
+}
+
+/// It is over all the same: who has a full disk, or has filled it, gains nothing by that. And it stands in the log afterwards.
+#[actix_web::test]
+async fn a_replay_that_can_not_be_recorded_ends_all_and_is_recorded_when_it_comes_again() {
+    let world = World::start().await;
+    for what in ["code.replayed", "refresh_token.reused"] {
+        let code = world.code().await;
+        let (access_token, first) = pair(&world.redeem(&code).await);
+        let (_, second) = pair(&world.refresh(&first).await);
+        let (_, newest) = pair(&world.refresh(&second).await);
+        let again = async || match what {
+            "code.replayed" => world.redeem(&code).await,
+            _ => world.refresh(&first).await,
+        };
+        world.app.audit_disk.fill(true);
+        for _ in 0..2 {
+            again().await.refused(503, "temporarily_unavailable");
+        }
+        assert!(!world.is_active(&access_token).await && !world.is_active(&newest).await, "{what}");
+        assert_eq!(world.app.audit_log().matches(what).count(), 0);
+        world.app.audit_disk.fill(false);
+        for _ in 0..3 {
+            again().await.refused(400, "invalid_grant");
+        }
+        assert_eq!(world.app.audit_log().matches(what).count(), 1, "{what}");
+        assert!(!world.is_active(&newest).await);
+    }
+}
+
 #[actix_web::test]
 async fn a_replay_after_a_restart_ends_it_too() {
     let world = World::start().await;

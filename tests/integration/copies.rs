@@ -19,7 +19,7 @@ use signet::store::{Batch, Committed, Condition, MemoryStore, Put, Store as _, T
 use signet::users::Factor;
 
 use crate::backup::{copy, copy_for, empty, world};
-use crate::faulty_store::{Fault, FaultyStore, WAYS};
+use crate::faulty_store::{Fault, FaultyStore, WAYS, Written};
 use crate::grants_fixture::World;
 use crate::shared_store::SharedStore;
 use crate::test_app::{ISSUER, START, TestApp};
@@ -482,6 +482,58 @@ async fn a_node_that_did_nothing_wipes_out_no_trace_that_another_has() {
     idle.record(deleted("c")).await.unwrap();
     backup::forget_evidence(logs.store.as_ref(), logs.clock.now()).await.unwrap();
     assert_eq!(logs.look("idle", &idle).await, []);
+}
+
+/// A row for every name that a node ever had, as pods have one each, is not kept for good; but what a store that is put back knows is.
+#[actix_web::test]
+async fn a_node_that_was_not_seen_for_a_year_is_forgotten_at_the_next_start() {
+    let app = TestApp::start().await;
+    let store = app.app.state.services.store.clone();
+    let days_ago = |days| app.clock.now() - chrono::Duration::days(days);
+    for (name, days) in [("old", 366), ("young", 364), ("ahead", -2)] {
+        backup::note_seen(store.as_ref(), name, (days_ago(days), 0)).await.unwrap();
+    }
+    // By a clock that was ahead, and is right again: things may be dated until then.
+    backup::note_seen(store.as_ref(), "ahead", (days_ago(400), 0)).await.unwrap();
+    drop(store);
+    let app = app.restart(|_| {}).await;
+    let store = app.app.state.services.store.as_ref();
+    for (name, known) in [("old", false), ("young", true), ("ahead", true)] {
+        assert_eq!(backup::last_seen(store, name).await.unwrap().is_some(), known, "{name}");
+    }
+    assert_eq!(app.app.evidence, []);
+}
+
+#[tokio::test]
+async fn a_store_that_is_put_back_after_years_is_noticed() {
+    let logs = Logs::new();
+    let audit = logs.open("n");
+    logs.note("n").await;
+    logs.clock.advance(Duration::from_hours(24 * 365 * 3));
+    audit.record(deleted("a")).await.unwrap();
+    assert_eq!(logs.look("n", &audit).await.len(), 1);
+}
+
+#[tokio::test]
+async fn however_many_nodes_there_were_no_commit_changes_many_rows() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = FaultyStore::new(clock.clone());
+    for number in 0..300 {
+        backup::note_seen(store.as_ref(), &format!("pod-{number}"), (clock.now(), 0)).await.unwrap();
+        let what = (&*format!("pod-{number}"), "it was put back".to_owned());
+        backup::note_evidence(store.as_ref(), what, clock.now()).await.unwrap();
+    }
+    clock.advance(Duration::from_hours(1));
+    let written = || std::mem::take(&mut *store.written.lock().unwrap());
+    written();
+    backup::forget_evidence(store.as_ref(), clock.now()).await.unwrap();
+    let Written { commits, rows, .. } = written();
+    assert_eq!((commits, rows), (4, 600));
+    assert_eq!(backup::last_seen(store.as_ref(), "pod-299").await.unwrap().unwrap().at, clock.now());
+    clock.advance(Duration::from_hours(24 * 366));
+    backup::forget_unseen(store.as_ref(), clock.now()).await.unwrap();
+    let Written { commits, rows, .. } = written();
+    assert_eq!((commits, rows), (2, 300));
 }
 
 #[tokio::test]

@@ -11,12 +11,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use signet::clock::ManualClock;
 use signet::oauth::{ClientId, Subject};
-use signet::store::Table;
 use signet::store::postgres::TimeSource;
-use signet::tokens::Whole;
+use signet::store::{Batch, Committed, Condition, Table};
+use signet::tokens::{Revocations, Whole};
 use signet::verify::{Refusal, Verifier};
 
 use crate::browser::{ada, parameter, redeem, register, request, shop};
+use crate::grants_fixture::{World, pair};
 use crate::postgres_fixture::Database;
 use crate::shell::{account, act, signed_in};
 use crate::support::FakeFetch;
@@ -69,6 +70,35 @@ async fn a_revoked_token_is_inactive_and_its_bit_is_set() {
     assert!(status(&app, &token).await.1);
     assert!(app.is_active(&other).await);
     assert!(!status(&app, &other).await.1);
+}
+
+/// A client may ask as often as it likes; a public one is not even counted.
+#[actix_web::test]
+async fn what_is_revoked_again_is_recorded_once() {
+    let world = World::start().await;
+    let recorded = || world.app.audit_log().matches("token.revoked").count();
+    let (first, refresh_token) = world.tokens().await;
+    let (second, newest) = pair(&world.refresh(&refresh_token).await);
+    world.app.audit_disk.fill(true);
+    assert_eq!(revoke(&world.app, world.client(), &first).await.status, 503);
+    assert!(world.is_active(&first).await, "nothing is revoked unrecorded");
+    world.app.audit_disk.fill(false);
+    for (token, records) in [(&first, 1), (&refresh_token, 2), (&newest, 2), (&second, 2)] {
+        for _ in 0..3 {
+            assert_eq!(revoke(&world.app, world.client(), token).await.status, 200);
+            assert!(!world.is_active(token).await);
+        }
+        assert_eq!(recorded(), records);
+    }
+    // What the store has lost, as in a failover, is written again, and that is on record.
+    let store = &world.services().store;
+    let (table, mut batch) = (Table::mirrored(Revocations::TABLE), Batch::new());
+    for (key, _) in store.scan(table, None, 9).await.unwrap() {
+        batch = batch.delete(table, key, Condition::Always);
+    }
+    assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
+    assert_eq!(revoke(&world.app, world.client(), &first).await.status, 200);
+    assert_eq!((recorded(), store.scan(table, None, 9).await.unwrap().len()), (3, 1));
 }
 
 #[actix_web::test]

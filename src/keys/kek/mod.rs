@@ -9,11 +9,14 @@ mod module;
 #[cfg(not(feature = "pkcs11"))]
 #[path = "module/absent.rs"]
 mod module;
+#[cfg(test)]
+pub(crate) mod silent;
 
 use std::sync::Arc;
 
 use ring::hkdf::{HKDF_SHA256, Salt};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 pub use load::KekError;
@@ -38,7 +41,26 @@ enum Held {
     /// 32 bytes in this process's memory.
     Here(Zeroizing<[u8; 32]>),
     /// By a module, which derives.
-    InModule(Arc<ModuleKey>),
+    InModule(Arc<dyn Derives>, Arc<Mutex<()>>),
+}
+
+/// A key that a module keeps.
+trait Derives: Send + Sync {
+    /// As [`Kek::derive`].
+    fn derive(&self, salt: &[u8], info: &'static [u8]) -> Result<Derived, ModuleError>;
+
+    /// Which key it is.
+    fn info(&self) -> &ModuleKeyInfo;
+}
+
+impl Derives for ModuleKey {
+    fn derive(&self, salt: &[u8], info: &'static [u8]) -> Result<Derived, ModuleError> {
+        Self::derive(self, salt, info)
+    }
+
+    fn info(&self) -> &ModuleKeyInfo {
+        Self::info(self)
+    }
 }
 
 /// The module that keeps the key-encryption key does not derive: nothing can be sealed or opened until it does.
@@ -59,10 +81,10 @@ impl Kek {
     }
 
     /// Takes a key into use that a module keeps.
-    fn in_module(key: ModuleKey) -> Result<Self, ModuleError> {
+    fn in_module(key: impl Derives + 'static) -> Result<Self, ModuleError> {
         let derive = |info| key.derive(&[], info);
         let (id, ring_key) = (name(&derive(ID)?), derive(RING_KEY)?);
-        Ok(Self { held: Held::InModule(Arc::new(key)), id, ring_key })
+        Ok(Self { held: Held::InModule(Arc::new(key), Arc::default()), id, ring_key })
     }
 
     /// Names this key-encryption key.
@@ -85,7 +107,7 @@ impl Kek {
     pub(super) fn derive(&self, salt: &[u8], info: &'static [u8]) -> Result<Derived, KekUnavailable> {
         match &self.held {
             Held::Here(bytes) => Ok(hkdf(bytes, salt, info)),
-            Held::InModule(key) => Ok(key.derive(salt, info)?),
+            Held::InModule(key, _) => Ok(key.derive(salt, info)?),
         }
     }
 
@@ -100,10 +122,22 @@ impl Kek {
     ) -> Result<Derived, KekUnavailable> {
         match &self.held {
             Held::Here(bytes) => Ok(hkdf(bytes, salt, info)),
-            Held::InModule(key) => {
-                let (key, salt) = (Arc::clone(key), salt.to_vec());
-                let derived = tokio::task::spawn_blocking(move || key.derive(&salt, info)).await;
-                Ok(derived.map_err(|_| KekUnavailable { reason: "the process is stopping".to_owned() })??)
+            Held::InModule(key, turn) => {
+                let (key, turn, salt) = (Arc::clone(key), Arc::clone(turn), salt.to_vec());
+                // Seldom, and no part of what everybody keeps who reads keys.
+                Box::pin(async move {
+                    // One thread waits for a module that does not answer, and not one for everybody who has given it up.
+                    let turn = turn.lock_owned().await;
+                    let derive = move || {
+                        let derived = key.derive(&salt, info);
+                        drop(turn);
+                        derived
+                    };
+                    let derived = tokio::task::spawn_blocking(derive).await;
+                    Ok(derived
+                        .map_err(|_| KekUnavailable { reason: "the process is stopping".to_owned() })??)
+                })
+                .await
             }
         }
     }
@@ -123,7 +157,7 @@ impl Kek {
     pub fn module_key(&self) -> Option<&ModuleKeyInfo> {
         match &self.held {
             Held::Here(_) => None,
-            Held::InModule(key) => Some(key.info()),
+            Held::InModule(key, _) => Some(key.info()),
         }
     }
 }

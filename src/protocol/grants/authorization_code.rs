@@ -1,5 +1,5 @@
 use super::person::{Plan, Wish, in_session, invalid_grant, is_refreshable, not_revoked, while_in_session};
-use super::{Defaults, Granted};
+use super::{Defaults, Granted, replayed};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, Client, GrantType};
 use crate::oauth::{CodeVerifier, FamilyId, Secret};
@@ -120,23 +120,13 @@ async fn find(services: &Services, request: &CodeRequest) -> Result<Box<FreshCod
     match services.codes.find(request.code.expose(), &request.presented()).await? {
         Some(FoundCode::Fresh(fresh)) => Ok(fresh),
         Some(FoundCode::Spent { family, end }) => {
-            replayed(services, request, &family, end).await?;
+            let client_id = &request.client.client_id;
+            let event = Event::new(EventKind::CodeReplayed, Actor::Client(client_id.clone()));
+            replayed(services, Replayed::Code, (&family, end), event.client(client_id)).await?;
             Err(bad_code())
         }
         None => Err(bad_code()),
     }
-}
-
-async fn replayed(
-    services: &Services,
-    request: &CodeRequest,
-    family: &FamilyId,
-    end: i64,
-) -> Result<(), ProtocolError> {
-    services.families.revoke_replayed(Replayed::Code, family, end).await?;
-    let client_id = &request.client.client_id;
-    let event = Event::new(EventKind::CodeReplayed, Actor::Client(client_id.clone())).client(client_id);
-    Ok(services.audit.record(event.detail("family", family.as_str())).await?)
 }
 
 fn bad_code() -> ProtocolError {

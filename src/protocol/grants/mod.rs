@@ -10,9 +10,10 @@ mod token_exchange;
 
 use super::welcome::welcome;
 use super::{Credentials, Params, ProtocolError, Services, authenticate};
+use crate::audit::Event;
 use crate::clients::{AuthenticatedClient, GrantType};
-use crate::oauth::{ErrorCode, Secret, SignedToken};
-use crate::tokens::Issued;
+use crate::oauth::{ErrorCode, FamilyId, Secret, SignedToken};
+use crate::tokens::{Issued, Replayed};
 
 pub(super) use person::is_live;
 pub use token_exchange::{ACCESS_TOKEN, API_KEY, Exchanged, TOKEN_EXCHANGE, exchange};
@@ -158,4 +159,22 @@ fn may(client: &AuthenticatedClient, grant_type: GrantType) -> Result<(), Protoc
         return Ok(());
     }
     Err(ProtocolError::new(ErrorCode::UnauthorizedClient, "the client is not registered for this grant_type"))
+}
+
+/// Ends a family because something of it was presented again. That is recorded first: once the family is revoked nothing tells what was
+/// reused from what is merely dead. It is revoked whether that could be recorded or not; if not, who comes next records it. Once it is on
+/// record no more is written, however often somebody comes.
+async fn replayed(
+    services: &Services,
+    what: Replayed,
+    (family, end): (&FamilyId, i64),
+    event: Event,
+) -> Result<(), ProtocolError> {
+    let recorded = if services.families.is_revoked_on_record(family).await? {
+        Ok(())
+    } else {
+        services.audit.record(event.detail("family", family.as_str())).await
+    };
+    services.families.revoke_replayed(what, (family, end), recorded.is_ok()).await?;
+    Ok(recorded?)
 }

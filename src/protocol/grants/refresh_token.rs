@@ -1,5 +1,5 @@
-use super::Granted;
 use super::person::{Plan, Wish, invalid_grant, not_revoked, while_in_session, while_it_lasts};
+use super::{Granted, replayed};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, GrantType};
 use crate::oauth::Secret;
@@ -55,18 +55,11 @@ pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Res
     plan.issue(services, &prepared, (GrantType::RefreshToken, Some(successor)), &account)
 }
 
-/// Recorded first: once the family is revoked nothing tells a token that was reused from one that is merely dead. It is revoked
-/// whether that could be recorded or not.
 async fn reused(services: &Services, token: &RefreshToken) -> Result<(), ProtocolError> {
-    let (family, end) = (&token.family, token.family_ends_at);
     let client_id = &token.grant.client_id;
-    let event = Event::new(EventKind::RefreshTokenReused, Actor::Client(client_id.clone()))
-        .client(client_id)
-        .subject(&token.grant.subject)
-        .detail("family", token.family.as_str());
-    let recorded = services.audit.record(event).await;
-    services.families.revoke_replayed(Replayed::RefreshToken, family, end).await?;
-    Ok(recorded?)
+    let event = Event::new(EventKind::RefreshTokenReused, Actor::Client(client_id.clone()));
+    let event = event.client(client_id).subject(&token.grant.subject);
+    replayed(services, Replayed::RefreshToken, (&token.family, token.family_ends_at), event).await
 }
 
 fn bad_token() -> ProtocolError {

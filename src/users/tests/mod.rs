@@ -119,7 +119,11 @@ impl Ground {
     }
 
     fn sessions(&self) -> Sessions {
-        let config = SessionsConfig { idle: Duration::from_hours(8), absolute: Duration::from_hours(168) };
+        self.sessions_that_idle_for(Duration::from_hours(8))
+    }
+
+    fn sessions_that_idle_for(&self, idle: Duration) -> Sessions {
+        let config = SessionsConfig { idle, absolute: Duration::from_hours(168) };
         let chance = (self.clock(), self.entropy.clone());
         Sessions::new(&config, self.store.clone(), chance, Arc::new(self.logouts()))
     }

@@ -42,6 +42,19 @@ async fn a_session_is_found_by_its_cookie_alone_and_stored_as_a_hash() {
 }
 
 #[tokio::test]
+async fn whoever_goes_on_is_not_signed_out_however_short_the_idle_lifetime_is() {
+    let ground = Ground::new();
+    let sessions = ground.sessions_that_idle_for(Duration::from_mins(1));
+    let started = sessions.start(new_session(user("alice"))).await.unwrap();
+    for second in 0..60 {
+        ground.pass(5);
+        assert!(sessions.find(&started.cookie).await.unwrap().is_some(), "{second}");
+    }
+    ground.pass(60);
+    assert_eq!(sessions.find(&started.cookie).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_session_ends_when_it_is_idle_and_when_it_is_old() {
     let ground = Ground::new();
     let sessions = ground.sessions();

@@ -85,9 +85,18 @@ impl Device {
         self.accounts.iter_mut().find(|known| known.account == *account).map(|known| &mut known.tries)
     }
 
+    /// Those that it is known for.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &AccountKey> {
+        self.accounts.iter().map(|known| &known.account)
+    }
+
+    pub(super) fn forget(&mut self, account: &AccountKey) {
+        self.accounts.retain(|known| known.account != *account);
+    }
+
     /// The account has signed in.
     pub(super) fn forgive(&mut self, account: AccountKey) {
-        self.accounts.retain(|known| known.account != account);
+        self.forget(&account);
         self.accounts.insert(0, KnownAccount { account, tries: Tries::default() });
         self.accounts.truncate(MOST_ACCOUNTS);
     }

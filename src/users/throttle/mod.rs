@@ -4,7 +4,7 @@
 //! - **Account, from an unknown device**: five tries at once, then a wait of 30 seconds that doubles up to an hour, and
 //!   no more than 100 tries until a success or [`LoginThrottle::recovered`].
 //! - **Account, from a known device**: whoever signed in once holds a cookie, and with it a count of their own. The
-//!   other two lanes don't touch it: however many strangers try, the owner is let in.
+//!   other two lanes don't touch it: however many strangers try, the owner is let in. An account is known on 64 devices at most.
 //!
 //! Whoever knows the password pays too, or one person could keep every hashing thread busy: so many times a minute
 //! (`limits.login_per_account`), counted when a known device tries and when a device comes to be known. Strangers can't
@@ -15,6 +15,7 @@
 
 mod counts;
 mod device;
+mod of_account;
 mod tries;
 
 use std::sync::Arc;
@@ -37,8 +38,8 @@ use device::Device;
 const DEVICES_TABLE: Table = Table::plain("login_devices");
 
 /// Every table of the throttle.
-pub(super) const TABLES: [Table; 4] =
-    [counts::ACCOUNTS_TABLE, counts::NAMES_TABLE, counts::SECRET, DEVICES_TABLE];
+pub(super) const TABLES: [Table; 5] =
+    [counts::ACCOUNTS_TABLE, counts::NAMES_TABLE, counts::SECRET, DEVICES_TABLE, of_account::TABLE];
 
 const DEVICES: TypedTable<Device> = TypedTable::new(DEVICES_TABLE);
 
@@ -215,14 +216,17 @@ impl LoginThrottle {
             Some((old, record)) => {
                 let condition = Condition::VersionIs(record.version);
                 batch = batch.delete(DEVICES.table(), old.key(), condition);
+                batch = of_account::strike(batch, (old, &record.value));
                 (new(), Condition::Absent, record.value)
             }
         };
         if !device.knows(&account) {
             // A known device has paid before; what this one did counts for its next try.
             let _counted = self.limits.login_per_account.spend(user);
+            batch = of_account::make_room(batch, self.store.as_ref(), &account).await?;
         }
         device.forgive(account);
+        batch = of_account::note(batch, (&id, &device), expires_at);
         let put = DEVICES.encode(&device, expires_at)?;
         let batch = batch.put(DEVICES.table(), id.key().to_vec(), condition, put);
         Ok((id.into_cookie(), batch))

@@ -256,6 +256,54 @@ async fn a_clock_that_is_set_back_locks_nobody_out() {
     }
 }
 
+/// Who signs in without a cookie, again and again, leaves a row each time.
+#[tokio::test]
+async fn an_account_is_known_on_so_many_devices_at_most_and_goes_on_being_known_on_those_in_use() {
+    let fixture = Fixture::new();
+    let on =
+        |device: &DeviceId, account: &str| Attempt { device: Some(device.clone()), ..stranger(account, 1) };
+    let is_known = async |device: &DeviceId, account: &str| {
+        let record = fixture.throttle.known(Some(device)).await.unwrap();
+        record.is_some_and(|(_, record)| record.value.knows(&account_key(&user(account))))
+    };
+    let mut in_use = fixture.sign_in(&stranger("alice", 1)).await;
+    // Of two people: it is known to both, under a name of its own.
+    let shared = fixture.sign_in(&on(&fixture.sign_in(&stranger("bob", 1)).await, "alice")).await;
+    let (first, mut last) = (fixture.sign_in(&stranger("alice", 1)).await, None);
+    assert!(is_known(&shared, "alice").await && is_known(&shared, "bob").await);
+    for number in 0..150 {
+        fixture.clock.advance(Duration::from_mins(1));
+        last = Some(fixture.sign_in(&stranger("alice", number)).await);
+        if number % 30 == 0 {
+            in_use = fixture.sign_in(&on(&in_use, "alice")).await;
+        }
+    }
+    for (device, account, known) in [
+        (&in_use, "alice", true),
+        (last.as_ref().unwrap(), "alice", true),
+        (&first, "alice", false),
+        (&shared, "alice", false),
+        (&shared, "bob", true),
+    ] {
+        assert_eq!(is_known(device, account).await, known, "{account}");
+    }
+    let counted = async || {
+        (fixture.rows("login_devices").await.len(), fixture.rows("login_account_devices").await.len())
+    };
+    assert_eq!(counted().await, (of_account::MOST + 1, of_account::MOST + 1), "Bob's, too");
+    // One that can't be read goes like any other.
+    let mut batch = Batch::new();
+    for (key, _) in fixture.rows("login_devices").await {
+        batch = batch.put(DEVICES_TABLE, key, Condition::Always, crate::store::Put::lasting(b"?".to_vec()));
+    }
+    assert_eq!(fixture.throttle.store.commit(batch).await.unwrap(), Committed::Applied);
+    fixture.clock.advance(Duration::from_mins(1));
+    fixture.sign_in(&stranger("alice", 1)).await;
+    assert_eq!(counted().await, (of_account::MOST + 1, of_account::MOST + 1));
+    fixture.clock.advance(Duration::from_hours(24 * 181));
+    assert_eq!(fixture.rows("login_account_devices").await.len(), 0, "they end with the devices");
+}
+
 #[tokio::test]
 async fn at_once_is_no_more_than_one_after_another() {
     let fixture = Fixture::new();

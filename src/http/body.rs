@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,14 +23,15 @@ use tokio::time::Sleep;
 use url::form_urlencoded;
 
 use super::bearer;
+use super::connection::Connection;
 use crate::oauth::Secret;
 use crate::protocol::{Credentials, Params, ProtocolError};
 
 /// The largest body that is read; no request of OAuth needs more.
 const MAX_BODY: usize = 16 * 1024;
 
-/// How long a body may take: whoever drips it holds a connection, and no longer than this.
-const BODY_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a body may take at least: whoever drips it holds a connection, and not for much longer than this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(6);
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
@@ -89,16 +91,19 @@ impl FromRequest for Body {
             return Either::Left(ready(Ok(read.clone())));
         }
         let payload = payload.take();
-        Either::Right(Reading { payload, first: Bytes::new(), rest: Vec::new(), deadline: None })
+        let connection = request.conn_data::<Rc<Connection>>();
+        let patience = connection.map_or(BODY_TIMEOUT, |connection| connection.patience(BODY_TIMEOUT));
+        Either::Right(Reading { payload, first: Bytes::new(), rest: Vec::new(), patience, deadline: None })
     }
 }
 
-/// Reads the body, at most [`MAX_BODY`] of it and for at most [`BODY_TIMEOUT`]. Most bodies have arrived with
+/// Reads the body, at most [`MAX_BODY`] of it and for as long as the connection has patience. Most bodies have arrived with
 /// their heads, in one piece: those are neither copied nor timed.
 pub(super) struct Reading {
     payload: Payload,
     first: Bytes,
     rest: Vec<u8>,
+    patience: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -134,8 +139,9 @@ impl Future for Reading {
                 Poll::Ready(Some(Err(_))) => Err(BodyError::Unreadable),
                 Poll::Ready(None) => Ok(self.whole()),
                 Poll::Pending => {
+                    let patience = self.patience;
                     let deadline =
-                        self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_TIMEOUT)));
+                        self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
                     std::task::ready!(deadline.as_mut().poll(context));
                     Err(BodyError::TooSlow)
                 }
@@ -152,7 +158,7 @@ pub(super) enum BodyError {
     TooLong,
     /// It broke off or its encoding is damaged.
     Unreadable,
-    /// It took longer than [`BODY_TIMEOUT`].
+    /// It took too long.
     TooSlow,
 }
 

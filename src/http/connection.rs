@@ -13,9 +13,24 @@ use super::heads::Heads;
 use super::turns::{self, LONGEST_WAIT};
 use crate::telemetry::Metrics;
 
-/// How long a client may take to send the head of a request, and how long a connection is kept on which nothing is under way.
+/// How long a client may take at least to send the head of a request, and how long a connection is kept at least on which nothing is
+/// under way.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How much longer a client may take than it is given at least, and into how many steps that is divided, which connections are given in
+/// turn: thousands that were opened in the same moment do not end in the same moment.
+pub(super) const SPREAD: Duration = Duration::from_secs(2);
+const STEPS: u32 = 64;
+
+thread_local! {
+    /// How many connections this worker has begun.
+    static BEGUN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// For how long what a client still sends is passed over, so that it gets to see an answer that did not wait for it (RFC 9112,
+/// section 9.6).
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// What a request that came behind another counts, where one that did not counts for one; from how much on a connection runs ahead of its
 /// answers, and how much is remembered. A request that came while the answer before it left may count as behind it.
@@ -47,23 +62,34 @@ impl Body {
     }
 }
 
-/// Since when nothing is being answered.
+/// What a connection waits for on which nothing is being answered, and since when.
 #[derive(Clone, Copy)]
-struct Quiet {
-    since: Instant,
-    /// When the first of the next request came.
-    next: Option<Instant>,
+enum Awaited {
+    /// The first of a request.
+    Request(Instant),
+    /// The rest of its head; of the first request, all of it.
+    Head(Instant),
+    /// Nothing: its last answer was given, and what still comes of that request's body is passed over.
+    Nothing(Instant),
 }
 
-impl Quiet {
-    fn now() -> Self {
-        Self { since: Instant::now(), next: None }
+impl Awaited {
+    /// The same from now on.
+    fn anew(self) -> Self {
+        let now = Instant::now();
+        match self {
+            Self::Request(_) => Self::Request(now),
+            Self::Head(_) => Self::Head(now),
+            Self::Nothing(_) => Self::Nothing(now),
+        }
     }
 }
 
 /// What a connection and its requests know of each other.
 pub(super) struct Connection {
     metrics: Arc<Metrics>,
+    /// How much longer its client may take for anything than it is given at least.
+    spare: Duration,
     /// Something came for which the worker had to wait, and no request has begun since.
     fresh: Cell<bool>,
     /// How far its requests run ahead of its answers.
@@ -82,7 +108,7 @@ pub(super) struct Connection {
     heads: Cell<Heads>,
     /// A head was taken, and its request has not begun.
     has_head: Cell<bool>,
-    quiet: Cell<Quiet>,
+    awaited: Cell<Awaited>,
     /// A request stood in line for too long.
     over: Cell<bool>,
     /// Who would read on.
@@ -91,8 +117,11 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let begun = BEGUN.get().wrapping_add(1);
+        BEGUN.set(begun);
         Self {
             metrics,
+            spare: SPREAD / STEPS * (begun % STEPS),
             fresh: Cell::default(),
             ahead: Cell::default(),
             waits: Cell::default(),
@@ -102,7 +131,7 @@ impl Connection {
             along: Cell::default(),
             heads: Cell::default(),
             has_head: Cell::default(),
-            quiet: Cell::new(Quiet::now()),
+            awaited: Cell::new(Awaited::Head(Instant::now())),
             over: Cell::default(),
             reader: Cell::default(),
         }
@@ -110,6 +139,11 @@ impl Connection {
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// How long its client may take for what it is given so long for at least.
+    pub(super) fn patience(&self, least: Duration) -> Duration {
+        least + self.spare
     }
 
     /// Something came for which the worker had to wait.
@@ -136,9 +170,9 @@ impl Connection {
             }
             Body::Left(0) => {}
         }
-        let mut quiet = self.quiet.get();
-        quiet.next.get_or_insert_with(Instant::now);
-        self.quiet.set(quiet);
+        if let Awaited::Request(_) = self.awaited.get() {
+            self.awaited.set(Awaited::Head(Instant::now()));
+        }
         let mut heads = self.heads.get();
         let end = heads.end_in(bytes);
         let taken = match end {
@@ -167,14 +201,18 @@ impl Connection {
         self.body.get() != Body::Left(0)
     }
 
-    /// By when a request must have begun, unless one is under way: a client may take so long for a head, and so long before it begins one.
-    /// actix-http has a time for the first head only.
+    /// By when a request must have begun, unless one is under way: a client may take so long for a head, and so long before it begins one;
+    /// or by when the connection ends. actix-http has times for most of it too, by a clock that ticks twice a second, and none for the
+    /// head of a second request.
     pub(super) fn due(&self) -> Option<Instant> {
         if self.answering.get() || self.waits.get() || self.unread.get() {
             return None;
         }
-        let Quiet { since, next } = self.quiet.get();
-        Some(next.map_or_else(|| since + KEEP_ALIVE, |next| next + HEAD_TIMEOUT))
+        Some(match self.awaited.get() {
+            Awaited::Request(since) => since + self.patience(KEEP_ALIVE),
+            Awaited::Head(since) => since + self.patience(HEAD_TIMEOUT),
+            Awaited::Nothing(since) => since + LINGER,
+        })
     }
 
     /// Whether its requests come without waiting for its answers, again and again.
@@ -184,8 +222,7 @@ impl Connection {
 
     /// Some of an answer has left: the time for the next request begins when all has.
     pub(super) fn answered_some(&self) {
-        let now = Instant::now();
-        self.quiet.set(Quiet { since: now, next: self.quiet.get().next.map(|_| now) });
+        self.awaited.set(self.awaited.get().anew());
     }
 
     /// Whether answers find no room.
@@ -285,9 +322,10 @@ pub(super) struct UnderWay(Rc<Connection>);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.answering.set(false);
-        self.0.quiet.set(Quiet::now());
         // Of what is left of a body nothing more is wanted: the connection ends with the answer.
-        self.0.body.set(Body::Left(0));
+        let ended = self.0.body.take() == Body::Left(0);
+        let now = Instant::now();
+        self.0.awaited.set(if ended { Awaited::Request(now) } else { Awaited::Nothing(now) });
         self.0.read_on();
     }
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, Protocol, Request, Response};
+use actix_http::{HttpService, KeepAlive, Protocol, Request, Response};
 use actix_server::{GracefulShutdownSignal, ServerBuilder};
 use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn_service,
+    map_config,
 };
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::Error;
@@ -21,7 +22,7 @@ use actix_web::dev::AppConfig;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
-use super::connection::{HEAD_TIMEOUT, KEEP_ALIVE};
+use super::connection::LINGER;
 use super::paced::Paced;
 use super::socket::Socket;
 use super::turns;
@@ -30,9 +31,8 @@ use crate::telemetry::Metrics;
 /// How long a client may take for the TLS handshake, before the time for the head begins.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For how long what a client still sends is passed over, so that it gets to see an answer that did not wait for it (RFC 9112,
-/// section 9.6), and how long the end of TLS may take.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// For how long actix-http passes over what still comes on a connection that ends; it has been told before that all has come.
+const DISCONNECT_TIMEOUT: Duration = LINGER.saturating_mul(2);
 
 /// A worker that is given connections has them served by what `app` makes; `tls` first unless there is none.
 ///
@@ -70,17 +70,33 @@ where
     };
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     server.listen(name, listener, move || {
-        let mut handshake = Acceptor::new(tls.clone());
-        handshake.set_handshake_timeout(HANDSHAKE_TIMEOUT);
-        let counted = metrics.clone();
-        let handshake = handshake
-            .map_err(|error| DispatchError::Io(io::Error::other(format!("{error:?}"))))
-            .map(move |io: TlsStream<TcpStream>| {
-                let peer = io.get_ref().0.peer_addr().ok();
-                (Paced::new(io, counted.clone()), Protocol::Http1, peer)
-            });
-        http(handshake, app(), stopping.clone(), metrics.clone())
+        http(handshakes(tls.clone(), metrics.clone()), app(), stopping.clone(), metrics.clone())
     })
+}
+
+/// Makes connections of those that get through a TLS handshake, each step of which takes its turn: a signature among them, and whoever holds
+/// many connections may have them all go on in the same moment.
+fn handshakes(
+    tls: ServerConfig,
+    metrics: Arc<Metrics>,
+) -> impl ServiceFactory<
+    TcpStream,
+    Config = (),
+    Response = (Paced<TlsStream<TcpStream>>, Protocol, Option<SocketAddr>),
+    Error = DispatchError,
+    InitError = (),
+> {
+    let mut acceptor = Acceptor::new(tls);
+    acceptor.set_handshake_timeout(HANDSHAKE_TIMEOUT);
+    let in_turn = apply_fn_factory::<_, _, _, _, _, TcpStream, _, _>(acceptor, |io: TcpStream, acceptor| {
+        turns::handshake(acceptor.call(io))
+    });
+    in_turn.map_err(|error| DispatchError::Io(io::Error::other(format!("{error:?}")))).map(
+        move |io: TlsStream<TcpStream>| {
+            let peer = io.get_ref().0.peer_addr().ok();
+            (Paced::new(io, metrics.clone()), Protocol::Http1, peer)
+        },
+    )
 }
 
 /// HTTP/1.1 over what `front` makes of connections: it begins a few at a time, and they are read by turns.
@@ -111,8 +127,10 @@ where
             let stopping = stopping.clone();
             async move { stopping.notified().await }
         })
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_TIMEOUT)
+        // Of a connection on which nothing is under way its reader tells the end: thousands that end by actix-http's clock, which ticks
+        // twice a second, end all at once.
+        .keep_alive(KeepAlive::Os)
+        .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .on_connect_ext(|io: &Paced<T>, extensions| io.introduce(extensions))
         // Nothing here asks for the name or the address of the server: the issuer is in the settings.

@@ -31,9 +31,9 @@ pub(super) const SEND_BUFFER: usize = 64 * 1024;
 /// The same for whoever asks on and on without waiting for answers: what is not read need not be answered.
 pub(super) const NARROW_SEND_BUFFER: usize = 4 * 1024;
 
-/// For how long answers may find no room with whoever asks on and on; then the connection is cut off. Of others the system knows whether they
-/// read on, however slowly: a socket says so only when a third of its buffer is free.
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(7);
+/// For how long answers may find no room at least with whoever asks on and on; then the connection is cut off. Of others the system knows
+/// whether they read on, however slowly: a socket says so only when a third of its buffer is free.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that is read by turns.
 pub(super) struct Paced<T> {
@@ -200,9 +200,10 @@ impl<T: Socket> Paced<T> {
             self.stuck = None;
             return sent;
         }
+        let patience = self.connection.patience(UNREAD_TIMEOUT);
         let too_long = || {
-            Box::pin(async {
-                sleep(UNREAD_TIMEOUT).await;
+            Box::pin(async move {
+                sleep(patience).await;
                 turns::ending().await;
             })
         };

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse};
@@ -22,6 +22,18 @@ use super::connection::Connection;
 /// What is left of a body; the handler reads it, and the answer holds it. The connection hears that more of it is wanted, and of its end.
 #[derive(Clone)]
 struct Shared(Rc<RefCell<Payload>>, Option<Rc<Connection>>);
+
+impl Shared {
+    /// Passes over what has come of it: if that is all, the connection hears of it, and goes on.
+    fn pass_over(&self) {
+        let mut payload = self.0.borrow_mut();
+        let mut next = || Pin::new(&mut *payload).poll_next(&mut Context::from_waker(Waker::noop()));
+        let rest = std::iter::from_fn(|| Some(next())).find(|next| !matches!(next, Poll::Ready(Some(Ok(_)))));
+        if let (Some(Poll::Ready(None)), Some(connection)) = (rest, &self.1) {
+            connection.has_body();
+        }
+    }
+}
 
 impl Stream for Shared {
     type Item = Result<Bytes, PayloadError>;
@@ -84,5 +96,11 @@ where
         shared
     });
     let answer = service.call(request);
-    async move { Ok(answer.await?.map_body(|_, body| Holding { body, unread })) }
+    async move {
+        let answer = answer.await?;
+        if let Some(unread) = &unread {
+            unread.pass_over();
+        }
+        Ok(answer.map_body(|_, body| Holding { body, unread }))
+    }
 }

@@ -5,7 +5,8 @@ import re
 import threading
 import time
 
-from service import BAR, FULL, Good, Service, apart, ask, compare, fail, form, say, two_cores
+from good import BAR, Good, compare
+from service import FULL, Service, apart, ask, fail, form, say, two_cores
 
 PARALLEL, EACH = 500, 19
 # As slow.py does it: a p99 is to say what sign-ins do to the service, not what the script does that makes them.

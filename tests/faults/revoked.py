@@ -7,7 +7,8 @@ import sys
 import tempfile
 import time
 
-from service import FULL, STORE, Good, Service, apart, ask, basic, binary, fail, form, percentile, say, two_cores, undisturbed
+from good import Good, percentiles
+from service import FULL, STORE, Service, apart, ask, basic, binary, fail, form, say, two_cores, undisturbed
 
 ENTRIES = 1_000_000 if FULL else 50_000
 # In milliseconds.
@@ -49,9 +50,9 @@ def measured(where):
     """What a turn came to: the 99th percentile of introspections, and how the service ran meanwhile."""
     answers, ran = apart(service, lambda: good.measure(SECONDS))
     took = answers["introspection"]
-    p99 = percentile(took, 99)
-    say(f"revoked: {where}: introspection p50 {percentile(took, 50):.1f}, p99 {p99:.1f} ms, bar {BAR:.0f} ms"
-        f"{', OVER THE BAR' if p99 >= BAR else ''} ({len(took)} requests beside {len(answers['token'])} for tokens and {len(answers['keys'])} for keys)")
+    as_seen, p99 = percentiles(took, 99)
+    say(f"revoked: {where}: introspection p50 {percentiles(took, 50)[0]:.1f}, p99 {p99:.1f} ms ({as_seen:.1f} with the time that others had the "
+        f"cores), bar {BAR:.0f} ms{', OVER THE BAR' if p99 >= BAR else ''} ({len(took)} requests beside {len(answers['token'])} for tokens and {len(answers['keys'])} for keys)")
     return p99, ran
 
 

@@ -242,77 +242,6 @@ def kid(token):
     return json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
 
 
-class Good:
-    """Well-behaved clients, in a process of their own: one asks for tokens, one for the keys, and one, where a file names `tokens`, by
-    introspection what is known of each in turn; so many times a second each."""
-
-    def __init__(self, service, rate=50, tokens=None):
-        self.service, self.rate, self.tokens = service, rate, tokens
-
-    def measure(self, seconds):
-        """By what is asked for: the milliseconds that each answer took. Fails if one is not 200."""
-        return self.begin(seconds)()
-
-    def begin(self, seconds):
-        command = [sys.executable, __file__, "good", str(self.service.port), str(seconds), str(self.rate),
-                   ":".join(self.service.credentials("demo client")), *([self.tokens] if self.tokens else [])]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-        def result():
-            output, _ = child.communicate()
-            if child.returncode:
-                fail(self.service, "a good client was not served: " + output)
-            return json.loads(output)
-
-        return result
-
-
-def good_client(port, seconds, rate, credentials, tokens=None):
-    try:
-        # Before those that the service is tried with: it is not to be measured how long this waits for a core.
-        os.nice(-15)
-    except OSError:
-        pass
-    headers = {**basic(credentials.split(":")), "Content-Type": "application/x-www-form-urlencoded"}
-    ways = {
-        "token": [("POST", "/oauth2/token", "grant_type=client_credentials", headers)],
-        "keys": [("GET", "/.well-known/jwks.json", None, {})],
-    }
-    if tokens:
-        ways["introspection"] = [("POST", "/oauth2/introspect", form({"token": token}), headers)
-                                 for token in pathlib.Path(tokens).read_text().split()]
-    took = {name: [] for name in ways}
-    problems = []
-
-    def work(name, requests):
-        end, number = time.monotonic() + float(seconds), 0
-        connection = http.client.HTTPConnection(host(), int(port), timeout=20)
-        while time.monotonic() < end:
-            begun = time.monotonic()
-            try:
-                connection.request(*requests[number % len(requests)])
-                number += 1
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status != 200:
-                    problems.append(f"{name}: {answer.status}")
-            except (OSError, http.client.HTTPException) as error:
-                problems.append(f"{name}: {error!r}")
-                connection.close()
-            took[name].append((time.monotonic() - begun) * 1000)
-            time.sleep(max(0, 1 / float(rate) - (time.monotonic() - begun)))
-
-    # As it is, the one would wait up to 5 ms for the other, which is far longer than for the service.
-    sys.setswitchinterval(1e-4)
-    threads = [threading.Thread(target=work, args=each) for each in ways.items()]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    if problems:
-        print(len(problems), problems[:3])
-        sys.exit(1)
-    print(json.dumps(took))
-
-
 def apart(service, work):
     """What `work` gives, and for how much of each second the service ran meanwhile and waited while others ran on its core."""
     before, begun = service.ran(), time.monotonic()
@@ -325,29 +254,6 @@ def undisturbed(before, during):
     """Of two `apart`: whether nobody else took the service's core in the second and not in the first. Its threads wait for each other for no
     longer than they run; what is beyond that, others have taken."""
     return during[1] - during[0] <= 1.5 * before[1] + 0.05
-
-
-def percentile(values, percent):
-    values = sorted(values)
-    return values[min(len(values) - 1, len(values) * percent // 100)]
-
-
-# What p99 of good clients may become while others do their worst.
-BAR = 2
-
-
-def compare(before, during, where):
-    """Prints both 99th percentiles and their ratio; gives the largest. Whoever fails for it must know that it is the service's doing:
-    a machine that does other work beside comes to any ratio."""
-    largest = 0
-    for name, baseline in before.items():
-        was, now = percentile(baseline, 99), percentile(during[name], 99)
-        ratio = now / was
-        largest = max(largest, ratio)
-        mark = f", OVER THE BAR of x{BAR}" if ratio > BAR else ""
-        say(f"  {where}: {name} p50 {percentile(baseline, 50):.1f} -> {percentile(during[name], 50):.1f} ms, "
-            f"p99 {was:.1f} -> {now:.1f} ms: x{ratio:.1f}{mark} ({len(during[name])} requests)")
-    return largest
 
 
 def say(text):
@@ -377,7 +283,3 @@ def connect(port, receive=None):
     one.settimeout(20)
     one.connect((host(), port))
     return one
-
-
-if __name__ == "__main__" and sys.argv[1] == "good":
-    good_client(*sys.argv[2:])

@@ -5,7 +5,8 @@ import sys
 import time
 
 from cable import lay
-from service import BAR, FULL, Good, Service, apart, compare, connect, fail, files_limit, say, two_cores, undisturbed
+from good import BAR, Good, compare
+from service import FULL, Service, apart, connect, fail, files_limit, say, two_cores, undisturbed
 
 PATIENCE = 10.0
 # How often what is over the bar is measured, not counting turns in which others used the service's core; and how often in all.
@@ -72,6 +73,8 @@ def hold(kind, count):
     dripping, dripped, looked, shortest = time.monotonic(), 0, 0, None
     while True:
         now = time.monotonic()
+        # Whoever is late here, for others used its core, is not to make a flood of it.
+        dripping = max(dripping, now - (dripped / count + 0.01) * 0.5)
         while drip and dripped < (now - dripping) / 0.5 * count:
             byte, number = divmod(dripped, count)
             try:

@@ -149,7 +149,10 @@ async fn a_spare_list_that_was_lost_is_replaced_at_once() {
     assert!(indexes.has_spare(), "nobody has heard of it yet");
     app.app.follow().await.expect("all of it");
     assert!(!indexes.has_spare());
-    assert!(futures_util::FutureExt::now_or_never(indexes.wanted()).is_some(), "whoever supplies it is woken");
+    assert!(
+        futures_util::FutureExt::now_or_never(indexes.wanted()).is_some(),
+        "whoever supplies it is woken"
+    );
     app.app.replenish().await.expect("a spare list");
     assert_eq!(store.scan(LISTS, None, 100).await.expect("rows").len(), 2);
 }

@@ -50,6 +50,7 @@ pub static TARGETS: &[Target] = &[
     target("redirect_uri", values::redirect_uri),
     target("pkce", values::pkce),
     target("heads", connection::heads),
+    target("requests", connection::requests),
     target("forwarded", network::forwarded),
     target("request_id", network::request_id),
     target("outgoing_url", network::outgoing_url),

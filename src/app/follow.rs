@@ -189,6 +189,7 @@ impl App {
             } else if !unread.revocations.has_ended() {
                 services.revocations.read_on(&mut unread.revocations).await?;
             } else {
+                services.status_indexes.close_lost().await?;
                 all = true;
                 break;
             }

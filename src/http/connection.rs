@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::heads::Heads;
+use super::pieces::{Body, Pieces};
 use super::turns::{self, LONGEST_WAIT};
 use crate::telemetry::Metrics;
 
@@ -37,30 +37,6 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 const BEHIND: u8 = 4;
 const AHEAD: u8 = 3 * BEHIND;
 const REMEMBERED: u8 = 16 * BEHIND;
-
-/// What may still come of a body.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
-    /// So many bytes.
-    Left(u64),
-    /// It says itself where it ends. Whoever reads it asks for more of it, or does not.
-    Unknown { wanted: bool },
-}
-
-impl Default for Body {
-    fn default() -> Self {
-        Self::Left(0)
-    }
-}
-
-impl Body {
-    fn without(self, length: usize) -> Self {
-        match self {
-            Self::Left(left) => Self::Left(left.saturating_sub(length.try_into().unwrap_or(u64::MAX))),
-            unknown @ Self::Unknown { .. } => unknown,
-        }
-    }
-}
 
 /// What a connection waits for on which nothing is being answered, and since when.
 #[derive(Clone, Copy)]
@@ -100,16 +76,8 @@ pub(super) struct Connection {
     unread: Cell<bool>,
     /// A request of it is being answered.
     answering: Cell<bool>,
-    /// What may still come of the body of the request that began last.
-    body: Cell<Body>,
-    /// Some of the next head came with the request that began last.
-    next_came: Cell<bool>,
-    /// How many bytes came behind the head that was taken last.
-    along: Cell<usize>,
-    /// What was read of the head that is under way.
-    heads: Cell<Heads>,
-    /// A head was taken, and its request has not begun.
-    has_head: Cell<bool>,
+    /// What was taken apart of what came.
+    pieces: Cell<Pieces>,
     awaited: Cell<Awaited>,
     /// A request stood in line for too long.
     over: Cell<bool>,
@@ -129,11 +97,7 @@ impl Connection {
             waits: Cell::default(),
             unread: Cell::default(),
             answering: Cell::default(),
-            body: Cell::default(),
-            next_came: Cell::default(),
-            along: Cell::default(),
-            heads: Cell::default(),
-            has_head: Cell::default(),
+            pieces: Cell::default(),
             awaited: Cell::new(Awaited::Head(Instant::now())),
             over: Cell::default(),
             reader: Cell::default(),
@@ -154,54 +118,33 @@ impl Connection {
         self.fresh.set(true);
     }
 
-    /// Some `bytes` have come. How many of them are to be taken apart now: what belongs to a body whose length is known, or what may, up to
-    /// where it may end; or else one head and what has come of its body. Taken apart a head is many times as large, and all that have come
-    /// would be.
+    /// Some `bytes` have come. How many of them are to be taken apart now.
     pub(super) fn take(&self, bytes: &[u8]) -> usize {
-        match self.body.get() {
-            Body::Left(left @ 1..) => {
-                let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                self.body.set(Body::Left(left - taken as u64));
-                return taken;
-            }
-            Body::Unknown { .. } => {
-                self.body.set(Body::Unknown { wanted: false });
-                let mut heads = self.heads.get();
-                let taken = heads.body_end_in(bytes).unwrap_or(bytes.len());
-                self.heads.set(heads);
-                return taken;
-            }
-            Body::Left(0) => {}
-        }
-        if let Awaited::Request(_) = self.awaited.get() {
+        if let (false, Awaited::Request(_)) = (self.has_body_to_come(), self.awaited.get()) {
             self.awaited.set(Awaited::Head(Instant::now()));
         }
-        let mut heads = self.heads.get();
-        let end = heads.end_in(bytes);
-        let taken = match end {
-            Some(end) if { heads }.end_in(&bytes[end..]).is_some() => end,
-            Some(end) => {
-                heads.end_in(&bytes[end..]);
-                bytes.len()
-            }
-            None => bytes.len(),
-        };
-        self.heads.set(heads);
-        if end.is_some() {
-            self.has_head.set(true);
-        }
-        self.along.set(end.map_or_else(|| self.along.get() + taken, |end| taken - end));
-        taken
+        self.change(|pieces| pieces.take(bytes))
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Pieces) -> R) -> R {
+        let mut pieces = self.pieces.get();
+        let changed = change(&mut pieces);
+        self.pieces.set(pieces);
+        changed
+    }
+
+    fn body(&self) -> Body {
+        self.pieces.get().body
     }
 
     /// Whether a head was taken whose request has not begun: it is not known yet what of that which follows is its body.
     pub(super) fn has_head(&self) -> bool {
-        self.has_head.get()
+        self.pieces.get().has_head
     }
 
     /// Whether what comes next belongs to a body.
     pub(super) fn has_body_to_come(&self) -> bool {
-        self.body.get() != Body::Left(0)
+        self.body() != Body::Left(0)
     }
 
     /// By when a request must have begun, unless one is under way: a client may take so long for a head, and so long before it begins one;
@@ -245,7 +188,7 @@ impl Connection {
 
     /// What comes would wait anyway: behind a request, or behind its answer, or until more of a body is asked for.
     fn is_held(&self) -> bool {
-        let has_body = !matches!(self.body.get(), Body::Left(0) | Body::Unknown { wanted: false });
+        let has_body = !matches!(self.body(), Body::Left(0) | Body::Unknown { wanted: false });
         self.waits.get() || self.unread.get() || (self.answering.get() && !has_body)
     }
 
@@ -253,29 +196,21 @@ impl Connection {
     /// and nothing more is read meanwhile.
     pub(super) fn answers(self: Rc<Self>, body: Body) -> UnderWay {
         self.answering.set(true);
-        let along = self.along.take();
-        self.next_came.set(matches!(body, Body::Left(length) if length < along as u64));
-        let left = body.without(along);
-        self.body.set(left);
-        self.has_head.set(false);
-        if let Body::Left(1..) = left {
-            // What has come is of this body. Else it may be of the next head.
-            self.heads.take();
-        }
+        self.change(|pieces| pieces.begin(body));
         UnderWay(self)
     }
 
     /// More is asked for of a body whose length is not known.
     pub(super) fn wants_body(&self) {
-        if let Body::Unknown { .. } = self.body.get() {
-            self.body.set(Body::Unknown { wanted: true });
+        if let Body::Unknown { .. } = self.body() {
+            self.change(|pieces| pieces.body = Body::Unknown { wanted: true });
             self.read_on();
         }
     }
 
     /// The body of the request that began last has been read to its end.
     pub(super) fn has_body(&self) {
-        self.body.set(Body::Left(0));
+        self.change(|pieces| pieces.body = Body::Left(0));
     }
 
     /// Whether the request that begins now is the first of what came together.
@@ -328,12 +263,12 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.answering.set(false);
         // Of what is left of a body nothing more is wanted: the connection ends with the answer.
-        let ended = self.0.body.take() == Body::Left(0);
+        let left = self.0.change(|pieces| std::mem::take(&mut pieces.body));
         let now = Instant::now();
-        self.0.awaited.set(match (ended, self.0.next_came.take()) {
-            (false, _) => Awaited::Nothing(now),
-            (true, false) => Awaited::Request(now),
-            (true, true) => Awaited::Head(now),
+        self.0.awaited.set(match left {
+            Body::Left(0) if self.0.pieces.get().has_next => Awaited::Head(now),
+            Body::Left(0) => Awaited::Request(now),
+            _ => Awaited::Nothing(now),
         });
         self.0.read_on();
     }

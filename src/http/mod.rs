@@ -21,6 +21,7 @@ mod nowhere;
 mod observe;
 mod paced;
 mod pages;
+mod pieces;
 mod place;
 mod publish;
 mod reply;

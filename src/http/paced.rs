@@ -268,7 +268,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
-    use crate::http::connection::Body;
+    use crate::http::pieces::Body;
 
     fn paced(server: DuplexStream) -> Paced<DuplexStream> {
         Paced::new(server, Arc::new(Metrics::new(&[], "n")))

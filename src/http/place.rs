@@ -7,7 +7,8 @@ use actix_web::Error;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
-use super::connection::{Body, Connection};
+use super::connection::Connection;
+use super::pieces::Body;
 
 /// Where a request stands among those of its connection.
 pub(super) struct Place {

@@ -58,6 +58,15 @@ impl OpenList {
         let idx = self.next.fetch_add(1, Ordering::Relaxed);
         (idx < self.list.capacity()).then_some(idx)
     }
+
+    /// It takes no more tokens: as if it were full.
+    fn close(&self) {
+        self.next.fetch_max(self.list.capacity(), Ordering::Relaxed);
+    }
+
+    fn is_full(&self) -> bool {
+        self.next.load(Ordering::Relaxed) >= self.list.capacity()
+    }
 }
 
 impl StatusIndexes {
@@ -104,7 +113,29 @@ impl StatusIndexes {
     pub fn has_spare(&self) -> bool {
         let now = self.clock.numeric_date();
         let half = self.lists.dates().window / 2;
-        self.spare.load().as_ref().is_some_and(|spare| spare.list.issue_until() - now >= half)
+        let spare = self.spare.load();
+        spare.as_ref().is_some_and(|spare| !spare.is_full() && spare.list.issue_until() - now >= half)
+    }
+
+    /// Takes no more tokens into lists whose rows the store does not have: a standby took over that had not got them. No other node knows
+    /// of such a list, nor does this one when it is started again. Nothing is written here; a spare list is wanted then.
+    ///
+    /// # Errors
+    /// When the store can't be read; to be called again.
+    pub async fn close_lost(&self) -> Result<(), StoreError> {
+        let (now, mut lost) = (self.clock.numeric_date(), false);
+        for own in self.spare.load_full().into_iter().chain([self.open.load_full()]) {
+            if !self.lists.is_stored(&own.list.id).await? {
+                own.close();
+                // One that is over may have ended, and been removed.
+                lost |= now < own.list.issue_until();
+            }
+        }
+        if lost {
+            tracing::warn!("the store has lost status lists of this node; tokens of theirs count here only");
+            self.wanted.notify_one();
+        }
+        Ok(())
     }
 
     /// Reserves a spare list if there is none. Call it from one place: of two calls at once each would reserve one.

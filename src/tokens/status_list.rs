@@ -222,6 +222,11 @@ impl StatusLists {
         }
     }
 
+    /// Whether the store has the row of this list.
+    pub(super) async fn is_stored(&self, id: &ListId) -> Result<bool, StoreError> {
+        Ok(self.store.get(TABLE, id.as_str().as_bytes()).await?.is_some())
+    }
+
     pub(super) fn find(&self, id: &str) -> Option<Arc<List>> {
         let now = self.clock.numeric_date();
         self.read().get(id).filter(|list| now < list.forget_at()).cloned()

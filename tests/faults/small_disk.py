@@ -54,36 +54,46 @@ class SmallDisk:
         with self.lock:
             os.truncate(self.filler, 0)
 
+    def remove(self):
+        subprocess.run(["umount", "-l", self.directory], check=False)
+        self.directory.rmdir()
+
     def try_out(self, run, clean_up=lambda: None):
-        """Does `run` in a process of its own, cleans up whatever becomes of that, as `fail` ends it at once, and ends as it did."""
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        child = os.fork()
-        if not child:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.setpgid(0, 0)
-            try:
-                run()
-            except BaseException:
-                # At once, as `fail` does: a thread that never ends would be waited for. What it started is ended with its group.
-                traceback.print_exc()
-                os._exit(1)
-            raise SystemExit(0)
-        code = 1
-        try:
-            # The child does it too: whoever comes first.
-            with contextlib.suppress(OSError):
-                os.setpgid(child, child)
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child, signal.SIGKILL)
+        """Does `run`, cleans up whatever becomes of that, and ends as it did."""
+        def all_of_it():
             try:
                 clean_up()
             finally:
-                subprocess.run(["umount", "-l", self.directory], check=False)
-                self.directory.rmdir()
-        raise SystemExit(code)
+                self.remove()
+
+        raise SystemExit(in_a_group(run, all_of_it))
+
+
+def in_a_group(run, clean_up=lambda: None):
+    """Does `run` in a process of its own, ends all that it started, cleans up whatever becomes of that, as `fail` ends it at once, and gives
+    its exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.setpgid(0, 0)
+        try:
+            run()
+        except BaseException:
+            # At once, as `fail` does: a thread that never ends would be waited for. What it started is ended with its group.
+            traceback.print_exc()
+            os._exit(1)
+        raise SystemExit(0)
+    try:
+        # The child does it too: whoever comes first.
+        with contextlib.suppress(OSError):
+            os.setpgid(child, child)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        clean_up()
 
 
 class Load:
@@ -98,6 +108,8 @@ class Load:
         self.api, self.held = ResourceServer(service, port), service.token()
         self.acknowledged, self.revoked, self.lock = [], [], threading.Lock()
         self.counts = {"written": 0, "refused": 0, "published": 0, "verified": 0, "issued": 0}
+        # When that was asked for, of all acknowledged, which was asked for last; in seconds since the epoch.
+        self.begun_last = 0.0
         self.over, self.paused = threading.Event(), threading.Event()
         self.threads = [threading.Thread(target=self.write, args=(number,), daemon=True) for number in range(4)]
         [thread.start() for thread in self.threads]
@@ -116,7 +128,7 @@ class Load:
                 time.sleep(0.01)
                 continue
             number += 1
-            name = f"client-{thread}-{number}"
+            name, begun = f"client-{thread}-{number}", time.time()
             try:
                 if thread % 2:
                     body = json.dumps({"client_id": name, "client_name": "x", "scope": "", "resources": [RESOURCE]})
@@ -124,6 +136,7 @@ class Load:
                     done, log, what = status == 201, self.acknowledged, name
                 else:
                     what = json.loads(self.issue()[2])["access_token"]
+                    begun = time.time()
                     status, headers, _ = ask(self.service.port, "POST", "/oauth2/revoke", form({"token": what}), self.demo)
                     done, log = status == 200, self.revoked
             except (OSError, KeyError, ValueError):
@@ -134,6 +147,7 @@ class Load:
                 if done:
                     log.append(what)
                     self.counts["written"] += 1
+                    self.begun_last = max(self.begun_last, begun)
                 elif status == 503 and "Retry-After" in headers:
                     self.counts["refused"] += 1
                 else:
@@ -147,16 +161,16 @@ class Load:
         for path in ["/.well-known/jwks.json", "/.well-known/openid-configuration", "/status"]:
             status = ask(self.service.port, "GET", path)[0]
             if status != 200:
-                fail(self.service, f"{path} while the disk is full: {status}")
+                fail(self.service, f"{path} while nothing can be written: {status}")
             self.counts["published"] += 1
         # It fetches the status list anew whenever its copy is too old.
         status = self.api.opens(self.held)
         if status != 200:
-            fail(self.service, f"a token that is verified offline while the disk is full: {status}")
+            fail(self.service, f"a token that is verified offline while nothing can be written: {status}")
         self.counts["verified"] += 1
         status, headers, _ = self.issue()
         if status != 200 and (issues or status != 503 or "Retry-After" not in headers):
-            fail(self.service, f"a token while the disk is full: {status}, readiness {self.service.ready()}")
+            fail(self.service, f"a token while nothing can be written: {status}, readiness {self.service.ready()}")
         self.counts["issued"] += status == 200
 
     def writes(self, more):
@@ -180,10 +194,21 @@ class Load:
         """Looks for what was acknowledged, in a service that knows nothing but what is stored."""
         self.service.stop()
         self.service.start()
-        self.admin = self.service.token("administrator")
-        lost = [name for name in self.acknowledged
+        self.renew()
+        self.look_for_acknowledged()
+
+    def renew(self):
+        """What was issued before may end."""
+        self.admin, self.held = self.service.token("administrator"), self.service.token()
+
+    def heard_of(self):
+        """How many clients were acknowledged, and how many revocations."""
+        return len(self.acknowledged), len(self.revoked)
+
+    def look_for_acknowledged(self, since=(0, 0)):
+        lost = [name for name in self.acknowledged[since[0]:]
                 if ask(self.service.port, "GET", f"/admin/clients/{name}", None, self.as_administrator())[0] != 200]
-        alive = [token for token in self.revoked if json.loads(ask(
+        alive = [token for token in self.revoked[since[1]:] if json.loads(ask(
             self.service.port, "POST", "/oauth2/introspect", form({"token": token}), self.demo)[2])["active"]]
         if lost or alive:
             fail(self.service, f"{len(lost)} clients and {len(alive)} revocations that were acknowledged are lost")

@@ -11,12 +11,13 @@ const ROOMS: [&str; 9] =
     ["clients", "http", "limits", "oauth", "outgoing", "protocol", "tokens", "users", "verify"];
 
 /// By what it is seen that a file takes bytes or text apart.
-const PARSING: [&str; 7] = [
+const PARSING: [&str; 8] = [
     "fn parse(",
     "FromStr for",
     "serde_json::from_",
     "form_urlencoded::parse",
     "memchr_iter",
+    ".end_in(",
     "multer::parse",
     "split_once(",
 ];
@@ -33,6 +34,7 @@ const REACHED: &[(&str, &[&str])] = &[
     ("http/multipart.rs", &["token_multipart"]),
     ("http/pages/cookies.rs", &["cookie"]),
     ("http/pages/shell/guard.rs", &["page_form", "shown_form"]),
+    ("http/pieces.rs", &["requests"]),
     ("http/publish.rs", &["request"]),
     ("http/users.rs", &["users_api"]),
     ("limits/forwarded.rs", &["forwarded"]),

@@ -83,6 +83,7 @@ mod postgres_connections;
 mod postgres_failures;
 mod postgres_fixture;
 mod postgres_nodes;
+mod postgres_pooler;
 mod postgres_proxy;
 mod postgres_roles;
 mod postgres_server;

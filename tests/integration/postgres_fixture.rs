@@ -52,6 +52,17 @@ impl Database {
         client
     }
 
+    /// The same through what listens at this port.
+    pub(crate) async fn client_at(&self, port: u16) -> Client {
+        let direct: tokio_postgres::Config = self.url.parse().unwrap();
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(port).user(direct.get_user().unwrap());
+        config.dbname(direct.get_dbname().unwrap());
+        let (client, connection) = config.connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
     /// All that stands in it, as the server keeps it: by table.
     pub(crate) async fn contents(&self) -> Vec<(String, Vec<u8>)> {
         let operator = self.client().await;

@@ -26,6 +26,7 @@ mod lane;
 mod listener;
 mod options;
 mod pool;
+mod pooler;
 mod schema;
 mod session;
 mod statements;
@@ -88,8 +89,8 @@ impl PostgresStore {
     /// Connects, and makes the tables if there are none.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when no server that takes writes can be reached, when the tables have another
-    /// version than this release works on, and when they can't be made.
+    /// [`StoreError::Unavailable`] when no server that takes writes can be reached, or only by way of a pooler that hands out
+    /// sessions by transaction, when the tables have another version than this release works on, and when they can't be made.
     pub async fn open(options: PostgresOptions) -> Result<Arc<Self>, StoreError> {
         let (pool, (stop, stopped)) = (Arc::new(Pool::new(options)), oneshot::channel());
         let runtime = start_thread(stopped)?;
@@ -101,6 +102,7 @@ impl PostgresStore {
         let pool = store.pool.clone();
         let prepared = store.runtime.spawn(async move {
             let link = reach(&pool.options, 0).await?;
+            pooler::refuse_pooler(&pool.options, &link).await?;
             let about = within(pool.options.timeout, About::ask(&link.client)).await?;
             for warning in about.warnings(pool.options.hosts.len()) {
                 tracing::warn!("PostgreSQL: {warning}");
@@ -130,9 +132,10 @@ impl PostgresStore {
     /// Looks at the database, and changes nothing.
     ///
     /// # Errors
-    /// When no server that takes writes can be reached.
+    /// When no server that takes writes can be reached, or only as [`PostgresStore::open`] refuses it.
     pub async fn report(options: &PostgresOptions) -> Result<PostgresReport, StoreError> {
         let link = reach(options, 0).await?;
+        pooler::refuse_pooler(options, &link).await?;
         let about = within(options.timeout, About::ask(&link.client)).await?;
         let schema = within(options.timeout, schema::version(&link.client)).await?;
         let (server, warnings) = (about.version.clone(), about.warnings(options.hosts.len()));

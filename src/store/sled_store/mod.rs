@@ -13,7 +13,8 @@
 //!   on the blocking pool. A row may be read before the commit that wrote it is durable; that commit is
 //!   then not yet answered.
 //! - **sled flushes every 500 ms by itself as well**, because its space reclamation runs only then. If its
-//!   `fsync` fails, ours, on a handle of its own, still reports the failure (Linux keeps it per handle).
+//!   `fsync` fails, ours, on a handle of its own, still reports the failure (Linux keeps it per handle;
+//!   `tests/faults/sync.py` breaks a real disk).
 //!
 //! After a write that sled itself could not make, some reads fail too: it consolidates pages on reading.
 //!

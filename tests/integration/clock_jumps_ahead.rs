@@ -1,12 +1,16 @@
 //! A clock that runs ahead for a while and is then set right, with the housekeeping that it does meanwhile: what was revoked stays so.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
 use serde_json::json;
+use signet::clock::ManualClock;
 
 use crate::grants_fixture::{World, pair};
 use crate::revocation::{revoke, status};
+use crate::shared_store::SharedStore;
+use crate::test_app::{START, TestApp};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -124,4 +128,22 @@ async fn a_family_that_is_revoked_afterwards_takes_its_access_tokens_with_it() {
         assert_eq!(revoke(&world.app, world.client(), &refresh).await.status, 200);
         assert!(!world.is_active(&access).await, "{restarts:?}");
     }
+}
+
+/// As where PostgreSQL runs on the node's own machine: both have one clock.
+#[actix_web::test]
+async fn a_list_that_a_start_did_not_find_does_not_come_back_without_what_is_revoked_in_it() {
+    let clock = Arc::new(ManualClock::at(START));
+    let app = TestApp::start_on(SharedStore::new(clock.clone()), clock, |_| {}).await;
+    let token = app.demo_token().await;
+    assert_eq!(revoke(&app, app.demo(), &token).await.status, 200);
+    app.clock.jump_to(START + 2 * HOUR + 200);
+    let app = app.restart(|_| {}).await;
+    app.clock.jump_to(START);
+    app.pass(Duration::ZERO).await;
+    // This asks for the ends of all lists.
+    let body = json!({ "client_id": "another" });
+    let answer = app.administer(Method::POST, "/admin/revocations", Some(body)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(!app.is_active(&token).await);
 }

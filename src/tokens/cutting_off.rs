@@ -139,12 +139,13 @@ impl Revocations {
     }
 
     /// The latest date that any node may have given to anything until now, unless to get behind a cut-off. Where the store goes by this
-    /// node's clock that may have been set back since.
+    /// node's clock that may have been set back since; and what was moved here may have been dated by one that was ahead.
     async fn latest_date(&self) -> Result<i64, RevocationError> {
         self.fitness.check_clock()?;
         let shared = self.store.now().await?;
         let alone = || self.clock.numeric_date().max(self.dated.load(Relaxed));
-        Ok(shared.map_or_else(alone, |now| now.timestamp() + DATED_AHEAD))
+        let here = shared.map_or_else(alone, |now| now.timestamp() + DATED_AHEAD);
+        Ok(here.max(self.dated_elsewhere.load(Relaxed)))
     }
 
     /// The cut-off that revokes up to `latest`, behind the one that is known, where a grant can be refreshed for `longest_grant` seconds

@@ -43,6 +43,8 @@ pub struct Revocations {
     pub(super) grants: Option<GrantLifetimes>,
     /// The latest time, by this node's clock, at which anything was dated. Where the clock stands before it, it was set back.
     pub(super) dated: AtomicI64,
+    /// The same of where the installation was moved from, whose clock may have been ahead of all here.
+    pub(super) dated_elsewhere: AtomicI64,
     /// One change of the cut-offs at a time: each is built on the one before.
     pub(super) changing: Line,
 }
@@ -119,8 +121,9 @@ impl Revocations {
         grants: Option<GrantLifetimes>,
     ) -> Result<Self, StoreError> {
         let (cutoffs, changing) = (ArcSwap::default(), Line::default());
-        let dated = i64::MIN.into();
-        let revocations = Self { store, clock, lists, fitness, cutoffs, grants, dated, changing };
+        let (dated, dated_elsewhere) = (i64::MIN.into(), i64::MIN.into());
+        let revocations =
+            Self { store, clock, lists, fitness, cutoffs, grants, dated, dated_elsewhere, changing };
         let mut reading = RevocationsReading::default();
         while !reading.has_ended() {
             revocations.read_on(&mut reading).await?;
@@ -331,6 +334,11 @@ impl Revocations {
         if latest > self.dated.load(Relaxed) {
             self.dated.fetch_max(latest, Relaxed);
         }
+    }
+
+    /// What was moved here may have been dated up to then.
+    pub fn dated_elsewhere_until(&self, latest: i64) {
+        self.dated_elsewhere.fetch_max(latest, Relaxed);
     }
 
     /// Whether the token is revoked, by itself or as part of a whole. Does not check whether its key is

@@ -1,16 +1,20 @@
 //! A clock that runs ahead for a while and is then set right, with the housekeeping that it does meanwhile: what was revoked stays so.
 
+use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
 use serde_json::json;
+use signet::backup::{self, Assurances};
 use signet::clock::ManualClock;
+use signet::store::Store;
 
+use crate::backup::copy;
 use crate::grants_fixture::{World, pair};
 use crate::revocation::{revoke, status};
 use crate::shared_store::SharedStore;
-use crate::test_app::{START, TestApp};
+use crate::test_app::{ISSUER, START, TestApp};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -146,4 +150,52 @@ async fn a_list_that_a_start_did_not_find_does_not_come_back_without_what_is_rev
     let answer = app.administer(Method::POST, "/admin/revocations", Some(body)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(!app.is_active(&token).await);
+}
+
+/// Moves the installation to where the clock is right, onto `store` if that is not to be one of its own.
+async fn moved(world: World, right: i64, store: Option<Arc<dyn Store>>) -> World {
+    let (copy, _) = copy(&world.app.parts()).await;
+    let World { app, client, account } = world;
+    app.clock.jump_to(right);
+    let import = async |parts: &_| {
+        backup::import(parts, ISSUER, Cursor::new(&copy), Assurances::default()).await.unwrap();
+    };
+    let app = app.elsewhere_on(store, import).await;
+    World { app, client, account }
+}
+
+/// What was dated ahead where the installation was moved from is cut off where it was moved to, as it would be if it had stayed.
+#[actix_web::test]
+async fn a_cut_off_covers_what_was_dated_ahead_before_a_move() {
+    let shared = |world: &World| SharedStore::new(world.app.clock.clone()) as Arc<dyn Store>;
+    for (is_set_right, is_shared, moves) in [
+        (false, false, 1),
+        (false, true, 1),
+        (true, false, 1),
+        (true, true, 1),
+        (false, false, 2),
+    ] {
+        let mut world = crate::backup::world().await;
+        world.app.clock.jump_to(START + 600);
+        world.app.pass(Duration::ZERO).await;
+        let (access, refresh) = world.tokens().await;
+        if is_set_right {
+            world.app.clock.jump_to(START + 120);
+        }
+        for _ in 0..moves {
+            let store = is_shared.then(|| shared(&world));
+            world = moved(world, START + 120, store).await;
+        }
+        world.app = world.app.restart(|_| {}).await;
+        world.app.pass(Duration::ZERO).await;
+        let body = json!({ "client_id": world.client().0 });
+        let answer = world.app.administer(Method::POST, "/admin/revocations", Some(body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let up_to = answer.json()["issued_up_to"].as_i64().unwrap();
+        let latest = START + 600 + if is_set_right { 300 } else { 0 };
+        assert!((START + 600..=latest).contains(&up_to), "{up_to}");
+        world.app.pass(Duration::from_mins(10)).await;
+        assert!(!world.is_active(&access).await, "{is_set_right}, {is_shared}, {moves}");
+        world.refresh(&refresh).await.refused(400, "invalid_grant");
+    }
 }

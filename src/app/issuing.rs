@@ -56,6 +56,9 @@ pub(super) async fn open(
     if let Some(dated) = backup::dated_until(store.as_ref(), &config.node, clock.now()).await? {
         revocations.dated_until(dated.timestamp());
     }
+    if let Some(dated) = backup::dated_elsewhere(store.as_ref()).await? {
+        revocations.dated_elsewhere_until(dated.timestamp());
+    }
     let revocations = Arc::new(revocations);
     let status_indexes = Arc::new(StatusIndexes::open(status_lists.clone(), clock.clone()).await?);
     let publication = Publication {

@@ -59,7 +59,8 @@ pub async fn export(
         refuse_unfinished(parts.store.as_ref()).await?;
     }
     // Before the view is opened: what happened at that very moment counts as lost.
-    let header = Header::new(issuer, parts.clock.now(), purpose);
+    let now = parts.clock.now();
+    let header = Header::new(issuer, (now, seen::latest_date(parts.store.as_ref(), now).await?), purpose);
     let frozen = parts.store.freeze().await?;
     // Before anything is written: a copy that can't be used should not be begun.
     let keys = sealed_keys(parts, &frozen).await?;

@@ -50,14 +50,21 @@ pub(super) struct Header {
     pub(super) release: String,
     pub(super) issuer: String,
     pub(super) taken_at: DateTime<Utc>,
+    /// Up to when anything may have been dated that is in it, by a clock that may have been ahead; an earlier release does not say.
+    #[serde(default)]
+    pub(super) dated_until: Option<DateTime<Utc>>,
     #[serde(default)]
     pub(super) purpose: Purpose,
 }
 
 impl Header {
-    pub(super) fn new(issuer: &str, taken_at: DateTime<Utc>, purpose: Purpose) -> Self {
-        let release = env!("CARGO_PKG_VERSION").to_owned();
-        Self { format: FORMAT, release, issuer: issuer.to_owned(), taken_at, purpose }
+    pub(super) fn new(
+        issuer: &str,
+        (taken_at, dated_until): (DateTime<Utc>, DateTime<Utc>),
+        purpose: Purpose,
+    ) -> Self {
+        let (release, dated_until) = (env!("CARGO_PKG_VERSION").to_owned(), Some(dated_until));
+        Self { format: FORMAT, release, issuer: issuer.to_owned(), taken_at, dated_until, purpose }
     }
 }
 
@@ -76,6 +83,9 @@ pub struct Contents {
     pub issuer: String,
     /// When it was taken: what happened later is not in it.
     pub taken_at: DateTime<Utc>,
+    /// Up to when anything in it may have been dated.
+    #[serde(skip)]
+    pub dated_until: DateTime<Utc>,
     /// What it is for.
     pub purpose: Purpose,
     /// By which release of Signet.
@@ -90,9 +100,10 @@ pub struct Contents {
 
 impl Contents {
     pub(super) fn new(header: Header, trailer: Trailer) -> Self {
-        let Header { issuer, taken_at, purpose, release, .. } = header;
+        let Header { issuer, taken_at, dated_until, purpose, release, .. } = header;
         let Trailer { rows, keys, sha256 } = trailer;
-        Self { issuer, taken_at, purpose, release, rows, keys, sha256 }
+        let dated_until = dated_until.unwrap_or(taken_at);
+        Self { issuer, taken_at, dated_until, purpose, release, rows, keys, sha256 }
     }
 }
 
@@ -281,7 +292,11 @@ mod tests {
     use crate::keys::{ArchiveWriter, Kek};
 
     fn header() -> Frame {
-        Frame::Header(Header::new("https://id.example.com", DateTime::UNIX_EPOCH, Purpose::Backup))
+        Frame::Header(Header::new(
+            "https://id.example.com",
+            (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH),
+            Purpose::Backup,
+        ))
     }
 
     fn row(value: &[u8], expires_at: Option<DateTime<Utc>>) -> Frame {

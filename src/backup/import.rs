@@ -6,7 +6,7 @@ use super::frames::{Contents, Frame, Frames, Next, Purpose, contents};
 use super::read_back::read_back;
 use super::run::Run;
 use super::unfinished::{self, Mark, Unfinished, applied};
-use super::{Assurances, BackupError, INSTALLATION, tables};
+use super::{Assurances, BackupError, INSTALLATION, seen, tables};
 use crate::keys::{self, ArchiveReader, Kek, KeyRingParts, KeyVault, StoredState, keys_needed, ring_row};
 use crate::oauth::KeyId;
 use crate::store::{Batch, Condition, Put, Store, Table};
@@ -51,6 +51,7 @@ pub async fn import(
     assurances: Assurances,
 ) -> Result<Contents, BackupError> {
     let (contents, run) = load(parts, issuer, &mut file, (Purpose::Move, assurances)).await?;
+    seen::note_dated_elsewhere(run.parts().store.as_ref(), contents.dated_until).await?;
     run.end().await?;
     Ok(contents)
 }

@@ -8,7 +8,8 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{INSTALLATION, unfinished};
+use super::{BackupError, INSTALLATION, unfinished};
+use crate::keys::DATED_AHEAD;
 use crate::store::typed::{Record, TypedTable};
 use crate::store::{Batch, Condition, Store, StoreError, scan_each};
 
@@ -23,6 +24,10 @@ const FORGOTTEN: TimeDelta = TimeDelta::days(365);
 
 /// How many rows one commit changes at most.
 const AT_ONCE: usize = 256;
+
+/// Up to when things were dated that were moved into this store, by a clock that may be ahead of those here.
+const ELSEWHERE: TypedTable<DateTime<Utc>> = TypedTable::new(INSTALLATION);
+const ELSEWHERE_ROW: &str = "dated_elsewhere";
 
 const EVIDENCE: TypedTable<Evidence> = TypedTable::new(INSTALLATION);
 const EVIDENCE_ROWS: &str = "went_back/";
@@ -70,7 +75,7 @@ impl Seen {
 
 /// Whether a row of the installation's table is about this store and who uses it, not about the installation.
 pub(super) fn is_of_store(key: &[u8]) -> bool {
-    key.starts_with(SEEN_ROWS.as_bytes()) || key == unfinished::ROW
+    key.starts_with(SEEN_ROWS.as_bytes()) || key == ELSEWHERE_ROW.as_bytes() || key == unfinished::ROW
 }
 
 fn seen_row(node: &str) -> Vec<u8> {
@@ -116,6 +121,33 @@ pub async fn dated_until(
         return Ok(last_seen(store, node).await?.map(|seen| seen.dated(now)));
     }
     Ok(rows(store, &SEEN, SEEN_ROWS).await?.into_iter().map(|(_, seen)| seen.dated(now)).max())
+}
+
+/// Up to when anything may have been dated that was moved into this store; nothing if nothing was.
+///
+/// # Errors
+/// When the store fails.
+pub async fn dated_elsewhere(store: &dyn Store) -> Result<Option<DateTime<Utc>>, StoreError> {
+    Ok(ELSEWHERE.get(store, ELSEWHERE_ROW.as_bytes()).await?.map(|record| record.value))
+}
+
+/// Notes that what was moved into this store may have been dated up to `latest`.
+pub(super) async fn note_dated_elsewhere(
+    store: &dyn Store,
+    latest: DateTime<Utc>,
+) -> Result<(), BackupError> {
+    let batch = ELSEWHERE.put(Batch::new(), ELSEWHERE_ROW, Condition::Always, &latest)?;
+    unfinished::applied(store, batch).await
+}
+
+/// Up to when anything in the store may have been dated, here or before it was moved, that a node which is stopped by `now` has dated.
+pub(super) async fn latest_date(store: &dyn Store, now: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
+    let here = match store.now().await? {
+        // What a node notes by a clock that is off it has not dated by it.
+        Some(now) => now + TimeDelta::seconds(DATED_AHEAD),
+        None => dated_until(store, "", now).await?.max(Some(now)).unwrap_or(now),
+    };
+    Ok(dated_elsewhere(store).await?.max(Some(here)).unwrap_or(here))
 }
 
 /// The records of `table` whose keys begin with `prefix`.
@@ -198,6 +230,8 @@ pub async fn forget_evidence(store: &dyn Store, now: DateTime<Utc>) -> Result<()
         }
         let _applied = store.commit(batch).await?;
     }
+    let elsewhere = Batch::new().delete(INSTALLATION, ELSEWHERE_ROW, Condition::Always);
+    let _applied = store.commit(elsewhere).await?;
     for page in evidence_rows(store).await?.chunks(AT_ONCE) {
         let delete = |batch: Batch, (key, _): &(Vec<u8>, _)| {
             batch.delete(INSTALLATION, key.clone(), Condition::Always)

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Whole;
+use super::revocation::LONGEST_LEAD;
 use crate::oauth::{ClientId, RevokedBefore, Subject};
 
 /// Whose tokens are revoked as a whole, and since when: an immutable snapshot.
@@ -29,6 +30,11 @@ pub(super) struct Cutoff {
 }
 
 impl Cutoff {
+    /// Until when it is kept, in seconds since the epoch.
+    pub(super) fn kept_until(&self) -> i64 {
+        self.forget_at.max(self.grants_until).saturating_add(LONGEST_LEAD)
+    }
+
     /// Whether `part`, a cut-off of a part of the same whole, says nothing that this one does not say.
     pub(super) fn covers(&self, part: &Self) -> bool {
         part.before <= self.before
@@ -113,11 +119,12 @@ impl Cutoffs {
         }
     }
 
-    /// Without those whose last revoked token and grant have ended; `None` if all are as they were at the last call.
+    /// Without those whose last revoked token and grant have ended, by a clock that is right; `None` if all are as they were at the last
+    /// call.
     pub(super) fn without_ended(&self, now: i64) -> Option<Self> {
         let all = || self.clients.values().chain(self.subjects.values()).chain(self.granted.values());
         let published = all().filter(|cutoff| now < cutoff.forget_at).count();
-        let ended = |cutoff: &Cutoff| cutoff.forget_at.max(cutoff.grants_until) <= now;
+        let ended = |cutoff: &Cutoff| cutoff.kept_until() <= now;
         if published == self.published && !all().any(ended) {
             return None;
         }

@@ -90,12 +90,10 @@ impl Revocations {
                 Some(grants) => grants.longest(also.clone()).await?,
                 None => (0, also.clone()),
             };
-            if self.store.is_shared() {
-                // So are lists of another node, whose tokens may live longer than this one's.
-                self.lists.reload().await?;
-            }
-            let record = self.cutoff_now(whole, self.latest_date().await?, longest_grant);
-            let put = CUTOFFS.encode(&record, Some(date(record.forget_at.max(record.grants_until))))?;
+            // So are lists of another node, whose tokens may live longer than this one's.
+            let lists_end = if self.store.is_shared() { self.lists.stored_end().await? } else { 0 };
+            let record = self.cutoff_now(whole, self.latest_date().await?, (longest_grant, lists_end));
+            let put = CUTOFFS.encode(&record, Some(date(Cutoff::from(record).kept_until())))?;
             let batch = batch.put(CUTOFFS.table(), cutoff_key(whole), condition, put);
             if self.store.commit(batch).await? == Committed::Applied {
                 self.take_in(&[(whole.clone(), record.into())]);
@@ -141,16 +139,18 @@ impl Revocations {
     }
 
     /// The latest date that any node may have given to anything until now, unless to get behind a cut-off. Where the store goes by this
-    /// node's clock that may have been set back since.
+    /// node's clock that may have been set back since; and what was moved here may have been dated by one that was ahead.
     async fn latest_date(&self) -> Result<i64, RevocationError> {
         self.fitness.check_clock()?;
         let shared = self.store.now().await?;
         let alone = || self.clock.numeric_date().max(self.dated.load(Relaxed));
-        Ok(shared.map_or_else(alone, |now| now.timestamp() + DATED_AHEAD))
+        let here = shared.map_or_else(alone, |now| now.timestamp() + DATED_AHEAD);
+        Ok(here.max(self.dated_elsewhere.load(Relaxed)))
     }
 
-    /// The cut-off that revokes up to `latest`, behind the one that is known, where a grant can be refreshed for `longest_grant` seconds.
-    fn cutoff_now(&self, whole: &Whole, latest: i64, longest_grant: i64) -> CutoffRecord {
+    /// The cut-off that revokes up to `latest`, behind the one that is known, where a grant can be refreshed for `longest_grant` seconds
+    /// and other nodes' lists end at `lists_end`.
+    fn cutoff_now(&self, whole: &Whole, latest: i64, (longest_grant, lists_end): (i64, i64)) -> CutoffRecord {
         let cutoffs = self.cutoffs.load();
         let known = cutoffs.known(whole);
         // Tokens are dated one second behind an earlier cut-off of theirs, be it of the client or of the subject. Behind one that
@@ -159,7 +159,7 @@ impl Revocations {
         let own = known.map(|known| known.before);
         let behind = own.filter(|own| *own < bound).max(cutoffs.latest_beside(whole, bound));
         let before = latest.max(behind.map_or(0, |before| before + 1)).max(own.unwrap_or(0));
-        let forget_at = self.last_end(before).max(known.map_or(0, |known| known.forget_at));
+        let forget_at = self.last_end(before).max(lists_end).max(known.map_or(0, |known| known.forget_at));
         let skew = self.lists.dates().clock_skew;
         let grants_until = (before + longest_grant + skew).max(known.map_or(0, |known| known.grants_until));
         CutoffRecord { before, forget_at, grants_until }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
+use super::revocation::LONGEST_LEAD;
 use super::status_list::date;
 use super::{LiveToken, Revocations};
 use crate::clock::SharedClock;
@@ -97,7 +98,8 @@ impl Families {
         FAMILIES.get(self.store(), family.as_str().as_bytes()).await
     }
 
-    /// Adds the family's new state, on the condition that it is as `known`. Its row is kept until `end`.
+    /// Adds the family's new state, on the condition that it is as `known`. Its last refresh token lives until `end`; without its row
+    /// the first one would count.
     pub(super) fn put(
         &self,
         batch: Batch,
@@ -105,7 +107,7 @@ impl Families {
         new: &Family,
         end: i64,
     ) -> Result<Batch, StoreError> {
-        let put = FAMILIES.encode(new, Some(date(end + self.skew)))?;
+        let put = FAMILIES.encode(new, Some(date(end.saturating_add(self.skew + LONGEST_LEAD))))?;
         Ok(batch.put(FAMILIES.table(), family.as_str(), as_known(known), put))
     }
 
@@ -116,7 +118,7 @@ impl Families {
 
     /// Adds an access token that is to be revoked with the family.
     pub(super) fn remember(&self, batch: Batch, family: &FamilyId, token: &LiveToken) -> Batch {
-        let put = Put::until(date(token.exp + self.skew), token.exp.to_be_bytes().to_vec());
+        let put = Put::until(date(self.revocations.kept_until(token)), token.exp.to_be_bytes().to_vec());
         batch.put(LIVE_TOKENS, key(family, token), Condition::Always, put)
     }
 

@@ -7,7 +7,7 @@ use super::StatusLists;
 use super::cutoffs::{Cutoff, Cutoffs};
 use super::cutting_off::GrantLifetimes;
 use super::revocation_rows::{CutoffRecord, cutoff_key, damaged, key, parse_key, whole};
-use super::status_list::date;
+use super::status_list::{ListDates, date};
 use crate::clock::SharedClock;
 use crate::keys::{ClockOff, DATED_AHEAD, Fitness};
 use crate::oauth::{AccessTokenClaims, ClientId, ListId, RevokedBefore, StatusReference, Subject};
@@ -22,6 +22,14 @@ pub(super) const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(CUTOFFS_TAB
 /// with the slowest clock has to get behind, and for a few more of the same second. Verifiers let clocks differ by more.
 pub(super) const FURTHEST: i64 = 2 * DATED_AHEAD;
 
+/// By how many seconds a clock may run ahead, until it is set right, without reviving what was revoked as a whole or with its family. So
+/// much longer that is kept, in the store and in memory, than any token or grant lives which it ends.
+pub(super) const LONGEST_LEAD: i64 = 2 * 86_400;
+
+/// What says that a token is revoked ends so many seconds after its list. Whoever reads the lists first, as at a start, finds all that is
+/// revoked in those that it found; and where a clock that was ahead has let something end, no list is left without it.
+const AFTER_LIST: i64 = 300;
+
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.
 pub struct Revocations {
@@ -35,6 +43,8 @@ pub struct Revocations {
     pub(super) grants: Option<GrantLifetimes>,
     /// The latest time, by this node's clock, at which anything was dated. Where the clock stands before it, it was set back.
     pub(super) dated: AtomicI64,
+    /// The same of where the installation was moved from, whose clock may have been ahead of all here.
+    pub(super) dated_elsewhere: AtomicI64,
     /// One change of the cut-offs at a time: each is built on the one before.
     pub(super) changing: Line,
 }
@@ -111,8 +121,9 @@ impl Revocations {
         grants: Option<GrantLifetimes>,
     ) -> Result<Self, StoreError> {
         let (cutoffs, changing) = (ArcSwap::default(), Line::default());
-        let dated = i64::MIN.into();
-        let revocations = Self { store, clock, lists, fitness, cutoffs, grants, dated, changing };
+        let (dated, dated_elsewhere) = (i64::MIN.into(), i64::MIN.into());
+        let revocations =
+            Self { store, clock, lists, fitness, cutoffs, grants, dated, dated_elsewhere, changing };
         let mut reading = RevocationsReading::default();
         while !reading.has_ended() {
             revocations.read_on(&mut reading).await?;
@@ -277,7 +288,7 @@ impl Revocations {
 
     /// Adds that the token is revoked. Once that is written, [`Self::note_revoked`] says so here.
     pub(super) fn revoking(&self, batch: Batch, token: &LiveToken, value: Vec<u8>) -> Batch {
-        let put = Put::until(date(self.kept_until(token.exp)), value);
+        let put = Put::until(date(self.kept_until(token)), value);
         batch.put(REVOCATIONS, key(token.list.as_str(), token.idx), Condition::Always, put)
     }
 
@@ -295,15 +306,28 @@ impl Revocations {
         (latest + dates.longest_lifetime + dates.clock_skew).max(self.lists.last_forget_at())
     }
 
-    fn kept_until(&self, exp: i64) -> i64 {
-        exp.saturating_add(self.lists.dates().clock_skew)
+    /// Until when it stands on record what revokes the token, in seconds since the epoch: for longer than its list, without which it is
+    /// refused. By its own end alone a clock that was ahead for a while would leave the list, and forget that the token is revoked.
+    pub(super) fn kept_until(&self, token: &LiveToken) -> i64 {
+        let ListDates { window, longest_lifetime, clock_skew } = self.lists.dates();
+        let end = token.exp.saturating_add(clock_skew);
+        let list = self.lists.kept(token.list.as_str());
+        // Of one that another node has just made it is not known when it ends.
+        let list_end = list.map_or(end.saturating_add(window + longest_lifetime), |list| list.forget_at());
+        end.max(list_end).saturating_add(AFTER_LIST)
     }
 
     /// Whether no verifier takes the token any more, be its clock behind this one by as much as is allowed: then there is
-    /// nothing to revoke. Never while this node's clock is off.
+    /// nothing to revoke. Never while this node's clock is off, nor while the token's list is kept: where the store goes by this
+    /// node's clock nobody knows that it is ahead.
     #[must_use]
     pub fn has_ended(&self, claims: &AccessTokenClaims) -> bool {
-        self.fitness.check_clock().is_ok() && self.kept_until(claims.exp) <= self.clock.numeric_date()
+        let status = claims.status.as_ref().map(|status| &status.status_list);
+        let is_kept = status
+            .and_then(|status| self.lists.id_of(&status.uri))
+            .is_some_and(|list| self.lists.kept(list.as_str()).is_some());
+        let end = claims.exp.saturating_add(self.lists.dates().clock_skew);
+        self.fitness.check_clock().is_ok() && !is_kept && end <= self.clock.numeric_date()
     }
 
     /// The date that something which is issued now bears, in seconds since the epoch: now, but behind every cut-off that
@@ -328,6 +352,11 @@ impl Revocations {
         if latest > self.dated.load(Relaxed) {
             self.dated.fetch_max(latest, Relaxed);
         }
+    }
+
+    /// What was moved here may have been dated up to then.
+    pub fn dated_elsewhere_until(&self, latest: i64) {
+        self.dated_elsewhere.fetch_max(latest, Relaxed);
     }
 
     /// Whether the token is revoked, by itself or as part of a whole. Does not check whether its key is

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 
 use super::revocation::{CUTOFFS, Revocations, Whole};
-use super::revocation_rows::{damaged, whole};
+use super::revocation_rows::{CutoffRecord, damaged, whole};
 use super::status_list::date;
 use crate::store::StoreError;
 
@@ -31,17 +31,32 @@ impl Revocations {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<StandingCutoff>, StoreError> {
-        let rows = self.store.scan(CUTOFFS.table(), after.map(str::as_bytes), limit).await?;
-        let standing = rows.into_iter().map(|(key, row)| {
-            let record = CUTOFFS.decode(&row)?.value;
-            Ok(StandingCutoff {
-                whole: whole(&key).ok_or_else(|| damaged(CUTOFFS.table(), &key))?,
-                name: String::from_utf8(key).map_err(|error| damaged(CUTOFFS.table(), error.as_bytes()))?,
-                before: record.before,
-                tokens_until: date(record.forget_at),
-                grants_until: date(record.grants_until),
-            })
-        });
-        standing.collect()
+        let now = self.clock.numeric_date();
+        let (mut standing, mut after) = (Vec::new(), after.map(|after| after.as_bytes().to_vec()));
+        loop {
+            let rows = self.store.scan(CUTOFFS.table(), after.as_deref(), limit).await?;
+            let is_last = rows.len() < limit;
+            for (key, row) in rows {
+                after = Some(key.clone());
+                let record = CUTOFFS.decode(&row)?.value;
+                // It is kept for longer than it counts.
+                if standing.len() < limit && now < record.forget_at.max(record.grants_until) {
+                    standing.push(named(key, record)?);
+                }
+            }
+            if is_last || standing.len() == limit {
+                return Ok(standing);
+            }
+        }
     }
+}
+
+fn named(key: Vec<u8>, record: CutoffRecord) -> Result<StandingCutoff, StoreError> {
+    Ok(StandingCutoff {
+        whole: whole(&key).ok_or_else(|| damaged(CUTOFFS.table(), &key))?,
+        name: String::from_utf8(key).map_err(|error| damaged(CUTOFFS.table(), error.as_bytes()))?,
+        before: record.before,
+        tokens_until: date(record.forget_at),
+        grants_until: date(record.grants_until),
+    })
 }

@@ -177,6 +177,13 @@ impl StatusLists {
         Ok(())
     }
 
+    /// When the last token of any list in the store has ended, in seconds since the epoch. Takes none in: without what is revoked in it,
+    /// of one that was hidden from this node by a clock that was ahead all would count.
+    pub(super) async fn stored_end(&self) -> Result<i64, StoreError> {
+        let lists = STATUS_LISTS.scan_all(self.store.as_ref()).await?;
+        Ok(lists.iter().map(|(_, list)| list.value.forget_at).max().unwrap_or(0))
+    }
+
     /// Takes in the next page of lists, where all are read anew.
     ///
     /// # Errors

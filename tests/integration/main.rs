@@ -21,6 +21,7 @@ mod canary_flows;
 mod certificates;
 mod cli;
 mod clock_jumps;
+mod clock_jumps_ahead;
 mod codes;
 mod console;
 mod contract;

@@ -1,0 +1,199 @@
+//! A clock that runs ahead for a while and is then set right, with the housekeeping that it does meanwhile: what was revoked stays so.
+
+use std::io::Cursor;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::Method;
+use serde_json::json;
+use signet::backup::{self, Assurances};
+use signet::clock::ManualClock;
+use signet::store::Store;
+
+use crate::backup::copy;
+use crate::grants_fixture::{World, pair};
+use crate::revocation::{revoke, status};
+use crate::shared_store::SharedStore;
+use crate::test_app::{ISSUER, START, TestApp};
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+/// How long grants live here: less than the clock is ahead.
+const GRANTS: Duration = Duration::from_hours(12);
+
+/// Whether the service is started while the clock is ahead, as where a machine has its clock in local time, and after it was set right.
+const RESTARTS: [[bool; 2]; 4] = [[false, false], [true, false], [false, true], [true, true]];
+
+async fn world() -> World {
+    let settings = |config: &mut signet::config::Config| {
+        config.refresh_tokens.lifetime = GRANTS;
+        config.refresh_tokens.idle = GRANTS;
+    };
+    World::start_with(json!({}), settings).await
+}
+
+/// The clock is so many seconds ahead for one round of housekeeping, and set right.
+async fn ahead_for_a_while(mut world: World, ahead: i64, [while_ahead, after]: [bool; 2]) -> World {
+    let right = world.app.now();
+    world.app.clock.jump_to(right + ahead);
+    if while_ahead {
+        world.app = world.app.restart(|_| {}).await;
+    }
+    world.app.pass(Duration::ZERO).await;
+    world.app.clock.jump_to(right);
+    world.app.pass(Duration::ZERO).await;
+    if after {
+        world.app.clock.advance(Duration::from_secs(1));
+        world.app = world.app.restart(|_| {}).await;
+    }
+    world
+}
+
+#[actix_web::test]
+async fn a_revoked_token_stays_so() {
+    for (ahead, restarts) in
+        [HOUR, 2 * HOUR, DAY].into_iter().flat_map(|ahead| RESTARTS.map(|each| (ahead, each)))
+    {
+        let world = world().await;
+        let (token, good) = (world.app.demo_token().await, world.app.demo_token().await);
+        world.app.pass(Duration::from_mins(5)).await;
+        assert_eq!(revoke(&world.app, world.app.demo(), &token).await.status, 200);
+        let world = ahead_for_a_while(world, ahead, restarts).await;
+        assert!(!world.app.is_active(&token).await, "{ahead}, {restarts:?}");
+        if ahead == HOUR {
+            // The list is still there, and says so to those who ask nobody else.
+            assert!(status(&world.app, &token).await.1, "{restarts:?}");
+            assert!(world.app.is_active(&good).await, "{restarts:?}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_revoked_family_stays_so() {
+    for restarts in RESTARTS {
+        let world = world().await;
+        let ((_, revoked), (_, good)) = (world.tokens().await, world.tokens().await);
+        assert_eq!(revoke(&world.app, world.client(), &revoked).await.status, 200);
+        let world = ahead_for_a_while(world, DAY, restarts).await;
+        world.refresh(&revoked).await.refused(400, "invalid_grant");
+        assert_eq!(world.refresh(&good).await.status, 200, "{restarts:?}");
+    }
+}
+
+#[actix_web::test]
+async fn a_refresh_token_that_was_used_stays_so() {
+    for restarts in RESTARTS {
+        let world = world().await;
+        let (_, first) = world.tokens().await;
+        let (_, second) = pair(&world.refresh(&first).await);
+        world.app.pass(Duration::from_mins(2)).await;
+        let world = ahead_for_a_while(world, DAY, restarts).await;
+        world.refresh(&first).await.refused(400, "invalid_grant");
+        world.refresh(&second).await.refused(400, "invalid_grant");
+    }
+}
+
+#[actix_web::test]
+async fn a_cut_off_stays_one() {
+    for restarts in RESTARTS {
+        let world = world().await;
+        let (access, refresh) = world.tokens().await;
+        let body = json!({ "client_id": world.client().0 });
+        let answer = world.app.administer(Method::POST, "/admin/revocations", Some(body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let world = ahead_for_a_while(world, DAY, restarts).await;
+        assert!(!world.is_active(&access).await, "{restarts:?}");
+        world.refresh(&refresh).await.refused(400, "invalid_grant");
+    }
+}
+
+#[actix_web::test]
+async fn what_is_revoked_while_the_clock_is_ahead_is_so_afterwards() {
+    let world = world().await;
+    let token = world.app.demo_token().await;
+    let (access, refresh) = world.tokens().await;
+    let right = world.app.now();
+    // By that clock both access tokens have ended, for every verifier too.
+    world.app.clock.jump_to(right + HOUR + 100);
+    world.app.pass(Duration::ZERO).await;
+    assert_eq!(revoke(&world.app, world.app.demo(), &token).await.status, 200);
+    assert_eq!(revoke(&world.app, world.client(), &refresh).await.status, 200);
+    world.app.clock.jump_to(right);
+    assert!(!world.app.is_active(&token).await && status(&world.app, &token).await.1);
+    assert!(!world.is_active(&access).await && status(&world.app, &access).await.1);
+}
+
+#[actix_web::test]
+async fn a_family_that_is_revoked_afterwards_takes_its_access_tokens_with_it() {
+    for restarts in RESTARTS {
+        let world = world().await;
+        let (access, refresh) = world.tokens().await;
+        let world = ahead_for_a_while(world, HOUR + 100, restarts).await;
+        assert!(world.is_active(&access).await, "{restarts:?}");
+        assert_eq!(revoke(&world.app, world.client(), &refresh).await.status, 200);
+        assert!(!world.is_active(&access).await, "{restarts:?}");
+    }
+}
+
+/// As where PostgreSQL runs on the node's own machine: both have one clock.
+#[actix_web::test]
+async fn a_list_that_a_start_did_not_find_does_not_come_back_without_what_is_revoked_in_it() {
+    let clock = Arc::new(ManualClock::at(START));
+    let app = TestApp::start_on(SharedStore::new(clock.clone()), clock, |_| {}).await;
+    let token = app.demo_token().await;
+    assert_eq!(revoke(&app, app.demo(), &token).await.status, 200);
+    app.clock.jump_to(START + 2 * HOUR + 200);
+    let app = app.restart(|_| {}).await;
+    app.clock.jump_to(START);
+    app.pass(Duration::ZERO).await;
+    // This asks for the ends of all lists.
+    let body = json!({ "client_id": "another" });
+    let answer = app.administer(Method::POST, "/admin/revocations", Some(body)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(!app.is_active(&token).await);
+}
+
+/// Moves the installation to where the clock is right, onto `store` if that is not to be one of its own.
+async fn moved(world: World, right: i64, store: Option<Arc<dyn Store>>) -> World {
+    let (copy, _) = copy(&world.app.parts()).await;
+    let World { app, client, account } = world;
+    app.clock.jump_to(right);
+    let import = async |parts: &_| {
+        backup::import(parts, ISSUER, Cursor::new(&copy), Assurances::default()).await.unwrap();
+    };
+    let app = app.elsewhere_on(store, import).await;
+    World { app, client, account }
+}
+
+/// What was dated ahead where the installation was moved from is cut off where it was moved to, as it would be if it had stayed.
+#[actix_web::test]
+async fn a_cut_off_covers_what_was_dated_ahead_before_a_move() {
+    let shared = |world: &World| SharedStore::new(world.app.clock.clone()) as Arc<dyn Store>;
+    for (is_set_right, is_shared, moves) in
+        [(false, false, 1), (false, true, 1), (true, false, 1), (true, true, 1), (false, false, 2)]
+    {
+        let mut world = crate::backup::world().await;
+        world.app.clock.jump_to(START + 600);
+        world.app.pass(Duration::ZERO).await;
+        let (access, refresh) = world.tokens().await;
+        if is_set_right {
+            world.app.clock.jump_to(START + 120);
+        }
+        for _ in 0..moves {
+            let store = is_shared.then(|| shared(&world));
+            world = moved(world, START + 120, store).await;
+        }
+        world.app = world.app.restart(|_| {}).await;
+        world.app.pass(Duration::ZERO).await;
+        let body = json!({ "client_id": world.client().0 });
+        let answer = world.app.administer(Method::POST, "/admin/revocations", Some(body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let up_to = answer.json()["issued_up_to"].as_i64().unwrap();
+        let latest = START + 600 + if is_set_right { 300 } else { 0 };
+        assert!((START + 600..=latest).contains(&up_to), "{up_to}");
+        world.app.pass(Duration::from_mins(10)).await;
+        assert!(!world.is_active(&access).await, "{is_set_right}, {is_shared}, {moves}");
+        world.refresh(&refresh).await.refused(400, "invalid_grant");
+    }
+}

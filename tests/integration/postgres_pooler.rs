@@ -1,4 +1,4 @@
-//! PgBouncer between Signet and PostgreSQL. Passed over where it is not installed.
+//! `PgBouncer` between Signet and PostgreSQL. Passed over where it is not installed.
 #![expect(clippy::unwrap_used, reason = "a test's helper may panic")]
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -59,7 +59,7 @@ impl Pooler {
     }
 }
 
-/// What a start and a look say behind PgBouncer with these settings.
+/// What a start and a look say behind `PgBouncer` with these settings.
 async fn told(settings: &str) -> Option<[Result<(), StoreError>; 2]> {
     let database = Database::fresh().await?;
     // The tables; PgBouncer passes on no options, and so not in which schema they are.

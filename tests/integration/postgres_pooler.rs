@@ -1,4 +1,4 @@
-//! PgBouncer between Signet and PostgreSQL. Passed over where it is not installed.
+//! `PgBouncer` between Signet and PostgreSQL. Passed over where it is not installed.
 #![expect(clippy::unwrap_used, reason = "a test's helper may panic")]
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,14 +28,15 @@ impl Drop for Pooler {
 impl Pooler {
     /// Nothing, and a word about it, where there is none to be had.
     #[expect(clippy::print_stderr, reason = "whoever runs the tests must know what was not tested")]
-    async fn before(server: &PostgresHost, settings: &str) -> Option<Self> {
+    async fn before((server, schema): (&PostgresHost, &str), settings: &str) -> Option<Self> {
         let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
         let PostgresHost { host, port: server } = server;
         let path = dir.path().join("pgbouncer.ini");
         let text = format!(
-            "[databases]\n* = host={host} port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+            "[databases]\n* = host={host} port={server} connect_query='SET search_path = {schema}'\n\
+             [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir =\nauth_type = trust\nauth_file = {}\n\
-             ignore_startup_parameters = options\n{settings}\n",
+             ignore_startup_parameters = options\nserver_reset_query = DEALLOCATE ALL\n{settings}\n",
             dir.path().join("users").display()
         );
         std::fs::write(dir.path().join("users"), "\"signet\" \"\"\n").unwrap();
@@ -59,12 +60,17 @@ impl Pooler {
     }
 }
 
-/// What a start and a look say behind PgBouncer with these settings.
+/// What a start and a look say behind `PgBouncer` with these settings.
 async fn told(settings: &str) -> Option<[Result<(), StoreError>; 2]> {
     let database = Database::fresh().await?;
-    // The tables; PgBouncer passes on no options, and so not in which schema they are.
     let options = database.options(TimeSource::Database);
-    let pooler = Pooler::before(&options.hosts[0], settings).await?;
+    // It passes on no options, and so not in which schema the tables are.
+    let schema = options
+        .session_options
+        .as_deref()
+        .and_then(|options| options.strip_prefix("-csearch_path="))
+        .unwrap();
+    let pooler = Pooler::before((&options.hosts[0], schema), settings).await?;
     let host = PostgresHost { host: "127.0.0.1".to_owned(), port: pooler.port };
     // So that there are three sessions to lend.
     let clients = [0; 3].map(|_| database.client_at(pooler.port));

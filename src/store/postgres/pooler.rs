@@ -1,4 +1,4 @@
-//! Whether what is between Signet and the server hands out sessions by the transaction, as PgBouncer can: nothing that a session
+//! Whether what is between Signet and the server hands out sessions by the transaction, as `PgBouncer` can: nothing that a session
 //! is told once holds there (docs/decisions/0017).
 
 use tokio_postgres::{Client, SimpleQueryMessage};

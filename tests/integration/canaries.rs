@@ -202,6 +202,8 @@ async fn leave_no_trace(
         if is_done(&page) { browser.sign_in(app, &page, ada).await } else { page }
     };
     assert_eq!(refusals.at_last(failing, sign_in).await.status, 303);
+    // That took about an hour: the status lists of its beginning are full by their dates.
+    app.pass(Duration::ZERO).await;
     let allow = async || {
         let question = browser.get(app, &asked).await;
         let is_asked = text(&question).contains("name=\"decision\"");

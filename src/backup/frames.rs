@@ -292,7 +292,11 @@ mod tests {
     use crate::keys::{ArchiveWriter, Kek};
 
     fn header() -> Frame {
-        Frame::Header(Header::new("https://id.example.com", (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH), Purpose::Backup))
+        Frame::Header(Header::new(
+            "https://id.example.com",
+            (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH),
+            Purpose::Backup,
+        ))
     }
 
     fn row(value: &[u8], expires_at: Option<DateTime<Utc>>) -> Frame {

@@ -150,12 +150,7 @@ impl Revocations {
 
     /// The cut-off that revokes up to `latest`, behind the one that is known, where a grant can be refreshed for `longest_grant` seconds
     /// and other nodes' lists end at `lists_end`.
-    fn cutoff_now(
-        &self,
-        whole: &Whole,
-        latest: i64,
-        (longest_grant, lists_end): (i64, i64),
-    ) -> CutoffRecord {
+    fn cutoff_now(&self, whole: &Whole, latest: i64, (longest_grant, lists_end): (i64, i64)) -> CutoffRecord {
         let cutoffs = self.cutoffs.load();
         let known = cutoffs.known(whole);
         // Tokens are dated one second behind an earlier cut-off of theirs, be it of the client or of the subject. Behind one that

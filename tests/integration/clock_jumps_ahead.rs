@@ -52,7 +52,9 @@ async fn ahead_for_a_while(mut world: World, ahead: i64, [while_ahead, after]: [
 
 #[actix_web::test]
 async fn a_revoked_token_stays_so() {
-    for (ahead, restarts) in [HOUR, 2 * HOUR, DAY].into_iter().flat_map(|ahead| RESTARTS.map(|each| (ahead, each))) {
+    for (ahead, restarts) in
+        [HOUR, 2 * HOUR, DAY].into_iter().flat_map(|ahead| RESTARTS.map(|each| (ahead, each)))
+    {
         let world = world().await;
         let (token, good) = (world.app.demo_token().await, world.app.demo_token().await);
         world.app.pass(Duration::from_mins(5)).await;
@@ -168,13 +170,9 @@ async fn moved(world: World, right: i64, store: Option<Arc<dyn Store>>) -> World
 #[actix_web::test]
 async fn a_cut_off_covers_what_was_dated_ahead_before_a_move() {
     let shared = |world: &World| SharedStore::new(world.app.clock.clone()) as Arc<dyn Store>;
-    for (is_set_right, is_shared, moves) in [
-        (false, false, 1),
-        (false, true, 1),
-        (true, false, 1),
-        (true, true, 1),
-        (false, false, 2),
-    ] {
+    for (is_set_right, is_shared, moves) in
+        [(false, false, 1), (false, true, 1), (true, false, 1), (true, true, 1), (false, false, 2)]
+    {
         let mut world = crate::backup::world().await;
         world.app.clock.jump_to(START + 600);
         world.app.pass(Duration::ZERO).await;
@@ -184,7 +182,7 @@ async fn a_cut_off_covers_what_was_dated_ahead_before_a_move() {
         }
         for _ in 0..moves {
             let store = is_shared.then(|| shared(&world));
-            world = moved(world, START + 120, store).await;
+            world = Box::pin(moved(world, START + 120, store)).await;
         }
         world.app = world.app.restart(|_| {}).await;
         world.app.pass(Duration::ZERO).await;

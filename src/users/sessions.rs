@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 
 use super::{Authentication, LogoutQueue, NewSession, Party, Session, StartedSession, index};
-use crate::clock::SharedClock;
+use crate::clock::{FURTHEST_AHEAD, SharedClock};
 use crate::config::SessionsConfig;
 use crate::entropy::SharedEntropy;
 use crate::oauth::{ClientId, Secret, SecretHash, SessionId, UserId};
@@ -99,10 +99,13 @@ impl Sessions {
                 return Ok(None);
             };
             let now = self.clock.now();
-            if now - session.last_seen < LAST_SEEN_STEP.min(self.idle / 4) {
+            let age = now - session.last_seen;
+            if -FURTHEST_AHEAD <= age && age < LAST_SEEN_STEP.min(self.idle / 4) {
                 return Ok(Some(session));
             }
             session.last_seen = now;
+            // It began by a clock that was ahead: until then neither lifetime would end it.
+            session.created_at = session.created_at.min(now);
             let batch = self.put(Batch::new(), (&session, &hash), Condition::VersionIs(version))?;
             if self.store.commit(batch).await? == Committed::Applied {
                 return Ok(Some(session));

@@ -182,7 +182,7 @@ async fn a_cut_off_covers_what_was_dated_ahead_before_a_move() {
         }
         for _ in 0..moves {
             let store = is_shared.then(|| shared(&world));
-            world = moved(world, START + 120, store).await;
+            world = Box::pin(moved(world, START + 120, store)).await;
         }
         world.app = world.app.restart(|_| {}).await;
         world.app.pass(Duration::ZERO).await;

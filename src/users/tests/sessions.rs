@@ -81,6 +81,32 @@ async fn a_session_ends_when_it_is_idle_and_when_it_is_old() {
 }
 
 #[tokio::test]
+async fn a_session_that_began_by_a_clock_that_was_ahead_ends_by_the_right_one() {
+    let ground = Ground::new();
+    let sessions = ground.sessions();
+    let (hour, right) = (3600, ground.clock.now().timestamp());
+    ground.clock.jump_to(right + 48 * 3600);
+    let idle = sessions.start(new_session(user("alice"))).await.unwrap();
+    let used = sessions.start(new_session(user("alice"))).await.unwrap();
+    ground.clock.jump_to(right);
+    for started in [&idle, &used] {
+        assert!(sessions.find(&started.cookie).await.unwrap().is_some());
+    }
+    for pause in [4, 4] {
+        ground.pass(pause * hour);
+        assert!(sessions.find(&used.cookie).await.unwrap().is_some());
+    }
+    assert_eq!(sessions.find(&idle.cookie).await.unwrap(), None);
+    for _ in 0..22 {
+        ground.pass(7 * hour);
+        assert!(sessions.find(&used.cookie).await.unwrap().is_some());
+    }
+    // A week has passed.
+    ground.pass(6 * hour);
+    assert_eq!(sessions.find(&used.cookie).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn that_it_was_used_is_written_once_a_minute() {
     let ground = Ground::new();
     let sessions = ground.sessions();

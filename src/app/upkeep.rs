@@ -130,6 +130,7 @@ impl App {
         self.noted.again(services.store.as_ref(), Witness { node: &self.node, audit, clock }).await?;
         if !services.fitness.is_clock_off() {
             services.status_lists.drop_ended();
+            services.status_indexes.close_dropped();
             services.status.drop_ended();
             services.revocations.drop_ended();
         }

@@ -32,10 +32,9 @@ pub struct Witness<'a> {
 pub(super) struct Noted(AtomicI64);
 
 impl Noted {
-    /// Notes it now, and forgets nodes that have not done so for long.
+    /// Notes it now.
     pub(super) async fn now(store: &dyn Store, witness: Witness<'_>) -> Result<Self, StoreError> {
         witness.note(store).await?;
-        backup::forget_unseen(store, witness.clock.now()).await?;
         Ok(Self(AtomicI64::new(witness.clock.numeric_date())))
     }
 

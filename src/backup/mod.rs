@@ -28,8 +28,8 @@ pub use frames::{Contents, Purpose};
 pub use import::{import, inspect, restore};
 pub use run::Incarnation;
 pub use seen::{
-    Evidence, LAG, Seen, dated_elsewhere, dated_until, dismiss_evidence, forget_evidence, forget_unseen,
-    last_seen, note_evidence, note_seen, read_evidence,
+    Evidence, LAG, Seen, dated_elsewhere, dated_until, dismiss_evidence, forget_evidence, last_seen,
+    note_evidence, note_seen, read_evidence,
 };
 pub use unfinished::{refuse_running_nodes, refuse_unfinished};
 

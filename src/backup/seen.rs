@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BackupError, INSTALLATION, unfinished};
 use crate::keys::DATED_AHEAD;
-use crate::store::typed::{Record, TypedTable};
+use crate::store::typed::TypedTable;
 use crate::store::{Batch, Condition, Store, StoreError, scan_each};
 
 const SEEN: TypedTable<Seen> = TypedTable::new(INSTALLATION);
@@ -18,9 +18,6 @@ const SEEN_ROWS: &str = "seen/";
 
 /// By how much the store may lag behind what lies beside it: it notes the time once a minute.
 pub const LAG: TimeDelta = TimeDelta::minutes(5);
-
-/// So long after a node last used the store it is forgotten.
-const FORGOTTEN: TimeDelta = TimeDelta::days(365);
 
 /// How many rows one commit changes at most.
 const AT_ONCE: usize = 256;
@@ -236,35 +233,6 @@ pub async fn forget_evidence(store: &dyn Store, now: DateTime<Utc>) -> Result<()
         let delete = |batch: Batch, (key, _): &(Vec<u8>, _)| {
             batch.delete(INSTALLATION, key.clone(), Condition::Always)
         };
-        let _applied = store.commit(page.iter().fold(Batch::new(), delete)).await?;
-    }
-    Ok(())
-}
-
-/// Forgets the nodes that have not used the store for a year. Those that have a new name at every start, as pods do, would leave a row each for
-/// good. A node that comes back under such a name is a new one: its audit log is no trace of anything.
-///
-/// No row ends by itself: in a store that is put back from a copy that is as old, they are what gives it away.
-///
-/// # Errors
-/// When the store fails.
-pub async fn forget_unseen(store: &dyn Store, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let mut unseen = Vec::new();
-    scan_each(store, INSTALLATION, |key, row| {
-        if key.starts_with(SEEN_ROWS.as_bytes())
-            && let Ok(Record { version, value, .. }) = SEEN.decode(&row)
-            && value.latest.max(Some(value.at)) < Some(now - FORGOTTEN)
-        {
-            unseen.push((key, version));
-        }
-        Ok(())
-    })
-    .await?;
-    for page in unseen.chunks(AT_ONCE) {
-        let delete = |batch: Batch, (key, version): &(Vec<u8>, u64)| {
-            batch.delete(INSTALLATION, key.clone(), Condition::VersionIs(*version))
-        };
-        // If one of them has come back just now, all stay until the next start.
         let _applied = store.commit(page.iter().fold(Batch::new(), delete)).await?;
     }
     Ok(())

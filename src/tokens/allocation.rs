@@ -117,6 +117,15 @@ impl StatusIndexes {
         spare.as_ref().is_some_and(|spare| !spare.is_full() && spare.list.issue_until() - now >= half)
     }
 
+    /// Takes no more tokens into lists that are not kept any more: a clock that is ahead has had them end, and may be set right.
+    pub fn close_dropped(&self) {
+        for own in self.spare.load_full().into_iter().chain([self.open.load_full()]) {
+            if self.lists.kept(own.list.id.as_str()).is_none() {
+                own.close();
+            }
+        }
+    }
+
     /// Takes no more tokens into lists whose rows the store does not have: a standby took over that had not got them. No other node knows
     /// of such a list, nor does this one when it is started again. Nothing is written here; a spare list is wanted then.
     ///

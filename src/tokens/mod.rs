@@ -10,6 +10,7 @@ mod code;
 mod cutoffs;
 mod cutting_off;
 mod ended_sessions;
+mod ends;
 mod family;
 mod grant;
 mod id_token;

@@ -7,7 +7,7 @@ use super::StatusLists;
 use super::cutoffs::{Cutoff, Cutoffs};
 use super::cutting_off::GrantLifetimes;
 use super::revocation_rows::{CutoffRecord, cutoff_key, damaged, key, parse_key, whole};
-use super::status_list::{ListDates, date};
+use super::status_list::date;
 use crate::clock::SharedClock;
 use crate::keys::{ClockOff, DATED_AHEAD, Fitness};
 use crate::oauth::{AccessTokenClaims, ClientId, ListId, RevokedBefore, StatusReference, Subject};
@@ -25,10 +25,6 @@ pub(super) const FURTHEST: i64 = 2 * DATED_AHEAD;
 /// By how many seconds a clock may run ahead, until it is set right, without reviving what was revoked as a whole or with its family. So
 /// much longer that is kept, in the store and in memory, than any token or grant lives which it ends.
 pub(super) const LONGEST_LEAD: i64 = 2 * 86_400;
-
-/// What says that a token is revoked ends so many seconds after its list. Whoever reads the lists first, as at a start, finds all that is
-/// revoked in those that it found; and where a clock that was ahead has let something end, no list is left without it.
-const AFTER_LIST: i64 = 300;
 
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.
@@ -239,12 +235,14 @@ impl Revocations {
         Ok(())
     }
 
-    /// Whether the token was revoked by itself, or with its family, and the store still knows: who revokes it again has nothing to record.
+    /// Whether the token was revoked by itself, and the store still knows: who revokes it again has nothing to record. With its family it may
+    /// have been where that could not be recorded.
     ///
     /// # Errors
     /// As [`Self::revoke`].
     pub async fn is_on_record(&self, claims: &AccessTokenClaims) -> Result<bool, RevocationError> {
-        Ok(self.is_stored(&self.place_of(claims)?).await?)
+        let row = self.stored(&self.place_of(claims)?).await?;
+        Ok(row.is_some_and(|jti| jti == claims.jti.as_str().as_bytes()))
     }
 
     fn place_of(&self, claims: &AccessTokenClaims) -> Result<LiveToken, RevocationError> {
@@ -254,14 +252,14 @@ impl Revocations {
         Ok(LiveToken { list, idx: *idx, exp: claims.exp })
     }
 
-    /// That this node knows of it is no record, for the store may have lost it in a failover. Of what it does not know the store is not
-    /// asked: that costs whoever revokes a token for the first time nothing.
-    async fn is_stored(&self, token: &LiveToken) -> Result<bool, StoreError> {
-        let list = self.lists.kept(token.list.as_str());
-        if !list.is_some_and(|list| list.is_revoked(token.idx)) {
-            return Ok(false);
+    /// What the store has of the token's revocation. That this node knows of it is no record, for the store may have lost it in a failover.
+    /// Of what it knows not to be revoked the store is not asked: that costs whoever revokes a token for the first time nothing.
+    async fn stored(&self, token: &LiveToken) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.lists.kept(token.list.as_str()).is_some_and(|list| !list.is_revoked(token.idx)) {
+            return Ok(None);
         }
-        Ok(self.store.get(REVOCATIONS, &key(token.list.as_str(), token.idx)).await?.is_some())
+        let row = self.store.get(REVOCATIONS, &key(token.list.as_str(), token.idx)).await?;
+        Ok(row.map(|row| row.value))
     }
 
     /// Revokes tokens of which only their places are known, all or none of them.
@@ -272,7 +270,7 @@ impl Revocations {
         // What is on record is not written again: a replay can come as often as somebody likes.
         let mut new = Vec::new();
         for token in tokens {
-            if !self.is_stored(token).await? {
+            if self.stored(token).await?.is_none() {
                 new.push(token);
             }
         }
@@ -297,37 +295,6 @@ impl Revocations {
         if let Some(list) = self.lists.kept(token.list.as_str()) {
             list.revoke(token.idx);
         }
-    }
-
-    /// When the last token has ended that was dated `latest` or before, in seconds since the epoch.
-    pub(super) fn last_end(&self, latest: i64) -> i64 {
-        let dates = self.lists.dates();
-        // Lists that were opened under longer lifetimes know how long their tokens last.
-        (latest + dates.longest_lifetime + dates.clock_skew).max(self.lists.last_forget_at())
-    }
-
-    /// Until when it stands on record what revokes the token, in seconds since the epoch: for longer than its list, without which it is
-    /// refused. By its own end alone a clock that was ahead for a while would leave the list, and forget that the token is revoked.
-    pub(super) fn kept_until(&self, token: &LiveToken) -> i64 {
-        let ListDates { window, longest_lifetime, clock_skew } = self.lists.dates();
-        let end = token.exp.saturating_add(clock_skew);
-        let list = self.lists.kept(token.list.as_str());
-        // Of one that another node has just made it is not known when it ends.
-        let list_end = list.map_or(end.saturating_add(window + longest_lifetime), |list| list.forget_at());
-        end.max(list_end).saturating_add(AFTER_LIST)
-    }
-
-    /// Whether no verifier takes the token any more, be its clock behind this one by as much as is allowed: then there is
-    /// nothing to revoke. Never while this node's clock is off, nor while the token's list is kept: where the store goes by this
-    /// node's clock nobody knows that it is ahead.
-    #[must_use]
-    pub fn has_ended(&self, claims: &AccessTokenClaims) -> bool {
-        let status = claims.status.as_ref().map(|status| &status.status_list);
-        let is_kept = status
-            .and_then(|status| self.lists.id_of(&status.uri))
-            .is_some_and(|list| self.lists.kept(list.as_str()).is_some());
-        let end = claims.exp.saturating_add(self.lists.dates().clock_skew);
-        self.fitness.check_clock().is_ok() && !is_kept && end <= self.clock.numeric_date()
     }
 
     /// The date that something which is issued now bears, in seconds since the epoch: now, but behind every cut-off that

@@ -12,6 +12,7 @@ use signet::tokens::{Grant, NewCode};
 use crate::browser::text;
 use crate::grants_fixture::{CHALLENGE, VERIFIER, World, code_body, pair, races, register};
 use crate::resource_server_fixture::ResourceServer;
+use crate::revocation::revoke;
 use crate::test_app::{ISSUER, basic, form, part};
 
 #[actix_web::test]
@@ -122,6 +123,10 @@ async fn a_replay_that_can_not_be_recorded_ends_all_and_is_recorded_when_it_come
         assert!(!world.is_active(&access_token).await && !world.is_active(&newest).await, "{what}");
         assert_eq!(world.app.audit_log().matches(what).count(), 0);
         world.app.audit_disk.fill(false);
+        // Whoever revokes a token that has ended unrecorded is on record.
+        let recorded = world.app.audit_log().matches("token.revoked").count();
+        assert_eq!(revoke(&world.app, world.client(), &access_token).await.status, 200);
+        assert_eq!(world.app.audit_log().matches("token.revoked").count(), recorded + 1);
         for _ in 0..3 {
             again().await.refused(400, "invalid_grant");
         }

@@ -408,7 +408,7 @@ async fn revoking_is_idempotent_and_only_for_ones_own() {
     assert!(site.app.is_active(&foreign).await);
     // "If you own the provided token, the API call will provide an empty response": also when it is over by itself.
     let token = site.app_level_token().await;
-    site.app.pass(std::time::Duration::from_hours(2)).await;
+    site.app.pass(std::time::Duration::from_hours(3)).await;
     assert!(!site.app.is_active(&token).await);
     let log = site.app.audit_log();
     for _ in 0..2 {

@@ -484,26 +484,6 @@ async fn a_node_that_did_nothing_wipes_out_no_trace_that_another_has() {
     assert_eq!(logs.look("idle", &idle).await, []);
 }
 
-/// A row for every name that a node ever had, as pods have one each, is not kept for good; but what a store that is put back knows is.
-#[actix_web::test]
-async fn a_node_that_was_not_seen_for_a_year_is_forgotten_at_the_next_start() {
-    let app = TestApp::start().await;
-    let store = app.app.state.services.store.clone();
-    let days_ago = |days| app.clock.now() - chrono::Duration::days(days);
-    for (name, days) in [("old", 366), ("young", 364), ("ahead", -2)] {
-        backup::note_seen(store.as_ref(), name, (days_ago(days), 0)).await.unwrap();
-    }
-    // By a clock that was ahead, and is right again: things may be dated until then.
-    backup::note_seen(store.as_ref(), "ahead", (days_ago(400), 0)).await.unwrap();
-    drop(store);
-    let app = app.restart(|_| {}).await;
-    let store = app.app.state.services.store.as_ref();
-    for (name, known) in [("old", false), ("young", true), ("ahead", true)] {
-        assert_eq!(backup::last_seen(store, name).await.unwrap().is_some(), known, "{name}");
-    }
-    assert_eq!(app.app.evidence, []);
-}
-
 #[tokio::test]
 async fn a_store_that_is_put_back_after_years_is_noticed() {
     let logs = Logs::new();

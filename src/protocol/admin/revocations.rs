@@ -125,7 +125,7 @@ pub async fn list(
 /// Revokes what the request names.
 ///
 /// # Errors
-/// `invalid_request` unless exactly one thing is named, and for a token that is not ours or has ended.
+/// `invalid_request` unless exactly one thing is named, and for a token that is not ours or has ended together with its status list.
 pub async fn revoke(
     services: &Services,
     administrator: &Administrator,

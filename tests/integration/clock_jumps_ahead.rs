@@ -61,7 +61,7 @@ async fn a_revoked_token_stays_so() {
         assert_eq!(revoke(&world.app, world.app.demo(), &token).await.status, 200);
         let world = ahead_for_a_while(world, ahead, restarts).await;
         assert!(!world.app.is_active(&token).await, "{ahead}, {restarts:?}");
-        world.app.app.replenish().await;
+        world.app.app.replenish().await.unwrap();
         let new = world.app.demo_token().await;
         assert!(world.app.is_active(&new).await, "of a list that is kept: {ahead}, {restarts:?}");
         if ahead == HOUR {

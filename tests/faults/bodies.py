@@ -1,6 +1,5 @@
 """Row 20: bodies and heads that are too long or odd are refused cheaply."""
 
-import json
 import select
 import threading
 

@@ -1,4 +1,4 @@
-"""What the scripts of this directory share: a service of their own on loopback, clients that measure, and a report."""
+"""What the scripts of this directory share: a service of their own, ways to ask it, and a report."""
 
 import atexit
 import base64
@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.parse
 

@@ -24,6 +24,7 @@ mod sealer;
 mod standing;
 mod status_document;
 mod status_list;
+mod unanswered;
 
 pub use access::{AccessTokens, Authorized, IssueError, Issued, Prepared};
 pub use allocation::{Place, StatusIndexes};

@@ -3,10 +3,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::family::{Families, Family, attempts, contended};
+use super::unanswered::Unanswered;
 use super::{Grant, LiveToken, Sealer};
 use crate::clock::SharedClock;
 use crate::keys::{DATED_AHEAD, KeyRingError, SealError};
-use crate::oauth::{FamilyId, Secret};
+use crate::oauth::{ClientId, FamilyId, Secret};
 use crate::store::typed::Record;
 use crate::store::{Batch, Committed, StoreError};
 
@@ -14,7 +15,7 @@ const PURPOSE: &str = "refresh token";
 
 /// For how long, in milliseconds, the token before the newest may be presented again: its answer got lost, or two
 /// requests of one client crossed. So long after each time that it was, but not for longer than this after it was spent: while the store takes
-/// too long a client asks again and again, and hears nothing. Whoever has stolen it and goes on presenting it is found out about then.
+/// too long or is away a client asks again and again, and hears nothing. Whoever has stolen it and goes on presenting it is found out about then.
 const GRACE: i64 = 10_000;
 const LONGEST_GRACE: i64 = 60_000;
 
@@ -31,6 +32,7 @@ pub struct RefreshTokens {
     sealer: Sealer,
     families: Arc<Families>,
     clock: SharedClock,
+    unanswered: Unanswered,
     lifetime: i64,
     idle: i64,
 }
@@ -89,7 +91,7 @@ impl RefreshTokens {
         clock: SharedClock,
         (lifetime, idle): (i64, i64),
     ) -> Self {
-        Self { sealer, families, clock, lifetime, idle }
+        Self { sealer, families, clock, unanswered: Unanswered::new(GRACE), lifetime, idle }
     }
 
     /// The first token of a family that begins now. Nothing is written.
@@ -162,9 +164,7 @@ impl RefreshTokens {
                 }
                 Some(Family::Live { generation, rotated_at, repeated_at })
                     if generation == token.generation + 1
-                        && (-AHEAD..=LONGEST_GRACE).contains(&now.saturating_sub(rotated_at))
-                        && (-AHEAD..=GRACE)
-                            .contains(&now.saturating_sub(repeated_at.unwrap_or(rotated_at))) =>
+                        && self.has_grace(token, rotated_at, repeated_at.unwrap_or(rotated_at), now) =>
                 {
                     let batch = self.repeat(token, known.as_ref(), now)?;
                     (batch, Rotation::Repeated(self.seal(&self.successor(token, rotated_at))?))
@@ -194,6 +194,24 @@ impl RefreshTokens {
             }
         }
         Err(contended().into())
+    }
+
+    /// Whether `token`, which was spent at `rotated_at` and last noted to have been presented at `noted_at`, may still be presented.
+    fn has_grace(&self, token: &RefreshToken, rotated_at: i64, noted_at: i64, now: i64) -> bool {
+        let in_vain = self.unanswered.until((&token.family, token.generation), noted_at);
+        let last = in_vain.map_or(noted_at, |until| until.max(noted_at));
+        (-AHEAD..=LONGEST_GRACE).contains(&now.saturating_sub(rotated_at))
+            && (-AHEAD..=GRACE).contains(&now.saturating_sub(last))
+    }
+
+    /// Notes that `client` presented `text` and was told nothing, which the store can't note while it is away: a token that it spent just
+    /// before, or spends when it goes on, is presented again and again meanwhile. Only this node knows, until the store does.
+    pub fn was_unanswered(&self, client: &ClientId, text: &str) {
+        let opened = self.sealer.open_as_last_known(PURPOSE, text);
+        let token = opened.and_then(|plain| serde_json::from_slice::<RefreshToken>(&plain).ok());
+        if let Some(token) = token.filter(|token| token.grant.client_id == *client) {
+            self.unanswered.note((&token.family, token.generation), self.families.now_millis());
+        }
     }
 
     fn spend(

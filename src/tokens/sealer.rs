@@ -44,7 +44,12 @@ impl Sealer {
         self.keys.open_sealed(purpose, text)
     }
 
-    /// The same, also where another node sealed it with a key of which this one has not heard yet: to call that nothing would end
+    /// As [`SealingKeys::open_as_last_known`].
+    pub(super) fn open_as_last_known(&self, purpose: &'static str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.keys.open_as_last_known(purpose, text)
+    }
+
+    /// The same as [`Self::open`], also where another node sealed it with a key of which this one has not heard yet: to call that nothing would end
     /// what is good, or leave what was to end.
     ///
     /// # Errors

@@ -80,18 +80,21 @@ async def silence(cluster, client, cookies, outage, propagation, seconds):
         mine = (await node.token(client)).member("access_token") or token
         return await node.form("/oauth2/revoke", **client, token=mine)
 
+    async def refresh(node, held):
+        answer = await node.refresh(client, held[0])
+        held[0] = answer.member("refresh_token") or held[0]
+        return answer
+
     victim = await cluster.client(nodes[0])
     await cluster.everywhere(victim)
     keeper = await cluster.key_keeper()
     keys = iter(await cluster.api_keys(keeper, 3 * (6 * (seconds + 15) // OF_A_KEY + 1)))
     again = (await nodes[0].token(client)).member("access_token")
     for node in nodes:
-        held = [(await node.redeem(client, next(codes))).member("refresh_token")]
-
-        async def refresh(node=node, held=held):
-            answer = await node.refresh(client, held[0])
-            held[0] = answer.member("refresh_token") or held[0]
-            return answer
+        # So many, and so closely, that some are under way at the moment when it falls silent: they are done, and nobody is told so.
+        for _ in range(4):
+            held = [(await node.redeem(client, next(codes))).member("refresh_token")]
+            add("refreshes", lambda node=node, held=held: refresh(node, held), 1, 0.05)
 
         # Several at once that wait in one line: what one client or one API key does, and what needs a thread for the password.
         headers = {"Authorization": f"Bearer {await cluster.admin_token(node)}", "Content-Type": JSON}
@@ -112,7 +115,6 @@ async def silence(cluster, client, cookies, outage, propagation, seconds):
 
         about = {**client, "token": token}
         add("codes", lambda node=node: node.redeem(client, next(codes)), 4, 0.4)
-        add("refreshes", refresh, 1, 0.2)
         add("revocations", lambda node=node: revoke(node), 1, 0.2)
         add("crowd", lambda node=node: node.form("/oauth2/revoke", **client, token=again), None, None)
         add("authorizations", lambda node=node: cluster.authorize(node, client, cookies), 1, 0.2)
@@ -166,6 +168,9 @@ async def silence(cluster, client, cookies, outage, propagation, seconds):
           f" at most {files} more files open; 503 without Retry-After: {len(bare)}")
     kinds = (*WRITES, *READS, "ready")
     last = {kind: max([event.at - thawed for event in load.between(kind, thawed) if event.outcome != 200] or [0.0]) for kind in kinds}
+    for kind in kinds:
+        after = load.between(kind, thawed + NORMAL)
+        check(set(outcomes(after)) == {200}, f"it should be good {NORMAL:.0f} s after, and stay so:", kind, outcomes(after))
     first = {kind: min(event.at - thawed for event in load.between(kind, thawed) if event.outcome == 200) for kind in kinds}
     print("    when it goes on, the first good answer after: " + ", ".join(f"{kind} {at:.2f} s" for kind, at in first.items()))
     print("    and the last failure: " + ", ".join(f"{kind} {at:.2f} s" for kind, at in last.items()))
@@ -178,4 +183,3 @@ async def silence(cluster, client, cookies, outage, propagation, seconds):
     check(watch.looked >= 2 * seconds, "they were looked at", watch.looked, "times")
     check(memory <= MORE_MEMORY, "that is too much memory")
     check(files <= MORE_FILES, "those are too many files")
-    check(max(last.values()) <= NORMAL, "it should be good 5 s after, and stay so")

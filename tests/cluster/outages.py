@@ -10,12 +10,13 @@ from cluster import PRIMARY, STANDBY, WIRE, check
 
 
 class Frozen:
-    """The processes of both servers stand still. The kernel acknowledges what is sent to them, and takes connections."""
+    """The processes of both servers stand still, the standby's first: what is committed just then waits for it. The kernel acknowledges
+    what is sent to them, and takes connections."""
 
     what = "the database frozen"
 
     def __init__(self, cluster):
-        self.servers = (cluster.primary, cluster.standby)
+        self.servers = (cluster.standby, cluster.primary)
 
     def begin(self):
         for server in self.servers:

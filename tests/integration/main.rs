@@ -96,6 +96,7 @@ mod process;
 mod profiles;
 mod publication;
 mod read_anew;
+mod refresh_outages;
 mod refresh_tokens;
 mod relying_party;
 mod resource_server_fixture;

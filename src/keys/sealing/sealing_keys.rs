@@ -199,6 +199,13 @@ impl SealingKeys {
         Ok(sealer::open(purpose, text, |id| snapshot.open.get(id)))
     }
 
+    /// The same by the keys as they were last read, however long ago: somebody may have sealed it with one that was condemned since. So it
+    /// must not be believed where anything is given for it.
+    pub fn open_as_last_known(&self, purpose: &str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let snapshot = self.snapshot.load();
+        sealer::open(purpose, text, |id| snapshot.open.get(id))
+    }
+
     /// Reads the keys anew where `text` names one that is not known here: another node makes one at once in place of one that was
     /// condemned, and seals with it before this node has heard of either. Nothing is read where the keys are too old to open anything.
     ///

@@ -2,7 +2,7 @@ use super::person::{Plan, Wish, invalid_grant, not_revoked, while_in_session, wh
 use super::{Granted, replayed};
 use crate::audit::{Actor, Event, EventKind};
 use crate::clients::{AuthenticatedClient, GrantType};
-use crate::oauth::Secret;
+use crate::oauth::{ErrorCode, Secret};
 use crate::protocol::welcome::welcome;
 use crate::protocol::{Params, ProtocolError, Services};
 use crate::tokens::{RefreshToken, Replayed, Rotation};
@@ -31,6 +31,17 @@ impl RefreshRequest {
 /// that was spent before ends its family (RFC 9700, section 4.14.2), unless it is the last one and was spent a moment
 /// ago: then its successor is given again.
 pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Result<Granted, ProtocolError> {
+    let granted = spend(services, &request).await;
+    let failed = |error: &ProtocolError| {
+        matches!(error.code, ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError)
+    };
+    if granted.as_ref().is_err_and(failed) {
+        services.refresh_tokens.was_unanswered(&request.client.client_id, request.refresh_token.expose());
+    }
+    granted
+}
+
+async fn spend(services: &Services, request: &RefreshRequest) -> Result<Granted, ProtocolError> {
     let client = &request.client;
     welcome(services, client).await?;
     let opened = services.refresh_tokens.open(request.refresh_token.expose()).await?;

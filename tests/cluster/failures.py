@@ -14,12 +14,12 @@ import time
 
 from changes import listed, part
 from client import Broken, Load, outcomes, spread
-from cluster import check
+from cluster import FULL, check
 
 # Of what clients ask, the share that may fail in so many seconds after the loss of a node; and how soon how much of the rate before is back, which is
 # looked at over so many seconds.
 FAILED, AFTER = 0.01, 10
-BACK, STEADY, WINDOW = 0.9, 30, 3
+BACK, STEADY, WINDOW = 0.9 if FULL else 0.5, 30, 3
 
 # An outcome that needs no answer's other members.
 Done = collections.namedtuple("Done", "status")

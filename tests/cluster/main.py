@@ -14,7 +14,7 @@ import outages
 import races
 import rotation
 import slow
-from cluster import WIRE, Cluster, check
+from cluster import WIRE, Cluster, bar, check
 
 PARTS = ["races", "changes", "limits", "drill", "rotation", "partition", "kill", "freeze", "slow", "blackhole", "failover"]
 HURRIED = {
@@ -37,7 +37,7 @@ async def main(binaries, directory, arguments):
     if hurried:
         async with running(Cluster(binaries, directory, "hurried", **HURRIED), [2]) as (cluster, wire):
             if "rotation" in parts:
-                await rotation.under_load(cluster, 80 if full else 40)
+                await rotation.under_load(cluster, 80 if full else 46)
             if "partition" in parts:
                 await rotation.partition(cluster, wire, 30 if full else 10)
     if "changes" in parts:
@@ -50,7 +50,7 @@ async def main(binaries, directory, arguments):
             client, _ = await begin(cluster)
             await races.guesses(cluster, client)
             # Each announces itself three times in P, and hears of the others.
-            await asyncio.sleep(2 * 5 / 3)
+            await asyncio.sleep(bar(2 * 5 / 3))
             await races.token_limit(cluster)
     if "blackhole" in parts:
         truly = outages.Dropped.possible()

@@ -44,7 +44,7 @@ impl Sink for Buffer {
 }
 
 /// Everything that is issued would live for longer than what is lost.
-fn settings(config: &mut Config) {
+pub(crate) fn settings(config: &mut Config) {
     config.keys.kek = KekSource::Value(Secret::new("5e".repeat(32)));
     config.codes.lifetime = 3 * HOUR;
     config.tokens.lifetime = 3 * HOUR;

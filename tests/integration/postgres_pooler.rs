@@ -137,7 +137,7 @@ async fn two_servers_whose_processes_have_one_number_are_no_pooler() {
         match PostgresStore::report(&options).await {
             Ok(_) => assert!(is_taken, "it is one server and one process"),
             Err(refused) => {
-                assert!(!is_taken && refused.to_string().contains("connection pooler"), "{refused}")
+                assert!(!is_taken && refused.to_string().contains("connection pooler"), "{refused}");
             }
         }
     }

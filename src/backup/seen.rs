@@ -56,8 +56,8 @@ pub struct Seen {
     pub at: DateTime<Utc>,
     /// The number of the last entry in the node's audit log; 0 if there was none.
     pub entries: u64,
-    /// The latest time at which the node ever used it, where an earlier release has not noted it last. Where the clock stands before
-    /// it, it was set back.
+    /// The latest time at which the node ever used it, by a clock that agreed with the store's if that has one; nothing where an earlier
+    /// release has noted it last. Where the clock stands before it, it was set back.
     #[serde(default)]
     latest: Option<DateTime<Utc>>,
 }
@@ -89,7 +89,9 @@ pub async fn note_seen(
     (at, entries): (DateTime<Utc>, u64),
 ) -> Result<(), StoreError> {
     let before = last_seen(store, node).await?;
-    let latest = before.and_then(|seen| seen.latest.max(Some(seen.at))).max(Some(at));
+    // By a clock that is off nothing is dated.
+    let dated = furthest(store).await?.map_or(at, |furthest| at.min(furthest));
+    let latest = before.map(|seen| seen.latest.unwrap_or(seen.at)).max(Some(dated));
     let seen = Seen { at, entries, latest };
     let batch = SEEN.put(Batch::new(), seen_row(node), Condition::Always, &seen)?;
     let _applied = store.commit(batch).await?;
@@ -117,7 +119,17 @@ pub async fn dated_until(
     if store.is_shared() {
         return Ok(last_seen(store, node).await?.map(|seen| seen.dated(now)));
     }
+    noted_dates(store, now).await
+}
+
+/// Up to when any node may have dated anything.
+async fn noted_dates(store: &dyn Store, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
     Ok(rows(store, &SEEN, SEEN_ROWS).await?.into_iter().map(|(_, seen)| seen.dated(now)).max())
+}
+
+/// Up to when anything is dated now by the store's own clock; nothing if it has none.
+async fn furthest(store: &dyn Store) -> Result<Option<DateTime<Utc>>, StoreError> {
+    Ok(store.now().await?.map(|now| now + TimeDelta::seconds(DATED_AHEAD)))
 }
 
 /// Up to when anything may have been dated that was moved into this store; nothing if nothing was.
@@ -139,11 +151,9 @@ pub(super) async fn note_dated_elsewhere(
 
 /// Up to when anything in the store may have been dated, here or before it was moved, that a node which is stopped by `now` has dated.
 pub(super) async fn latest_date(store: &dyn Store, now: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
-    let here = match store.now().await? {
-        // What a node notes by a clock that is off it has not dated by it.
-        Some(now) => now + TimeDelta::seconds(DATED_AHEAD),
-        None => dated_until(store, "", now).await?.max(Some(now)).unwrap_or(now),
-    };
+    // A store's own clock may have been set back too, as that of a database on the node's machine.
+    let now = furthest(store).await?.unwrap_or(now);
+    let here = noted_dates(store, now).await?.max(Some(now)).unwrap_or(now);
     Ok(dated_elsewhere(store).await?.max(Some(here)).unwrap_or(here))
 }
 

@@ -126,3 +126,89 @@ impl KeyRing {
         Ok(outcome.map_err(|_| KeyRingError::Stopping)??)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::config::Config;
+    use crate::entropy::SeededEntropy;
+    use crate::keys::{
+        DirectoryVault, Fitness, KeyRingParts, Policy, SealingKeys, SealingParts, SilentModule,
+    };
+    use crate::store::MemoryStore;
+
+    struct Node {
+        ring: Arc<KeyRing>,
+        sealing: Arc<SealingKeys>,
+    }
+
+    /// A node whose key-encryption key is in `module`.
+    async fn node(
+        module: &Arc<SilentModule>,
+        (store, clock): (&Arc<MemoryStore>, &Arc<ManualClock>),
+        (dir, seed): (&std::path::Path, u64),
+    ) -> Node {
+        let (kek, entropy) = (Arc::new(module.kek()), Arc::new(SeededEntropy::new(seed)));
+        let fitness = Arc::new(Fitness::new(clock.clone(), Duration::MAX));
+        let mut config = Config::for_tests(dir);
+        config.keys.algorithms = vec![crate::oauth::Algorithm::ES256];
+        let policy = Policy::new(&config.keys, config.tokens.longest_lifetime).unwrap();
+        let parts = SealingParts {
+            store: store.clone(),
+            kek: kek.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            fitness: fitness.clone(),
+        };
+        let times = (Duration::from_hours(24), Duration::from_hours(24));
+        let sealing = SealingKeys::open(parts, &policy, times).await.unwrap();
+        let vault = Arc::new(DirectoryVault::open(dir, kek.clone(), entropy.clone()).unwrap());
+        let parts =
+            KeyRingParts { store: store.clone(), vault, kek, policy, clock: clock.clone(), entropy, fitness };
+        let ring = KeyRing::open(parts).await.unwrap();
+        ring.tick().await.unwrap();
+        Node { ring, sealing }
+    }
+
+    /// Whoever follows the other nodes waits for these: a node that hears of no revocation must stop.
+    #[tokio::test]
+    async fn a_module_that_never_answers_holds_nobody_up_who_takes_in_what_other_nodes_made() {
+        let (clock, dir) = (Arc::new(ManualClock::at(1_800_000_000)), tempfile::tempdir().unwrap());
+        let store = MemoryStore::new(clock.clone());
+        let (module, others): (Arc<SilentModule>, Arc<SilentModule>) = Default::default();
+        module.is_given_up.store(true, SeqCst);
+        let here = node(&module, (&store, &clock), (dir.path(), 1)).await;
+        let other = node(&others, (&store, &clock), (dir.path(), 2)).await;
+        let (before, silence) = (module.calls.load(SeqCst), module.fall_silent());
+
+        other.ring.rotate(None, true).await.unwrap();
+        other.ring.tick().await.unwrap();
+        let sealing = other.sealing.list()[0].id.clone();
+        other.sealing.compromise(&sealing).await.unwrap();
+        for _ in 0..3 {
+            // Both are of those with which a node goes on following; the rotator tells of them.
+            let error = here.ring.follow().await.unwrap_err();
+            assert!(error.is_of_vault() && error.to_string().contains("answer"), "{error}");
+            let error = here.sealing.tick().await.unwrap_err();
+            assert!(error.is_of_vault(), "{error}");
+            assert!(here.ring.tick().await.unwrap_err().is_of_vault());
+        }
+        assert_eq!(here.ring.version(), other.ring.version());
+        assert!(here.ring.signing_key(None).is_ok(), "it signs with what it has");
+        module.called.notified().await;
+        assert_eq!(module.calls.load(SeqCst) - before, 1, "one call is out, and no other is made");
+
+        drop(silence);
+        while here.ring.parts().kek.is_silent() {
+            tokio::task::yield_now().await;
+        }
+        here.ring.follow().await.unwrap();
+        here.sealing.tick().await.unwrap();
+        let signer = |node: &Node| node.ring.signing_key(None).unwrap().kid().clone();
+        assert_eq!(signer(&here), signer(&other));
+    }
+}

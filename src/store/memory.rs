@@ -128,9 +128,11 @@ impl Store for MemoryStore {
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
         let mut state = self.state();
         let expired = state.rows.iter().filter(|(_, (row, _))| !row.is_live(now));
-        let expired: Vec<_> =
-            expired.take(limit).map(|(place, (_, mirrored))| (place.clone(), *mirrored)).collect();
-        for (place, mirrored) in &expired {
+        let mut expired: Vec<_> =
+            expired.map(|(place, (row, mirrored))| (row.expires_at, place.clone(), *mirrored)).collect();
+        expired.sort();
+        expired.truncate(limit);
+        for (_, place, mirrored) in &expired {
             state.rows.remove(place);
             if *mirrored {
                 state.log_change(place, self.changes_kept);

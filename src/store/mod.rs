@@ -89,7 +89,9 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Removes up to `limit` rows that have expired by `now`; says how many.
+    /// Removes up to `limit` rows that have expired by `now`, those first that expired first; says how many. On that order it rests that a
+    /// status list goes before what was revoked in it (docs/decisions/0018). A row that somebody else is just writing may be left to
+    /// the next call.
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError>;
 
     /// The store as it stands between two commits, to be read at leisure while others go on writing.

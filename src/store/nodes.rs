@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Condition, Put, Row, Store, StoreError, Table, scan_each};
+use super::{Batch, Committed, Condition, Put, Row, Store, StoreError, Table, scan_each};
 use crate::clock::SharedClock;
 
 /// One row a running node.
 const NODES: Table = Table::plain("nodes");
+
+/// One row for each of those that took leave, under the same key, as long as anything that it said before could count: an announcement
+/// that was given up may land later than the leave, and must not bring the node back.
+const LEFT: Table = Table::plain("nodes_left");
 
 /// A node that was not heard of for so long is gone.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
@@ -22,8 +26,10 @@ pub struct Nodes {
     store: Arc<dyn Store>,
     clock: SharedClock,
     name: String,
-    /// Two nodes may have been given one name.
-    key: String,
+    /// Tells two starts of one name apart.
+    start: String,
+    /// How often it has taken leave: it comes back as another row.
+    leaves: AtomicU64,
     started_at: DateTime<Utc>,
     settings: BTreeMap<String, String>,
     live: AtomicUsize,
@@ -69,12 +75,13 @@ impl Nodes {
     /// This node alone, until it has announced itself. `start` tells two starts of one name apart.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, (name, start): (&str, &str)) -> Self {
-        let (key, started_at) = (format!("{name}/{start}"), clock.now());
+        let started_at = clock.now();
         Self {
             store,
             clock,
             name: name.to_owned(),
-            key,
+            start: start.to_owned(),
+            leaves: AtomicU64::new(0),
             started_at,
             settings: BTreeMap::new(),
             live: AtomicUsize::new(1),
@@ -92,22 +99,31 @@ impl Nodes {
     /// store is not shared.
     ///
     /// # Errors
-    /// When the store fails; the last count stands.
+    /// When the store fails, and when this node takes leave meanwhile; the last count stands.
     pub async fn announce(&self, clock: NodeClock) -> Result<Vec<Node>, StoreError> {
         if !self.store.is_shared() {
             return Ok(Vec::new());
         }
+        let key = self.key(self.leaves.load(Ordering::Relaxed));
         let said = self.said(clock, self.store.now().await?);
         let value = serde_json::to_vec(&said).map_err(|error| damaged(&error))?;
         let put = Put::until(said.seen_at + LEASE, value);
-        let batch = Batch::new().put(NODES, self.key.as_str(), Condition::Always, put);
-        let _unconditional = self.store.commit(batch).await?;
+        let batch = Batch::new().check(LEFT, key.as_str(), Condition::Absent);
+        let batch = batch.put(NODES, key, Condition::Always, put);
+        if self.store.commit(batch).await? == Committed::Conflict {
+            return Err(StoreError::Unavailable("this node has taken leave meanwhile".to_owned()));
+        }
         // In the order of their names.
         let running = Self::running(self.store.as_ref()).await?;
         self.live.store(running.len(), Ordering::Relaxed);
         let names = running.chunk_by(|one, next| one.name == next.name).count();
         self.names.store(names, Ordering::Relaxed);
         Ok(running)
+    }
+
+    /// Two nodes may have been given one name.
+    fn key(&self, leaves: u64) -> String {
+        format!("{}/{}/{leaves}", self.name, self.start)
     }
 
     fn said(&self, clock: NodeClock, now: Option<DateTime<Utc>>) -> Said {
@@ -117,14 +133,18 @@ impl Nodes {
         Said { name, version, started_at: self.started_at, seen_at, clock, settings }
     }
 
-    /// Takes leave: this node stops, and must not be waited for.
+    /// Takes leave: this node stops, and must not be waited for, whatever it said before and lands only now.
     ///
     /// # Errors
     /// When the store fails; the others count this node for a minute more.
     pub async fn leave(&self) -> Result<(), StoreError> {
         if self.store.is_shared() {
-            let batch = Batch::new().delete(NODES, self.key.as_str(), Condition::Always);
-            let _unconditional = self.store.commit(batch).await?;
+            let key = self.key(self.leaves.fetch_add(1, Ordering::Relaxed));
+            // Later than whatever was said before.
+            let now = self.store.now().await?.unwrap_or_else(|| self.clock.now());
+            let left = Put::until(now + LEASE, Vec::new());
+            let batch = Batch::new().delete(NODES, key.as_str(), Condition::Always);
+            let _unconditional = self.store.commit(batch.put(LEFT, key, Condition::Always, left)).await?;
         }
         Ok(())
     }

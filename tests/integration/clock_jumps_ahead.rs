@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::http::Method;
 use serde_json::json;
 use signet::backup::{self, Assurances};
-use signet::clock::ManualClock;
+use signet::clock::{Clock as _, ManualClock};
 use signet::store::Store;
 
 use crate::backup::copy;
@@ -169,6 +169,14 @@ async fn moved(world: World, right: i64, store: Option<Arc<dyn Store>>) -> World
     World { app, client, account }
 }
 
+/// Up to when a cut-off reaches that is set where the installation was moved to.
+async fn cut_off_after(world: &World) -> i64 {
+    let body = json!({ "client_id": world.client().0 });
+    let answer = world.app.administer(Method::POST, "/admin/revocations", Some(body)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["issued_up_to"].as_i64().unwrap()
+}
+
 /// What was dated ahead where the installation was moved from is cut off where it was moved to, as it would be if it had stayed.
 #[actix_web::test]
 async fn a_cut_off_covers_what_was_dated_ahead_before_a_move() {
@@ -189,14 +197,54 @@ async fn a_cut_off_covers_what_was_dated_ahead_before_a_move() {
         }
         world.app = world.app.restart(|_| {}).await;
         world.app.pass(Duration::ZERO).await;
-        let body = json!({ "client_id": world.client().0 });
-        let answer = world.app.administer(Method::POST, "/admin/revocations", Some(body)).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let up_to = answer.json()["issued_up_to"].as_i64().unwrap();
+        let up_to = cut_off_after(&world).await;
         let latest = START + 600 + if is_set_right { 300 } else { 0 };
         assert!((START + 600..=latest).contains(&up_to), "{up_to}");
         world.app.pass(Duration::from_mins(10)).await;
         assert!(!world.is_active(&access).await, "{is_set_right}, {is_shared}, {moves}");
         world.refresh(&refresh).await.refused(400, "invalid_grant");
     }
+}
+
+/// A world on a store with a clock of its own.
+async fn shared_world(store: Arc<SharedStore>, clock: Arc<ManualClock>) -> World {
+    World::on(TestApp::start_on(store, clock, crate::backup::settings).await, json!({})).await
+}
+
+/// The clock of a database on the node's own machine goes as that of the node.
+#[actix_web::test]
+async fn a_cut_off_covers_what_was_dated_before_a_databases_clock_was_set_right_and_all_was_moved() {
+    let clock = Arc::new(ManualClock::at(START));
+    let world = shared_world(SharedStore::new(clock.clone()), clock).await;
+    world.app.clock.jump_to(START + 600);
+    world.app.pass(Duration::ZERO).await;
+    let (access, refresh) = world.tokens().await;
+    world.app.clock.jump_to(START + 120);
+    world.app.pass(Duration::ZERO).await;
+    world.app.app.leave().await;
+    let world = Box::pin(moved(world, START + 120, None)).await;
+    let up_to = cut_off_after(&world).await;
+    assert!((START + 600..=START + 900).contains(&up_to), "{up_to}");
+    world.app.pass(Duration::from_mins(10)).await;
+    assert!(!world.is_active(&access).await);
+    world.refresh(&refresh).await.refused(400, "invalid_grant");
+}
+
+/// Such a node dates nothing: nobody is to wait for what it takes for the time.
+#[actix_web::test]
+async fn what_a_node_notes_by_a_clock_that_is_off_moves_no_cut_off() {
+    let [store_clock, clock] = [0, 1].map(|_| Arc::new(ManualClock::at(START)));
+    let store = SharedStore::new(store_clock.clone());
+    let world = shared_world(store, clock.clone()).await;
+    for ahead in [3, 600, 3] {
+        store_clock.advance(Duration::from_mins(1));
+        clock.jump_to(store_clock.numeric_date() + ahead);
+        world.app.app.follow().await.unwrap();
+        world.app.app.tidy().await.unwrap();
+    }
+    world.app.app.leave().await;
+    let right = store_clock.numeric_date();
+    let world = Box::pin(moved(world, right, None)).await;
+    let up_to = cut_off_after(&world).await;
+    assert!((right..=right + 7).contains(&up_to), "{}", up_to - right);
 }

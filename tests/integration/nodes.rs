@@ -1,9 +1,11 @@
 //! Which nodes serve an installation, as the admin API and the console show it; and how long their store's calls take.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use signet::clock::{Clock as _, ManualClock};
 use signet::store::{Batch, Condition, Put, Store as _, Table};
@@ -95,6 +97,55 @@ async fn a_node_whose_clock_is_far_behind_is_seen_all_the_same() {
     app.app.announce().await.unwrap();
     let refused = signet::backup::refuse_running_nodes(store.as_ref()).await.unwrap_err().to_string();
     assert!(refused.contains("node-1"), "{refused}");
+}
+
+/// A commit that was given up may land at any time. The first announcement finds no row, a later one finds its own.
+#[actix_web::test]
+async fn an_announcement_that_lands_after_the_leave_brings_no_node_back() {
+    for is_first in [true, false] {
+        let clock = Arc::new(ManualClock::at(START));
+        let store = SharedStore::new(clock.clone());
+        let app = TestApp::start_on(store.clone(), clock.clone(), |_| {}).await;
+        if is_first {
+            app.app.leave().await;
+        }
+        let release = store.hold_next_commit();
+        let mut late = pin!(app.app.announce());
+        while store.holds_next_commit() {
+            assert!(late.as_mut().now_or_never().is_none());
+        }
+        app.app.leave().await;
+        clock.advance(Duration::from_secs(59));
+        // Nor when what has ended is swept.
+        store.sweep(clock.now(), 100).await.unwrap();
+        release.send(()).unwrap();
+        assert!(late.await.is_err());
+        signet::backup::refuse_running_nodes(store.as_ref()).await.unwrap();
+        // Whoever starts under its name counts, and what was sent longer ago than a minute has ended.
+        let again = app.another_node(store.clone(), 1).await;
+        assert!(signet::backup::refuse_running_nodes(store.as_ref()).await.is_err());
+        again.app.leave().await;
+        signet::backup::refuse_running_nodes(store.as_ref()).await.unwrap();
+    }
+}
+
+/// After that the leave is forgotten.
+#[actix_web::test]
+async fn an_announcement_that_lands_a_minute_late_has_ended() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = SharedStore::new(clock.clone());
+    let app = TestApp::start_on(store.clone(), clock.clone(), |_| {}).await;
+    let release = store.hold_next_commit();
+    let mut late = pin!(app.app.announce());
+    while store.holds_next_commit() {
+        assert!(late.as_mut().now_or_never().is_none());
+    }
+    app.app.leave().await;
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(store.sweep(clock.now(), 100).await.unwrap(), 1);
+    release.send(()).unwrap();
+    _ = late.await;
+    signet::backup::refuse_running_nodes(store.as_ref()).await.unwrap();
 }
 
 /// How many calls were timed, by operation.

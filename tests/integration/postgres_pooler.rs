@@ -113,3 +113,32 @@ async fn a_pooler_that_does_so_by_session_is_taken() {
         taken.unwrap();
     }
 }
+
+/// A name may lead to two servers, and each numbers its own processes. Here one server passes for both: what it says of itself is made up.
+#[tokio::test]
+async fn two_servers_whose_processes_have_one_number_are_no_pooler() {
+    let Some(database) = Database::fresh().await else { return };
+    let options = || database.options(TimeSource::Database);
+    let path = options().session_options.unwrap();
+    // Before the server's own.
+    let schema = path.strip_prefix("-csearch_path=").unwrap();
+    let session_options = Some(format!("{path},pg_catalog"));
+    let client = database.client().await;
+    for (started, is_taken) in
+        [("to_timestamp(pg_catalog.pg_backend_pid())", true), ("to_timestamp(1)", false)]
+    {
+        let made_up = format!(
+            "CREATE OR REPLACE FUNCTION {schema}.pg_backend_pid() RETURNS int LANGUAGE sql AS 'SELECT 4711'; \
+             CREATE OR REPLACE FUNCTION {schema}.pg_postmaster_start_time() RETURNS timestamptz LANGUAGE sql \
+             AS 'SELECT {started}'"
+        );
+        client.batch_execute(&made_up).await.unwrap();
+        let options = PostgresOptions { session_options: session_options.clone(), ..options() };
+        match PostgresStore::report(&options).await {
+            Ok(_) => assert!(is_taken, "it is one server and one process"),
+            Err(refused) => {
+                assert!(!is_taken && refused.to_string().contains("connection pooler"), "{refused}");
+            }
+        }
+    }
+}

@@ -102,6 +102,7 @@ macro_rules! store_contract {
                 an_expired_row_counts_as_absent
                 an_expiry_is_cut_to_milliseconds
                 a_sweep_removes_what_expired_and_nothing_else
+                a_sweep_begins_with_what_expired_first
                 a_scan_goes_page_by_page_in_key_order
                 tables_do_not_leak_into_each_other
                 changes_come_in_commit_order_page_by_page
@@ -338,6 +339,34 @@ async fn a_sweep_removes_what_expired_and_nothing_else(bench: Bench) {
     bench.clock.advance(Duration::from_secs(20));
     assert_eq!(bench.store.sweep(bench.clock.now(), 100).await.unwrap(), 1);
     assert_eq!(bench.keys(CODES).await, [&[4, 1], b"lasting".as_slice()]);
+}
+
+async fn a_sweep_begins_with_what_expired_first(bench: Bench) {
+    let lists = Table::mirrored("a_table_before_the_clients");
+    // Neither in the order of tables and keys, nor in that in which they are written.
+    let rows = [
+        (lists, "b", 4),
+        (CLIENTS, "c", 2),
+        (CLIENTS, "a", 5),
+        (lists, "a", 6),
+        (lists, "d", 1),
+        (CLIENTS, "b", 3),
+    ];
+    for (table, key, seconds) in rows {
+        _ = bench.put_until(table, key.as_bytes(), bench.in_seconds(seconds)).await;
+    }
+    let mut cursor = bench.changed(Cursor::default()).await.1;
+    bench.clock.advance(Duration::from_mins(1));
+    let mut swept = Vec::new();
+    for _ in rows {
+        assert_eq!(bench.store.sweep(bench.clock.now(), 1).await.unwrap(), 1);
+        let (changed, next) = bench.changed(cursor).await;
+        swept.extend(changed.into_iter().map(|(table, key)| (table, String::from_utf8(key).unwrap())));
+        cursor = next;
+    }
+    let mut expected = rows;
+    expected.sort_by_key(|(_, _, seconds)| *seconds);
+    assert_eq!(swept, expected.map(|(table, key, _)| (table.name.to_owned(), key.to_owned())));
 }
 
 async fn a_scan_goes_page_by_page_in_key_order(bench: Bench) {

@@ -156,7 +156,7 @@ impl TestApp {
         config.node = format!("node-{seed}");
         change(&mut config);
         let (clock, store, audit_disk) = (self.clock.clone(), Some(store), AuditDisk::default());
-        let app = try_open(&config, store.clone(), &clock, (seed, &audit_disk)).await?;
+        let app = try_open(&config, store.clone(), &clock, (seed_of_a_start(), &audit_disk)).await?;
         let clients = copy(&self.clients);
         Ok(Self { app, clock, clients, audit_disk, config, store, dir })
     }
@@ -184,8 +184,7 @@ impl TestApp {
         let Self { app, clock, clients, audit_disk, mut config, store, dir } = self;
         drop(app);
         change(&mut config);
-        let seed = 43 + u64::try_from(clock.numeric_date()).expect("a date");
-        let app = open(&config, store.clone(), &clock, (seed, &audit_disk)).await;
+        let app = open(&config, store.clone(), &clock, (seed_of_a_start(), &audit_disk)).await;
         assert!(app.first_clients().await.expect("clients").is_none(), "clients are made once");
         Self { app, clock, clients, audit_disk, config, store, dir }
     }
@@ -384,6 +383,12 @@ fn copy(clients: &FirstClients) -> FirstClients {
         client_secret: Secret::new(first.client_secret.expose().to_owned()),
     };
     FirstClients { admin: copy(&clients.admin), demo: clients.demo.as_ref().map(copy) }
+}
+
+/// No two starts of a node draw the same: by that the others tell them apart.
+fn seed_of_a_start() -> u64 {
+    static STARTS: AtomicU64 = AtomicU64::new(1 << 33);
+    STARTS.fetch_add(1, Ordering::Relaxed)
 }
 
 fn parts(config: &Config, store: Arc<dyn Store>, clock: &Arc<ManualClock>) -> KeyRingParts {

@@ -3,6 +3,7 @@
 //! It is 32 bytes in this process, or a secret key that a PKCS#11 module keeps and that nobody ever sees. What is
 //! derived is what the two have in common; see `docs/decisions/0024-pkcs11.md`.
 
+mod in_module;
 mod load;
 #[cfg(feature = "pkcs11")]
 mod module;
@@ -13,15 +14,21 @@ mod module;
 pub(crate) mod silent;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::hkdf::{HKDF_SHA256, Salt};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
+use in_module::InModule;
 pub use load::KekError;
 use module::ModuleKey;
 pub use module::{ModuleError, ModuleKeyInfo, make_module_key};
+
+/// How long a module is waited for. One that works takes milliseconds, and a second or so where it is entered anew; and whoever follows
+/// what other nodes revoke may be behind who waits.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Names a key-encryption key without telling anything of it, so that a wrong one is told apart from a
 /// damaged file.
@@ -41,7 +48,7 @@ enum Held {
     /// 32 bytes in this process's memory.
     Here(Zeroizing<[u8; 32]>),
     /// By a module, which derives.
-    InModule(Arc<dyn Derives>, Arc<Mutex<()>>),
+    InModule(Arc<InModule>, Arc<Mutex<()>>),
 }
 
 /// A key that a module keeps.
@@ -51,6 +58,11 @@ trait Derives: Send + Sync {
 
     /// Which key it is.
     fn info(&self) -> &ModuleKeyInfo;
+
+    /// How long a call is waited for.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
 }
 
 impl Derives for ModuleKey {
@@ -84,7 +96,8 @@ impl Kek {
     fn in_module(key: impl Derives + 'static) -> Result<Self, ModuleError> {
         let derive = |info| key.derive(&[], info);
         let (id, ring_key) = (name(&derive(ID)?), derive(RING_KEY)?);
-        Ok(Self { held: Held::InModule(Arc::new(key), Arc::default()), id, ring_key })
+        let key = Arc::new(InModule::new(Arc::new(key)));
+        Ok(Self { held: Held::InModule(key, Arc::default()), id, ring_key })
     }
 
     /// Names this key-encryption key.
@@ -103,11 +116,11 @@ impl Kek {
     /// a module, one HMAC (NIST SP 800-108r1, section 4.1). May block: call it off the async threads.
     ///
     /// # Errors
-    /// When the key is in a module that fails.
+    /// When the key is in a module that fails, or does not answer.
     pub(super) fn derive(&self, salt: &[u8], info: &'static [u8]) -> Result<Derived, KekUnavailable> {
         match &self.held {
             Held::Here(bytes) => Ok(hkdf(bytes, salt, info)),
-            Held::InModule(key, _) => Ok(key.derive(salt, info)?),
+            Held::InModule(key, _) => key.derive(salt, info),
         }
     }
 
@@ -134,8 +147,7 @@ impl Kek {
                         derived
                     };
                     let derived = tokio::task::spawn_blocking(derive).await;
-                    Ok(derived
-                        .map_err(|_| KekUnavailable { reason: "the process is stopping".to_owned() })??)
+                    derived.map_err(|_| KekUnavailable { reason: "the process is stopping".to_owned() })?
                 })
                 .await
             }
@@ -152,12 +164,18 @@ impl Kek {
         }
     }
 
+    /// Whether a module is still to answer a call that was given up.
+    #[cfg(test)]
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(&self.held, Held::InModule(key, _) if key.is_silent())
+    }
+
     /// Of a key in a module: which one it is.
     #[must_use]
     pub fn module_key(&self) -> Option<&ModuleKeyInfo> {
         match &self.held {
             Held::Here(_) => None,
-            Held::InModule(key, _) => Some(key.info()),
+            Held::InModule(key, _) => Some(key.key().info()),
         }
     }
 }

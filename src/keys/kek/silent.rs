@@ -1,7 +1,8 @@
 //! A module that stops answering when a test says so.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
@@ -13,6 +14,8 @@ use super::{Derived, Derives, Kek, ModuleError, ModuleKeyInfo, hkdf};
 pub(crate) struct SilentModule {
     is_silent: Mutex<bool>,
     speaks_again: Condvar,
+    /// Whether nobody waits for it while it is silent.
+    pub(crate) is_given_up: AtomicBool,
     /// How often it was called.
     pub(crate) calls: AtomicUsize,
     /// Told of each call that is not answered.
@@ -60,5 +63,10 @@ impl Derives for Key {
 
     fn info(&self) -> &ModuleKeyInfo {
         &self.info
+    }
+
+    fn patience(&self) -> Duration {
+        let is_given_up = self.module.is_given_up.load(SeqCst) && *self.module.is_silent.lock().unwrap();
+        if is_given_up { Duration::ZERO } else { Duration::from_hours(1) }
     }
 }

@@ -136,7 +136,6 @@ impl App {
         let keys = KeyRing::open(parts).await?;
         let in_vault = witness::ask_vault((&kept, vault), &keys, (store.as_ref(), witness)).await?;
         let evidence = witness::told(evidence, in_vault);
-        let noted = Noted::now(store.as_ref(), witness).await?;
         let resources = Resources::new(config)?;
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
@@ -144,6 +143,7 @@ impl App {
         let digests = data_key.digests();
         let people = People::new(config, &ground, data_key, fitness.clone());
         let issuing = issuing::open(config, &ground, (&keys, &sealing_keys)).await?;
+        let noted = Noted::now(store.as_ref(), witness, issuing.revocations.latest_dated()).await?;
         let services = Services {
             issuer: config.issuer.clone(),
             clock,

@@ -142,7 +142,8 @@ impl App {
                 .await?;
         let digests = data_key.digests();
         let people = People::new(config, &ground, data_key, fitness.clone());
-        let issuing = issuing::open(config, &ground, (&keys, &sealing_keys)).await?;
+        // Large: it would be part of every start.
+        let issuing = Box::pin(issuing::open(config, &ground, (&keys, &sealing_keys))).await?;
         let noted = Noted::now(store.as_ref(), witness, issuing.revocations.latest_dated()).await?;
         let services = Services {
             issuer: config.issuer.clone(),

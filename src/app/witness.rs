@@ -38,11 +38,7 @@ pub(super) struct Noted {
 
 impl Noted {
     /// Notes that the store is in use now; the store knows that things may have been dated up to `dated`.
-    pub(super) async fn now(
-        store: &dyn Store,
-        witness: Witness<'_>,
-        dated: i64,
-    ) -> Result<Self, StoreError> {
+    pub(super) async fn now(store: &dyn Store, witness: Witness<'_>, dated: i64) -> Result<Self, StoreError> {
         witness.note(store, None).await?;
         Ok(Self { at: witness.clock.numeric_date().into(), dated: dated.into() })
     }

@@ -136,15 +136,14 @@ impl App {
         let keys = KeyRing::open(parts).await?;
         let in_vault = witness::ask_vault((&kept, vault), &keys, (store.as_ref(), witness)).await?;
         let evidence = witness::told(evidence, in_vault);
+        let noted = Noted::now(store.as_ref(), witness).await?;
         let resources = Resources::new(config)?;
         let clients =
             ClientRegistry::open(config, resources.clone(), store.clone(), clock.clone(), entropy.clone())
                 .await?;
         let digests = data_key.digests();
         let people = People::new(config, &ground, data_key, fitness.clone());
-        // Large: it would be part of every start.
         let issuing = Box::pin(issuing::open(config, &ground, (&keys, &sealing_keys))).await?;
-        let noted = Noted::now(store.as_ref(), witness, issuing.revocations.latest_dated()).await?;
         let services = Services {
             issuer: config.issuer.clone(),
             clock,
@@ -189,6 +188,7 @@ impl App {
         let state = State::new(Arc::new(services), metrics, config);
         let demo_resource = config.demo_resource().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self {
+            noted: noted.knowing(state.services.revocations.latest_dated()),
             state: Arc::new(state),
             demo_resource,
             rotation: Rotation::default(),
@@ -199,7 +199,6 @@ impl App {
             agreement,
             incarnation,
             told_differences: false.into(),
-            noted,
             evidence,
         })
     }

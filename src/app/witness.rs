@@ -37,10 +37,15 @@ pub(super) struct Noted {
 }
 
 impl Noted {
-    /// Notes that the store is in use now; the store knows that things may have been dated up to `dated`.
-    pub(super) async fn now(store: &dyn Store, witness: Witness<'_>, dated: i64) -> Result<Self, StoreError> {
+    /// Notes that the store is in use now.
+    pub(super) async fn now(store: &dyn Store, witness: Witness<'_>) -> Result<Self, StoreError> {
         witness.note(store, None).await?;
-        Ok(Self { at: witness.clock.numeric_date().into(), dated: dated.into() })
+        Ok(Self { at: witness.clock.numeric_date().into(), dated: i64::MIN.into() })
+    }
+
+    /// The store knows that things may have been dated up to `dated`.
+    pub(super) fn knowing(self, dated: i64) -> Self {
+        Self { dated: dated.into(), ..self }
     }
 
     /// Notes it again, once a minute; and at once where things were dated up to `dated` by a clock that was ahead and was set right

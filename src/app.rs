@@ -143,7 +143,7 @@ impl App {
                 .await?;
         let digests = data_key.digests();
         let people = People::new(config, &ground, data_key, fitness.clone());
-        let issuing = issuing::open(config, &ground, (&keys, &sealing_keys)).await?;
+        let issuing = Box::pin(issuing::open(config, &ground, (&keys, &sealing_keys))).await?;
         let services = Services {
             issuer: config.issuer.clone(),
             clock,
@@ -188,6 +188,7 @@ impl App {
         let state = State::new(Arc::new(services), metrics, config);
         let demo_resource = config.demo_resource().map(|each| (each.uri.clone(), each.scope.clone()));
         Ok(Self {
+            noted: noted.knowing(state.services.revocations.latest_dated()),
             state: Arc::new(state),
             demo_resource,
             rotation: Rotation::default(),
@@ -198,7 +199,6 @@ impl App {
             agreement,
             incarnation,
             told_differences: false.into(),
-            noted,
             evidence,
         })
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::upkeep::SWEEP;
 use super::{Ground, StartError, seconds};
 use crate::backup;
 use crate::config::{CodesConfig, Config, RefreshTokensConfig};
@@ -14,6 +15,9 @@ use crate::tokens::{
 
 /// For how long a status list takes tokens.
 const LIST_WINDOW: Duration = Duration::from_hours(1);
+
+/// So many rounds of housekeeping a start waits for at most.
+const ROUNDS: usize = 100;
 
 /// The parts, for the services.
 pub(super) struct Issuing {
@@ -30,6 +34,19 @@ pub(super) struct Issuing {
     pub(super) sealer: Sealer,
 }
 
+/// Removes what has ended by this clock, which may be ahead: it is not seen, and so can't be revoked, and must not come back when the clock
+/// is right. A store that is shared goes by its own.
+async fn sweep(ground: &Ground) -> Result<(), StartError> {
+    if !ground.store.is_shared() {
+        for _ in 0..ROUNDS {
+            if ground.store.sweep(ground.clock.now(), SWEEP).await? < SWEEP {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn open(
     config: &Config,
     ground: &Ground,
@@ -42,6 +59,7 @@ pub(super) async fn open(
         longest_lifetime: seconds(config.tokens.longest_lifetime),
         clock_skew: skew,
     };
+    sweep(ground).await?;
     let lists_uri = format!("{issuer}/status");
     let lists = StatusLists::open(lists_uri, dates, store.clone(), clock.clone(), entropy.clone()).await?;
     let status_lists = Arc::new(lists);

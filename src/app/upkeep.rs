@@ -20,7 +20,7 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// How many expired rows are removed in one round.
-const SWEEP: usize = 10_000;
+pub(super) const SWEEP: usize = 10_000;
 
 /// What a round of housekeeping has left of the rows that have expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,8 @@ impl App {
             tracing::error!(%error, "access tokens of ended sessions can't be revoked yet; it is tried again");
         }
         let (audit, clock) = (&*services.audit, services.clock.as_ref());
-        self.noted.again(services.store.as_ref(), Witness { node: &self.node, audit, clock }).await?;
+        let dated = services.revocations.latest_dated();
+        self.noted.again(services.store.as_ref(), Witness { node: &self.node, audit, clock }, dated).await?;
         if !services.fitness.is_clock_off() {
             services.status_lists.drop_ended();
             services.status_indexes.close_dropped();

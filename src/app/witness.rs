@@ -28,34 +28,62 @@ pub struct Witness<'a> {
     pub clock: &'a dyn Clock,
 }
 
-/// When it was last noted that the store is in use, in seconds since the epoch.
-pub(super) struct Noted(AtomicI64);
+/// What was last noted, in seconds since the epoch.
+pub(super) struct Noted {
+    /// When the store was in use.
+    at: AtomicI64,
+    /// Up to when things may have been dated by a clock that was set back since.
+    dated: AtomicI64,
+}
 
 impl Noted {
-    /// Notes it now.
+    /// Notes that the store is in use now.
     pub(super) async fn now(store: &dyn Store, witness: Witness<'_>) -> Result<Self, StoreError> {
-        witness.note(store).await?;
-        Ok(Self(AtomicI64::new(witness.clock.numeric_date())))
+        witness.note(store, None).await?;
+        Ok(Self { at: witness.clock.numeric_date().into(), dated: i64::MIN.into() })
     }
 
-    /// Notes it again, once a minute.
-    pub(super) async fn again(&self, store: &dyn Store, witness: Witness<'_>) -> Result<(), StoreError> {
+    /// The store knows that things may have been dated up to `dated`.
+    pub(super) fn knowing(self, dated: i64) -> Self {
+        Self { dated: dated.into(), ..self }
+    }
+
+    /// Notes it again, once a minute; and at once where things were dated up to `dated` by a clock that was ahead and was set right
+    /// before that was noted.
+    pub(super) async fn again(
+        &self,
+        store: &dyn Store,
+        witness: Witness<'_>,
+        dated: i64,
+    ) -> Result<(), StoreError> {
         let now = witness.clock.numeric_date();
-        if (now - self.0.load(Ordering::Relaxed)).abs() < INTERVAL {
+        let ahead = self.unnoted(witness, dated);
+        if ahead.is_none() && (now - self.at.load(Ordering::Relaxed)).abs() < INTERVAL {
             return Ok(());
         }
-        witness.note(store).await?;
-        self.0.store(now, Ordering::Relaxed);
+        witness.note(store, ahead).await?;
+        self.at.store(now, Ordering::Relaxed);
+        if ahead.is_some() {
+            self.dated.store(dated, Ordering::Relaxed);
+        }
         Ok(())
+    }
+
+    /// `dated`, if the clock stands before it and the store does not know of it.
+    fn unnoted(&self, witness: Witness<'_>, dated: i64) -> Option<DateTime<Utc>> {
+        let is_new = dated > self.dated.load(Ordering::Relaxed).max(witness.clock.numeric_date());
+        DateTime::from_timestamp(dated, 0).filter(|_| is_new)
     }
 }
 
 impl App {
-    /// Notes up to where the audit log goes, once its last entry is written: whatever is cut off after that shows at the next start.
+    /// Notes up to where the audit log goes, once its last entry is written: whatever is cut off after that shows at the next start. And
+    /// up to when things were dated, if the clock was set back since.
     pub async fn note_last_entry(&self) {
         let services = &self.state.services;
         let witness = Witness { node: &self.node, audit: &services.audit, clock: services.clock.as_ref() };
-        if let Err(error) = witness.note(services.store.as_ref()).await {
+        let dated = self.noted.unnoted(witness, services.revocations.latest_dated());
+        if let Err(error) = witness.note(services.store.as_ref(), dated).await {
             tracing::info!(%error, "the store does not know of the audit log's last entries");
         }
     }
@@ -90,14 +118,14 @@ impl Witness<'_> {
                 backup::note_evidence(store, (self.node, what), self.clock.now()).await?;
             }
             self.compare_log(seen).await?;
-            self.note(store).await?;
+            self.note(store, None).await?;
         }
         Ok(backup::read_evidence(store).await?)
     }
 
-    async fn note(self, store: &dyn Store) -> Result<(), StoreError> {
+    async fn note(self, store: &dyn Store, dated: Option<DateTime<Utc>>) -> Result<(), StoreError> {
         let entries = self.audit.head().map_or(0, |head| head.seq());
-        backup::note_seen(store, self.node, (self.clock.now(), entries)).await
+        backup::note_seen(store, self.node, (self.clock.now(), entries), dated).await
     }
 
     /// When something was last done that went with a write to the store, if that was after `since`. What was refused or failed

@@ -79,7 +79,8 @@ fn seen_row(node: &str) -> Vec<u8> {
     format!("{SEEN_ROWS}{node}").into_bytes()
 }
 
-/// Notes that `node` uses the store at that time, with so many `entries` in its audit log.
+/// Notes that `node` uses the store at that time, with so many `entries` in its audit log, and that it has dated things up to `dated`, if
+/// that was later.
 ///
 /// # Errors
 /// When the store fails.
@@ -87,11 +88,12 @@ pub async fn note_seen(
     store: &dyn Store,
     node: &str,
     (at, entries): (DateTime<Utc>, u64),
+    dated: Option<DateTime<Utc>>,
 ) -> Result<(), StoreError> {
     let before = last_seen(store, node).await?;
     // By a clock that is off nothing is dated.
-    let dated = furthest(store).await?.map_or(at, |furthest| at.min(furthest));
-    let latest = before.map(|seen| seen.latest.unwrap_or(seen.at)).max(Some(dated));
+    let noted = furthest(store).await?.map_or(at, |furthest| at.min(furthest));
+    let latest = before.map(|seen| seen.latest.unwrap_or(seen.at)).max(Some(noted)).max(dated);
     let seen = Seen { at, entries, latest };
     let batch = SEEN.put(Batch::new(), seen_row(node), Condition::Always, &seen)?;
     let _applied = store.commit(batch).await?;

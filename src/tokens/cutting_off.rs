@@ -143,7 +143,7 @@ impl Revocations {
     async fn latest_date(&self) -> Result<i64, RevocationError> {
         self.fitness.check_clock()?;
         let shared = self.store.now().await?;
-        let alone = || self.clock.numeric_date().max(self.dated.load(Relaxed));
+        let alone = || self.clock.numeric_date().max(self.latest_dated());
         let here = shared.map_or_else(alone, |now| now.timestamp() + DATED_AHEAD);
         Ok(here.max(self.dated_elsewhere.load(Relaxed)))
     }

@@ -321,6 +321,12 @@ impl Revocations {
         }
     }
 
+    /// The latest time by this node's clock at which anything was dated, in seconds since the epoch.
+    #[must_use]
+    pub fn latest_dated(&self) -> i64 {
+        self.dated.load(Relaxed)
+    }
+
     /// What was moved here may have been dated up to then.
     pub fn dated_elsewhere_until(&self, latest: i64) {
         self.dated_elsewhere.fetch_max(latest, Relaxed);

@@ -2,7 +2,8 @@
 //!
 //! A row stands under its client and the time from which on it is due. Whoever sends it claims it first: one
 //! conditional commit that moves the row behind a lease, so that of several nodes one sends. A node that is gone before
-//! it is done leaves the row where it comes due again when the lease is over.
+//! it is done leaves the row where it comes due again when the lease is over. A row that is due later than any wait could have it
+//! was dated by a clock that was ahead, and is due now.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,13 +106,16 @@ impl LogoutQueue {
         self.wanted.notified().await;
     }
 
-    /// What is due now, at most `each` of one client, so that a client with many does not hide the others'. A row that can't be read
-    /// holds up no other.
+    /// What is due now, at most `each` of one client, and as many that were dated ahead, so that a client with many does not hide the
+    /// others'. A row that can't be read holds up no other.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn due(&self, each: usize) -> Result<Vec<DueLogout>, StoreError> {
-        let bound = self.clock.now() + chrono::Duration::milliseconds(1);
+        let now = self.clock.now();
+        let bound = now + chrono::Duration::milliseconds(1);
+        // The clocks of nodes differ by less than a lease.
+        let furthest = later(now, logout_schedule::LONGEST + LEASE);
         let mut due = Vec::new();
         let mut after = Vec::new();
         loop {
@@ -120,7 +124,11 @@ impl LogoutQueue {
             let Some((first, _)) = rows.first() else { return Ok(due) };
             // No identifier holds a slash.
             let client_id = first.split(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
-            let end = place(&client_id, bound);
+            let ahead = place(&client_id, furthest);
+            // The next client: '0' comes right behind the slash.
+            let next = [client_id.as_slice(), b"0"].concat();
+            let (end, behind) =
+                if *first < ahead { (place(&client_id, bound), ahead) } else { (next.clone(), next) };
             let before = due.len();
             let mut last = None;
             for (key, row) in rows.into_iter().take_while(|(key, _)| *key < end) {
@@ -133,8 +141,7 @@ impl LogoutQueue {
             after = match last {
                 // All were damaged: what comes behind them is due too.
                 Some(last) if due.len() == before => last,
-                // The next client: '0' comes right behind the slash.
-                _ => [client_id.as_slice(), b"0"].concat(),
+                _ => behind,
             };
         }
     }

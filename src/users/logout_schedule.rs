@@ -9,7 +9,7 @@ const FIRST: Duration = Duration::from_secs(5);
 const FACTOR: u32 = 3;
 
 /// No wait is longer.
-const LONGEST: Duration = Duration::from_hours(1);
+pub(super) const LONGEST: Duration = Duration::from_hours(1);
 
 /// How often it is tried in all: with the waits between, for about eight hours.
 const TRIES: u32 = 16;

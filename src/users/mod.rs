@@ -48,7 +48,7 @@ pub use second_factor::{
 };
 pub use session::{Authentication, NewSession, Party, Session, StartedSession};
 pub use sessions::Sessions;
-pub use throttle::{Attempt, DeviceCookie, DeviceId, LoginThrottle, ThrottleError, Tried};
+pub use throttle::{Arrival, Attempt, DeviceCookie, DeviceId, LoginThrottle, ThrottleError, Tried};
 
 use crate::store::Table;
 

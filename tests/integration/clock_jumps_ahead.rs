@@ -8,6 +8,7 @@ use actix_web::http::Method;
 use serde_json::json;
 use signet::backup::{self, Assurances};
 use signet::clock::{Clock as _, ManualClock};
+use signet::protocol::users::end_session;
 use signet::store::Store;
 
 use crate::backup::copy;
@@ -139,22 +140,48 @@ async fn a_family_that_is_revoked_afterwards_takes_its_access_tokens_with_it() {
     }
 }
 
-/// As where PostgreSQL runs on the node's own machine: both have one clock.
+/// It is asked for the end of each list, of those too of which this node has not heard, nor of what is revoked in them.
 #[actix_web::test]
-async fn a_list_that_a_start_did_not_find_does_not_come_back_without_what_is_revoked_in_it() {
+async fn a_list_of_another_node_does_not_come_without_what_is_revoked_in_it() {
     let clock = Arc::new(ManualClock::at(START));
-    let app = TestApp::start_on(SharedStore::new(clock.clone()), clock, |_| {}).await;
-    let token = app.demo_token().await;
-    assert_eq!(revoke(&app, app.demo(), &token).await.status, 200);
-    app.clock.jump_to(START + 2 * HOUR + 200);
-    let app = app.restart(|_| {}).await;
-    app.clock.jump_to(START);
-    app.pass(Duration::ZERO).await;
-    // This asks for the ends of all lists.
+    let store = SharedStore::new(clock.clone());
+    let app = TestApp::start_on(store.clone(), clock, |_| {}).await;
+    let other = app.another_node(store, 2).await;
+    let token = other.demo_token().await;
+    assert_eq!(revoke(&other, other.demo(), &token).await.status, 200);
     let body = json!({ "client_id": "another" });
     let answer = app.administer(Method::POST, "/admin/revocations", Some(body)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(!app.is_active(&token).await);
+}
+
+/// A machine may start with a wrong clock and ask for the time a moment later.
+#[actix_web::test]
+async fn what_is_revoked_before_the_housekeeping_of_a_start_with_a_clock_ahead_stays_so() {
+    // By then the list has ended, and what was revoked in it; also its grant.
+    for (ahead, has_grant) in [(2 * HOUR + 100, true), (2 * HOUR + 500, true), (DAY, false)] {
+        for restarted in [false, true] {
+            let mut world = world().await;
+            let token = world.app.demo_token().await;
+            let (access, refresh) = world.tokens().await;
+            let (grant, user, sid) = world.session_grant().await;
+            let of_session = world.redeem(&world.code_for(grant).await).await.access_token();
+            let right = world.app.now();
+            world.app.clock.jump_to(right + ahead);
+            world.app = world.app.restart(|_| {}).await;
+            assert_eq!(revoke(&world.app, world.app.demo(), &token).await.status, 200);
+            assert_eq!(revoke(&world.app, world.client(), &refresh).await.status, 200);
+            let ended = end_session(world.services(), &user, &sid).await.unwrap();
+            assert_eq!(ended.is_some(), has_grant, "{ahead}");
+            world.app.clock.jump_to(right);
+            if restarted {
+                world.app = world.app.restart(|_| {}).await;
+            }
+            assert!(!world.app.is_active(&token).await, "{ahead}, {restarted}");
+            assert!(!world.is_active(&access).await, "{ahead}, {restarted}");
+            assert!(!world.is_active(&of_session).await, "{ahead}, {restarted}");
+        }
+    }
 }
 
 /// Moves the installation to where the clock is right, onto `store` if that is not to be one of its own.
@@ -247,4 +274,31 @@ async fn what_a_node_notes_by_a_clock_that_is_off_moves_no_cut_off() {
     let world = Box::pin(moved(world, right, None)).await;
     let up_to = cut_off_after(&world).await;
     assert!((right..=right + 7).contains(&up_to), "{}", up_to - right);
+}
+
+/// The clock was ahead for less than the ten seconds between two rounds of housekeeping, and what was dated then is revoked as a whole by
+/// the next process.
+#[actix_web::test]
+async fn a_cut_off_after_a_restart_covers_what_was_dated_by_a_clock_that_was_ahead_for_a_moment() {
+    for is_killed in [false, true] {
+        let mut world = world().await;
+        let right = world.app.now();
+        world.app.clock.jump_to(right + HOUR);
+        world.app.app.replenish().await.unwrap();
+        let (access, refresh) = world.tokens().await;
+        world.app.clock.jump_to(right);
+        if is_killed {
+            world.app.pass(Duration::from_secs(10)).await;
+        } else {
+            world.app.app.note_last_entry().await;
+        }
+        world.app = world.app.restart(|_| {}).await;
+        let body = json!({ "client_id": world.client().0 });
+        let answer = world.app.administer(Method::POST, "/admin/revocations", Some(body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        world.app.clock.jump_to(right + HOUR);
+        world.app.pass(Duration::ZERO).await;
+        assert!(!world.is_active(&access).await, "{is_killed}");
+        world.refresh(&refresh).await.refused(400, "invalid_grant");
+    }
 }

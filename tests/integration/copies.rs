@@ -383,7 +383,7 @@ fn node(app: &TestApp) -> String {
 async fn put_back(app: &TestApp, ago: i64) {
     let at = app.clock.now() - chrono::Duration::minutes(ago);
     let store = app.app.state.services.store.as_ref();
-    backup::note_seen(store, &node(app), (at, 0)).await.unwrap();
+    backup::note_seen(store, &node(app), (at, 0), None).await.unwrap();
 }
 
 #[actix_web::test]
@@ -453,7 +453,7 @@ impl Logs {
     }
 
     async fn note(&self, node: &str) {
-        backup::note_seen(self.store.as_ref(), node, (self.clock.now(), 0)).await.unwrap();
+        backup::note_seen(self.store.as_ref(), node, (self.clock.now(), 0), None).await.unwrap();
     }
 }
 
@@ -499,7 +499,7 @@ async fn however_many_nodes_there_were_no_commit_changes_many_rows() {
     let clock = Arc::new(ManualClock::at(START));
     let store = FaultyStore::new(clock.clone());
     for number in 0..300 {
-        backup::note_seen(store.as_ref(), &format!("pod-{number}"), (clock.now(), 0)).await.unwrap();
+        backup::note_seen(store.as_ref(), &format!("pod-{number}"), (clock.now(), 0), None).await.unwrap();
         let what = (&*format!("pod-{number}"), "it was put back".to_owned());
         backup::note_evidence(store.as_ref(), what, clock.now()).await.unwrap();
     }

@@ -1,16 +1,21 @@
 //! Signing in: passwords, second factors, tries.
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
+use futures_util::FutureExt as _;
+use signet::clock::ManualClock;
 use signet::oauth::Secret;
-use signet::protocol::users::{Entry, sign_in};
-use signet::users::{Account, Authentication, Enrollment, NewSession};
+use signet::protocol::users::{Entry, sign_in, sign_in_from};
+use signet::users::{Account, Arrival, Authentication, Enrollment, NewSession};
 
 use crate::browser::{Browser, PASSWORD, ada, location, parameter, register, request, shop, state, text};
+use crate::shared_store::SharedStore;
 use crate::shell::account;
-use crate::test_app::{TestApp, bearer};
+use crate::test_app::{START, TestApp, bearer};
 
 async fn service() -> TestApp {
     let app = TestApp::start().await;
@@ -116,6 +121,38 @@ async fn tries_are_counted_and_a_known_device_is_let_in() {
     assert_eq!(refused, 5);
     let page = owner.get(&app, &request(&[("prompt", "login")])).await;
     assert_eq!(owner.sign_in(&app, &page, ("ada@example.com", PASSWORD)).await.status, 303);
+}
+
+/// Where an account is known on as many devices as it may be, each new one pushes out the same one: of two at once the second begins anew.
+#[actix_web::test]
+async fn a_sign_in_that_is_begun_anew_counts_for_the_account_once() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = SharedStore::new(clock.clone());
+    let app = TestApp::start_on(store.clone(), clock, |_| {}).await;
+    let ada = ada(&app).await;
+    let services = &app.app.state.services;
+    for _ in 0..64 {
+        services.login_throttle.succeeded(&ada.id, None).await.unwrap();
+        app.clock.advance(Duration::from_mins(1));
+    }
+    let left = || services.limits.login_per_account.look(&ada.id).expect("a limit").remaining;
+    let all = left();
+    let authentication = Authentication { auth_time: app.now(), amr: vec!["pwd".into()] };
+    let new = NewSession { user: ada.id.clone(), authentication, user_agent: None, address: None };
+    let arrival = Arrival::from(None);
+    let release = store.hold_next_commit();
+    let begun = sign_in_from(services, (&ada, Entry::New(new)), &arrival, |_, batch| Ok(((), batch)));
+    let mut first = pin!(begun);
+    while store.holds_next_commit() {
+        assert!(first.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    services.login_throttle.succeeded(&ada.id, None).await.unwrap();
+    release.send(()).expect("it waits");
+    let commits = store.commits.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(first.await.unwrap().is_some());
+    assert!(store.commits.load(std::sync::atomic::Ordering::SeqCst) > commits + 1, "it was begun anew");
+    assert_eq!(all - left(), 2);
 }
 
 #[actix_web::test]

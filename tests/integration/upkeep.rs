@@ -22,7 +22,10 @@ const ROUND: u64 = 10_000;
 async fn start() -> (TestApp, Arc<SharedStore>) {
     let clock = Arc::new(ManualClock::at(START));
     let store = SharedStore::new(clock.clone());
-    (TestApp::start_on(store.clone(), clock, |_| {}).await, store)
+    let app = TestApp::start_on(store.clone(), clock, |_| {}).await;
+    // Those of the start.
+    store.sweeps.store(0, SeqCst);
+    (app, store)
 }
 
 /// Does `act` while the service keeps house.

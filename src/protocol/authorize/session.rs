@@ -5,7 +5,7 @@ use super::{Interrupted, consent};
 use crate::audit::{Actor, Event, EventKind};
 use crate::protocol::users::{self, Entry};
 use crate::protocol::{ProtocolError, Services};
-use crate::users::{Account, Authentication, NewSession, Session};
+use crate::users::{Account, Arrival, Authentication, NewSession, Session};
 
 /// Lets somebody in who has proved who they are by `amr` (RFC 8176). The session's cookie is always a new one, so
 /// that one which was planted before is worth nothing; whoever was signed in by this browser is signed out. Nobody gets
@@ -32,6 +32,7 @@ pub(super) async fn start(
     let (user_agent, address) = (browser.user_agent.clone(), Some(browser.address.ip()));
     let new = NewSession { user: account.id.clone(), authentication, user_agent, address };
     let device = browser.device_id();
+    let arrival = Arrival::from(device.as_ref());
     let answerable = goal.answerable(services, (account, &new.authentication)).await?;
     let code = |session: &Session, batch| match &answerable {
         Some((request, granted_at)) => {
@@ -44,7 +45,7 @@ pub(super) async fn start(
     let entering = async {
         if let Some(own) = own {
             let anew = Entry::Anew(own.cookie, new.authentication.clone());
-            match users::sign_in_from(services, (account, anew), device.as_ref(), code).await {
+            match users::sign_in_from(services, (account, anew), &arrival, code).await {
                 Ok(None) => {}
                 Err(error) => {
                     // It may have been renewed all the same: then nobody has its cookie, and the browser could not end it.
@@ -60,7 +61,7 @@ pub(super) async fn start(
                 renewed => return renewed,
             }
         }
-        users::sign_in_from(services, (account, Entry::New(new)), device.as_ref(), code).await
+        users::sign_in_from(services, (account, Entry::New(new)), &arrival, code).await
     };
     // Both at once, for neither lets anybody in before the cookie is given out.
     let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()));

@@ -4,7 +4,7 @@ use crate::oauth::{Secret, SessionId, Subject, UserId};
 use crate::protocol::{ProtocolError, Services};
 use crate::store::{Batch, Committed, StoreError};
 use crate::tokens::Whole;
-use crate::users::{Account, Authentication, DeviceCookie, DeviceId, NewSession, Session, StartedSession};
+use crate::users::{Account, Arrival, Authentication, DeviceCookie, NewSession, Session, StartedSession};
 
 /// How often a sign-in or a sign-out is tried again because something that it depends on was changed.
 const ATTEMPTS: usize = 16;
@@ -40,12 +40,12 @@ pub async fn sign_in(
 pub async fn sign_in_from<T>(
     services: &Services,
     (account, entry): (&Account, Entry),
-    device: Option<&DeviceId>,
+    arrival: &Arrival<'_>,
     also: impl Fn(&Session, Batch) -> Result<(T, Batch), StoreError>,
 ) -> Result<Option<(StartedSession, DeviceCookie, T)>, StoreError> {
     let drafted = async || {
         let Some((started, batch)) = entering(services, account, &entry).await? else { return Ok(None) };
-        let (cookie, batch) = services.login_throttle.forgiving(batch, &account.id, device).await?;
+        let (cookie, batch) = services.login_throttle.forgiving(batch, &account.id, arrival).await?;
         let (more, batch) = also(&started.session, batch)?;
         Ok(Some(((started, cookie, more), batch)))
     };

@@ -177,6 +177,33 @@ async fn what_was_claimed_and_lost_comes_due_again() {
     assert_eq!(queue.count().await.unwrap(), 0);
 }
 
+/// It was tried in vain by that clock, or claimed by a process that has ended since.
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_has_put_off_is_due_when_it_is_right() {
+    let ground = Ground::new();
+    let queue = ground.logouts();
+    let (right, names_due) = (ground.clock.numeric_date(), async || names(&queue.due(1).await.unwrap()));
+    let sid = session_of(&ground, &["blog", "shop", "shop0"]).await;
+    end(&ground, &sid).await;
+    ground.clock.jump_to(right + 3 * 3600);
+    for due in queue.due(1).await.unwrap() {
+        let is_tried = due.logout.client_id.as_str() == "blog";
+        let claimed = queue.claim(due).await.unwrap().unwrap();
+        if is_tried {
+            assert!(queue.postpone(claimed).await.unwrap().is_none());
+        }
+    }
+    assert!(names_due().await.is_empty());
+    ground.clock.jump_to(right);
+    let sid = session_of(&ground, &["shop"]).await;
+    end(&ground, &sid).await;
+    assert_eq!(names_due().await, ["blog", "shop", "shop", "shop0"]);
+    for due in queue.due(1).await.unwrap() {
+        queue.claim(due).await.unwrap().unwrap();
+    }
+    assert!(names_due().await.is_empty(), "as any that is claimed");
+}
+
 #[tokio::test]
 async fn what_failed_waits_longer_each_time_until_it_is_given_up() {
     let ground = Ground::new();

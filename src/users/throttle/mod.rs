@@ -19,6 +19,7 @@ mod of_account;
 mod tries;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -57,6 +58,21 @@ pub struct Attempt {
     pub device: Option<DeviceId>,
     /// For how long the password waits anyway until it is looked at: so long counting it may be put off.
     pub patience: Duration,
+}
+
+/// A right password brought by a device: it counts for the account once, however often what it comes to has to be drafted anew.
+#[derive(Debug)]
+pub struct Arrival<'d> {
+    device: Option<&'d DeviceId>,
+    paid: AtomicBool,
+}
+
+impl<'d> Arrival<'d> {
+    /// One that has not counted yet.
+    #[must_use]
+    pub fn from(device: Option<&'d DeviceId>) -> Self {
+        Self { device, paid: AtomicBool::new(false) }
+    }
 }
 
 /// The password may not be tried.
@@ -182,8 +198,9 @@ impl LoginThrottle {
         user: &UserId,
         device: Option<&DeviceId>,
     ) -> Result<DeviceCookie, StoreError> {
+        let arrival = Arrival::from(device);
         for _ in 0..RETRIES {
-            let (cookie, batch) = self.forgiving(Batch::new(), user, device).await?;
+            let (cookie, batch) = self.forgiving(Batch::new(), user, &arrival).await?;
             if self.store.commit(batch).await? == Committed::Applied {
                 return Ok(cookie);
             }
@@ -200,13 +217,13 @@ impl LoginThrottle {
         &self,
         batch: Batch,
         user: &UserId,
-        device: Option<&DeviceId>,
+        arrival: &Arrival<'_>,
     ) -> Result<(DeviceCookie, Batch), StoreError> {
         let account = account_key(user);
         let expires_at = Some(self.clock.now() + device::REMEMBERED);
         let mut batch = Counts::forget(batch, user);
         let new = || DeviceId::new(self.entropy.as_ref());
-        let (id, condition, mut device) = match self.known(device).await? {
+        let (id, condition, mut device) = match self.known(arrival.device).await? {
             None => (new(), Condition::Absent, Device::default()),
             Some((id, record)) if record.value.knows(&account) => {
                 (id.clone(), Condition::VersionIs(record.version), record.value)
@@ -222,7 +239,9 @@ impl LoginThrottle {
         };
         if !device.knows(&account) {
             // A known device has paid before; what this one did counts for its next try.
-            let _counted = self.limits.login_per_account.spend(user);
+            if !arrival.paid.swap(true, Relaxed) {
+                let _counted = self.limits.login_per_account.spend(user);
+            }
             batch = of_account::make_room(batch, self.store.as_ref(), &account).await?;
         }
         device.forgive(account);

@@ -36,7 +36,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 )]
 async fn main() -> Outcome<()> {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u64>());
-    let mut next = || args.next().ok_or("usage: status_lists LIVE_TOKENS REVOKED_PER_MILLE [CUT_OFFS [KEPT]]");
+    let mut next =
+        || args.next().ok_or("usage: status_lists LIVE_TOKENS REVOKED_PER_MILLE [CUT_OFFS [KEPT]]");
     let (live, per_mille) = (next()??, next()??);
     let cut_offs = next().ok().transpose()?.unwrap_or(0);
     let kept = next().ok().transpose()?.unwrap_or(0);

@@ -72,7 +72,8 @@ fn what_has_left_the_lists_refuses_until_the_last_grant_has_ended_and_two_days_m
     for whole in &wholes {
         cut_off(&cutoffs, whole, at(START));
     }
-    let refused = || [("shop", "x"), ("x", "ada"), ("till", "bob")].map(|(c, s)| of(&cutoffs, c, s).is_some());
+    let refused =
+        || [("shop", "x"), ("x", "ada"), ("till", "bob")].map(|(c, s)| of(&cutoffs, c, s).is_some());
     let end = START + GRANTS + LONGEST_LEAD;
     for (now, stand) in [(START + HOUR - 1, 3), (START + HOUR, 0), (START + GRANTS, 0), (end - 1, 0)] {
         cutoffs.drop_ended(now);
@@ -113,6 +114,12 @@ fn what_has_left_the_lists_by_more_than_a_clock_may_lead_takes_no_room_for_them(
     cut_off(&cutoffs, &subject("ada"), at(START));
     cut_off(&cutoffs, &subject("ada"), at(START + 1));
     assert_eq!((in_memory(&cutoffs), of(&cutoffs, "c", "ada")), (1, Some(START + 1)));
+}
+
+/// So docs/scale.md counts them.
+#[test]
+fn each_that_is_kept_takes_forty_bytes() {
+    assert_eq!(size_of::<(WholeName, Cutoff)>(), 40);
 }
 
 #[test]
@@ -230,7 +237,9 @@ fn a_cut_off_gets_behind_those_that_its_tokens_may_have_got_behind() {
 #[test]
 fn what_a_wider_cut_off_covers_is_found_and_leaves_the_lists() {
     let cutoffs = Cutoffs::none_at(START);
-    for (whole, before) in [(granted("shop", "ada"), 0), (granted("shop", "bob"), 9), (granted("till", "ada"), 0)] {
+    for (whole, before) in
+        [(granted("shop", "ada"), 0), (granted("shop", "bob"), 9), (granted("till", "ada"), 0)]
+    {
         cut_off(&cutoffs, &whole, at(START + before));
     }
     let new = at(START + 5);

@@ -33,5 +33,5 @@ pub use scope::{InvalidScope, Scope};
 pub use secret::{Secret, SecretHash, SignedToken};
 pub use shell_word::shell_word;
 pub use shown::{is_all_seen, is_name};
-pub use status::{RevokedBefore, StatusClaim, StatusList, StatusListClaims, StatusReference};
+pub use status::{RevokedBefore, StatusClaim, StatusList, StatusListClaims, StatusReference, WholeName};
 pub use unreadable::{quotable, unreadable};

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use super::claims::numeric_date;
@@ -87,20 +88,19 @@ impl RevokedBefore {
     /// The name under which a client stands in [`RevokedBefore::clients`].
     #[must_use]
     pub fn client_name(client_id: &ClientId) -> String {
-        name("client", client_id.as_str())
+        WholeName::client(client_id).to_string()
     }
 
     /// The name under which a subject stands in [`RevokedBefore::subjects`].
     #[must_use]
     pub fn subject_name(subject: &Subject) -> String {
-        name("subject", subject.as_str())
+        WholeName::subject(subject).to_string()
     }
 
     /// The name under which what a client holds for a subject stands in [`RevokedBefore::grants`].
     #[must_use]
     pub fn grant_name(client_id: &ClientId, subject: &Subject) -> String {
-        // No identifier of a client has a slash.
-        name("grant", &format!("{client_id}/{subject}"))
+        WholeName::grant(client_id, subject).to_string()
     }
 
     /// Whether a token signed by `kid` is revoked as part of a whole.
@@ -114,7 +114,50 @@ impl RevokedBefore {
     }
 }
 
-fn name(kind: &str, id: &str) -> String {
-    let digest = digest(&SHA256, format!("signet:{kind}:{id}").as_bytes());
-    URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16])
+/// The name of a client, of a subject, or of the two together in [`RevokedBefore`]: the first 128 bits of a SHA-256 digest.
+/// As text it is base64url without padding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WholeName([u8; 16]);
+
+impl WholeName {
+    /// That of a client.
+    #[must_use]
+    pub fn client(client_id: &ClientId) -> Self {
+        Self::of(&["signet:client:", client_id.as_str()])
+    }
+
+    /// That of a subject.
+    #[must_use]
+    pub fn subject(subject: &Subject) -> Self {
+        Self::of(&["signet:subject:", subject.as_str()])
+    }
+
+    /// That of what a client holds for a subject.
+    #[must_use]
+    pub fn grant(client_id: &ClientId, subject: &Subject) -> Self {
+        // No identifier of a client has a slash.
+        Self::of(&["signet:grant:", client_id.as_str(), "/", subject.as_str()])
+    }
+
+    /// The digest's bytes, each as likely as any other.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 16] {
+        self.0
+    }
+
+    fn of(text: &[&str]) -> Self {
+        let mut digest = Context::new(&SHA256);
+        for part in text {
+            digest.update(part.as_bytes());
+        }
+        let mut name = [0; 16];
+        name.copy_from_slice(&digest.finish().as_ref()[..16]);
+        Self(name)
+    }
+}
+
+impl fmt::Display for WholeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
 }

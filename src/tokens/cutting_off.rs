@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::cutoffs::{Cutoff, Cutoffs};
+use super::cutoffs::{Cutoff, NewCutoff};
 use super::revocation::{CUTOFFS, FURTHEST, RevocationError, Revocations, Whole};
 use super::revocation_rows::{CutoffRecord, cutoff_key};
 use super::status_list::date;
@@ -84,8 +84,8 @@ impl Revocations {
             let stored = CUTOFFS.get(self.store.as_ref(), cutoff_key(whole).as_bytes()).await?;
             let condition =
                 stored.as_ref().map_or(Condition::Absent, |row| Condition::VersionIs(row.version));
-            let known = stored.map(|record| record.value.into());
-            self.take_in(known.map(|known| (whole.clone(), known)).as_slice());
+            let known = stored.map(|record| NewCutoff::new(whole, record.value.into()));
+            self.take_in(known.into_iter().collect());
             let (longest_grant, batch) = match &self.grants {
                 Some(grants) => grants.longest(also.clone()).await?,
                 None => (0, also.clone()),
@@ -96,9 +96,9 @@ impl Revocations {
             let put = CUTOFFS.encode(&record, Some(date(Cutoff::from(record).kept_until())))?;
             let batch = batch.put(CUTOFFS.table(), cutoff_key(whole), condition, put);
             if self.store.commit(batch).await? == Committed::Applied {
-                self.take_in(&[(whole.clone(), record.into())]);
+                self.take_in(vec![NewCutoff::new(whole, record.into())]);
                 // It counts already: rows that stay say nothing more, and end by their own dates.
-                if let Err(error) = self.remove_covered(whole, record.into()).await {
+                if let Err(error) = self.remove_covered(whole, &record.into()).await {
                     tracing::warn!(%error, "cut-offs that another one covers stay until they have ended");
                 }
                 return Ok(record.before);
@@ -107,10 +107,10 @@ impl Revocations {
         Err(StoreError::Unavailable("the cut-off is changed all the time".into()).into())
     }
 
-    /// Removes the rows that say nothing which `new`, of `whole`, does not say.
-    async fn remove_covered(&self, whole: &Whole, new: Cutoff) -> Result<(), StoreError> {
-        let covered = self.cutoffs.load().covered(whole, new, MOST_AT_ONCE);
-        self.forget(&covered, new);
+    /// Removes what stands in the lists and says nothing which `new`, of `whole`, does not say.
+    async fn remove_covered(&self, whole: &Whole, new: &Cutoff) -> Result<(), StoreError> {
+        let covered = self.cutoffs.covered(whole, new, (self.clock.numeric_date(), MOST_AT_ONCE));
+        self.cutoffs.forget(&covered, new);
         let mut batch = Batch::new();
         for each in &covered {
             let key = cutoff_key(each);
@@ -127,17 +127,6 @@ impl Revocations {
         Ok(())
     }
 
-    /// Drops from the cut-offs in use what `new` covers, unless a later one of another node has come by meanwhile.
-    fn forget(&self, covered: &[Whole], new: Cutoff) {
-        if !covered.is_empty() {
-            self.cutoffs.rcu(|known| {
-                let mut cutoffs = Cutoffs::clone(known);
-                cutoffs.forget(covered, new);
-                cutoffs
-            });
-        }
-    }
-
     /// The latest date that any node may have given to anything until now, unless to get behind a cut-off. Where the store goes by this
     /// node's clock that may have been set back since; and what was moved here may have been dated by one that was ahead.
     async fn latest_date(&self) -> Result<i64, RevocationError> {
@@ -151,13 +140,12 @@ impl Revocations {
     /// The cut-off that revokes up to `latest`, behind the one that is known, where a grant can be refreshed for `longest_grant` seconds
     /// and other nodes' lists end at `lists_end`.
     fn cutoff_now(&self, whole: &Whole, latest: i64, (longest_grant, lists_end): (i64, i64)) -> CutoffRecord {
-        let cutoffs = self.cutoffs.load();
-        let known = cutoffs.known(whole);
+        let known = self.cutoffs.known(whole);
         // Tokens are dated one second behind an earlier cut-off of theirs, be it of the client or of the subject. Behind one that
         // is further ahead nothing is dated by now, on any node: it needs not be got behind.
         let bound = latest + FURTHEST;
         let own = known.map(|known| known.before);
-        let behind = own.filter(|own| *own < bound).max(cutoffs.latest_beside(whole, bound));
+        let behind = own.filter(|own| *own < bound).max(self.cutoffs.latest_beside(whole, &(latest..bound)));
         let before = latest.max(behind.map_or(0, |before| before + 1)).max(own.unwrap_or(0));
         let forget_at = self.last_end(before).max(lists_end).max(known.map_or(0, |known| known.forget_at));
         let skew = self.lists.dates().clock_skew;

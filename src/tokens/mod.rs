@@ -15,6 +15,7 @@ mod family;
 mod grant;
 mod id_token;
 mod jws;
+mod kept_cutoffs;
 mod logout_token;
 mod members;
 mod refresh;

@@ -1,10 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-use arc_swap::ArcSwap;
-
 use super::StatusLists;
-use super::cutoffs::{Cutoff, Cutoffs};
+use super::cutoffs::{Cutoffs, NewCutoff};
 use super::cutting_off::GrantLifetimes;
 use super::revocation_rows::{CutoffRecord, cutoff_key, damaged, key, parse_key, whole};
 use super::status_list::date;
@@ -26,6 +24,9 @@ pub(super) const FURTHEST: i64 = 2 * DATED_AHEAD;
 /// much longer that is kept, in the store and in memory, than any token or grant lives which it ends.
 pub(super) const LONGEST_LEAD: i64 = 2 * 86_400;
 
+/// How many cut-offs are added at a time where all are read: each time may be a copy of all.
+const CUTOFFS_AT_ONCE: usize = 1 << 18;
+
 /// Revokes tokens, one by one or as a whole. A revocation is durable before it is acknowledged, counts on
 /// this node from then on, and is kept until the last token it concerns has ended.
 pub struct Revocations {
@@ -34,7 +35,7 @@ pub struct Revocations {
     pub(super) lists: Arc<StatusLists>,
     /// A node whose clock is off knows no date for a cut-off.
     pub(super) fitness: Arc<Fitness>,
-    pub(super) cutoffs: ArcSwap<Cutoffs>,
+    pub(super) cutoffs: Cutoffs,
     /// A cut-off ends the grants before it, too; nothing where none are given.
     pub(super) grants: Option<GrantLifetimes>,
     /// The latest time, by this node's clock, at which anything was dated. Where the clock stands before it, it was set back.
@@ -86,8 +87,8 @@ pub struct LiveToken {
 pub struct RevocationsReading {
     single: Reading,
     cutoffs: Reading,
-    /// The cut-offs of the pages before.
-    found: Vec<(Whole, Cutoff)>,
+    /// The cut-offs of the pages before that do not count yet.
+    found: Vec<NewCutoff>,
 }
 
 impl RevocationsReading {
@@ -116,7 +117,7 @@ impl Revocations {
         lists: Arc<StatusLists>,
         grants: Option<GrantLifetimes>,
     ) -> Result<Self, StoreError> {
-        let (cutoffs, changing) = (ArcSwap::default(), Line::default());
+        let (cutoffs, changing) = (Cutoffs::none_at(clock.numeric_date()), Line::default());
         let (dated, dated_elsewhere) = (i64::MIN.into(), i64::MIN.into());
         let revocations =
             Self { store, clock, lists, fitness, cutoffs, grants, dated, dated_elsewhere, changing };
@@ -149,7 +150,7 @@ impl Revocations {
         let whole = whole(key).ok_or_else(|| damaged(CUTOFFS_TABLE, key))?;
         // One that has ended is dropped by its own date.
         if let Some(record) = CUTOFFS.get(self.store.as_ref(), key).await? {
-            self.take_in(&[(whole, record.value.into())]);
+            self.take_in(vec![NewCutoff::new(&whole, record.value.into())]);
         }
         Ok(())
     }
@@ -171,17 +172,15 @@ impl Revocations {
         let mut found = Vec::new();
         for (whole, row) in wholes.into_iter().zip(rows) {
             if let Some(row) = row {
-                found.push((whole, CUTOFFS.decode(&row)?.value.into()));
+                found.push(NewCutoff::new(&whole, CUTOFFS.decode(&row)?.value.into()));
             }
         }
-        if !found.is_empty() {
-            self.take_in(&found);
-        }
+        self.take_in(found);
         Ok(())
     }
 
     /// Takes in the next page of what the store holds, where all is read anew: first the single revocations, whose lists must
-    /// all be known by then, next the cut-offs, which count from their last page on. Nothing that is known is forgotten.
+    /// all be known by then, next the cut-offs, which all count with their last page. Nothing that is known is forgotten.
     ///
     /// # Errors
     /// As [`Self::open`]; then the page is the next one again.
@@ -193,34 +192,26 @@ impl Revocations {
         let mut page = Vec::new();
         CUTOFFS
             .scan_page(store, &mut reading.cutoffs, |key, record| {
-                page.push((whole(&key).ok_or_else(|| damaged(CUTOFFS_TABLE, &key))?, record.value.into()));
+                let whole = whole(&key).ok_or_else(|| damaged(CUTOFFS_TABLE, &key))?;
+                page.push(NewCutoff::new(&whole, record.value.into()));
                 Ok(())
             })
             .await?;
         reading.found.append(&mut page);
-        if reading.has_ended() {
-            // All at once: each time is a copy of all.
-            self.take_in(&std::mem::take(&mut reading.found));
+        if reading.has_ended() || reading.found.len() >= CUTOFFS_AT_ONCE {
+            self.take_in(std::mem::take(&mut reading.found));
         }
         Ok(())
     }
 
     /// Adds to the cut-offs in use. Whoever follows the other nodes does so without the turn: those who have it may be waiting for a
     /// commit.
-    pub(super) fn take_in(&self, new: &[(Whole, Cutoff)]) {
-        let known = self.cutoffs.load();
-        // As mostly where one is looked up: else each time were a copy of all.
-        if new.iter().all(|(whole, cutoff)| known.known(whole).is_some_and(|known| known.covers(cutoff))) {
-            return;
+    pub(super) fn take_in(&self, new: Vec<NewCutoff>) {
+        if !new.is_empty() {
+            // By a clock that is off it is not known what has left the lists.
+            let now = (!self.fitness.is_clock_off()).then(|| self.clock.numeric_date());
+            self.cutoffs.add(new, now);
         }
-        self.cutoffs.rcu(|known| {
-            let mut cutoffs = Cutoffs::clone(known);
-            for (whole, cutoff) in new {
-                cutoffs.add(whole, *cutoff);
-            }
-            // What says nothing new makes no published list untrue.
-            if cutoffs.generation == known.generation { Arc::clone(known) } else { Arc::new(cutoffs) }
-        });
     }
 
     /// Revokes one token, also of a list that this node has not heard of yet. Revoking it again changes nothing.
@@ -352,23 +343,21 @@ impl Revocations {
     /// The latest `iat`, in seconds since the epoch, whose tokens are revoked for this client or subject.
     #[must_use]
     pub fn cutoff(&self, client_id: &ClientId, subject: &Subject) -> Option<i64> {
-        self.cutoffs.load().of(client_id, subject)
+        self.cutoffs.of(client_id, subject)
     }
 
     /// The cut-offs as status lists publish them, and their generation.
     pub(super) fn published(&self) -> (u64, RevokedBefore) {
-        let cutoffs = self.cutoffs.load();
-        (cutoffs.generation, cutoffs.published(self.clock.numeric_date()))
+        self.cutoffs.published(self.clock.numeric_date())
     }
 
     pub(super) fn generation(&self) -> u64 {
-        self.cutoffs.load().generation
+        self.cutoffs.generation()
     }
 
     /// Forgets the cut-offs whose last revoked token has ended.
     pub fn drop_ended(&self) {
-        let now = self.clock.numeric_date();
-        self.cutoffs.rcu(|known| known.without_ended(now).map_or_else(|| Arc::clone(known), Arc::new));
+        self.cutoffs.drop_ended(self.clock.numeric_date());
     }
 }
 

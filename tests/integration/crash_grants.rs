@@ -240,6 +240,10 @@ fn rotate(site: &Site<'_>, told: &Mutex<Told>, tell: &Tell<'_>) {
             let other = scope.spawn(|| site.refresh(&newest));
             [site.refresh(&newest), other.join().expect("no panic")]
         });
+        let refused = answers.iter().flatten().any(|reply| reply.status == 400);
+        if refused && begun.elapsed() >= GRACE {
+            return;
+        }
         let mut children: Vec<String> = answers.iter().flatten().map(|reply| pair(reply).refresh).collect();
         children.dedup();
         assert!(children.len() < 2, "one token has two successors");

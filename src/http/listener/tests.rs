@@ -395,9 +395,9 @@ fn a_request_that_does_not_come_is_waited_for_so_long_and_no_longer() {
 /// Whose end it is that the next head comes with: else the answer would be cut to that one's method.
 #[actix_web::test]
 async fn what_follows_upon_a_chunked_body_is_no_part_of_its_request() {
-    tokio::time::pause();
     const POST: &str = "POST /while HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     const HEAD: &str = "HEAD /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    tokio::time::pause();
     for body in ["0\r\n\r\n", "4\r\n\n\n\n\n\r\n0\r\n\r\n", "4\r\nbody\r\n0\r\nA: b\r\n\r\n"] {
         let all = format!("{POST}{body}{HEAD}");
         for cut in 0..all.len() {

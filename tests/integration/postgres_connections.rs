@@ -33,7 +33,7 @@ fn two(first: &str, second: &str) -> Batch {
 /// Until there are so many rows: whoever lost the answer does not know when.
 async fn until_there(database: &Database, rows: i64) {
     let operator = database.client().await;
-    for _ in 0..10_000 {
+    for _ in 0..100_000 {
         let there = operator.query_one("SELECT count(*) FROM signet_kv", &[]).await.unwrap();
         if there.get::<_, i64>(0) == rows {
             return;

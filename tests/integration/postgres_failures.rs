@@ -43,7 +43,7 @@ async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result
 
 /// Calls until one succeeds; there are so many tries, each of which ends in time.
 async fn until_it_works(store: &Arc<PostgresStore>, key: &str) -> usize {
-    for tries in 0..100 {
+    for tries in 0..1000 {
         // Not the same key: of a call that failed nothing is known.
         if let Ok(Committed::Applied) = in_time(store.commit(put(&format!("{key} {tries}")))).await {
             return tries;

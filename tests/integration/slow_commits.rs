@@ -25,7 +25,7 @@ use crate::test_app::{START, TestApp, part};
 async fn at_once<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     // Far more than it takes: the vault has threads of its own.
-    for _ in 0..1_000_000 {
+    for _ in 0..10_000_000 {
         if let Some(done) = work.as_mut().now_or_never() {
             return done;
         }
@@ -113,7 +113,7 @@ async fn goes_during_a_rotation(read_anew: bool) {
     let release = store.hold_next_commit();
     let mut own = pin!(here.app.state.services.keys.rotate(None, true));
     let mut begun = false;
-    for _ in 0..1_000_000 {
+    for _ in 0..10_000_000 {
         assert!(own.as_mut().now_or_never().is_none());
         begun = !store.holds_next_commit();
         if begun {

@@ -272,8 +272,8 @@ class Round:
                 if over.is_set():
                     return
 
-    def begin_slow(self):
-        """One of each kind whose body is under way when the end comes."""
+    def prepare_slow(self):
+        """One of each kind whose body is to be under way when the end comes."""
         kept = Kept()
 
         def family(tokens):
@@ -286,14 +286,24 @@ class Round:
         spent, refreshed, ended = family(False), family(True), family(True)
         token, name = kept.ask(credentials()).json()["access_token"], secrets.token_hex(8)
         self.revoked[token] = self.registered[name] = True
-        for kind, request, of in [
+        self.slow = [
             ("tokens", credentials(), None), ("codes", redeem(spent.code), spent), ("refreshes", refresh(refreshed.heard[-1]), refreshed),
             ("ended grants", revoke(ended.heard[-1], site.client), ended), ("revocations", revoke(token, DEMO), None),
             ("registrations", register(name), None),
-        ]:
+        ]
+
+    def begin_slow(self):
+        """Their time begins here, and all of them are known to be taken (RFC 9110, section 10.1.1)."""
+        begun = []
+        for kind, request, of in self.slow:
             one = connect(service.port)
-            one.sendall(request.head + request.body[:5])
-            self.slow.append((kind, request, of, one))
+            one.sendall(request.head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+            begun.append((kind, request, of, one))
+        for kind, request, _, one in begun:
+            if (told := one.recv(65536)) != b"HTTP/1.1 100 Continue\r\n\r\n":
+                fail(service, f"a request was not taken: {kind}, {told[:300]}")
+            one.sendall(request.body[:5])
+        self.slow = begun
 
     def end_slow(self):
         for _, request, _, one in self.slow:
@@ -310,17 +320,18 @@ class Round:
 
     def run(self):
         """How long the end took."""
-        self.begin_slow()
+        self.prepare_slow()
         over = threading.Event()
         acts = [*[self.tokens] * 2, *[self.grants] * 6, *[self.revocations] * 4, *[self.registrations] * 2]
         clients = [threading.Thread(target=self.client, args=(act, over)) for act in acts]
         [thread.start() for thread in clients]
         time.sleep(0.2 + chance.random() * 0.3)
+        self.begin_slow()
         over.set()
         begun = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
         seen = []
-        while time.monotonic() - begun < 0.4:
+        while (since := time.monotonic() - begun) < 0.4 or 503 not in seen and since < 5:
             try:
                 seen.append(service.ready()[0])
             except OSError:

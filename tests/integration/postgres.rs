@@ -10,7 +10,7 @@ use signet::store::{
 };
 use tokio_postgres::GenericClient;
 
-use crate::postgres_fixture::{Database, at};
+use crate::postgres_fixture::{Database, at, hurried};
 
 const CODES: Table = Table::plain("codes");
 const CLIENTS: Table = Table::mirrored("clients");
@@ -175,12 +175,15 @@ async fn a_row_that_expires_while_its_lock_is_waited_for_has_expired() {
         |batch, condition| batch.delete(CODES, "k", condition),
         |batch, condition| batch.check(CODES, "k", condition),
     ];
-    for taking in three {
-        for alone in [true, false] {
-            let end = store.now().await.unwrap().unwrap() + chrono::Duration::milliseconds(400);
+    for (taking, alone) in three.into_iter().flat_map(|taking| [(taking, true), (taking, false)]) {
+        // Longer where the machine is so busy that it has expired before its lock is waited for.
+        let mut waited = false;
+        for life in [400, 1600, 6400] {
+            let end = store.now().await.unwrap().unwrap() + chrono::Duration::milliseconds(life);
             let until = Put::until(end, vec![]);
             _ = store.commit(Batch::new().put(CODES, "k", Condition::Always, until)).await.unwrap();
-            let version = store.get(CODES, b"k").await.unwrap().unwrap().version;
+            let Some(row) = store.get(CODES, b"k").await.unwrap() else { continue };
+            let version = row.version;
             let mut holder = database.client().await;
             let holder_pid = pid(&holder).await;
             let held = holder.transaction().await.unwrap();
@@ -192,10 +195,15 @@ async fn a_row_that_expires_while_its_lock_is_waited_for_has_expired() {
                 async move { store.commit(batch).await }
             });
             until_blocked(&database, holder_pid, &commit).await;
+            waited = store.now().await.unwrap().unwrap() < end;
             while store.now().await.unwrap().unwrap() <= end {}
             held.rollback().await.unwrap();
             assert_eq!(commit.await.unwrap().unwrap(), Committed::Conflict, "alone: {alone}");
+            if waited {
+                break;
+            }
         }
+        assert!(waited, "it is never waited for");
     }
 }
 
@@ -417,15 +425,14 @@ async fn who_can_not_be_served_soon_is_told_so_at_once() {
 #[tokio::test]
 async fn a_lock_that_is_held_for_long_costs_the_call_and_nothing_else() {
     let Some(database) = Database::fresh().await else { return };
-    let options = database.options(TimeSource::Database);
-    let options = PostgresOptions { timeout: Duration::from_millis(500), ..options };
-    let store = PostgresStore::open(options).await.unwrap();
+    let store = database.store(TimeSource::Database).await;
     _ = store.commit(put(CLIENTS, "k")).await.unwrap();
+    let hurried = hurried(database.options(TimeSource::Database), Duration::from_millis(1500)).await;
     let mut operator = database.client().await;
     let locked = operator.transaction().await.unwrap();
     locked.batch_execute("SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE").await.unwrap();
     // Its row is written, its change can't be numbered: all of it is undone.
-    let refused = store.commit(put(CLIENTS, "lost")).await;
+    let refused = hurried.commit(put(CLIENTS, "lost")).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     locked.rollback().await.unwrap();
     assert!(store.get(CLIENTS, b"lost").await.unwrap().is_none());

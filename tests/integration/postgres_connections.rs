@@ -1,6 +1,5 @@
 //! What becomes of a call, and of the others, when one connection fails.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use signet::store::postgres::{PostgresOptions, TimeSource};
@@ -8,23 +7,22 @@ use signet::store::{
     Batch, Changes, Committed, Condition, Cursor, PostgresStore, Put, Store, StoreError, Table,
 };
 
-use crate::postgres_fixture::Database;
+use crate::postgres_fixture::{Database, hurried};
 use crate::postgres_proxy::{Fate, Proxy};
 
 const CODES: Table = Table::plain("codes");
 
-/// A store that reaches its database through a proxy.
-async fn through_proxy(database: &Database) -> (Arc<PostgresStore>, Proxy) {
+/// How a database is reached through a proxy.
+async fn through_proxy(database: &Database) -> (PostgresOptions, Proxy) {
     let mut options = database.options(TimeSource::Database);
     let server = options.hosts.remove(0);
     let proxy = Proxy::before(server.host.clone(), server.port).await;
     let options = PostgresOptions {
         hosts: vec![signet::store::postgres::PostgresHost { port: proxy.port, ..server }],
         connections: 2,
-        timeout: Duration::from_secs(1),
         ..options
     };
-    (PostgresStore::open(options).await.unwrap(), proxy)
+    (options, proxy)
 }
 
 fn two(first: &str, second: &str) -> Batch {
@@ -35,7 +33,7 @@ fn two(first: &str, second: &str) -> Batch {
 /// Until there are so many rows: whoever lost the answer does not know when.
 async fn until_there(database: &Database, rows: i64) {
     let operator = database.client().await;
-    for _ in 0..10_000 {
+    for _ in 0..100_000 {
         let there = operator.query_one("SELECT count(*) FROM signet_kv", &[]).await.unwrap();
         if there.get::<_, i64>(0) == rows {
             return;
@@ -48,7 +46,8 @@ async fn until_there(database: &Database, rows: i64) {
 #[tokio::test]
 async fn nothing_of_a_batch_is_written_where_the_transaction_did_not_begin() {
     let Some(database) = Database::fresh().await else { return };
-    let (store, proxy) = through_proxy(&database).await;
+    let (options, proxy) = through_proxy(&database).await;
+    let store = PostgresStore::open(options).await.unwrap();
     proxy.trap("BEGIN", Fate::Refused);
     let refused = store.commit(two("a", "b")).await;
     assert!(
@@ -63,7 +62,8 @@ async fn nothing_of_a_batch_is_written_where_the_transaction_did_not_begin() {
 #[tokio::test]
 async fn a_single_write_whose_answer_was_lost_is_not_made_again() {
     let Some(database) = Database::fresh().await else { return };
-    let (store, proxy) = through_proxy(&database).await;
+    let (options, proxy) = through_proxy(&database).await;
+    let store = PostgresStore::open(options).await.unwrap();
     let put = |key: &str, condition| Batch::new().put(CODES, key, condition, Put::lasting(vec![]));
     _ = store.commit(put("the code", Condition::Always)).await.unwrap();
     let version = store.get(CODES, b"the code").await.unwrap().unwrap().version;
@@ -82,7 +82,8 @@ async fn a_single_write_whose_answer_was_lost_is_not_made_again() {
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_not_made_again() {
     let Some(database) = Database::fresh().await else { return };
-    let (store, proxy) = through_proxy(&database).await;
+    let (options, proxy) = through_proxy(&database).await;
+    let store = PostgresStore::open(options).await.unwrap();
     proxy.trap("COMMIT\0", Fate::AnswerLost);
     let lost = store.commit(two("a", "b")).await;
     assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
@@ -94,7 +95,9 @@ async fn a_commit_whose_answer_was_lost_is_not_made_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_hangs_takes_no_other_along_and_nobody_waits_to_follow() {
     let Some(database) = Database::fresh().await else { return };
-    let (store, proxy) = through_proxy(&database).await;
+    let (options, proxy) = through_proxy(&database).await;
+    // One call is to take all of it, and those beside it what they take on a busy machine.
+    let store = hurried(options, Duration::from_secs(3)).await;
     _ = store.commit(two("a", "b")).await.unwrap();
     proxy.trap("this one hangs", Fate::Stuck);
     let hangs = tokio::spawn({

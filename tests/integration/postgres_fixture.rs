@@ -8,11 +8,14 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use signet::entropy::SystemEntropy;
 use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSource};
-use signet::store::{Cursor, PostgresStore};
+use signet::store::{Cursor, PostgresStore, Store as _, Table};
 use tokio_postgres::{Client, NoTls};
 
 /// Which server, such as `postgres://signet@127.0.0.1:55410/signet`; `tests/support/postgres.sh` starts one.
 pub(crate) const VARIABLE: &str = "SIGNET_TEST_POSTGRES";
+
+/// How long a call may take that is to succeed: more than any machine needs, however busy.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
@@ -92,7 +95,7 @@ impl Database {
             password: None,
             tls: PostgresTls::Plaintext,
             session_options: Some(format!("-csearch_path={}", self.schema)),
-            timeout: Duration::from_secs(10),
+            timeout: TIMEOUT,
             connections: 8,
             waiting: 256,
             changes_kept: 100_000,
@@ -118,6 +121,20 @@ impl Database {
     pub(crate) async fn store(&self, time: TimeSource) -> Arc<PostgresStore> {
         PostgresStore::open(self.options(time)).await.unwrap()
     }
+}
+
+/// A store whose calls may take no longer than `limit`, for those that are to run into it. A busy machine may be slower than that where
+/// nothing fails, too: it is opened until that works, and has a connection then.
+pub(crate) async fn hurried(options: PostgresOptions, limit: Duration) -> Arc<PostgresStore> {
+    let options = PostgresOptions { timeout: limit, ..options };
+    for _ in 0..100 {
+        if let Ok(store) = PostgresStore::open(options.clone()).await
+            && store.get(Table::plain("codes"), b"nothing").await.is_ok()
+        {
+            return store;
+        }
+    }
+    panic!("a hundred times it took more than {limit:?} to connect");
 }
 
 /// What an operator types by docs/operations.md, statement by statement: for roles and a database, and then for the tables. `name` is what the

@@ -3,16 +3,13 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use signet::entropy::SystemEntropy;
 use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSource};
 use tokio_postgres::NoTls;
 
-use crate::postgres_fixture::VARIABLE;
+use crate::postgres_fixture::{TIMEOUT, VARIABLE};
 use crate::process::free_port;
-
-const TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// A server of a test's own.
 pub(crate) struct Server {

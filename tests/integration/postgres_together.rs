@@ -145,7 +145,7 @@ async fn an_answer_that_is_lost_is_unknown_to_all_who_shared_the_turn() {
     let mut tries = 0;
     while turn.transactions(&keys).await != (1, 3) {
         tries += 1;
-        assert!(tries < 1000, "it was never committed");
+        assert!(tries < 100_000, "it was never committed");
     }
     assert_eq!(turn.changes().await.len(), 4);
     assert_eq!(turn.store.commit(one("d")).await.unwrap(), Committed::Applied);

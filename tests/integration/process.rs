@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long it may take to serve, and then to be ready: what takes longer never comes.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running service; killed when dropped.
 pub(crate) struct Process {
@@ -28,6 +28,8 @@ pub(crate) struct Process {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: String,
+    /// It says to ask again later, and did nothing: `Retry-After` beside 503 (RFC 9110, section 15.6.4).
+    pub(crate) ask_again: bool,
 }
 
 impl Reply {
@@ -147,13 +149,27 @@ impl Process {
     fn reply(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Option<Reply> {
         let mut response = sent.ok()?;
         let status = response.status().as_u16();
-        Some(Reply { status, body: response.body_mut().read_to_string().ok()? })
+        let ask_again = status == 503 && response.headers().contains_key("retry-after");
+        Some(Reply { status, body: response.body_mut().read_to_string().ok()?, ask_again })
+    }
+
+    /// The first answer that is not to ask again: where a machine is so busy that the service got no core for a while, it has not failed.
+    #[expect(clippy::disallowed_methods, reason = "the process has the system's clock")]
+    pub(crate) fn insist(&self, ask: impl Fn(&Self) -> Option<Reply>) -> Option<Reply> {
+        let begun = Instant::now();
+        loop {
+            let reply = ask(self)?;
+            if !reply.ask_again {
+                return Some(reply);
+            }
+            assert!(begun.elapsed() < PATIENCE, "after {PATIENCE:?} it still says {reply:?}");
+        }
     }
 
     /// An access token by client credentials.
     pub(crate) fn token(&self, (id, secret): (&str, &str)) -> Option<String> {
         let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
-        let reply = self.post("/oauth2/token", &form)?;
+        let reply = self.insist(|service| service.post("/oauth2/token", &form))?;
         assert_eq!(reply.status, 200, "{reply:?}");
         reply.json()["access_token"].as_str().map(str::to_owned)
     }

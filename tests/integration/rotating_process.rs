@@ -11,7 +11,7 @@ use signet::clock::{Clock as _, SharedClock, SystemClock};
 use signet::oauth::{JwkSet, KeyId, Resource};
 use signet::verify::{Expectations, ExpectedAudience, KeySet, VerificationKey, check};
 
-use crate::process::{Process, free_port};
+use crate::process::{PATIENCE, Process, free_port};
 use crate::test_app::RESOURCE;
 
 /// The shortest times that there are. A key is published for three seconds before it signs and four after.
@@ -27,14 +27,15 @@ const SETTINGS: [(&str, &str); 9] = [
     ("SIGNET_TOKENS_STATUS_LIST_TTL", "2s"),
 ];
 
-/// For how long tokens are issued at most.
+/// For how long tokens are issued where all goes well.
 const SPAN: Duration = Duration::from_secs(8);
 
 /// After how many rotations that is enough: one at once, by the first keys, and others whose keys have waited for their lead.
 const ENOUGH: usize = 3;
 
-/// How many there must be, on however slow a machine.
+/// How many rotations there must be, and how many tokens for each thread, which a slow machine has more time for.
 const LEAST: usize = 2;
+const TOKENS: usize = 25;
 
 /// A resource server's copy of the JWKS, asked for anew when its `max-age` is over and for no other reason.
 struct Copy {
@@ -89,12 +90,14 @@ fn ask_and_check(
     let audience = [Resource::parse(RESOURCE).expect("a resource")];
     let mut live: VecDeque<(i64, String)> = VecDeque::new();
     // The last tokens are followed to their ends.
-    while !done.load(Ordering::Relaxed) || !live.is_empty() {
-        if !done.load(Ordering::Relaxed) {
+    loop {
+        if !done.load(Ordering::Relaxed) || seen.tokens < TOKENS {
             let token = process.token(client).expect("a token");
             let end = crate::test_app::part(&token, 1)["exp"].as_i64().expect("its end");
             live.push_back((end, token));
             seen.tokens += 1;
+        } else if live.is_empty() {
+            break;
         }
         let keys = copy.keys();
         let now = clock.numeric_date();
@@ -140,12 +143,13 @@ fn no_token_is_refused_while_keys_rotate_under_load() {
         let clock = SystemClock::new();
         let mut signing = BTreeSet::new();
         // Whenever a key begins to sign an operator asks for the next one: it comes as soon as that is safe.
-        while signing.len() <= ENOUGH
-            && let Ok(kid) = news.recv_timeout(SPAN.saturating_sub(clock.monotonic()))
-        {
+        while signing.len() <= ENOUGH {
+            let span = if signing.len() <= LEAST { PATIENCE } else { SPAN };
+            let Ok(kid) = news.recv_timeout(span.saturating_sub(clock.monotonic())) else { break };
             if signing.insert(kid) {
                 let token = process.token((&admin.0, &admin.1)).expect("a token");
-                let asked = process.post_json("/admin/keys/rotate", &token, &json!({})).expect("an answer");
+                let ask = |process: &Process| process.post_json("/admin/keys/rotate", &token, &json!({}));
+                let asked = process.insist(ask).expect("an answer");
                 assert_eq!(asked.status, 200, "{asked:?}");
             }
         }
@@ -163,6 +167,6 @@ fn no_token_is_refused_while_keys_rotate_under_load() {
         refused.len()
     );
     assert!(refused.is_empty(), "{} times, at first {:?}", refused.len(), refused[0]);
-    assert!(rotations >= LEAST && tokens > 100, "{rotations} rotations, {tokens} tokens: the load was real");
+    assert!(rotations >= LEAST, "{rotations} rotations within {PATIENCE:?}");
     assert_eq!(process.terminate(), Some(0));
 }

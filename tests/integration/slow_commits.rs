@@ -10,11 +10,12 @@ use signet::clients::Registration;
 use signet::clock::ManualClock;
 use signet::oauth::{KeyId, Scope, Subject};
 use signet::store::postgres::{PostgresOptions, TimeSource};
-use signet::store::{Batch, Condition, Patience, PostgresStore, Put, Store as _, Table};
+use signet::store::{Batch, Condition, Patience, Put, Store as _, Table};
 use signet::tokens::Whole;
 use tokio::sync::oneshot;
 
 use crate::faulty_store::FaultyStore;
+use crate::postgres_fixture::hurried;
 use crate::postgres_server::Server;
 use crate::revocation::revoke;
 use crate::shared_store::SharedStore;
@@ -24,7 +25,7 @@ use crate::test_app::{START, TestApp, part};
 async fn at_once<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     // Far more than it takes: the vault has threads of its own.
-    for _ in 0..1_000_000 {
+    for _ in 0..10_000_000 {
         if let Some(done) = work.as_mut().now_or_never() {
             return done;
         }
@@ -112,7 +113,7 @@ async fn goes_during_a_rotation(read_anew: bool) {
     let release = store.hold_next_commit();
     let mut own = pin!(here.app.state.services.keys.rotate(None, true));
     let mut begun = false;
-    for _ in 0..1_000_000 {
+    for _ in 0..10_000_000 {
         assert!(own.as_mut().now_or_never().is_none());
         begun = !store.holds_next_commit();
         if begun {
@@ -173,18 +174,19 @@ async fn a_node_goes_on_and_another_starts_while_postgres_takes_twice_as_long_to
     let standby = server.standby();
     let clock = Arc::new(ManualClock::at(START));
     let time = TimeSource::Injected(clock.clone());
-    let options =
-        PostgresOptions { connections: 8, timeout: Duration::from_millis(500), time, ..server.options(&[]) };
-    let store = PostgresStore::open(options.clone()).await.unwrap();
+    let options = PostgresOptions { connections: 8, time, ..server.options(&[]) };
+    // Else than by its commits, no busy machine is to be as slow.
+    let limit = Duration::from_millis(1500);
+    let store = hurried(options.clone(), limit).await;
     let app = TestApp::start_on(store.clone(), clock, |_| {}).await;
     let lists = async || store.scan(LISTS, None, 1000).await.unwrap().len();
 
-    standby.run("set", &["recovery_min_apply_delay", "1000ms"]);
+    standby.run("set", &["recovery_min_apply_delay", "3000ms"]);
     server.run("set", &["synchronous_commit", "remote_apply"]);
     let mut tries = 0;
     while Patience::of_a_request(store.commit(put(&format!("until it is slow {tries}")))).await.is_ok() {
         tries += 1;
-        assert!(tries < 1000, "commits are as fast as ever");
+        assert!(tries < 100_000, "commits are as fast as ever");
     }
     for _ in 0..3 {
         app.clock.advance(Duration::from_secs(20));
@@ -198,7 +200,7 @@ async fn a_node_goes_on_and_another_starts_while_postgres_takes_twice_as_long_to
     app.clock.advance(Duration::from_mins(45));
     app.app.replenish().await.unwrap();
     assert_eq!(lists().await, reserved + 1);
-    let another = app.another_node(PostgresStore::open(options).await.unwrap(), 2).await;
+    let another = app.another_node(hurried(options, limit).await, 2).await;
     assert!(another.is_active(&another.demo_token().await).await);
 
     standby.run("set", &["recovery_min_apply_delay"]);

@@ -16,11 +16,13 @@ pub(crate) async fn client<T: Send + 'static>(act: impl FnOnce(SocketAddr) -> T 
     tokio::task::spawn_blocking(move || act(address)).await.unwrap()
 }
 
-fn connect(address: SocketAddr, head: &str) -> TcpStream {
+/// Sends all of it at once: what follows later than a second upon an answer is met by a reset, which takes the answer along.
+fn connect(address: SocketAddr, head: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "{head}\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    let request = format!("{head}\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
     stream
 }
 
@@ -42,11 +44,7 @@ async fn a_connection_is_closed_after_an_answer_to_half_a_chunked_body() {
         ("GET /nowhere HTTP/1.1", "404 Not Found"),
         ("PUT /oauth2/token HTTP/1.1", "405 Method Not Allowed"),
     ] {
-        let answer = client(move |address| {
-            let mut stream = connect(address, head);
-            stream.write_all(b"1\r\na\r\n").unwrap();
-            until_the_end(&mut stream)
-        });
+        let answer = client(move |address| until_the_end(&mut connect(address, head, "1\r\na\r\n")));
         let answer = answer.await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {answer}");
     }
@@ -56,13 +54,9 @@ async fn a_connection_is_closed_after_an_answer_to_half_a_chunked_body() {
 async fn a_connection_is_closed_after_a_chunked_body_that_is_too_long() {
     let head = "POST /oauth2/token HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded";
     let answer = client(move |address| {
-        let mut stream = connect(address, head);
         let chunk = format!("8000\r\n{}\r\n", "a".repeat(0x8000));
         // More than is read of it, and no end.
-        for _ in 0..3 {
-            stream.write_all(chunk.as_bytes()).unwrap();
-        }
-        until_the_end(&mut stream)
+        until_the_end(&mut connect(address, head, &chunk.repeat(3)))
     });
     assert!(answer.await.starts_with("HTTP/1.1 413 "));
 }
@@ -71,9 +65,10 @@ async fn a_connection_is_closed_after_a_chunked_body_that_is_too_long() {
 async fn a_whole_chunked_body_is_read_and_the_connection_goes_on() {
     let head = "POST /oauth2/token HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded";
     client(move |address| {
-        let mut stream = connect(address, head);
+        let body = "15\r\ngrant_type=no_such_th\r\n3\r\ning\r\n0\r\n\r\n";
+        let mut stream = connect(address, head, "");
         for _ in 0..2 {
-            stream.write_all(b"15\r\ngrant_type=no_such_th\r\n3\r\ning\r\n0\r\n\r\n").unwrap();
+            stream.write_all(body.as_bytes()).unwrap();
             let mut start = [0; 12];
             stream.read_exact(&mut start).unwrap();
             assert_eq!(&start, b"HTTP/1.1 401");

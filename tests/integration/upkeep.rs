@@ -38,7 +38,7 @@ async fn meanwhile(app: &TestApp, act: impl Future<Output = ()>) {
 
 /// Lets the service work until it has come so far.
 async fn until(what: &str, came: impl Fn() -> bool) {
-    for _ in 0..10_000 {
+    for _ in 0..10_000_000 {
         if came() {
             return;
         }

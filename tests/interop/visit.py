@@ -76,7 +76,7 @@ class Browser:
         """The page at the end of all redirects; `visited` has those of this request."""
         self.visited.clear()
         data = None if members is None else urllib.parse.urlencode(members).encode()
-        return Page(self.opener.open(url, data, timeout=10))
+        return Page(self.opener.open(url, data, timeout=60))
 
     def send(self, page, *members):
         """Sends the page's form, with what a person puts in it."""

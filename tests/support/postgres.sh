@@ -34,7 +34,7 @@ as_server() {
 }
 sql() { as_server psql -X -q -v ON_ERROR_STOP=1 -h "$1" -p "$(port "$1")" -U signet -d postgres -Atc "$2"; }
 port() { sed -n 's/^port = //p' "$1/postgresql.conf" | tail -n 1; }
-launch() { as_server pg_ctl -D "$dir" -l "$dir/log" -w -t 30 start >/dev/null || { cat "$dir/log" >&2; fail "it did not start"; }; }
+launch() { as_server pg_ctl -D "$dir" -l "$dir/log" -w -t 120 start >/dev/null || { cat "$dir/log" >&2; fail "it did not start"; }; }
 processes() {
   local head
   head=$(head -n 1 "$dir/postmaster.pid")
@@ -77,7 +77,7 @@ CONF
     launch
     sql "$primary" "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (standby)'"
     sql "$primary" "SELECT pg_reload_conf()" >/dev/null
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
       [ "$(sql "$primary" "SELECT sync_state FROM pg_stat_replication")" != sync ] || exit 0
       sleep 0.1
     done
@@ -96,11 +96,11 @@ CONF
       -extfile "$dir/server.ext" -out "$dir/server.crt"
     as_server tee -a "$dir/postgresql.conf" >/dev/null <<<'ssl = on'
     as_server tee "$dir/pg_hba.conf" >/dev/null <<<'hostssl all all 127.0.0.1/32 scram-sha-256'
-    as_server pg_ctl -D "$dir" -l "$dir/log" -w -t 30 restart >/dev/null
+    as_server pg_ctl -D "$dir" -l "$dir/log" -w -t 120 restart >/dev/null
     echo "$dir/ca.pem"
     ;;
   promote)
-    as_server pg_ctl -D "$dir" -w -t 30 promote >/dev/null
+    as_server pg_ctl -D "$dir" -w -t 120 promote >/dev/null
     sql "$dir" "ALTER SYSTEM RESET synchronous_standby_names"
     sql "$dir" "SELECT pg_reload_conf()" >/dev/null
     ;;

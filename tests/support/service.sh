@@ -21,7 +21,7 @@ start_service() { # PORT
   local management=127.0.0.1:$(($1 + 1))
   (cd "$dir" && exec env SIGNET_LISTEN="127.0.0.1:$1" SIGNET_MANAGEMENT_LISTEN="$management" \
     SIGNET_LOG__FILTER=warn ${pinned:-} "$bin/signet" >"$dir/banner" 2>>"$dir/log") & pids+=($!)
-  for _ in $(seq 200); do
+  for _ in $(seq 1200); do
     curl -sf -o /dev/null "http://$management/health/ready" && return
     sleep 0.05
   done

@@ -1,3 +1,6 @@
+//! Each test stops its time, which then passes only while nothing is left to do, or by `advance`: however busy the machine is, no limit is
+//! over before the worker has had its turns.
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +23,9 @@ type Answered = Rc<RefCell<Vec<String>>>;
 
 /// How much a connection holds on its way, in bytes, as a system's buffers do.
 const ON_ITS_WAY: usize = 64 * 1024;
+
+/// How many looks at its sockets are more than a worker needs for anything here.
+const TURNS: usize = 1_000_000;
 
 /// Connects to a worker that notes the paths of which it is asked, and answers with `length` bytes.
 async fn worker(length: usize) -> (Answered, impl AsyncFn(usize) -> DuplexStream) {
@@ -87,6 +93,7 @@ async fn settle(times: usize) {
 
 #[actix_web::test]
 async fn one_request_waits_for_few_of_those_who_send_many() {
+    tokio::time::pause();
     let (answered, connect) = worker(10).await;
     let mut crowd = Vec::new();
     for _ in 0..20 {
@@ -110,6 +117,7 @@ async fn one_request_waits_for_few_of_those_who_send_many() {
 /// Before anything is done for them, as TLS is.
 #[actix_web::test]
 async fn new_connections_are_begun_a_few_at_a_time() {
+    tokio::time::pause();
     let begun = Rc::new(Cell::new(0));
     let count = begun.clone();
     let front = fn_service(move |io: DuplexStream| {
@@ -126,12 +134,16 @@ async fn new_connections_are_begun_a_few_at_a_time() {
         drop(actix_web::rt::spawn(service.call(server)));
     }
     let mut before = 0;
-    while before < 100 {
+    for _ in 0..TURNS {
         settle(1).await;
         let now = begun.get();
         assert!(now - before <= 2, "{} at once", now - before);
         before = now;
+        if now == 100 {
+            return;
+        }
     }
+    panic!("{before} were begun");
 }
 
 /// Also of those who have waited with all of them, and of those who begin anew in the middle of one.
@@ -160,10 +172,15 @@ async fn handshakes_go_on_one_at_a_time() {
 
     let handshakes = handshakes(tls, Arc::new(Metrics::new(&[], "n"))).new_service(()).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut clients = Vec::new();
+    let mut pairs = Vec::new();
     for _ in 0..50 {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (server, _) = listener.accept().await.unwrap();
+        pairs.push((client, listener.accept().await.unwrap().0));
+    }
+    // Not before: it would run on while the system connects them.
+    tokio::time::pause();
+    let mut clients = Vec::new();
+    for (client, server) in pairs {
         drop(actix_web::rt::spawn(handshakes.call(server)));
         clients.push(client);
     }
@@ -173,16 +190,21 @@ async fn handshakes_go_on_one_at_a_time() {
         client.write_all(&hello).await.unwrap();
     }
     let mut before = 0;
-    while before < 50 {
+    for _ in 0..TURNS {
         settle(1).await;
         let now = asked.0.load(Ordering::Relaxed);
         assert!(now - before <= 1, "{} at once", now - before);
         before = now;
+        if now == 50 {
+            return;
+        }
     }
+    panic!("{before} went on");
 }
 
 #[actix_web::test]
 async fn who_sends_many_has_each_answered_in_order() {
+    tokio::time::pause();
     let (answered, connect) = worker(10).await;
     let mut client = connect(ON_ITS_WAY).await;
     let mut expected = Vec::new();
@@ -206,6 +228,7 @@ async fn who_sends_many_has_each_answered_in_order() {
 /// Whose end is all that is seen of it at first, behind another request.
 #[actix_web::test]
 async fn a_head_that_comes_in_pieces_has_its_body() {
+    tokio::time::pause();
     let (first, second) = (
         "GET /first HTTP/1.1\r\nHost: x\r\n\r\n",
         "POST /second HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n",
@@ -223,6 +246,7 @@ async fn a_head_that_comes_in_pieces_has_its_body() {
 
 #[actix_web::test]
 async fn who_reads_nothing_is_read_no_further_and_goes_on_when_it_reads() {
+    tokio::time::pause();
     let (answered, connect) = worker(1000).await;
     let (mut reading, mut writing) = tokio::io::split(connect(4096).await);
     let sent = Rc::new(RefCell::new(0));
@@ -249,6 +273,7 @@ async fn who_reads_nothing_is_read_no_further_and_goes_on_when_it_reads() {
 /// Else it would all be taken apart at once when the answer is there.
 #[actix_web::test]
 async fn what_comes_behind_a_request_that_takes_long_is_left_where_it_is() {
+    tokio::time::pause();
     let heads = [
         "GET /long HTTP/1.1\r\nHost: x\r\n\r\n",
         "POST /long HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody",
@@ -283,6 +308,7 @@ async fn what_comes_behind_a_request_that_takes_long_is_left_where_it_is() {
 /// RFC 9112, section 9.6: a client that goes on sending would else lose the answer.
 #[actix_web::test]
 async fn what_still_comes_of_a_body_that_nobody_reads_is_passed_over() {
+    tokio::time::pause();
     let (answered, connect) = worker(10).await;
     let mut client = connect(4096).await;
     client.write_all(b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n").await.unwrap();
@@ -304,12 +330,12 @@ fn what_still_comes_is_passed_over_for_a_second_and_the_connection_goes_on_where
         [(sized, "body-body", true), (chunked, "0\r\n\r\n", true), (whole, "", false)]
     {
         actix_web::rt::System::new().block_on(async {
+            tokio::time::pause();
             let (answered, connect) = worker(10).await;
             let mut client = connect(ON_ITS_WAY).await;
             client.write_all(request.as_bytes()).await.unwrap();
             let mut answer = vec![0; 4096];
             assert_ne!(client.read(&mut answer).await.unwrap(), 0);
-            tokio::time::pause();
             let begun = tokio::time::Instant::now();
             client.write_all(rest.as_bytes()).await.unwrap();
             if ends {
@@ -348,6 +374,7 @@ fn a_request_that_does_not_come_is_waited_for_so_long_and_no_longer() {
     ] {
         // Each with a clock of its own.
         let took = actix_web::rt::System::new().block_on(async {
+            tokio::time::pause();
             let (_, connect) = worker(10).await;
             let mut client = connect(ON_ITS_WAY).await;
             client.write_all(first.as_bytes()).await.unwrap();
@@ -355,7 +382,6 @@ fn a_request_that_does_not_come_is_waited_for_so_long_and_no_longer() {
             if !first.is_empty() {
                 assert_ne!(client.read(&mut answer).await.unwrap(), 0);
             }
-            tokio::time::pause();
             let begun = tokio::time::Instant::now();
             client.write_all(next.as_bytes()).await.unwrap();
             assert_eq!(client.read_to_end(&mut answer).await.unwrap(), 0, "{first:?} {next:?}");
@@ -371,6 +397,7 @@ fn a_request_that_does_not_come_is_waited_for_so_long_and_no_longer() {
 async fn what_follows_upon_a_chunked_body_is_no_part_of_its_request() {
     const POST: &str = "POST /while HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     const HEAD: &str = "HEAD /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    tokio::time::pause();
     for body in ["0\r\n\r\n", "4\r\n\n\n\n\n\r\n0\r\n\r\n", "4\r\nbody\r\n0\r\nA: b\r\n\r\n"] {
         let all = format!("{POST}{body}{HEAD}");
         for cut in 0..all.len() {
@@ -391,6 +418,7 @@ async fn what_follows_upon_a_chunked_body_is_no_part_of_its_request() {
 /// Whatever was sent before: its body may be chunked, or longer than what is read at once.
 #[actix_web::test]
 async fn who_waits_for_each_answer_stands_in_no_line() {
+    tokio::time::pause();
     let (answered, connect) = worker(10).await;
     let mut client = connect(ON_ITS_WAY).await;
     let chunked = "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
@@ -420,11 +448,11 @@ async fn who_waits_for_each_answer_stands_in_no_line() {
 fn who_asks_on_and_on_and_reads_nothing_has_less_room_and_is_cut_off() {
     for (count, length, cut_off) in [(120, 100, true), (1, 10_000, false)] {
         actix_web::rt::System::new().block_on(async {
+            tokio::time::pause();
             KEPT.set(0);
             let metrics = Arc::new(Metrics::new(&[], "n"));
             let (answered, connect) = counted_worker(length, metrics.clone()).await;
             let mut client = connect(4096).await;
-            tokio::time::pause();
             client.write_all(&requests("many", count)).await.unwrap();
             settle(500).await;
             assert!(answered.borrow().len() < 60, "{}", answered.borrow().len());
@@ -456,6 +484,7 @@ fn who_asks_on_and_on_and_reads_nothing_has_less_room_and_is_cut_off() {
 
 #[actix_web::test]
 async fn a_chunked_body_is_waited_for_whatever_the_method() {
+    tokio::time::pause();
     for method in ["DELETE", "GET", "POST"] {
         let (answered, connect) = worker(10).await;
         let mut client = connect(ON_ITS_WAY).await;
@@ -474,6 +503,7 @@ fn connections_that_came_together_do_not_end_together() {
     const POST: &[u8] = b"POST /timed HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
     for sent in [&b""[..], b"G", POST] {
         actix_web::rt::System::new().block_on(async {
+            tokio::time::pause();
             let (_, connect) = worker(10).await;
             let mut clients = Vec::new();
             for _ in 0..640 {
@@ -482,7 +512,6 @@ fn connections_that_came_together_do_not_end_together() {
                 clients.push(client);
             }
             settle(1000).await;
-            tokio::time::pause();
             // None is read any further: what has begun goes on until it is over.
             let mut most = 0;
             for _ in 0..1000 {
@@ -501,6 +530,7 @@ fn connections_that_came_together_do_not_end_together() {
 #[test]
 fn what_is_asked_by_whoever_waits_for_its_end_is_answered() {
     actix_web::rt::System::new().block_on(async {
+        tokio::time::pause();
         let (answered, connect) = worker(10).await;
         let mut clients = Vec::new();
         for _ in 0..100 {
@@ -509,7 +539,6 @@ fn what_is_asked_by_whoever_waits_for_its_end_is_answered() {
             assert_ne!(client.read(&mut [0; 1000]).await.unwrap(), 0);
             clients.push(client);
         }
-        tokio::time::pause();
         tokio::time::advance(KEEP_ALIVE + SPREAD).await;
         settle(10).await;
         let mut last = clients.pop().unwrap();
@@ -528,6 +557,7 @@ fn what_is_asked_by_whoever_waits_for_its_end_is_answered() {
 /// As where all were given the same time for something.
 #[actix_web::test]
 async fn connections_end_one_after_another() {
+    tokio::time::pause();
     let (_, connect) = worker(10).await;
     let mut clients = Vec::new();
     for _ in 0..100 {
@@ -536,7 +566,6 @@ async fn connections_end_one_after_another() {
         clients.push(client);
     }
     settle(200).await;
-    let mut ended = 0;
     let mut left: Vec<_> = clients
         .into_iter()
         .map(|mut client| {
@@ -548,12 +577,15 @@ async fn connections_end_one_after_another() {
     for client in &mut left {
         client.shutdown().await.unwrap();
     }
-    while ended < 100 {
+    for _ in 0..TURNS {
         settle(1).await;
         let mut answer = [0; 10];
         let before = left.len();
         left.retain_mut(|client| client.read(&mut answer).now_or_never().is_none());
         assert!(before - left.len() <= 2, "{} at once", before - left.len());
-        ended += before - left.len();
+        if left.is_empty() {
+            return;
+        }
     }
+    panic!("{} are left", left.len());
 }

@@ -21,6 +21,7 @@
 //! - `http`: actix-web only: routes, parameters, answers, dialects.
 //! - `telemetry`: the log and the metrics.
 //! - `priority`: which threads come first.
+//! - `stall`: whether a disk is held up.
 //! - `app`, `config`, `cli`: everything put together, settings, the command line.
 
 // The tests' support, shared with the integration tests, says `signet::` as they do.
@@ -56,6 +57,8 @@ pub mod outgoing;
 pub mod priority;
 #[cfg(feature = "server")]
 pub mod protocol;
+#[cfg(feature = "server")]
+pub mod stall;
 #[cfg(feature = "server")]
 pub mod store;
 #[cfg(feature = "server")]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::follow::unless_known;
 use super::{App, StartError};
-use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::audit::{Actor, AuditError, Event, EventKind, Outcome};
 use crate::keys::{Health, KeyRingError};
 use crate::protocol::admin::keys::{record, record_sealing};
 
@@ -48,7 +48,7 @@ impl App {
     /// Takes in what another node has made of the keys. What is due is left to the next round.
     pub(super) async fn follow_keys(&self) -> Result<(), StartError> {
         let keys = &self.state.services.keys;
-        self.bring_up(keys.follow()).await
+        unless_unrecorded(self.bring_up(keys.follow()).await)
     }
 
     /// Both kinds of keys, the signing ones by `ring`.
@@ -62,18 +62,25 @@ impl App {
         // The first in a row is told; the log and the metrics count the rest.
         let is_first =
             matches!(services.keys.health(), Health::Amber { failures: 1 } | Health::Red { failures: 1, .. });
-        if let Err(error) = &signing
-            && is_first
-        {
-            let failed = Event::new(EventKind::KeyRotationFailed, Actor::Service)
+        let failed = signing.as_ref().err().filter(|_| is_first).map(|error| {
+            Event::new(EventKind::KeyRotationFailed, Actor::Service)
                 .outcome(Outcome::Failed)
-                .detail("error", error.to_string());
+                .detail("error", error.to_string())
+        });
+        let recorded = self.record_of_keys(failed).await;
+        // What is not known of the keys weighs more than what is not recorded.
+        both(signing, sealing)?;
+        Ok(recorded?)
+    }
+
+    async fn record_of_keys(&self, failed: Option<Event>) -> Result<(), AuditError> {
+        let services = &self.state.services;
+        if let Some(failed) = failed {
             services.audit.record(failed).await?;
         }
         // What could not be recorded before, whoever asked for it, is owed until it is.
         record(&services.audit, services.keys.unrecorded()).await?;
-        record_sealing(&services.audit, services.sealing_keys.unrecorded()).await?;
-        Ok(both(signing, sealing)?)
+        record_sealing(&services.audit, services.sealing_keys.unrecorded()).await
     }
 
     /// Does what was left undone while this node's clock was off, if it is right again: what was due, and keys that were not
@@ -83,9 +90,21 @@ impl App {
         if is_right && self.rotation.postponed.swap(false, Ordering::Relaxed) {
             let made_up = unless_known(self.rotate().await);
             self.rotation.postponed.fetch_or(made_up.is_err(), Ordering::Relaxed);
-            return made_up;
+            return unless_unrecorded(made_up);
         }
         Ok(())
+    }
+}
+
+/// Nothing of what the others have done is unknown where only this node's own log takes nothing: it must hear of revocations as any
+/// other. What happened to the keys is owed until it is recorded, and the rotator tries again.
+fn unless_unrecorded(done: Result<(), StartError>) -> Result<(), StartError> {
+    match done {
+        Err(StartError::Audit(error)) => {
+            tracing::error!(%error, "what happened to the keys can't be recorded; it is tried again");
+            Ok(())
+        }
+        done => done,
     }
 }
 

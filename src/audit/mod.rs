@@ -118,7 +118,8 @@ impl AuditLog {
     ///
     /// # Errors
     /// When it could not be written: then the act must not happen. After a failed flush to disk nothing
-    /// can be recorded until the service is started anew, because what the disk holds is unknown.
+    /// can be recorded until the service is started anew, because what the disk holds is unknown. When the disk has held up a write for
+    /// 5 seconds: of those who wait for it then the entries may be written later; whoever comes while that lasts is refused at once.
     pub async fn record(&self, event: Event) -> Result<(), AuditError> {
         self.record_for(Origin::current(), event).await
     }
@@ -132,8 +133,7 @@ impl AuditLog {
             Some(origin) => event.caused_by(&origin),
             None => event,
         };
-        let written = self.writer.submit(event).await;
-        written.unwrap_or_else(|_| Err(AuditError::stopped()))
+        self.writer.write(event).await
     }
 
     /// Looks for entries, from the newest on. Reads a bounded part of the file, off the async threads.
@@ -159,7 +159,7 @@ impl AuditLog {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether the last event could be recorded. Nothing is tried: a full disk shows at the next event.
+    /// Whether the last event could be recorded, and none is held up. Nothing is tried: a full disk shows at the next event.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         !self.writer.is_failing()

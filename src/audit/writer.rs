@@ -9,6 +9,7 @@ use super::chain::{self, Head};
 use super::file::Sink;
 use super::{AuditError, Event};
 use crate::clock::SharedClock;
+use crate::stall::{Stall, Watch};
 
 /// No more events share one flush.
 const LARGEST_BATCH: usize = 1024;
@@ -22,6 +23,7 @@ pub(super) struct Writer {
     queue: Option<Sender<(Event, Answer)>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
+    _watch: Watch,
 }
 
 #[derive(Debug)]
@@ -29,6 +31,7 @@ struct Shared {
     head: Mutex<Head>,
     failures: AtomicU64,
     failing: AtomicBool,
+    stall: Stall,
     flushes: AtomicU64,
 }
 
@@ -41,11 +44,26 @@ impl Writer {
             .name("audit".into())
             .spawn(move || state.run(&events))
             .map_err(|error| AuditError::Unavailable(error.to_string()))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), shared })
+        let watched = Arc::clone(&shared);
+        let watch = Watch::start("audit-watch", move || watched.stall.look())
+            .map_err(|error| AuditError::Unavailable(error.to_string()))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), shared, _watch: watch })
+    }
+
+    /// Writes `event`, with those that come at the same time; while the disk is held up it is refused.
+    pub(super) async fn write(&self, event: Event) -> Result<(), AuditError> {
+        let is_refused = self.shared.stall.lasts();
+        let written = self.shared.stall.outlasted_by(async { self.submit(event).await }).await;
+        let written = written.map_err(|held_up| {
+            // What is under way is counted when it fails.
+            self.shared.failures.fetch_add(is_refused.into(), Ordering::Relaxed);
+            AuditError::Unavailable(held_up.to_string())
+        })?;
+        written.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
 
     /// Queues `event`.
-    pub(super) fn submit(&self, event: Event) -> oneshot::Receiver<Result<(), AuditError>> {
+    fn submit(&self, event: Event) -> oneshot::Receiver<Result<(), AuditError>> {
         let (answer, pending) = oneshot::channel();
         // A queue without a reader drops the answer, which the receiver sees.
         if let Some(queue) = &self.queue {
@@ -64,7 +82,7 @@ impl Writer {
     }
 
     pub(super) fn is_failing(&self) -> bool {
-        self.shared.failing.load(Ordering::Relaxed)
+        self.shared.failing.load(Ordering::Relaxed) || self.shared.stall.lasts()
     }
 
     pub(super) fn flushes(&self) -> u64 {
@@ -97,20 +115,28 @@ pub(super) struct State {
 impl State {
     /// Appends to `sink` behind `head`.
     pub(super) fn new(sink: Box<dyn Sink>, head: Head, (clock, node): (SharedClock, Option<String>)) -> Self {
-        let shared =
-            Shared { head: Mutex::new(head), failures: 0.into(), failing: false.into(), flushes: 0.into() };
+        let shared = Shared {
+            head: Mutex::new(head),
+            failures: 0.into(),
+            failing: false.into(),
+            stall: Stall::new(clock.clone()),
+            flushes: 0.into(),
+        };
         Self { sink, head, clock, node, broken: None, shared: Arc::new(shared) }
     }
 
     fn run(mut self, events: &Receiver<(Event, Answer)>) {
+        let shared = Arc::clone(&self.shared);
         while let Ok(first) = events.recv() {
             let batch: Vec<_> =
                 std::iter::once(first).chain(events.try_iter().take(LARGEST_BATCH - 1)).collect();
+            let under_way = shared.stall.begin();
             let written = self.write(batch.iter().map(|(event, _)| event));
             self.shared.failing.store(written.is_err(), Ordering::Relaxed);
             if written.is_err() {
                 self.shared.failures.fetch_add(batch.len() as u64, Ordering::Relaxed);
             }
+            drop(under_way);
             for (_, answer) in batch {
                 answer.send(written.clone().map_err(AuditError::Unavailable)).ok();
             }

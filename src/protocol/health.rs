@@ -56,7 +56,7 @@ pub struct Health {
     /// The store: `ok`; `failing` while it can't be read, for the first 10 seconds of which the node stays ready; `unacknowledged`
     /// while it can, but lets commits wait for longer than their callers do, as a database does whose synchronous standby is away: what needs none goes on here for P, and no
     /// other node could do more; `unwritable` while it refuses writes for a reason of its own, as a database does whose disk is full:
-    /// likewise; `restart` when a write to disk failed, and it takes no more until the service is started
+    /// likewise; or while the disk of an embedded store has held up a write for 5 seconds: then the node is not ready; `restart` when a write to disk failed, and it takes no more until the service is started
     /// anew, which alone tells what the disk holds.
     pub store: &'static str,
     /// The store's disk: `ok`; `low` when it is 85 % taken; `full` when nothing is written until somebody makes room.
@@ -68,7 +68,7 @@ pub struct Health {
     pub mirror: &'static str,
     /// The clock: `ok`, or `failing` when it is more than 5 seconds off the store's.
     pub clock: &'static str,
-    /// The audit log: `ok`; `failing` while it can't be written; `damaged` when its end did not agree with itself at the start: it is
+    /// The audit log: `ok`; `failing` while it can't be written, or its disk has held up a write for 5 seconds; `damaged` when its end did not agree with itself at the start: it is
     /// written on.
     pub audit: &'static str,
 }
@@ -96,6 +96,8 @@ pub async fn health(services: &Services) -> Health {
         None if services.store.is_unwritable() => "unwritable",
         None => "ok",
     };
+    // No other node has that disk.
+    let held_up = store == "unwritable" && !services.store.is_shared();
     let disk = match services.store.room() {
         Some(room) if room.is_full() => "full",
         Some(room) if room.is_low() => "low",
@@ -117,6 +119,7 @@ pub async fn health(services: &Services) -> Health {
     Health {
         ready: signs
             && store != "restart"
+            && !held_up
             && silence <= LONGEST_SILENCE
             && disk != "full"
             && mirror

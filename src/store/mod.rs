@@ -84,7 +84,8 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// How long a call waits for an answer at most; nothing where none is waited for over a network.
+    /// How long a call waits for an answer at most; nothing where none is waited for over a network. A disk that holds up one write
+    /// holds up all: who waits for it is told, and nobody waits twice.
     fn patience(&self) -> Option<Duration> {
         None
     }
@@ -112,8 +113,8 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Whether it refused the last write for a reason of its own, such as a full disk, and has taken none since; reads may go
-    /// on, and it needs no restart.
+    /// Whether it refused the last write for a reason of its own, such as a full disk, and has taken none since, or its disk holds one
+    /// up; reads may go on, and it needs no restart.
     fn is_unwritable(&self) -> bool {
         false
     }

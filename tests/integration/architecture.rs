@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each room may import, besides itself and [`GROUND`].
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     (
         "app",
         &[
@@ -47,6 +47,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("entropy", &[]),
     ("clock", &[]),
     ("priority", &[]),
+    ("stall", &[]),
 ];
 
 /// What a room may import beyond [`ROOMS`], and why.
@@ -74,7 +75,7 @@ const EXCEPTIONS: [(&str, &str, &str); 16] = [
 ];
 
 /// The rooms under all others, the lowest last.
-const GROUND: [&str; 4] = ["oauth", "entropy", "clock", "priority"];
+const GROUND: [&str; 5] = ["oauth", "entropy", "stall", "clock", "priority"];
 
 /// The rooms that a resource server builds, without the feature `server`.
 const LIBRARY: [&str; 4] = ["clock", "entropy", "oauth", "verify"];

@@ -3,13 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use signet::config::Config;
 use signet::http::served;
+use signet::stall::LONGEST_WRITE;
 use signet::users::{Account, Page};
+use tokio::task::yield_now;
 
 use crate::browser::{Browser, CALLBACK, PASSWORD, ada, register, request, shop, state, text};
 use crate::service_log::said;
@@ -286,6 +290,48 @@ async fn a_thousand_acts_that_can_not_be_recorded_do_not_happen() {
     app.audit_disk.fill(false);
     let (method, _, path, body) = &acts[0];
     assert_eq!(app.administer(method.clone(), path, Some(body.clone())).await.status, 201, "room again");
+}
+
+#[actix_web::test]
+async fn a_disk_that_stalls_below_the_audit_log_keeps_no_request_waiting() {
+    let app = TestApp::start().await;
+    let bearer = bearer(&app.admin_token().await);
+    let register = |name: &str| {
+        let client =
+            json!({ "client_id": name, "client_name": name, "scope": "read", "resources": [RESOURCE] });
+        app.send(TestRequest::post().uri("/admin/clients").insert_header(bearer.clone()).set_json(client))
+    };
+    let stalled = app.audit_disk.stall();
+    let mut first = pin!(register("first"));
+    while !stalled.holds_one() {
+        assert!(first.as_mut().now_or_never().is_none());
+        yield_now().await;
+    }
+    assert_eq!(app.manage("/health/ready").await.status, 200);
+    app.clock.advance(LONGEST_WRITE);
+    // The thread that looks sees to it.
+    let answer = first.await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(answer.header("retry-after"), Some("30"));
+    let ready = app.manage("/health/ready").await;
+    assert_eq!((ready.status, &ready.json()["audit"]), (503, &json!("failing")));
+    let refused = app.app.state.services.audit.failures();
+    assert_eq!(register("second").await.status, 503);
+    assert_eq!(app.app.state.services.audit.failures(), refused + 1);
+    assert_eq!(app.send(TestRequest::with_uri("/.well-known/jwks.json")).await.status, 200);
+
+    drop(stalled);
+    while !app.app.state.services.audit.is_writable() {
+        yield_now().await;
+    }
+    assert_eq!(app.manage("/health/ready").await.status, 200);
+    assert_eq!(register("third").await.status, 201);
+    // What was waited for in vain is recorded and not done; what came later is neither.
+    let recorded: Vec<_> =
+        entries(&app, "client.registered").iter().map(|entry| entry["client_id"].clone()).collect();
+    assert!(recorded.ends_with(&[json!("first"), json!("third")]), "{recorded:?}");
+    let clients = &app.app.state.services.clients;
+    assert_eq!(["first", "second", "third"].map(|id| clients.find(id).is_some()), [false, false, true]);
 }
 
 #[actix_web::test]

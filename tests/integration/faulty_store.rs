@@ -68,6 +68,8 @@ pub(crate) struct FaultyStore {
     calls: Arc<Calls>,
     /// Why it takes no more writes, if it is to say so.
     pub(crate) failure: Mutex<Option<String>>,
+    /// Whether it is to say that it takes no writes for now.
+    pub(crate) unwritable: AtomicBool,
     /// The room that it is to say it has.
     pub(crate) room: Mutex<Option<Room>>,
     /// Whether it says that other nodes write to it too.
@@ -147,6 +149,7 @@ impl FaultyStore {
             clock,
             calls: Arc::default(),
             failure: Mutex::default(),
+            unwritable: AtomicBool::default(),
             room: Mutex::default(),
             shared: AtomicBool::default(),
             written: Mutex::default(),
@@ -237,6 +240,10 @@ impl Store for FaultyStore {
 
     fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap().clone()
+    }
+
+    fn is_unwritable(&self) -> bool {
+        self.unwritable.load(Ordering::SeqCst)
     }
 
     fn is_shared(&self) -> bool {

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use serde_json::{Value, json};
+use signet::app::StartError;
 use signet::clock::ManualClock;
 use signet::keys::Origin;
 
 use crate::faulty_store::{FaultyStore, WAYS, without_limits};
+use crate::shared_store::SharedStore;
 use crate::test_app::{START, TestApp};
 
 /// More calls than any of these makes.
@@ -137,6 +139,26 @@ async fn what_happened_to_keys_is_on_record_though_the_audit_log_was_full_meanwh
             }
         }
     }
+}
+
+/// Else it would stop after P for its own log alone, and honour until then what was revoked.
+#[actix_web::test]
+async fn a_node_whose_audit_log_takes_nothing_follows_the_others_all_the_same() {
+    let clock = Arc::new(ManualClock::at(START));
+    let store = SharedStore::new(clock.clone());
+    let app = TestApp::start_on(store, clock, |_| {}).await;
+    let kids = || app.app.state.services.keys.list().keys.into_iter().map(|key| key.kid);
+    let before: Vec<_> = kids().collect();
+    app.audit_disk.fill(true);
+    app.clock.advance(Duration::from_hours(24 * 400));
+    let rotated = app.app.rotate().await;
+    assert!(matches!(rotated, Err(StartError::Audit(_))), "{rotated:?}");
+    assert!(kids().any(|kid| !before.contains(&kid)), "it was due");
+    app.app.follow().await.expect("what the others have done");
+    assert_eq!(app.manage("/health/ready").await.json()["mirror"], "ok");
+    app.audit_disk.fill(false);
+    app.app.rotate().await.expect("rotation");
+    assert_on_record(&app, "room again");
 }
 
 /// Another request, or none, may be the one that records it.

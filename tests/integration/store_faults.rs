@@ -2,6 +2,7 @@
 //! code is spent twice, and what was asked for can be asked for again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -447,6 +448,13 @@ async fn readiness_says_what_the_operator_has_to_do() {
     *store.failure.lock().unwrap() = Some("syncing to disk failed".into());
     assert_eq!(ready().await, said(503, "restart", "ok"));
     *store.failure.lock().unwrap() = None;
+    // A disk of this node's own, and a database that another node finds no better.
+    store.unwritable.store(true, Ordering::SeqCst);
+    assert_eq!(ready().await, said(503, "unwritable", "ok"));
+    store.shared.store(true, Ordering::SeqCst);
+    assert_eq!(ready().await, said(200, "unwritable", "ok"));
+    store.shared.store(false, Ordering::SeqCst);
+    store.unwritable.store(false, Ordering::SeqCst);
     store.fail(1, (Fault::Refused, true));
     assert_eq!(ready().await, said(200, "failing", "ok"), "it may be away for a moment");
     world.app.clock.advance(Duration::from_secs(11));

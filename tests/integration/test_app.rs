@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
 use actix_web::body::{MessageBody, to_bytes};
@@ -427,9 +427,36 @@ async fn try_open(
     Ok(app)
 }
 
-/// The disk below an audit log, which can be full.
+/// The disk below an audit log, which can be full, or stall.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AuditDisk(Arc<AtomicBool>);
+pub(crate) struct AuditDisk {
+    full: Arc<AtomicBool>,
+    held: Arc<(Mutex<Holding>, Condvar)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Holding {
+    #[default]
+    Nothing,
+    TheNext,
+    One,
+}
+
+/// A disk that takes nothing and refuses nothing until this is dropped.
+pub(crate) struct Stalled(AuditDisk);
+
+impl Stalled {
+    /// Whether a write waits for it.
+    pub(crate) fn holds_one(&self) -> bool {
+        *self.0.held.0.lock().unwrap() == Holding::One
+    }
+}
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        self.0.now(Holding::Nothing);
+    }
+}
 
 struct Fillable {
     disk: AuditDisk,
@@ -439,7 +466,18 @@ struct Fillable {
 impl AuditDisk {
     /// From now on nothing more fits on it, or again something.
     pub(crate) fn fill(&self, full: bool) {
-        self.0.store(full, Ordering::SeqCst);
+        self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// From now on it stalls. To be let go before the log is closed, which waits for what is being written.
+    pub(crate) fn stall(&self) -> Stalled {
+        self.now(Holding::TheNext);
+        Stalled(self.clone())
+    }
+
+    fn now(&self, holding: Holding) {
+        *self.held.0.lock().unwrap() = holding;
+        self.held.1.notify_all();
     }
 
     fn below(&self, file: Box<dyn Sink>) -> Fillable {
@@ -449,7 +487,14 @@ impl AuditDisk {
 
 impl Sink for Fillable {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !self.disk.0.load(Ordering::SeqCst) {
+        let (held, let_go) = &*self.disk.held;
+        let mut held = held.lock().unwrap();
+        while *held != Holding::Nothing {
+            *held = Holding::One;
+            held = let_go.wait(held).unwrap();
+        }
+        drop(held);
+        if !self.disk.full.load(Ordering::SeqCst) {
             return self.file.append(bytes);
         }
         // As a disk does: a part of it still fits.

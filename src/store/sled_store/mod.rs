@@ -48,11 +48,11 @@ use self::disk::{Claim, DataFiles, Disk};
 use self::frozen::{Shared, Views};
 use self::reader::Reader;
 use self::staging::Staging;
-use self::watch::Watch;
 use self::writer::{Operation, Progress, Writer};
 use super::{Batch, Changes, Committed, Cursor, Room, Row, SharedFrozen, Store, StoreError, Table};
 use crate::clock::SharedClock;
 use crate::priority::stand_back;
+use crate::stall::Watch;
 
 /// So many commits may wait for the writer; further ones wait to be let in.
 const WAITING_COMMITS: usize = 1024;
@@ -134,7 +134,7 @@ impl SledStore {
             claim.mark().map_err(failed)?;
         }
 
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::new(clock.clone()));
         let staging = Staging::open(tree.clone(), options.changes_kept)?;
         progress.newest_change.send_replace(staging.newest_change());
         let (operations, receiver) = mpsc::channel(WAITING_COMMITS);
@@ -158,9 +158,9 @@ impl SledStore {
             reader: Reader { tree, clock },
             operations: Some(operations),
             writer: Some(writer),
+            _watch: watch::start(db.clone(), progress.clone()).map_err(failed)?,
             progress,
             dir,
-            _watch: Watch::start(db.clone()).map_err(failed)?,
             db,
             _claim: claim,
         }))
@@ -185,8 +185,18 @@ impl SledStore {
         self.ask_patiently(Duration::ZERO, operation).await
     }
 
-    /// Asks the writer, and for the answer once more when `patience` is over.
+    /// Asks the writer, for as long as the disk does not hold it up: what was asked for may be done later all the same.
     async fn ask_patiently<T>(
+        &self,
+        patience: Duration,
+        operation: impl FnOnce(writer::Answer<T>) -> Operation,
+    ) -> Result<T, StoreError> {
+        let asked = self.progress.stall.outlasted_by(self.ask_writer(patience, operation));
+        asked.await.map_err(|held_up| StoreError::Unavailable(held_up.to_string()))?
+    }
+
+    /// Asks the writer, and for the answer once more when `patience` is over.
+    async fn ask_writer<T>(
         &self,
         patience: Duration,
         operation: impl FnOnce(writer::Answer<T>) -> Operation,
@@ -268,6 +278,10 @@ impl Store for SledStore {
 
     fn failure(&self) -> Option<String> {
         Self::failure(self)
+    }
+
+    fn is_unwritable(&self) -> bool {
+        self.progress.stall.lasts()
     }
 
     fn room(&self) -> Option<Room> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::{Clock as _, ManualClock};
+use crate::stall::LONGEST_WRITE;
 use crate::store::{Condition, Put};
 
 const CODES: Table = Table::plain("codes");
@@ -43,16 +44,27 @@ fn open_on<S>(dir: &Path, before_sync: S) -> (Arc<SledStore>, Arc<AtomicBool>)
 where
     S: FnMut() -> io::Result<()> + Send + 'static,
 {
+    open_by(clock(), dir, before_sync)
+}
+
+fn open_by<S>(clock: SharedClock, dir: &Path, before_sync: S) -> (Arc<SledStore>, Arc<AtomicBool>)
+where
+    S: FnMut() -> io::Result<()> + Send + 'static,
+{
     let room = Arc::new(AtomicBool::new(true));
     let disk = |files| Box::new(FakeDisk { files, room: room.clone(), before_sync }) as Box<dyn Disk>;
-    (SledStore::open_on(dir, clock(), SledOptions::default(), disk).unwrap(), room)
+    (SledStore::open_on(dir, clock, SledOptions::default(), disk).unwrap(), room)
 }
 
 /// A disk that, at every sync, tells that it has begun and waits until it may go on.
 fn open_gated(dir: &Path) -> (Arc<SledStore>, Receiver<()>, SyncSender<()>) {
+    open_gated_by(clock(), dir)
+}
+
+fn open_gated_by(clock: SharedClock, dir: &Path) -> (Arc<SledStore>, Receiver<()>, SyncSender<()>) {
     let (tell, begun) = sync_channel(0);
     let (go_on, may_go_on) = sync_channel(0);
-    let (store, _) = open_on(dir, move || {
+    let (store, _) = open_by(clock, dir, move || {
         tell.send(()).map_err(io::Error::other)?;
         may_go_on.recv().map_err(io::Error::other)
     });
@@ -212,6 +224,53 @@ async fn a_failed_sync_is_never_retried_into_success() {
     println!(
         "100 failed syncs: {refused} commits refused after them, none acknowledged; {restarts} clean restarts"
     );
+}
+
+#[tokio::test]
+async fn a_disk_that_stalls_keeps_nobody_waiting_and_what_it_does_late_is_done_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let (store, begun, go_on) = open_gated_by(clock.clone(), dir.path());
+    let commit = |key: &'static str| {
+        let store = store.clone();
+        tokio::spawn(async move { store.commit(put(key)).await })
+    };
+    let first = commit("first");
+    tokio::task::yield_now().await;
+    begun.recv().unwrap();
+    let queued = commit("queued");
+    tokio::task::yield_now().await;
+    store.progress.stall.look();
+    tokio::task::yield_now().await;
+    assert!(!store.is_unwritable() && !first.is_finished() && !queued.is_finished());
+
+    clock.advance(LONGEST_WRITE);
+    store.progress.stall.look();
+    assert!(store.is_unwritable());
+    for waited in [first, queued] {
+        assert!(matches!(waited.await.unwrap(), Err(StoreError::Unavailable(_))));
+    }
+    let waiting = store.operations.as_ref().unwrap().capacity();
+    assert!(store.commit(put("refused")).await.is_err());
+    assert!(store.sweep(clock.now(), 1).await.is_err());
+    assert!(store.freeze().await.is_err());
+    assert_eq!(store.operations.as_ref().unwrap().capacity(), waiting, "nobody is let in");
+    assert!(store.get(CODES, b"none").await.unwrap().is_none(), "reads go on");
+
+    // The first group, and the one of those that waited meanwhile.
+    go_on.send(()).unwrap();
+    begun.recv().unwrap();
+    assert!(!store.is_unwritable(), "it moves");
+    let later = commit("later");
+    tokio::task::yield_now().await;
+    go_on.send(()).unwrap();
+    begun.recv().unwrap();
+    go_on.send(()).unwrap();
+    assert_eq!(later.await.unwrap().unwrap(), Committed::Applied);
+    assert_eq!(store.failure(), None);
+    let rows = store.scan(CODES, None, 9).await.unwrap();
+    let keys: Vec<_> = rows.iter().map(|(key, _)| key.as_slice()).collect();
+    assert_eq!(keys, [&b"first"[..], b"later", b"queued"]);
 }
 
 #[tokio::test]

@@ -5,38 +5,18 @@
 //! notices the failure and wakes the first.
 
 use std::io;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::Arc;
 
-const EVERY: Duration = Duration::from_secs(1);
+use super::writer::Progress;
+use crate::stall::Watch;
 
-/// Looks after a database until it is dropped.
-pub(super) struct Watch {
-    stop: Option<SyncSender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Watch {
-    /// Looks for a failure once a second.
-    pub(super) fn start(db: sled::Db) -> io::Result<Self> {
-        let (stop, stopped) = sync_channel::<()>(0);
-        let thread = std::thread::Builder::new().name("signet-store-watch".to_owned()).spawn(move || {
-            while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                if db.context.global_error().is_err() {
-                    // Its error is that failure, which the woken thread reports.
-                    _ = db.flush();
-                }
-            }
-        })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            _ = thread.join();
+/// Looks after a database until what it gives is dropped; also whether its writing thread is held up.
+pub(super) fn start(db: sled::Db, progress: Arc<Progress>) -> io::Result<Watch> {
+    Watch::start("signet-store-watch", move || {
+        progress.stall.look();
+        if db.context.global_error().is_err() {
+            // Its error is that failure, which the woken thread reports.
+            _ = db.flush();
         }
-    }
+    })
 }

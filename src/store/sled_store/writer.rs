@@ -17,6 +17,7 @@ use super::frozen::{View, Views};
 use super::reader::Reader;
 use super::staging::Staging;
 use crate::clock::SharedClock;
+use crate::stall::Stall;
 use crate::store::{Action, Batch, Committed, StoreError};
 
 /// At most so many commits share a flush; it bounds how long the first of them waits.
@@ -44,7 +45,6 @@ pub(super) enum Operation {
 }
 
 /// What the writer lets others see.
-#[derive(Default)]
 pub(super) struct Progress {
     /// How many groups have been made durable.
     pub(super) flushes: AtomicU64,
@@ -52,6 +52,16 @@ pub(super) struct Progress {
     pub(super) failure: OnceLock<String>,
     /// The place of the newest change that is durable.
     pub(super) newest_change: watch::Sender<u64>,
+    /// Whether the disk holds it up.
+    pub(super) stall: Stall,
+}
+
+impl Progress {
+    /// Nothing is done yet; `clock` says how long what follows takes.
+    pub(super) fn new(clock: SharedClock) -> Self {
+        let (flushes, failure, newest_change) = Default::default();
+        Self { flushes, failure, newest_change, stall: Stall::new(clock) }
+    }
 }
 
 /// The writing thread's belongings.
@@ -77,6 +87,7 @@ impl Writer {
     /// disk holds is not known any more, and a second, successful `fdatasync` would prove nothing about it.
     pub(super) fn run(mut self, mut operations: mpsc::Receiver<Operation>) {
         let mut patient = Vec::new();
+        let progress = self.progress.clone();
         loop {
             let first = match operations.blocking_recv() {
                 Some(operation) => operation,
@@ -88,6 +99,7 @@ impl Writer {
                 patient.push(first);
                 continue;
             }
+            let under_way = progress.stall.begin();
             let room = self.room();
             let mut settled: Vec<_> = patient
                 .drain(..)
@@ -115,6 +127,7 @@ impl Writer {
                 std::mem::forget(self.db.clone());
                 return;
             }
+            drop(under_way);
             settled.into_iter().for_each(Settled::answer);
         }
     }

@@ -255,7 +255,9 @@ async fn factors_are_removed_and_accounts_deleted_in_the_console_whatever_fails(
                 async |world: &World, root: &Root<Person>, _| {
                     let again = root.order(world, &root.path(), "delete").await;
                     assert!(matches!(again.status, 303 | 404), "{again:?}");
-                    assert!(!root.enters_with(world, PASSWORD).await && root.about.sessions(world).await == 0);
+                    assert!(
+                        !root.enters_with(world, PASSWORD).await && root.about.sessions(world).await == 0
+                    );
                     assert_eq!(root.applications(world), 0, "an application of somebody who is deleted");
                 },
             ),

@@ -308,7 +308,10 @@ async fn people_allow_clients_and_take_it_back_whatever_fails() {
                     let session = world.services().sessions.of_user(&person.id).await.unwrap().remove(0);
                     let age = world.app.now() - session.last_seen.timestamp();
                     let code = told.is_some_and(|answer| parameter(answer, "code").is_some());
-                    assert!(!code || age < 60, "a code for a session of which it is not noted that it was used");
+                    assert!(
+                        !code || age < 60,
+                        "a code for a session of which it is not noted that it was used"
+                    );
                     code
                 },
                 async |world: &World, person: &Person, _| {

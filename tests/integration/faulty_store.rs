@@ -19,7 +19,7 @@ use signet::store::{
 
 use crate::grants_fixture::World;
 use crate::store_faults_routes::asks_what_it_holds;
-use crate::test_app::{Answer, START, TestApp};
+use crate::test_app::{Answer, START, TestApp, note_write};
 
 /// More calls than any flow makes.
 const MOST_CALLS: usize = 200;
@@ -199,6 +199,8 @@ impl Store for FaultyStore {
             Action::Delete => Some(write.key.len()),
             Action::Check => None,
         });
+        let touched = batch.writes.iter().filter(|write| !matches!(write.action, Action::Check));
+        let tables: Vec<_> = touched.map(|write| write.table.name).collect();
         let (rows, bytes) = puts.fold((0, 0), |(rows, bytes), size| (rows + 1, bytes + size));
         self.calls
             .call(async {
@@ -208,6 +210,7 @@ impl Store for FaultyStore {
                     written.commits += 1;
                     written.rows += rows;
                     written.bytes += bytes;
+                    tables.into_iter().for_each(note_write);
                 }
                 Ok(committed)
             })

@@ -190,6 +190,20 @@ fn every_route_that_may_write_has_a_flow_or_a_reason() {
     assert!(gone.is_empty(), "{gone:?} are not served");
 }
 
+/// What is written down of whoever is known, whatever they ask for: that their session or their API key was used. The one has a flow
+/// at the authorization endpoint, the other one that no route names ("count a request with an API key").
+const OF_ANYBODY: [&str; 4] = ["sessions", "user_sessions", "api_keys", "api_key_requests"];
+
+/// Asserts that a GET wrote nothing, unless it is listed: every test looks that asks a service on a store which can fail.
+pub(crate) fn reading_writes_as_listed(path: &str, written: &BTreeSet<&'static str>) {
+    let listed = ROUTES.iter().any(|(method, route, _)| (*method, *route) == ("GET", path));
+    let more: Vec<_> = written.iter().filter(|table| !OF_ANYBODY.contains(table)).collect();
+    assert!(
+        listed || more.is_empty(),
+        "GET {path} writes to {more:?}, and no flow lets the store fail at it"
+    );
+}
+
 /// A file below `src/http`, if there is one.
 fn source(path: &str) -> Option<String> {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http").join(path)).ok()

@@ -1,6 +1,8 @@
 //! A whole service in this process: real routes, real store, a clock that stands still until it is told to
 //! move, and repeatable entropy. Every answer is held against `openapi.yaml`.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -30,6 +32,7 @@ use signet::store::{SledStore, Store};
 use tokio::sync::oneshot;
 
 use crate::contract::Contract;
+use crate::store_faults_routes::reading_writes_as_listed;
 
 /// The issuer of every test.
 pub(crate) const ISSUER: &str = "http://127.0.0.1:8080";
@@ -40,6 +43,17 @@ pub(crate) const RESOURCE: &str = "http://127.0.0.1:9000";
 pub(crate) const START: i64 = 1_800_000_000;
 
 static CONTRACT: LazyLock<Contract> = LazyLock::new(Contract::load);
+
+tokio::task_local! {
+    /// The tables that the request which is answered has written to, as far as its store tells.
+    static WRITTEN: RefCell<BTreeSet<&'static str>>;
+}
+
+/// Told by a store: the request that is being answered, if one is, has written to `table`.
+pub(crate) fn note_write(table: &'static str) {
+    // What is done for nobody's request has none.
+    WRITTEN.try_with(|written| written.borrow_mut().insert(table)).ok();
+}
 
 /// A running service.
 pub(crate) struct TestApp {
@@ -289,7 +303,11 @@ impl TestApp {
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let state = web::Data::from(self.app.state.clone());
         let service = init_service(ActixApp::new().configure(signet::http::configure(state))).await;
-        let answer = Answer::read(call_service(&service, request).await).await;
+        let answered = async {
+            let answer = Answer::read(call_service(&service, request).await).await;
+            (answer, WRITTEN.with(RefCell::take))
+        };
+        let (answer, written) = WRITTEN.scope(RefCell::default(), answered).await;
         // The document's paths are those below the issuer.
         let issuer = url::Url::parse(&self.config.issuer).expect("a URL");
         let below = match path.strip_prefix(issuer.path()) {
@@ -298,6 +316,12 @@ impl TestApp {
             _ => &path,
         };
         check(&method, below, &answer);
+        if matches!(method, Method::GET | Method::HEAD) {
+            let route = signet::http::served()
+                .iter()
+                .find(|route| route.method == Method::GET && matches(route.path, below));
+            reading_writes_as_listed(route.map_or(below, |route| route.path), &written);
+        }
         answer
     }
 

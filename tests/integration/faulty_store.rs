@@ -19,7 +19,7 @@ use signet::store::{
 
 use crate::grants_fixture::World;
 use crate::store_faults_routes::asks_what_it_holds;
-use crate::test_app::{Answer, START, TestApp, note_write};
+use crate::test_app::{Answer, START, TestApp, Wrote, note_write};
 
 /// More calls than any flow makes.
 const MOST_CALLS: usize = 200;
@@ -199,8 +199,12 @@ impl Store for FaultyStore {
             Action::Delete => Some(write.key.len()),
             Action::Check => None,
         });
-        let touched = batch.writes.iter().filter(|write| !matches!(write.action, Action::Check));
-        let tables: Vec<_> = touched.map(|write| write.table.name).collect();
+        let touched = batch.writes.iter().filter_map(|write| match &write.action {
+            Action::Put { .. } => Some((write.table.name, Wrote::Put)),
+            Action::Delete => Some((write.table.name, Wrote::Deleted)),
+            Action::Check => None,
+        });
+        let touched: Vec<_> = touched.collect();
         let (rows, bytes) = puts.fold((0, 0), |(rows, bytes), size| (rows + 1, bytes + size));
         self.calls
             .call(async {
@@ -210,7 +214,7 @@ impl Store for FaultyStore {
                     written.commits += 1;
                     written.rows += rows;
                     written.bytes += bytes;
-                    tables.into_iter().for_each(note_write);
+                    touched.into_iter().for_each(|(table, wrote)| note_write(table, wrote));
                 }
                 Ok(committed)
             })

@@ -214,7 +214,9 @@ impl Store for FaultyStore {
                     written.commits += 1;
                     written.rows += rows;
                     written.bytes += bytes;
-                    touched.into_iter().for_each(|(table, wrote)| note_write(table, wrote));
+                    for (table, wrote) in touched {
+                        note_write(table, wrote);
+                    }
                 }
                 Ok(committed)
             })

@@ -299,7 +299,7 @@ async fn people_allow_clients_and_take_it_back_whatever_fails() {
             "authorize: a code is issued, seen two minutes ago",
             async |world: &World, number| {
                 let person = Person::inside(world, number, "/account").await;
-                world.app.pass(Duration::from_secs(120)).await;
+                world.app.pass(Duration::from_mins(2)).await;
                 person
             },
             async |world: &World, person: &Person| person.browser.clone().get(&world.app, &quiet).await,

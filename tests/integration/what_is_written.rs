@@ -55,6 +55,7 @@ impl Counted {
     }
 
     /// Asserts that as much was written since the last look as the page says of `row`.
+    #[expect(clippy::print_stdout, reason = "a test prints what it counted")]
     #[track_caller]
     fn holds(&mut self, row: &str, act: &str) {
         let Written { commits, rows, bytes } = self.take();

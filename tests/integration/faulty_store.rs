@@ -19,7 +19,7 @@ use signet::store::{
 
 use crate::grants_fixture::World;
 use crate::store_faults_routes::asks_what_it_holds;
-use crate::test_app::{Answer, START, TestApp};
+use crate::test_app::{Answer, START, TestApp, Wrote, note_write};
 
 /// More calls than any flow makes.
 const MOST_CALLS: usize = 200;
@@ -202,6 +202,12 @@ impl Store for FaultyStore {
             Action::Delete => Some(write.key.len()),
             Action::Check => None,
         });
+        let touched = batch.writes.iter().filter_map(|write| match &write.action {
+            Action::Put { .. } => Some((write.table.name, Wrote::Put)),
+            Action::Delete => Some((write.table.name, Wrote::Deleted)),
+            Action::Check => None,
+        });
+        let touched: Vec<_> = touched.collect();
         let (rows, bytes) = puts.fold((0, 0), |(rows, bytes), size| (rows + 1, bytes + size));
         self.calls
             .call(async {
@@ -211,6 +217,9 @@ impl Store for FaultyStore {
                     written.commits += 1;
                     written.rows += rows;
                     written.bytes += bytes;
+                    for (table, wrote) in touched {
+                        note_write(table, wrote);
+                    }
                 }
                 Ok(committed)
             })

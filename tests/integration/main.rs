@@ -126,6 +126,7 @@ mod store_faults;
 mod store_faults_admin;
 mod store_faults_apart;
 mod store_faults_console;
+mod store_faults_console_acts;
 mod store_faults_copies;
 mod store_faults_documents;
 mod store_faults_nodes;

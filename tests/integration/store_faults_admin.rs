@@ -10,20 +10,20 @@ use crate::grants_fixture::World;
 use crate::store_faults::admin;
 use crate::test_app::{Answer, RESOURCE, form};
 
-fn registration(id: &str) -> Value {
+pub(crate) fn registration(id: &str) -> Value {
     json!({ "client_id": id, "client_name": "Shop", "scope": "read", "resources": [RESOURCE] })
 }
 
 /// A client that was registered for a trial, with an API key.
-struct Client {
+pub(crate) struct Client {
     token: String,
-    id: String,
+    pub(crate) id: String,
     secret: String,
     api_key: String,
 }
 
 impl Client {
-    async fn new(world: &World, number: usize) -> Self {
+    pub(crate) async fn new(world: &World, number: usize) -> Self {
         let token = world.app.admin_token().await;
         let id = format!("client-{number}");
         let answer = admin(world, &token, (Method::POST, "/admin/clients"), Some(registration(&id))).await;
@@ -38,16 +38,22 @@ impl Client {
         format!("/admin/clients/{}", self.id)
     }
 
-    async fn send(&self, world: &World, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        world: &World,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
         admin(world, &self.token, (method, path), body).await
     }
 
-    async fn shown(&self, world: &World) -> Option<Value> {
+    pub(crate) async fn shown(&self, world: &World) -> Option<Value> {
         let answer = self.send(world, Method::GET, &self.path(), None).await;
         (answer.status == 200).then(|| answer.json())
     }
 
-    async fn api_key_opens(&self, world: &World) -> bool {
+    pub(crate) async fn api_key_opens(&self, world: &World) -> bool {
         exchange(world, &self.api_key).await.status == 200
     }
 }

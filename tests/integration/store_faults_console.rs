@@ -12,14 +12,14 @@ use crate::store_faults_portal::is_known;
 use crate::test_app::{Answer, RESOURCE};
 
 /// An administrator who is signed in, and what a trial is about.
-struct Root<T> {
-    browser: Browser,
+pub(crate) struct Root<T> {
+    pub(crate) browser: Browser,
     form_token: String,
-    about: T,
+    pub(crate) about: T,
 }
 
 impl Root<()> {
-    async fn new(world: &World, number: usize) -> Self {
+    pub(crate) async fn new(world: &World, number: usize) -> Self {
         let email = format!("root-{number}@example.com");
         account(&world.app, ("Root", &email), true).await;
         let mut browser = signed_in(&world.app, &email, "/console").await;
@@ -27,13 +27,13 @@ impl Root<()> {
         Self { browser, form_token, about: () }
     }
 
-    fn about<T>(self, about: T) -> Root<T> {
+    pub(crate) fn about<T>(self, about: T) -> Root<T> {
         Root { browser: self.browser, form_token: self.form_token, about }
     }
 }
 
 impl<T> Root<T> {
-    async fn post(&self, world: &World, path: &str, members: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post(&self, world: &World, path: &str, members: &[(&str, &str)]) -> Answer {
         let members = [&[("form_token", &*self.form_token)], members].concat();
         self.browser.clone().post(&world.app, path, &members).await
     }

@@ -294,6 +294,33 @@ async fn people_allow_clients_and_take_it_back_whatever_fails() {
             ),
         )
         .await
+        // Once a minute the request is written down with the session.
+        .hold(
+            "authorize: a code is issued, seen two minutes ago",
+            async |world: &World, number| {
+                let person = Person::inside(world, number, "/account").await;
+                world.app.pass(Duration::from_mins(2)).await;
+                person
+            },
+            async |world: &World, person: &Person| person.browser.clone().get(&world.app, &quiet).await,
+            (
+                async |world: &World, person: &Person, told: Option<&Answer>| {
+                    let session = world.services().sessions.of_user(&person.id).await.unwrap().remove(0);
+                    let age = world.app.now() - session.last_seen.timestamp();
+                    let code = told.is_some_and(|answer| parameter(answer, "code").is_some());
+                    assert!(
+                        !code || age < 60,
+                        "a code for a session of which it is not noted that it was used"
+                    );
+                    code
+                },
+                async |world: &World, person: &Person, _| {
+                    let answer = person.browser.clone().get(&world.app, &quiet).await;
+                    redeem(&world.app, &trusted, &parameter(&answer, "code").unwrap()).await;
+                },
+            ),
+        )
+        .await
         .hold(
             "consent: a code is issued",
             async |world: &World, number| {

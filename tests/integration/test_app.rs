@@ -1,6 +1,7 @@
 //! A whole service in this process: real routes, real store, a clock that stands still until it is told to
 //! move, and repeatable entropy. Every answer is held against `openapi.yaml`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -19,7 +20,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use signet::app::{self, App, Expired, FirstClient, FirstClients, Ground, StartError};
-use signet::audit::{AuditLog, Sink};
+use signet::audit::{AuditLog, Origin, Sink};
 use signet::clock::{Clock as _, ManualClock, SharedClock};
 use signet::config::Config;
 use signet::entropy::SeededEntropy;
@@ -30,6 +31,7 @@ use signet::store::{SledStore, Store};
 use tokio::sync::oneshot;
 
 use crate::contract::Contract;
+use crate::store_faults_routes::reading_writes_as_listed;
 
 /// The issuer of every test.
 pub(crate) const ISSUER: &str = "http://127.0.0.1:8080";
@@ -40,6 +42,27 @@ pub(crate) const RESOURCE: &str = "http://127.0.0.1:9000";
 pub(crate) const START: i64 = 1_800_000_000;
 
 static CONTRACT: LazyLock<Contract> = LazyLock::new(Contract::load);
+
+type Written = BTreeSet<(&'static str, Wrote)>;
+
+/// What requests have put into tables or deleted from them, as far as their stores tell, by the requests' identifiers.
+static WRITTEN: Mutex<BTreeMap<String, Written>> = Mutex::new(BTreeMap::new());
+
+/// What was done to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wrote {
+    Put,
+    Deleted,
+}
+
+/// Told by a store: the request that is being answered, if one is, has written to `table`.
+pub(crate) fn note_write(table: &'static str, wrote: Wrote) {
+    // What is done for nobody's request has none; an act that goes on if the client hangs up has its request's.
+    if let Some(origin) = Origin::current() {
+        let mut written = WRITTEN.lock().expect("a lock");
+        written.entry(origin.request_id.to_string()).or_default().insert((table, wrote));
+    }
+}
 
 /// A running service.
 pub(crate) struct TestApp {
@@ -289,6 +312,8 @@ impl TestApp {
         let state = web::Data::from(self.app.state.clone());
         let service = init_service(ActixApp::new().configure(signet::http::configure(state))).await;
         let answer = Answer::read(call_service(&service, request).await).await;
+        let id = answer.header("x-request-id").unwrap_or_default();
+        let written = WRITTEN.lock().expect("a lock").remove(id).unwrap_or_default();
         // The document's paths are those below the issuer.
         let issuer = url::Url::parse(&self.config.issuer).expect("a URL");
         let below = match path.strip_prefix(issuer.path()) {
@@ -297,6 +322,12 @@ impl TestApp {
             _ => &path,
         };
         check(&method, below, &answer);
+        if matches!(method, Method::GET | Method::HEAD) {
+            let route = signet::http::served()
+                .iter()
+                .find(|route| route.method == Method::GET && matches(route.path, below));
+            reading_writes_as_listed(route.map_or(below, |route| route.path), &written);
+        }
         answer
     }
 

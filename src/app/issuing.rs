@@ -17,7 +17,7 @@ use crate::tokens::{
 const LIST_WINDOW: Duration = Duration::from_hours(1);
 
 /// So many rounds of housekeeping a start waits for at most.
-const ROUNDS: usize = 100;
+const ROUNDS: usize = 10;
 
 /// The parts, for the services.
 pub(super) struct Issuing {

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -13,6 +13,9 @@ use crate::stall::{Stall, Watch};
 
 /// No more events share one flush.
 const LARGEST_BATCH: usize = 1024;
+
+/// No more wait, those included for which nobody waits any more: a disk that stalls again and again is given so many at most.
+pub(super) const LONGEST_QUEUE: usize = 16 * LARGEST_BATCH;
 
 type Answer = oneshot::Sender<Result<(), AuditError>>;
 
@@ -32,6 +35,8 @@ struct Shared {
     failures: AtomicU64,
     failing: AtomicBool,
     stall: Stall,
+    /// How many are queued or being written.
+    queued: AtomicUsize,
     flushes: AtomicU64,
 }
 
@@ -52,6 +57,10 @@ impl Writer {
 
     /// Writes `event`, with those that come at the same time; while the disk is held up it is refused.
     pub(super) async fn write(&self, event: Event) -> Result<(), AuditError> {
+        if self.shared.queued.load(Ordering::Relaxed) >= LONGEST_QUEUE {
+            self.shared.failures.fetch_add(1, Ordering::Relaxed);
+            return Err(AuditError::Unavailable("too many events wait for the disk".into()));
+        }
         let is_refused = self.shared.stall.lasts();
         let written = self.shared.stall.outlasted_by(async { self.submit(event).await }).await;
         let written = written.map_err(|held_up| {
@@ -65,6 +74,7 @@ impl Writer {
     /// Queues `event`.
     fn submit(&self, event: Event) -> oneshot::Receiver<Result<(), AuditError>> {
         let (answer, pending) = oneshot::channel();
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
         // A queue without a reader drops the answer, which the receiver sees.
         if let Some(queue) = &self.queue {
             queue.send((event, answer)).ok();
@@ -120,6 +130,7 @@ impl State {
             failures: 0.into(),
             failing: false.into(),
             stall: Stall::new(clock.clone()),
+            queued: 0.into(),
             flushes: 0.into(),
         };
         Self { sink, head, clock, node, broken: None, shared: Arc::new(shared) }
@@ -137,6 +148,7 @@ impl State {
                 self.shared.failures.fetch_add(batch.len() as u64, Ordering::Relaxed);
             }
             drop(under_way);
+            shared.queued.fetch_sub(batch.len(), Ordering::Relaxed);
             for (_, answer) in batch {
                 answer.send(written.clone().map_err(AuditError::Unavailable)).ok();
             }

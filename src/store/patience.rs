@@ -158,7 +158,6 @@ pub async fn turn<'a, T>(line: &'a Mutex<T>, store: &dyn Store) -> Result<MutexG
 }
 
 /// Whether this is done for a request, which waits no longer than for a call.
-#[cfg(feature = "postgres")]
 pub(super) fn is_asked_for() -> bool {
     waited().is_some()
 }

@@ -223,9 +223,10 @@ impl Cutoffs {
             let known = if any.load(Acquire) { self.kept.find(&name()) } else { None };
             known.map(|cutoff| cutoff.before)
         };
+        // The narrow one first: a wider one is there before it takes the narrow one's place.
+        let granted = before(&self.any.granted, &|| WholeName::grant(client_id, subject));
         let client = before(&self.any.clients, &|| WholeName::client(client_id));
         let of_subject = before(&self.any.subjects, &|| WholeName::subject(subject));
-        let granted = before(&self.any.granted, &|| WholeName::grant(client_id, subject));
         client.max(of_subject).max(granted)
     }
 

@@ -144,13 +144,14 @@ impl RefreshTokens {
     }
 
     /// Spends `token` for its successor, in one commit with `access`, the access token that is issued beside it, and on the
-    /// condition that `also` adds: what that answers `None` to is dead. Does not look at dates, client and subject.
+    /// condition that `also` adds: what that answers `None` to is dead. Does not look at dates, client and subject. It was presented at
+    /// `presented_at`, by [`Self::now`].
     ///
     /// # Errors
     /// When the store fails, or no key may seal: then it may or may not be spent, and can be presented again.
     pub async fn rotate(
         &self,
-        token: &RefreshToken,
+        (token, presented_at): (&RefreshToken, i64),
         access: &LiveToken,
         also: impl AsyncFn(Batch) -> Result<Option<Batch>, StoreError>,
     ) -> Result<Rotation, RefreshError> {
@@ -164,7 +165,7 @@ impl RefreshTokens {
                 }
                 Some(Family::Live { generation, rotated_at, repeated_at })
                     if generation == token.generation + 1
-                        && self.has_grace(token, rotated_at, repeated_at.unwrap_or(rotated_at), now) =>
+                        && self.has_grace(token, (rotated_at, repeated_at), (presented_at, now)) =>
                 {
                     let batch = self.repeat(token, known.as_ref(), now)?;
                     (batch, Rotation::Repeated(self.seal(&self.successor(token, rotated_at))?))
@@ -196,21 +197,36 @@ impl RefreshTokens {
         Err(contended().into())
     }
 
-    /// Whether `token`, which was spent at `rotated_at` and last noted to have been presented at `noted_at`, may still be presented.
-    fn has_grace(&self, token: &RefreshToken, rotated_at: i64, noted_at: i64, now: i64) -> bool {
+    /// Whether `token`, which was spent at `rotated_at` and last noted to have been presented again at `repeated_at`, may be presented still,
+    /// as it was at `presented_at`: what it had to wait for since is not its owner's doing.
+    fn has_grace(
+        &self,
+        token: &RefreshToken,
+        (rotated_at, repeated_at): (i64, Option<i64>),
+        (presented_at, now): (i64, i64),
+    ) -> bool {
+        let noted_at = repeated_at.unwrap_or(rotated_at);
         let in_vain = self.unanswered.until((&token.family, token.generation), noted_at);
         let last = in_vain.map_or(noted_at, |until| until.max(noted_at));
-        (-AHEAD..=LONGEST_GRACE).contains(&now.saturating_sub(rotated_at))
-            && (-AHEAD..=GRACE).contains(&now.saturating_sub(last))
+        presented_at.saturating_sub(rotated_at) <= LONGEST_GRACE
+            && presented_at.saturating_sub(last) <= GRACE
+            && last.saturating_sub(now) <= AHEAD
     }
 
-    /// Notes that `client` presented `text` and was told nothing, which the store can't note while it is away: a token that it spent just
+    /// In milliseconds since the epoch.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.families.now_millis()
+    }
+
+    /// Notes that `client` presented `text` at `since`, by [`Self::now`], and was told nothing, which the store can't note while it is away: a token that it spent just
     /// before, or spends when it goes on, is presented again and again meanwhile. Only this node knows, until the store does.
-    pub fn was_unanswered(&self, client: &ClientId, text: &str) {
+    pub fn was_unanswered(&self, client: &ClientId, text: &str, since: i64) {
         let opened = self.sealer.open_as_last_known(PURPOSE, text);
         let token = opened.and_then(|plain| serde_json::from_slice::<RefreshToken>(&plain).ok());
         if let Some(token) = token.filter(|token| token.grant.client_id == *client) {
-            self.unanswered.note((&token.family, token.generation), self.families.now_millis());
+            let now = self.families.now_millis();
+            self.unanswered.note((&token.family, token.generation), (since, now));
         }
     }
 

@@ -41,8 +41,9 @@ impl Unanswered {
         Self { gap, runs: Mutex::default() }
     }
 
-    /// Notes that the token of that number was presented at `now`, in milliseconds since the epoch, and that nobody was told anything.
-    pub(super) fn note(&self, (family, generation): (&FamilyId, u64), now: i64) {
+    /// Notes that the token of that number was presented at `since`, in milliseconds since the epoch, and that whoever did was told `now` that
+    /// nothing can be said.
+    pub(super) fn note(&self, (family, generation): (&FamilyId, u64), (since, now): (i64, i64)) {
         let mut runs = self.lock();
         if runs.known.len() >= ROOM && runs.tidied_at.abs_diff(now) >= 1_000 {
             runs.tidied_at = now;
@@ -50,9 +51,9 @@ impl Unanswered {
         }
         let key = (family.clone(), generation);
         let since = match runs.known.get(&key) {
-            Some(run) if run.goes_on(self.gap, now) => run.since,
-            Some(_) => now,
-            None if runs.known.len() < ROOM => now,
+            Some(run) if run.goes_on(self.gap, since) => run.since,
+            Some(_) => since,
+            None if runs.known.len() < ROOM => since,
             None => return,
         };
         runs.known.insert(key, Run { since, until: now });
@@ -77,7 +78,7 @@ mod tests {
     fn there_is_room_for_so_many_and_again_when_those_are_over() {
         let (unanswered, family) = (Unanswered::new(10_000), FamilyId::parse("f").expect("a family"));
         let note = |generation, now| {
-            unanswered.note((&family, generation), now);
+            unanswered.note((&family, generation), (now, now));
             unanswered.until((&family, generation), now)
         };
         let room = u64::try_from(ROOM).expect("a number");
@@ -91,5 +92,16 @@ mod tests {
         assert_eq!(note(room, 16_000), Some(16_000));
         assert_eq!(unanswered.until((&family, 0), 16_000), Some(15_000));
         assert_eq!(unanswered.until((&family, 1), 16_000), None);
+    }
+    #[test]
+    fn a_run_begins_when_it_was_asked_and_not_when_that_was_answered() {
+        let (unanswered, family) = (Unanswered::new(10_000), FamilyId::parse("f").expect("a family"));
+        unanswered.note((&family, 0), (5_000, 35_000));
+        assert_eq!(unanswered.until((&family, 0), 0), Some(35_000));
+        // And goes on by when it is asked again.
+        unanswered.note((&family, 0), (45_000, 75_000));
+        assert_eq!(unanswered.until((&family, 0), 0), Some(75_000));
+        unanswered.note((&family, 0), (85_001, 85_002));
+        assert_eq!(unanswered.until((&family, 0), 0), None);
     }
 }

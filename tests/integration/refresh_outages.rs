@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use signet::clock::ManualClock;
+use signet::clock::{Clock as _, ManualClock};
 use signet::config::Config;
 
 use crate::grants_fixture::{World, pair, register};
@@ -134,4 +134,19 @@ async fn what_another_client_asks_for_in_an_outage_counts_for_nobody() {
     outage.end();
     outage.pass(6);
     outage.is_reuse().await;
+}
+
+/// A database may be waited for for longer than ten seconds.
+#[actix_web::test]
+async fn what_counts_is_when_it_was_presented_and_not_when_it_was_answered() {
+    let outage = Outage::begin().await;
+    outage.end();
+    outage.pass(9);
+    outage.world.app.pass(Duration::ZERO).await;
+    let clock = &outage.world.app.clock;
+    let late = clock.numeric_date() + 4;
+    *outage.store.steps.lock().expect("no test panics with it") = Some((clock.clone(), late));
+    let answer = outage.world.refresh(&outage.spent).await;
+    assert_eq!(clock.numeric_date(), late);
+    assert_eq!(pair(&answer).1, outage.successor);
 }

@@ -1,7 +1,10 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use futures_util::FutureExt as _;
+
 use super::*;
+use crate::audit::writer::LONGEST_QUEUE;
 
 /// A disk that fails on demand.
 #[derive(Clone, Default)]
@@ -45,6 +48,53 @@ impl Sink for Disk {
         self.state.bytes.lock().unwrap().truncate(length);
         Ok(())
     }
+}
+
+/// A disk that, at every sync, waits until it may go on.
+struct Gated {
+    disk: Disk,
+    may_go_on: std::sync::mpsc::Receiver<()>,
+}
+
+impl Sink for Gated {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.disk.append(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        // Nobody holds it up any more when the sender is gone.
+        self.may_go_on.recv().ok();
+        self.disk.sync()
+    }
+
+    fn take_back(&mut self) -> io::Result<()> {
+        self.disk.take_back()
+    }
+}
+
+#[tokio::test]
+async fn no_more_events_wait_for_the_disk_than_there_is_room_for() {
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let sink = Gated { disk: Disk::default(), may_go_on };
+    let state = State::new(Box::new(sink), Head::NONE, (clock(), None));
+    let writer = Writer::start(state).unwrap();
+    // Whoever waits may go away: what was queued is written all the same.
+    let mut waiting: Vec<_> = (0..LONGEST_QUEUE).map(|_| Box::pin(writer.write(event(0)))).collect();
+    for each in &mut waiting {
+        assert!(each.as_mut().now_or_never().is_none());
+    }
+    waiting.truncate(3);
+    let refused = writer.write(event(0)).now_or_never();
+    assert!(matches!(refused, Some(Err(AuditError::Unavailable(_)))));
+    assert_eq!(writer.failures(), 1);
+    drop(go_on);
+    for each in waiting {
+        each.await.unwrap();
+    }
+    while writer.head().map(|head| head.seq()) != Some(LONGEST_QUEUE as u64) {
+        tokio::task::yield_now().await;
+    }
+    writer.write(event(0)).await.unwrap();
 }
 
 fn on(disk: &Disk) -> AuditLog {

@@ -31,17 +31,26 @@ impl RefreshRequest {
 /// that was spent before ends its family (RFC 9700, section 4.14.2), unless it is the last one and was spent a moment
 /// ago: then its successor is given again.
 pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Result<Granted, ProtocolError> {
-    let granted = spend(services, &request).await;
+    let since = services.refresh_tokens.now();
+    let granted = spend(services, &request, since).await;
     let failed = |error: &ProtocolError| {
         matches!(error.code, ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError)
     };
     if granted.as_ref().is_err_and(failed) {
-        services.refresh_tokens.was_unanswered(&request.client.client_id, request.refresh_token.expose());
+        services.refresh_tokens.was_unanswered(
+            &request.client.client_id,
+            request.refresh_token.expose(),
+            since,
+        );
     }
     granted
 }
 
-async fn spend(services: &Services, request: &RefreshRequest) -> Result<Granted, ProtocolError> {
+async fn spend(
+    services: &Services,
+    request: &RefreshRequest,
+    presented_at: i64,
+) -> Result<Granted, ProtocolError> {
     let client = &request.client;
     welcome(services, client).await?;
     let opened = services.refresh_tokens.open(request.refresh_token.expose()).await?;
@@ -54,14 +63,15 @@ async fn spend(services: &Services, request: &RefreshRequest) -> Result<Granted,
         Some(_) => while_in_session(services, &token.grant, batch).await,
         None => Ok(Some(batch)),
     };
-    let successor = match services.refresh_tokens.rotate(&token, &prepared.live(), in_session).await? {
-        Rotation::Rotated(successor) | Rotation::Repeated(successor) => successor,
-        Rotation::Reused => {
-            reused(services, &token).await?;
-            return Err(bad_token());
-        }
-        Rotation::Dead => return Err(bad_token()),
-    };
+    let successor =
+        match services.refresh_tokens.rotate((&token, presented_at), &prepared.live(), in_session).await? {
+            Rotation::Rotated(successor) | Rotation::Repeated(successor) => successor,
+            Rotation::Reused => {
+                reused(services, &token).await?;
+                return Err(bad_token());
+            }
+            Rotation::Dead => return Err(bad_token()),
+        };
     not_revoked(services, &token.grant, bad_token)?;
     plan.issue(services, &prepared, (GrantType::RefreshToken, Some(successor)), &account)
 }

@@ -10,8 +10,8 @@
 //!   where one tree and `apply_batch` took 85, read every row twice, and can't be shared between commits.
 //! - **Reads run on the caller's thread**: a get of a cached row takes 2 µs and never waits for the disk's
 //!   flush, since only the writing thread takes sled's exclusive lock, and not while it flushes. Scans run
-//!   on the blocking pool. A row may be read before the commit that wrote it is durable; that commit is
-//!   then not yet answered.
+//!   on the blocking pool. Whoever meets a row that is on its way to the disk waits until it is there
+//!   (`unsynced`): somebody who is told "that is done already" must not lose it in a power cut.
 //! - **sled flushes every 500 ms by itself as well**, because its space reclamation runs only then. If its
 //!   `fsync` fails, ours, on a handle of its own, still reports the failure (Linux keeps it per handle;
 //!   `tests/faults/sync.py` breaks a real disk).
@@ -28,12 +28,14 @@ mod layout;
 mod opening;
 mod reader;
 mod staging;
+mod unsynced;
 mod watch;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,6 +51,7 @@ use self::frozen::{Shared, Views};
 use self::reader::Reader;
 use self::staging::Staging;
 use self::writer::{Operation, Progress, Writer};
+use super::patience::is_asked_for;
 use super::{Batch, Changes, Committed, Cursor, Room, Row, SharedFrozen, Store, StoreError, Table};
 use crate::clock::SharedClock;
 use crate::priority::stand_back;
@@ -151,6 +154,7 @@ impl SledStore {
             .name("signet-store".to_owned())
             .spawn(move || {
                 stand_back(opening::NICENESS);
+                let _ended = Ended(writer.progress.clone());
                 writer.run(receiver);
             })
             .map_err(failed)?;
@@ -185,14 +189,43 @@ impl SledStore {
         self.ask_patiently(Duration::ZERO, operation).await
     }
 
-    /// Asks the writer, for as long as the disk does not hold it up: what was asked for may be done later all the same.
+    /// Asks the writer; a request for as long as the disk does not hold it up: what was asked for may be done later all the same. A start, a
+    /// copy and housekeeping wait however long the disk takes.
     async fn ask_patiently<T>(
         &self,
         patience: Duration,
         operation: impl FnOnce(writer::Answer<T>) -> Operation,
     ) -> Result<T, StoreError> {
-        let asked = self.progress.stall.outlasted_by(self.ask_writer(patience, operation));
-        asked.await.map_err(|held_up| StoreError::Unavailable(held_up.to_string()))?
+        self.unless_held_up(self.ask_writer(patience, operation)).await
+    }
+
+    async fn unless_held_up<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if !is_asked_for() {
+            return work.await;
+        }
+        let done = self.progress.stall.outlasted_by(work);
+        done.await.map_err(|held_up| StoreError::Unavailable(held_up.to_string()))?
+    }
+
+    /// Waits, for a request, until what it has read is on the disk, if that `concerns` rows which are on their way there.
+    async fn durable(&self, concerns: impl Fn(&HashSet<Box<[u8]>>) -> bool) -> Result<(), StoreError> {
+        if !is_asked_for() {
+            return Ok(());
+        }
+        let Some(ended) = self.progress.unsynced.on_their_way(&concerns) else { return Ok(()) };
+        let failed = || {
+            let reason = self.progress.failure.get();
+            reason.map_or(Ok(()), |reason| Err(StoreError::Unavailable(reason.clone())))
+        };
+        failed()?;
+        self.unless_held_up(async {
+            ended.await;
+            failed()
+        })
+        .await
     }
 
     /// Asks the writer, and for the answer once more when `patience` is over.
@@ -224,6 +257,16 @@ impl SledStore {
     }
 }
 
+/// Held by the writing thread: when that ends, by a panic too, nobody waits for it any more.
+struct Ended(Arc<Progress>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        _ = self.0.failure.set(STOPPED.to_owned());
+        self.0.unsynced.fail();
+    }
+}
+
 impl Drop for SledStore {
     fn drop(&mut self) {
         self.operations = None;
@@ -237,7 +280,10 @@ impl Drop for SledStore {
 #[async_trait]
 impl Store for SledStore {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, StoreError> {
-        self.reader.row(table, &layout::row_key(table, key))
+        let key = layout::row_key(table, key);
+        let row = self.reader.row(table, &key)?;
+        self.durable(|rows| rows.contains(key.as_slice())).await?;
+        Ok(row)
     }
 
     async fn scan(
@@ -247,7 +293,10 @@ impl Store for SledStore {
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Row)>, StoreError> {
         let after = after.map(<[u8]>::to_vec);
-        self.read_blocking(move |reader| reader.rows(table, after.as_deref(), limit)).await
+        let rows = self.read_blocking(move |reader| reader.rows(table, after.as_deref(), limit)).await?;
+        let rows_of_table = layout::row_key(table, &[]);
+        self.durable(|rows| rows.iter().any(|row| row.starts_with(&rows_of_table))).await?;
+        Ok(rows)
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::{Clock as _, ManualClock};
 use crate::stall::LONGEST_WRITE;
-use crate::store::{Condition, Put};
+use crate::store::{Condition, Patience, Put};
 
 const CODES: Table = Table::plain("codes");
 const CLIENTS: Table = Table::mirrored("clients");
@@ -206,10 +206,16 @@ async fn a_failed_sync_is_never_retried_into_success() {
             refused += 1;
             assert!(store.sweep(store.reader.clock.now(), 1).await.is_err());
         }
+        // Nobody is told that it is done already.
+        let read = Patience::of_a_request(store.get(CODES, b"lost")).await.unwrap_err().to_string();
+        assert!(read.contains("syncing to disk failed: EIO"), "{read}");
+        assert!(Patience::of_a_request(store.scan(CODES, None, 1)).await.is_err());
         assert!(store.failure().is_some());
         assert_eq!(store.flushes(), failing);
         for number in 0..failing {
-            assert!(store.get(CODES, number.to_string().as_bytes()).await.unwrap().is_some());
+            let key = number.to_string();
+            let read = Patience::of_a_request(store.get(CODES, key.as_bytes()));
+            assert!(read.await.unwrap().is_some());
         }
         assert!(store.changes(Cursor::default()).await.is_ok());
 
@@ -233,11 +239,15 @@ async fn a_disk_that_stalls_keeps_nobody_waiting_and_what_it_does_late_is_done_i
     let (store, begun, go_on) = open_gated_by(clock.clone(), dir.path());
     let commit = |key: &'static str| {
         let store = store.clone();
-        tokio::spawn(async move { store.commit(put(key)).await })
+        tokio::spawn(Patience::of_a_request(async move { store.commit(put(key)).await }))
     };
     let first = commit("first");
     tokio::task::yield_now().await;
     begun.recv().unwrap();
+    let housekeeping = {
+        let store = store.clone();
+        tokio::spawn(async move { store.commit(put("no request")).await })
+    };
     let queued = commit("queued");
     tokio::task::yield_now().await;
     store.progress.stall.look();
@@ -251,11 +261,14 @@ async fn a_disk_that_stalls_keeps_nobody_waiting_and_what_it_does_late_is_done_i
         assert!(matches!(waited.await.unwrap(), Err(StoreError::Unavailable(_))));
     }
     let waiting = store.operations.as_ref().unwrap().capacity();
-    assert!(store.commit(put("refused")).await.is_err());
-    assert!(store.sweep(clock.now(), 1).await.is_err());
-    assert!(store.freeze().await.is_err());
+    assert!(Patience::of_a_request(store.commit(put("refused"))).await.is_err());
+    assert!(Patience::of_a_request(store.sweep(clock.now(), 1)).await.is_err());
+    assert!(Patience::of_a_request(store.freeze()).await.is_err());
     assert_eq!(store.operations.as_ref().unwrap().capacity(), waiting, "nobody is let in");
-    assert!(store.get(CODES, b"none").await.unwrap().is_none(), "reads go on");
+    let read = |key| Patience::of_a_request(store.get(CODES, key));
+    assert!(read(b"none").await.unwrap().is_none(), "reads go on");
+    assert!(read(b"first").await.is_err(), "but for what the disk does not have yet");
+    assert!(!housekeeping.is_finished(), "no request waits for it");
 
     // The first group, and the one of those that waited meanwhile.
     go_on.send(()).unwrap();
@@ -267,10 +280,43 @@ async fn a_disk_that_stalls_keeps_nobody_waiting_and_what_it_does_late_is_done_i
     begun.recv().unwrap();
     go_on.send(()).unwrap();
     assert_eq!(later.await.unwrap().unwrap(), Committed::Applied);
+    assert_eq!(housekeeping.await.unwrap().unwrap(), Committed::Applied);
     assert_eq!(store.failure(), None);
     let rows = store.scan(CODES, None, 9).await.unwrap();
     let keys: Vec<_> = rows.iter().map(|(key, _)| key.as_slice()).collect();
-    assert_eq!(keys, [&b"first"[..], b"later", b"queued"]);
+    assert_eq!(keys, [&b"first"[..], b"later", b"no request", b"queued"]);
+}
+
+/// Who reads it may tell somebody that it is done.
+#[tokio::test]
+async fn a_request_reads_what_is_on_its_way_to_the_disk_when_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, begun, go_on) = open_gated(dir.path());
+    let spawn = |work: &'static str| {
+        let store = store.clone();
+        tokio::spawn(Patience::of_a_request(async move {
+            match work {
+                "commit" => drop(store.commit(put("a")).await.unwrap()),
+                "get" => assert!(store.get(CODES, b"a").await.unwrap().is_some()),
+                _ => assert_eq!(store.scan(CODES, None, 9).await.unwrap().len(), 1),
+            }
+        }))
+    };
+    let commit = spawn("commit");
+    tokio::task::yield_now().await;
+    begun.recv().unwrap();
+    let reads = ["get", "scan"].map(spawn);
+    // What is not of that table, and what no request asks for.
+    let other = Patience::of_a_request(store.scan(CLIENTS, None, 9));
+    assert!(other.await.unwrap().is_empty());
+    assert!(store.get(CODES, b"a").await.unwrap().is_some());
+    assert!(store.scan(CODES, None, 9).await.unwrap().len() == 1);
+    assert!(!commit.is_finished() && reads.iter().all(|read| !read.is_finished()));
+    go_on.send(()).unwrap();
+    commit.await.unwrap();
+    for read in reads {
+        read.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::disk::Disk;
 use super::frozen::{View, Views};
 use super::reader::Reader;
 use super::staging::Staging;
+use super::unsynced::Unsynced;
 use crate::clock::SharedClock;
 use crate::stall::Stall;
 use crate::store::{Action, Batch, Committed, StoreError};
@@ -54,13 +55,15 @@ pub(super) struct Progress {
     pub(super) newest_change: watch::Sender<u64>,
     /// Whether the disk holds it up.
     pub(super) stall: Stall,
+    /// What readers see of the group under way.
+    pub(super) unsynced: Unsynced,
 }
 
 impl Progress {
     /// Nothing is done yet; `clock` says how long what follows takes.
     pub(super) fn new(clock: SharedClock) -> Self {
-        let (flushes, failure, newest_change) = Default::default();
-        Self { flushes, failure, newest_change, stall: Stall::new(clock) }
+        let (flushes, failure, newest_change, unsynced) = Default::default();
+        Self { flushes, failure, newest_change, stall: Stall::new(clock), unsynced }
     }
 }
 
@@ -99,8 +102,10 @@ impl Writer {
                 patient.push(first);
                 continue;
             }
-            let under_way = progress.stall.begin();
-            let room = self.room();
+            let room = {
+                let _under_way = progress.stall.begin();
+                self.room()
+            };
             let mut settled: Vec<_> = patient
                 .drain(..)
                 .chain([first])
@@ -119,6 +124,7 @@ impl Writer {
                     break;
                 }
             }
+            let under_way = progress.stall.begin();
             if let Err(reason) = self.make_durable() {
                 tracing::error!(%reason, "the store takes no more writes until it is opened again");
                 // Set before the answers and the receiver are dropped: whoever notices finds the reason.
@@ -166,9 +172,11 @@ impl Writer {
             return Ok(());
         }
         self.views.keep(self.staging.row_keys(), &self.reader);
+        self.progress.unsynced.begin(self.staging.row_keys());
         self.staging.apply().map_err(|error| format!("writing failed: {error}"))?;
         self.db.flush().map_err(|error| format!("flushing failed: {error}"))?;
         self.disk.sync().map_err(|error| format!("syncing to disk failed: {error}"))?;
+        self.progress.unsynced.end();
         self.progress.flushes.fetch_add(1, Ordering::Relaxed);
         let newest = self.staging.newest_change();
         self.progress.newest_change.send_if_modified(|known| std::mem::replace(known, newest) != newest);

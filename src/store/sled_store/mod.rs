@@ -35,7 +35,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +49,7 @@ use self::disk::{Claim, DataFiles, Disk};
 use self::frozen::{Shared, Views};
 use self::reader::Reader;
 use self::staging::Staging;
+use self::unsynced::Rows;
 use self::writer::{Operation, Progress, Writer};
 use super::patience::is_asked_for;
 use super::{Batch, Changes, Committed, Cursor, Room, Row, SharedFrozen, Store, StoreError, Table};
@@ -211,7 +211,7 @@ impl SledStore {
     }
 
     /// Waits, for a request, until what it has read is on the disk, if that `concerns` rows which are on their way there.
-    async fn durable(&self, concerns: impl Fn(&HashSet<Box<[u8]>>) -> bool) -> Result<(), StoreError> {
+    async fn durable(&self, concerns: impl Fn(&Rows) -> bool) -> Result<(), StoreError> {
         if !is_asked_for() {
             return Ok(());
         }

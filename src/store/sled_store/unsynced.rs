@@ -5,10 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+/// Their keys.
+pub(super) type Rows = HashSet<Box<[u8]>>;
+
 /// The rows of the group that is being written: in the tree, and on their way to the disk.
 #[derive(Default)]
 pub(super) struct Unsynced {
-    rows: Mutex<HashSet<Box<[u8]>>>,
+    rows: Mutex<Rows>,
     /// How many groups have come to their end, the last one perhaps by a failure.
     ended: watch::Sender<u64>,
 }
@@ -37,14 +40,14 @@ impl Unsynced {
     /// Comes when the group that is under way has come to its end, if what was read before concerns it.
     pub(super) fn on_their_way(
         &self,
-        concerns: &dyn Fn(&HashSet<Box<[u8]>>) -> bool,
+        concerns: &dyn Fn(&Rows) -> bool,
     ) -> Option<impl Future<Output = ()> + use<>> {
         // Before the look: what ends from here on was under way when that was read, or began later.
         let mut ended = self.ended.subscribe();
-        concerns(&self.rows()).then(|| async move { _ = ended.changed().await })
+        concerns(&self.rows()).then_some(async move { _ = ended.changed().await })
     }
 
-    fn rows(&self) -> MutexGuard<'_, HashSet<Box<[u8]>>> {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

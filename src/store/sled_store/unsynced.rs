@@ -42,7 +42,11 @@ impl Unsynced {
         &self,
         concerns: &dyn Fn(&Rows) -> bool,
     ) -> Option<impl Future<Output = ()> + use<>> {
-        // Before the look: what ends from here on was under way when that was read, or began later.
+        // Mostly nothing does.
+        if !concerns(&self.rows()) {
+            return None;
+        }
+        // Before the look that counts: what ends from here on was under way when that was read, or began later.
         let mut ended = self.ended.subscribe();
         concerns(&self.rows()).then_some(async move { _ = ended.changed().await })
     }

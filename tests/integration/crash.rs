@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 
-use crate::crash_figures::Figures;
+use crate::crash_figures::{Enough, Figures};
 use crate::postgres_fixture::Database;
 use crate::process::{Process, free_port};
 
@@ -37,7 +37,7 @@ struct Rotations {
     signing: Option<String>,
     /// Those that have signed before and may not again.
     replaced: BTreeSet<String>,
-    /// The last that was asked for was not heard of: it may be done.
+    /// The last that was asked for was not heard of, or put off: it may be done.
     unheard: bool,
     /// How often that was so, and how often it was done.
     cut_off: (usize, usize),
@@ -54,6 +54,9 @@ impl Rotations {
         let told = || log.lock().expect("no panic");
         told().rotations.unheard = true;
         let reply = process.post_json("/admin/keys/rotate", token, request)?;
+        if reply.ask_again {
+            return Some(());
+        }
         assert_eq!(reply.status, 200, "{reply:?}");
         let (reply, mut told) = (reply.json(), told());
         let mut rotated = reply["rotations"].as_array().expect("rotations").iter();
@@ -175,7 +178,7 @@ fn load(
     (round, target): (usize, usize),
     figures: &mut Figures,
 ) {
-    let enough = std::sync::mpsc::channel();
+    let enough = Enough::default();
     let done: [AtomicUsize; 4] = Default::default();
     let Some(token) = process.token(clients.admin()) else { panic!("no admin token") };
     let kept = process.token(clients.demo()).expect("a token");
@@ -192,17 +195,16 @@ fn load(
         "client_name": "Keeper", "scope": "users:read", "resources": [format!("{}/users", process.issuer)],
         "grant_types": ["client_credentials"],
     });
-    let keeper = process.post_json("/admin/clients", &token, &request).expect("an answer").json();
+    let keeper = process.insist(|process| process.post_json("/admin/clients", &token, &request));
+    let keeper = keeper.expect("an answer").json();
     let keeper = text(&keeper, "client_id");
     figures.of_load(|| {
         std::thread::scope(|scope| {
             for thread in 0..done.len() {
-                let (done, enough, writer) = (
-                    &done,
-                    enough.0.clone(),
-                    Writer { process, clients, token: &token, keeper: &keeper, log },
-                );
+                let (done, enough) = (&done, &enough);
+                let writer = Writer { process, clients, token: &token, keeper: &keeper, log };
                 scope.spawn(move || {
+                    let _failing = enough.also_after_a_panic();
                     for n in 0.. {
                         let name = format!("c-{round}-{thread}-{n}");
                         let written = match thread {
@@ -217,8 +219,7 @@ fn load(
                         done[thread].fetch_add(1, Ordering::Relaxed);
                         let each = || done.iter().map(|done| done.load(Ordering::Relaxed));
                         if each().sum::<usize>() >= target && each().all(|done| done > 0) {
-                            // Also those that come after the first say so, until the process is gone.
-                            enough.send(()).ok();
+                            enough.say();
                         }
                     }
                 });
@@ -228,13 +229,14 @@ fn load(
                 scope.spawn(|| {
                     let request = json!({ "force": true, "algorithm": algorithm });
                     let written = || done.iter().map(|done| done.load(Ordering::Relaxed)).sum::<usize>();
-                    while written() * 3 < target {
+                    let _failing = enough.also_after_a_panic();
+                    while written() * 3 < target && !enough.was_said() {
                         std::thread::yield_now();
                     }
                     (0..4).all(|_| rotate(&request).is_some())
                 });
             }
-            enough.1.recv().expect("the load goes on");
+            enough.wait();
             process.kill_now();
         });
         // Whoever revokes a token asked for it first.
@@ -242,7 +244,8 @@ fn load(
     });
 }
 
-/// Somebody who writes; `None` once the process is gone.
+/// Somebody who writes; `None` once the process is gone. What the service puts off with 503, as it does where the disk stalls, is no
+/// acknowledgement, and nobody asks whether it was done.
 #[derive(Clone, Copy)]
 struct Writer<'a> {
     process: &'a Process,
@@ -258,26 +261,32 @@ impl Writer<'_> {
         self.log.lock().expect("no panic")
     }
 
-    fn administer(&self, path: &str, body: &Value) -> Option<Value> {
+    fn administer(
+        &self,
+        path: &str,
+        body: &Value,
+        note: impl FnOnce(&mut Acknowledged, &Value),
+    ) -> Option<()> {
         let reply = self.process.post_json(path, self.token, body)?;
-        assert_eq!(reply.status, 201, "{reply:?}");
-        Some(reply.json())
+        if !reply.ask_again {
+            assert_eq!(reply.status, 201, "{reply:?}");
+            note(&mut self.told(), &reply.json());
+        }
+        Some(())
     }
 
     fn register(&self, id: String) -> Option<()> {
         let body = json!({
             "client_id": id, "client_name": "Load", "scope": "", "resources": ["http://127.0.0.1:9000"],
         });
-        self.administer("/admin/clients", &body)?;
-        self.told().clients.push(id);
-        Some(())
+        self.administer("/admin/clients", &body, |told, _| told.clients.push(id))
     }
 
     fn revoke(&self) -> Option<()> {
         let token = self.process.token(self.clients.demo())?;
         let (id, secret) = self.clients.demo();
         let form = [("client_id", id), ("client_secret", secret), ("token", token.as_str())];
-        let reply = self.process.post("/oauth2/revoke", &form)?;
+        let reply = self.process.insist(|process| process.post("/oauth2/revoke", &form))?;
         assert_eq!(reply.status, 200, "{reply:?}");
         self.told().revoked.push(token);
         Some(())
@@ -285,9 +294,7 @@ impl Writer<'_> {
 
     fn make_account(&self, name: &str) -> Option<()> {
         let body = json!({ "name": "Load", "email": format!("{name}@example.com") });
-        let account = self.administer("/admin/users", &body)?;
-        self.told().accounts.push(text(&account, "id"));
-        Some(())
+        self.administer("/admin/users", &body, |told, account| told.accounts.push(text(account, "id")))
     }
 
     fn make_api_key(&self, name: &str) -> Option<()> {
@@ -295,9 +302,7 @@ impl Writer<'_> {
         let body = json!({
             "name": name, "client_id": self.keeper, "scope": "users:read", "resources": [users],
         });
-        let key = self.administer("/admin/api-keys", &body)?;
-        self.told().api_keys.push(text(&key, "api_key"));
-        Some(())
+        self.administer("/admin/api-keys", &body, |told, key| told.api_keys.push(text(key, "api_key")))
     }
 }
 
@@ -305,21 +310,26 @@ impl Writer<'_> {
 fn check(process: &Process, clients: &Clients, acknowledged: &Acknowledged, newest: usize) {
     let token = process.token(clients.admin()).expect("a token");
     for id in acknowledged.clients.iter().rev().take(newest) {
-        let reply = process.get(&format!("/admin/clients/{id}"), &token).expect("an answer");
+        let reply = process
+            .insist(|process| process.get(&format!("/admin/clients/{id}"), &token))
+            .expect("an answer");
         assert_eq!(reply.status, 200, "client {id} was lost");
     }
     for id in acknowledged.accounts.iter().rev().take(newest) {
-        let reply = process.get(&format!("/admin/users/{id}"), &token).expect("an answer");
+        let reply =
+            process.insist(|process| process.get(&format!("/admin/users/{id}"), &token)).expect("an answer");
         assert_eq!(reply.status, 200, "account {id} was lost");
     }
     for key in acknowledged.api_keys.iter().rev().take(newest) {
-        let reply = process.get_with("/v1/users?limit=1", ("X-API-Key", key)).expect("an answer");
+        let reply = process
+            .insist(|process| process.get_with("/v1/users?limit=1", ("X-API-Key", key)))
+            .expect("an answer");
         assert_eq!(reply.status, 200, "an API key was lost: {reply:?}");
     }
     let (id, secret) = clients.demo();
     let introspect = |token: &str| {
         let form = [("client_id", id), ("client_secret", secret), ("token", token)];
-        process.post("/oauth2/introspect", &form).expect("an answer").json()
+        process.insist(|process| process.post("/oauth2/introspect", &form)).expect("an answer").json()
     };
     for token in acknowledged.revoked.iter().rev().take(newest) {
         assert_eq!(introspect(token), json!({ "active": false }), "a revocation was lost");

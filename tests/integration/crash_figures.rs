@@ -1,5 +1,6 @@
-//! What kills under load come to: how much was asked for meanwhile, and how soon the service was ready again.
+//! What kills under load come to: when there was enough of it, how much was asked for meanwhile, and how soon the service was ready again.
 
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::process::Process;
@@ -62,6 +63,44 @@ impl Figures {
     /// Of the sorted times, the smallest that so many of a hundred do not exceed.
     fn percentile(&self, percent: usize) -> Duration {
         self.ready_after[(self.ready_after.len() * percent).div_ceil(100).max(1) - 1]
+    }
+}
+
+/// Whether those who make the load have done enough for the service to be killed.
+#[derive(Default)]
+pub(crate) struct Enough {
+    said: Mutex<bool>,
+    heard: Condvar,
+}
+
+impl Enough {
+    /// It may be said more than once.
+    pub(crate) fn say(&self) {
+        *self.said.lock().expect("no panic") = true;
+        self.heard.notify_all();
+    }
+
+    pub(crate) fn was_said(&self) -> bool {
+        *self.said.lock().expect("no panic")
+    }
+
+    pub(crate) fn wait(&self) {
+        drop(self.heard.wait_while(self.said.lock().expect("no panic"), |said| !*said).expect("no panic"));
+    }
+
+    /// While it is held, a panic of its thread says so too: the others would work on for ever, and nobody would get to know.
+    pub(crate) fn also_after_a_panic(&self) -> AfterAPanic<'_> {
+        AfterAPanic(self)
+    }
+}
+
+pub(crate) struct AfterAPanic<'a>(&'a Enough);
+
+impl Drop for AfterAPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.say();
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! What clients of people were told survives `kill -9`: the real process is killed while codes are exchanged, refresh
 //! tokens rotated and revoked. `SIGNET_TEST_KILLS` says how often; a few times unless set.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::crash_figures::{Figures, now};
+use crate::crash_figures::{Enough, Figures, now};
 use crate::grants_fixture::VERIFIER;
 use crate::postgres_fixture::Database;
 use crate::process::{Process, Reply, free_port};
@@ -115,7 +115,8 @@ struct Site<'a> {
     answers: AtomicUsize,
 }
 
-/// `None` where the service was killed before it answered.
+/// `None` where the service was killed before it answered. Where it says 503, as it does where the disk stalls, it is asked again, but for
+/// codes: one may have been spent then.
 impl<'a> Site<'a> {
     fn of(process: &'a Process, browser: &'a SignedIn) -> Self {
         Self { process, browser, answers: AtomicUsize::new(0) }
@@ -126,20 +127,25 @@ impl<'a> Site<'a> {
         answer
     }
 
-    fn token(&self, grant: &[(&str, &str)]) -> Option<Reply> {
+    fn post(&self, path: &str, form: &[(&str, &str)]) -> Option<Reply> {
         let (id, secret) = &self.browser.client;
         let client = [("client_id", id.as_str()), ("client_secret", secret)];
-        self.counted(self.process.post("/oauth2/token", &[grant, &client].concat()))
+        self.counted(self.process.post(path, &[form, &client].concat()))
+    }
+
+    fn insist(&self, path: &str, form: &[(&str, &str)]) -> Option<Reply> {
+        self.process.insist(|_| self.post(path, form))
     }
 
     fn exchange(&self, code: &str) -> Option<Reply> {
         let redirect_uri = ("redirect_uri", SignedIn::REDIRECT_URI);
         let code = ("code", code);
-        self.token(&[("grant_type", "authorization_code"), code, redirect_uri, ("code_verifier", VERIFIER)])
+        let grant = ("grant_type", "authorization_code");
+        self.post("/oauth2/token", &[grant, code, redirect_uri, ("code_verifier", VERIFIER)])
     }
 
     fn refresh(&self, token: &str) -> Option<Reply> {
-        self.token(&[("grant_type", "refresh_token"), ("refresh_token", token)])
+        self.insist("/oauth2/token", &[("grant_type", "refresh_token"), ("refresh_token", token)])
     }
 
     /// What a refresh token that was spent gives again. Nothing where it is refused after its grace, as it has to be, its family with it.
@@ -150,16 +156,18 @@ impl<'a> Site<'a> {
     }
 
     fn about(&self, path: &str, token: &str) -> Option<Reply> {
-        let (id, secret) = &self.browser.client;
-        let form = [("client_id", id.as_str()), ("client_secret", secret), ("token", token)];
-        self.counted(self.process.post(path, &form))
+        self.insist(path, &[("token", token)])
     }
 
     /// A code that was exchanged, with its tokens.
     fn tokens(&self) -> Option<Spent> {
-        let code = self.counted(self.browser.code(self.process))?;
-        let tokens = pair(&self.exchange(&code)?);
-        Some(Spent { code, tokens })
+        loop {
+            let code = self.counted(self.browser.code(self.process))?;
+            let reply = self.exchange(&code)?;
+            if !reply.ask_again {
+                return Some(Spent { code, tokens: pair(&reply) });
+            }
+        }
     }
 
     fn is_active(&self, token: &str) -> bool {
@@ -189,20 +197,24 @@ fn pair(reply: &Reply) -> Pair {
 
 /// Lets clients work, and kills the process from under them once `target` answers were noted. Says how many requests were answered.
 fn load(site: &Site<'_>, told: &Mutex<Told>, target: usize) -> usize {
-    let (heard, enough) = (AtomicUsize::new(0), mpsc::channel());
+    let (heard, enough) = (AtomicUsize::new(0), Enough::default());
     let tell = |note: &dyn Fn(&mut Told)| {
         note(&mut told.lock().expect("no panic"));
         if heard.fetch_add(1, Ordering::Relaxed) + 1 == target {
-            enough.0.send(()).expect("somebody waits");
+            enough.say();
         }
+    };
+    let work = |work: &dyn Fn()| {
+        let _failing = enough.also_after_a_panic();
+        work();
     };
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| spend(site, &tell));
-            scope.spawn(|| rotate(site, told, &tell));
+            scope.spawn(|| work(&|| spend(site, &tell)));
+            scope.spawn(|| work(&|| rotate(site, told, &tell)));
         }
-        scope.spawn(|| revoke(site, &tell));
-        enough.1.recv().expect("the load goes on");
+        scope.spawn(|| work(&|| revoke(site, &tell)));
+        enough.wait();
         site.process.kill_now();
     });
     site.answers.load(Ordering::Relaxed)
@@ -292,7 +304,7 @@ fn check(site: &Site<'_>, told: &mut Told, round: usize) {
     told.revoked.iter().for_each(|pair| site.is_over(pair));
     for spent in &told.spent {
         assert!(site.is_active(&spent.tokens.refresh) && site.is_active(&spent.tokens.access));
-        let again = site.exchange(&spent.code).expect("an answer");
+        let again = site.process.insist(|_| site.exchange(&spent.code)).expect("an answer");
         assert_eq!(
             (again.status, &again.json()["error"]),
             (400, &json!("invalid_grant")),

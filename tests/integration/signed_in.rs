@@ -48,14 +48,21 @@ impl SignedIn {
         new
     }
 
-    /// A new code; `None` if the service was killed before it came.
+    /// A new code, asked for until the service is able to give one; `None` if it was killed before it came.
     pub(crate) fn code(&self, process: &Process) -> Option<String> {
-        let answer = self.agent.get(self.authorize(process).as_str()).header("Cookie", &self.cookies).call();
-        let answer = answer.ok()?;
-        let location = answer.headers().get("Location").expect("a redirect").to_str().expect("text");
-        let location = Url::parse(location).expect("a URL");
-        let code = location.query_pairs().find(|(name, _)| name == "code");
-        Some(code.unwrap_or_else(|| panic!("no code in {location}")).1.into_owned())
+        loop {
+            let asked = self.agent.get(self.authorize(process).as_str()).header("Cookie", &self.cookies);
+            let answer = asked.call().ok()?;
+            let location = answer.headers().get("Location").expect("a redirect").to_str().expect("text");
+            let location = Url::parse(location).expect("a URL");
+            let told = |name: &str| {
+                location.query_pairs().find(|(told, _)| told == name).map(|(_, value)| value.into_owned())
+            };
+            if let Some(code) = told("code") {
+                return Some(code);
+            }
+            assert_eq!(told("error").as_deref(), Some("temporarily_unavailable"), "{location}");
+        }
     }
 
     fn authorize(&self, process: &Process) -> Url {

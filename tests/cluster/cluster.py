@@ -274,8 +274,8 @@ class Cluster:
                 found.append(urllib.parse.unquote(code[1]))
             return found
 
-        share = -(-number // 8)
-        found = await asyncio.gather(*(some(self.nodes[index % 2], share) for index in range(8)))
+        share, nodes = -(-number // 8), self.nodes[:2]
+        found = await asyncio.gather(*(some(nodes[index % len(nodes)], share) for index in range(8)))
         return sum(found, [])[:number]
 
 

@@ -97,6 +97,11 @@ class Node(Target):
         """How many it has open: a request that waits holds its connection."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def ran(self):
+        """For how many seconds of processor time it has run (proc(5))."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def resident(self):
         """In MiB."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()

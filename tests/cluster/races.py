@@ -32,21 +32,46 @@ async def refreshes(cluster, client, cookies, number, racing=50):
     check(max(raced.ended) <= BAR, "that is too long")
 
 
+# What an API key may be used for in any so many seconds.
+OF_A_KEY, WINDOW = 100, 60
+# So many seconds before the end of the window, and after it, more are tried.
+LAST = 1
+
+
 async def api_key(cluster, calls=400):
     """At most 100 in 60 seconds over three nodes. The slack is the difference of the nodes' clocks, here none; and what a node
     lets through by itself, up to a third in all, for requests that had to wait for longer than `postgres.timeout`."""
     headers = {"X-API-Key": (await cluster.api_keys(await cluster.key_keeper(), 1))[0]}
+    begun, took = await burst(cluster, headers, calls)
+    if not FULL:
+        return
+    # Before the first of them is as old as the window, and after the last is.
+    await asyncio.sleep(begun + WINDOW - LAST - time.monotonic())
+    tried = [await node.send("GET", "/v1/users", None, headers) for node in cluster.nodes]
+    told, left = time.monotonic() - begun, [answer.headers["retry-after"][0] for answer in tried if "retry-after" in answer.headers]
+    check(told < WINDOW, f"it was told after {told:.2f} s: nothing was tried in the window's last seconds")
+    check([answer.status for answer in tried] == [429] * 3, f"one more {told:.2f} s after the first:", tried)
+    # Not sooner than there is room.
+    check(len(left) == 3 and all(told + int(seconds) >= WINDOW for seconds in left), "Retry-After:", left)
+    await asyncio.sleep(begun + took + WINDOW + LAST - time.monotonic())
+    print(f"    {told:.1f} s after the first a call of each node was refused, Retry-After {', '.join(left)} s; and when the last was {WINDOW + LAST} s ago:")
+    await burst(cluster, headers, calls)
+
+
+async def burst(cluster, headers, calls):
+    """So many calls at once: when they began, and how many seconds they took."""
     begun = time.monotonic()
     answers = await asyncio.gather(*(cluster.nodes[i % 3].send("GET", "/v1/users", None, headers) for i in range(calls)))
     took, statuses = time.monotonic() - begun, collections.Counter(answer.status for answer in answers)
-    print(f"API key: {calls} calls at once over three nodes: {dict(statuses)} in {took:.2f} s; at most 100 in 60 s")
+    print(f"API key: {calls} calls at once over three nodes: {dict(statuses)} in {took:.2f} s; at most {OF_A_KEY} in {WINDOW} s")
     if took < POSTGRES_TIMEOUT:
         # None of them can have waited for so long.
-        check(statuses == {200: 100, 429: calls - 100}, "it should be 100, and the rest 429")
-        return
+        check(statuses == {200: OF_A_KEY, 429: calls - OF_A_KEY}, f"it should be {OF_A_KEY}, and the rest 429")
+        return begun, took
     # A machine that is short of cores sends some away that waited for the database for too long.
-    check(statuses[200] <= 100 + 2 * 33 and statuses[200] + statuses[503] >= 100, "it should be 100 to 166")
+    check(statuses[200] <= OF_A_KEY + 2 * 33 and statuses[200] + statuses[503] >= OF_A_KEY, f"it should be {OF_A_KEY} to {OF_A_KEY + 2 * 33}")
     check(set(statuses) <= {200, 429, 503}, "that is no answer")
+    return begun, took
 
 
 # Of all nodes together, a minute; each of three has a third.

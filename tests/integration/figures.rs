@@ -20,6 +20,8 @@ fn the_documents_say_the_same_of_a_failover() {
     let row = between(&measured, "| the primary killed, the standby promoted half a second later | ", " | ");
     let seconds = between(row, "next good write ", " after the kill");
     let writes = between(row, "0 of ", " acknowledged writes lost");
-    let said = format!("good write came {seconds} after the kill, and none of {writes} was lost ([scale.md](scale.md))");
+    let said = format!(
+        "good write came {seconds} after the kill, and none of {writes} was lost ([scale.md](scale.md))"
+    );
     assert!(page("operations.md").contains(&said), "docs/operations.md does not say: {said}");
 }

@@ -55,12 +55,26 @@ class Target:
             writer.close()
         return Answer(status, answered, content, time.monotonic() - begun)
 
+    async def open(self, number):
+        """So many connections that are not in use, so that as many requests can be sent at the same moment."""
+        held, self.idle = self.idle, []
+        for since, reader, writer in held:
+            if usable(since, reader, writer):
+                self.idle.append((since, reader, writer))
+            else:
+                writer.close()
+        opened = await asyncio.gather(*(self._opened() for _ in range(number - len(self.idle))))
+        self.idle += [(time.monotonic(), *each) for each in opened]
+
     async def _connection(self):
         while self.idle:
             since, reader, writer = self.idle.pop()
-            if time.monotonic() - since < MOST_IDLE and not reader.at_eof() and not writer.is_closing():
+            if usable(since, reader, writer):
                 return reader, writer
             writer.close()
+        return await self._opened()
+
+    async def _opened(self):
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def form(self, path, limit=10.0, **members):
@@ -68,6 +82,10 @@ class Target:
 
     async def get(self, path, limit=10.0, **headers):
         return await self.send("GET", path, None, headers, limit)
+
+
+def usable(since, reader, writer):
+    return time.monotonic() - since < MOST_IDLE and not reader.at_eof() and not writer.is_closing()
 
 
 def encoded(port, method, path, body, headers):

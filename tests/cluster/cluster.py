@@ -97,6 +97,11 @@ class Node(Target):
         """How many it has open: a request that waits holds its connection."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def ran(self):
+        """For how many seconds of processor time it has run (proc(5))."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def resident(self):
         """In MiB."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
@@ -274,8 +279,8 @@ class Cluster:
                 found.append(urllib.parse.unquote(code[1]))
             return found
 
-        share = -(-number // 8)
-        found = await asyncio.gather(*(some(self.nodes[index % 2], share) for index in range(8)))
+        share, nodes = -(-number // 8), self.nodes[:2]
+        found = await asyncio.gather(*(some(nodes[index % len(nodes)], share) for index in range(8)))
         return sum(found, [])[:number]
 
 

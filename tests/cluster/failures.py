@@ -9,6 +9,7 @@ redeem.
 import asyncio
 import collections
 import itertools
+import os
 import pathlib
 import time
 
@@ -20,6 +21,8 @@ from cluster import FULL, check
 # looked at over so many seconds.
 FAILED, AFTER = 0.01, 10
 BACK, STEADY, WINDOW = 0.9 if FULL else 0.5, 30, 3
+# How much of all cores together may have nothing to do for the load to be a full one, in cores.
+IDLE = 0.2
 
 # An outcome that needs no answer's other members.
 Done = collections.namedtuple("Done", "status")
@@ -161,12 +164,12 @@ async def kill(cluster, client, cookies):
 
     load.add("loyal", loyal, 1, 0.02)
     await asyncio.sleep(3)
-    measured, idle = time.monotonic(), idle_seconds()
+    measured, idle, ran = time.monotonic(), idle_seconds(), sum(node.ran() for node in nodes)
     await asyncio.sleep(WINDOW)
-    idle = idle_seconds() - idle
+    idle, ran = idle_seconds() - idle, sum(node.ran() for node in nodes) - ran
     nodes[1].kill()
     killed = time.monotonic()
-    idle /= killed - measured
+    idle, ran = idle / (killed - measured), ran / (killed - measured)
     await asyncio.sleep(AFTER)
     begun = time.monotonic()
     nodes[1].start()
@@ -187,7 +190,10 @@ async def kill(cluster, client, cookies):
         steady = next((begin for begin in windows if answered(begin, begin + WINDOW) >= BACK * before), None)
         await asyncio.sleep(0.25)
     await load.stop()
-    print(f"a node killed at full load ({before:.0f} answers a second of all kinds, {idle:.2f} cores idle), its clients going on at the others:")
+    print(f"a node killed at full load ({before:.0f} answers a second of all kinds; of {os.cpu_count()} cores {idle:.2f} idle, {ran:.2f} used by the nodes),"
+          " its clients going on at the others:")
+    # What the nodes leave is taken by the clients, the database and its standby.
+    check(not FULL or idle <= IDLE, f"that is no full load: at most {IDLE} of the cores may be idle")
     check(steady is not None, f"not {100 * BACK:.0f} % of that again within {STEADY} s")
     ten = [event for kind in balancer.tries for event in load.between(kind, killed, killed + AFTER)]
     bad = [event for event in ten if event.outcome != 200]

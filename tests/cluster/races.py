@@ -4,100 +4,74 @@ import asyncio
 import collections
 import time
 
-from changes import BAR, on_all
+from changes import BAR
 from client import spread
 from cluster import FULL, check, joined
+from racing import racing_codes, racing_refreshes
 
 
 # Unless it is set, in seconds.
 POSTGRES_TIMEOUT = 1.5
 
 
-async def dead(cluster, client, tokens):
-    """After how long each of these tokens is inactive on every node."""
-
-    async def inactive(node, token):
-        return not await node.active(client, token)
-
-    seconds = []
-    for token in tokens:
-        seconds += await on_all(cluster.nodes, lambda node, token=token: inactive(node, token), "the end of a token")
-    return seconds
-
-
-def in_time(answers):
-    """Those that were answered. Others wait too long where the machine has other work, and are told so; in the full form none may."""
-    late = [answer for answer in answers if answer.status == 503]
-    check(not late or not FULL and len(late) <= len(answers) / 2, len(late), "came too late:", late[:3])
-    return [answer for answer in answers if answer.status != 503]
-
-
 async def codes(cluster, client, cookies, number, racing=200):
     """Each code is redeemed by exactly one of many; the others are told `invalid_grant`, and what the one got ends by that."""
-    waiting = await cluster.codes(client, cookies, number)
-    begun, ended, aside, late = time.monotonic(), [], 0.0, 0
-    for code in waiting:
-        answers = await asyncio.gather(*(cluster.nodes[i % 2].redeem(client, code) for i in range(racing)))
-        told = in_time(answers)
-        late += racing - len(told)
-        won = sum(answer.status == 200 for answer in told)
-        others = [a for a in told if a.status != 200 and (a.status, a.member("error")) != (400, "invalid_grant")]
-        # Who won may be among those who were not told.
-        check(won == 1 or won == 0 and len(told) < racing, f"a code had {won} winners;", others[:3])
-        check(not others, len(others), "answers are not invalid_grant:", others[:3])
-        raced = time.monotonic()
-        ended += await dead(cluster, client, [answer.member("access_token") for answer in answers if answer.status == 200])
-        aside += time.monotonic() - raced
-    rate = number * racing / (time.monotonic() - begun - aside)
-    print(f"codes: {number} with {racing} redemptions each over two nodes ({rate:.0f} a second): one winner each,")
-    print(f"    {number * (racing - 1) - late} times invalid_grant, {late} too late, 0 other answers; what each winner got was inactive on every node"
-          f" after {spread(ended)} from the last answer; bar {1e3 * BAR:.0f} ms")
-    check(ended and max(ended) <= BAR, "that is too long")
+    raced = await racing_codes(cluster, client, cookies, number, racing, may_be_late=not FULL)
+    print(f"codes: {number} with {racing} redemptions each over two nodes ({raced.rate:.0f} a second): one winner each,")
+    print(f"    {number * (racing - 1) - raced.late} times invalid_grant, {raced.late} too late, 0 other answers; what each winner got was inactive on"
+          f" every node after {spread(raced.ended)} from the last answer; bar {1e3 * BAR:.0f} ms")
+    check(raced.ended and max(raced.ended) <= BAR, "that is too long")
 
 
 async def refreshes(cluster, client, cookies, number, racing=50):
     """Who races gets the same child; an older one kills the family with all its access tokens, on every node."""
-    ended = []
-    for code in await cluster.codes(client, cookies, number):
-        redeemed = await cluster.nodes[0].redeem(client, code)
-        first = redeemed.member("refresh_token")
-        check(first, "a code gave no refresh token")
-        answers = await asyncio.gather(*(cluster.nodes[i % 2].refresh(client, first) for i in range(racing)))
-        answers = in_time(answers)
-        children = {answer.member("refresh_token") for answer in answers}
-        check(all(answer.status == 200 for answer in answers), "refused:", [a for a in answers if a.status != 200][:3])
-        check(len(children) == 1, len(children), "children")
-        again = await cluster.nodes[1].refresh(client, first)
-        check(again.member("refresh_token") in children, "a retry within the grace got another child:", again)
-        second = await cluster.nodes[1].refresh(client, children.pop())
-        check(second.status == 200, "the child was refused:", second)
-        reused = await cluster.nodes[0].refresh(client, first)
-        check((reused.status, reused.member("error")) == (400, "invalid_grant"), "reuse:", reused)
-        family = (redeemed, answers[0], answers[-1], again, second)
-        ended += await dead(cluster, client, [answer.member("access_token") for answer in family])
-        next_one = await cluster.nodes[1].refresh(client, second.member("refresh_token"))
-        check((next_one.status, next_one.member("error")) == (400, "invalid_grant"), "the family lives on:", next_one)
+    raced = await racing_refreshes(cluster, client, cookies, number, racing, may_be_late=not FULL)
     print(f"refresh tokens: {number} with {racing} refreshes each over two nodes: one child each, given again to a retry;")
     print(f"    {number} reused, whose families died on both nodes, five access tokens of each inactive on every node after"
-          f" {spread(ended)}; bar {1e3 * BAR:.0f} ms")
-    check(max(ended) <= BAR, "that is too long")
+          f" {spread(raced.ended)}; bar {1e3 * BAR:.0f} ms")
+    check(max(raced.ended) <= BAR, "that is too long")
+
+
+# What an API key may be used for in any so many seconds.
+OF_A_KEY, WINDOW = 100, 60
+# So many seconds before the end of the window, and after it, more are tried.
+LAST = 1
 
 
 async def api_key(cluster, calls=400):
     """At most 100 in 60 seconds over three nodes. The slack is the difference of the nodes' clocks, here none; and what a node
     lets through by itself, up to a third in all, for requests that had to wait for longer than `postgres.timeout`."""
     headers = {"X-API-Key": (await cluster.api_keys(await cluster.key_keeper(), 1))[0]}
+    begun, took = await burst(cluster, headers, calls)
+    if not FULL:
+        return
+    # Before the first of them is as old as the window, and after the last is.
+    await asyncio.sleep(begun + WINDOW - LAST - time.monotonic())
+    tried = [await node.send("GET", "/v1/users", None, headers) for node in cluster.nodes]
+    told, left = time.monotonic() - begun, [answer.headers["retry-after"][0] for answer in tried if "retry-after" in answer.headers]
+    check(told < WINDOW, f"it was told after {told:.2f} s: nothing was tried in the window's last seconds")
+    check([answer.status for answer in tried] == [429] * 3, f"one more {told:.2f} s after the first:", tried)
+    # Not sooner than there is room.
+    check(len(left) == 3 and all(told + int(seconds) >= WINDOW for seconds in left), "Retry-After:", left)
+    await asyncio.sleep(begun + took + WINDOW + LAST - time.monotonic())
+    print(f"    {told:.1f} s after the first a call of each node was refused, Retry-After {', '.join(left)} s; and when the last was {WINDOW + LAST} s ago:")
+    await burst(cluster, headers, calls)
+
+
+async def burst(cluster, headers, calls):
+    """So many calls at once: when they began, and how many seconds they took."""
     begun = time.monotonic()
     answers = await asyncio.gather(*(cluster.nodes[i % 3].send("GET", "/v1/users", None, headers) for i in range(calls)))
     took, statuses = time.monotonic() - begun, collections.Counter(answer.status for answer in answers)
-    print(f"API key: {calls} calls at once over three nodes: {dict(statuses)} in {took:.2f} s; at most 100 in 60 s")
+    print(f"API key: {calls} calls at once over three nodes: {dict(statuses)} in {took:.2f} s; at most {OF_A_KEY} in {WINDOW} s")
     if took < POSTGRES_TIMEOUT:
         # None of them can have waited for so long.
-        check(statuses == {200: 100, 429: calls - 100}, "it should be 100, and the rest 429")
-        return
+        check(statuses == {200: OF_A_KEY, 429: calls - OF_A_KEY}, f"it should be {OF_A_KEY}, and the rest 429")
+        return begun, took
     # A machine that is short of cores sends some away that waited for the database for too long.
-    check(statuses[200] <= 100 + 2 * 33 and statuses[200] + statuses[503] >= 100, "it should be 100 to 166")
+    check(statuses[200] <= OF_A_KEY + 2 * 33 and statuses[200] + statuses[503] >= OF_A_KEY, f"it should be {OF_A_KEY} to {OF_A_KEY + 2 * 33}")
     check(set(statuses) <= {200, 429, 503}, "that is no answer")
+    return begun, took
 
 
 # Of all nodes together, a minute; each of three has a third.

@@ -108,8 +108,8 @@ class Load:
         self.api, self.held = ResourceServer(service, port), service.token()
         self.acknowledged, self.revoked, self.lock = [], [], threading.Lock()
         self.counts = {"written": 0, "refused": 0, "published": 0, "verified": 0, "issued": 0}
-        # When that was asked for, of all acknowledged, which was asked for last; in seconds since the epoch.
-        self.begun_last = 0.0
+        # Of all acknowledged, when that was asked for which was asked for last, and when the last was heard of; in seconds since the epoch.
+        self.begun_last = self.heard_last = 0.0
         self.over, self.paused = threading.Event(), threading.Event()
         self.threads = [threading.Thread(target=self.write, args=(number,), daemon=True) for number in range(4)]
         [thread.start() for thread in self.threads]
@@ -143,11 +143,12 @@ class Load:
                 # Not there, or it issues nothing: `reads` tells whether it should.
                 time.sleep(0.01)
                 continue
+            heard = time.time()
             with self.lock:
                 if done:
                     log.append(what)
                     self.counts["written"] += 1
-                    self.begun_last = max(self.begun_last, begun)
+                    self.begun_last, self.heard_last = max(self.begun_last, begun), max(self.heard_last, heard)
                 elif status == 503 and "Retry-After" in headers:
                     self.counts["refused"] += 1
                 else:

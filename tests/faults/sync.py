@@ -1,7 +1,8 @@
-"""Row 4: a sync that fails is never retried into success. Nothing that was asked for after it is acknowledged, what is published goes on, and
-a new process finds all that was acknowledged.
+"""Row 4: a sync that fails is never retried into success. Neither what waited for it nor what was asked for after it began is acknowledged, what is
+published goes on, and a new process finds all that was acknowledged.
 
-First strace(1) lets syncs of sled's data file fail: all from one on, or only one, after which the disk seems well. Then a real disk fails: a
+First strace(1) lets syncs of sled's data file fail: all from one on, or only one, after which the disk seems well. The sync is held up before it
+fails, so that what was synced before it has been heard of when it does: no acknowledgement may come after that. Then a real disk fails: a
 loop device whose file can't grow, so that the kernel finds out when it writes back what it has taken long ago, and sled's own flush may be
 the first to hear of it. That takes root.
 """
@@ -24,15 +25,17 @@ PORT = 18666
 POINTS, DISKS = (100, 10) if FULL else (5, 2)
 # By when readiness must say so, in seconds: at the full figures on a machine of its own, else on whatever else it does.
 BAR = 1.0 if FULL else 10.0
+# For so many seconds a sync is held up before it fails: by then a client has heard of what was synced before, also where others use the machine.
+HELD = 0.25 if FULL else 1.0
 chance = random.Random(4)
 
 
 class Tracer:
-    """strace(1) at work on a running service: from its Nth sync of the data file on they fail, or that one alone."""
+    """strace(1) at work on a running service: from its Nth sync of the data file on they fail, or that one alone, after they were held up."""
 
     def __init__(self, service, number, once):
         self.notes = tempfile.NamedTemporaryFile("r", prefix="signet-sync-")
-        inject = f"inject=fdatasync,fsync:error=EIO:when={number}{'' if once else '+'}"
+        inject = f"inject=fdatasync,fsync:error=EIO:delay_enter={1e6 * HELD:.0f}:when={number}{'' if once else '+'}"
         self.process = subprocess.Popen(
             ["strace", "-f", "-ttt", "-o", self.notes.name, "-P", service.directory / "data/store/db", "-e", "signal=none",
              "-e", "trace=fdatasync,fsync", "-e", inject, "-p", str(service.process.pid)],
@@ -40,10 +43,15 @@ class Tracer:
         if "attached" not in (told := self.process.stderr.readline()):
             fail(service, f"strace: {told.strip()}")
 
-    def failed_at(self):
-        """When the first sync failed, in seconds since the epoch; None before."""
-        found = re.search(r"^\d+ +([\d.]+) .*\(INJECTED\)$", pathlib.Path(self.notes.name).read_text(), re.MULTILINE)
-        return float(found[1]) if found else None
+    def began_at(self):
+        """When the first sync that failed began, in seconds since the epoch; None before it has failed."""
+        began = {}
+        for thread, at, what in re.findall(r"^(\d+) +([\d.]+) (.*)$", pathlib.Path(self.notes.name).read_text(), re.MULTILINE):
+            if not what.startswith("<..."):
+                began[thread] = float(at)
+            if "(INJECTED)" in what:
+                return began[thread]
+        return None
 
     def end(self):
         self.process.terminate()
@@ -85,8 +93,9 @@ class LoopDisk:
             self.unmount()
 
 
-def stopped(service, load, failed_at, where):
-    """Nothing is written from here on. How long after the failed sync readiness said so."""
+def stopped(service, load, began_at, where):
+    """Nothing is written from here on, by a sync that began then and has failed. How long after it failed readiness said so."""
+    failed_at = began_at + HELD
     while service.ready()[1]["store"] != "restart":
         if time.time() - failed_at > BAR:
             fail(service, f"{where}: {BAR} s after the failed sync readiness says {service.ready()}")
@@ -98,8 +107,10 @@ def stopped(service, load, failed_at, where):
     load.reads(issues=False)
     if service.ready()[0] != 503:
         fail(service, f"{where}: it says it is ready")
-    if load.begun_last > failed_at:
-        fail(service, f"{where}: acknowledged was what was asked for {load.begun_last - failed_at:.3f} s after the failed sync")
+    if load.begun_last > began_at:
+        fail(service, f"{where}: acknowledged was what was asked for {load.begun_last - began_at:.3f} s after the sync had begun that failed")
+    if load.heard_last > failed_at:
+        fail(service, f"{where}: a write was acknowledged {load.heard_last - failed_at:.3f} s after the failed sync")
     return took
 
 
@@ -129,16 +140,16 @@ def inject():
             fail(service, f"point {point}: nothing is written")
         once = point % 2 == 1
         tracer = Tracer(service, chance.randrange(1, 40), once)
-        if wait_for(lambda: tracer.failed_at() is not None, 20) is None:
+        if wait_for(lambda: tracer.began_at() is not None, 20) is None:
             fail(service, f"point {point}: no sync failed")
-        latest = max(latest, stopped(service, load, tracer.failed_at(), f"point {point}, {'one sync' if once else 'every sync'} fails"))
+        latest = max(latest, stopped(service, load, tracer.began_at(), f"point {point}, {'one sync' if once else 'every sync'} fails"))
         tracer.end()
         again(service, load, since, kill=point // 2 % 2 == 0)
     load.stop()
     load.check()
     counts = load.counts
-    say(f"  {POINTS} syncs failed by strace, after {(POINTS + 1) // 2} of them every further one: {counts['written']} writes acknowledged, none that was "
-        f"asked for after one, 0 lost; {counts['refused']} refused; readiness said so after {latest:.2f} s at most; {counts['published']} of "
+    say(f"  {POINTS} syncs failed by strace, after {(POINTS + 1) // 2} of them every further one: {counts['written']} writes acknowledged, none after "
+        f"one of them and none that was asked for in the {HELD} s for which each was held up, 0 lost; {counts['refused']} refused; readiness said so after {latest:.2f} s at most; {counts['published']} of "
         f"{counts['published']} requests for keys, metadata and status served meanwhile; {POINTS} of {POINTS} starts ready with all of it")
     load.api.close()
     service.close()
@@ -159,7 +170,7 @@ def break_disk(disk):
         disk.fail()
         if wait_for(lambda: service.ready()[1]["store"] == "restart", 20) is None:
             fail(service, f"disk {point}: its failing was not noticed: {service.ready()}")
-        # Since when is not known; that all acknowledged is there says the rest.
+        # Since when is not known, but for that it has failed by now; that all acknowledged is there says the rest.
         stopped(service, load, time.time(), f"disk {point}")
         again(service, load, since, between=disk.mend)
     for by in re.findall("reason=(flushing|syncing to disk) failed", pathlib.Path(service.log.name).read_text()):

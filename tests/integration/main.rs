@@ -41,6 +41,7 @@ mod ended_sessions;
 #[path = "../../examples/resource_server/exchange.rs"]
 mod exchange;
 mod faulty_store;
+mod figures;
 mod first_start;
 mod forged_hints;
 mod forged_introspection;

@@ -47,6 +47,7 @@ pub use verify::{Damage, Report, verify};
 
 use crate::clock::SharedClock;
 use file::LogFile;
+pub use writer::Pending;
 use writer::{State, Writer};
 
 /// An audit log, open for writing. One process can have it open.
@@ -121,19 +122,21 @@ impl AuditLog {
     /// can be recorded until the service is started anew, because what the disk holds is unknown. When the disk has held up a write for
     /// 5 seconds: of those who wait for it then the entries may be written later; whoever comes while that lasts is refused at once.
     pub async fn record(&self, event: Event) -> Result<(), AuditError> {
-        self.record_for(Origin::current(), event).await
+        self.writer.write(caused(event, Origin::current()), &mut Pending::default()).await
     }
 
-    /// The same for the request that it was done for, where that is not the one that is being answered now.
+    /// The same for the request that it was done for, where that is not the one that is being answered now; sooner or later, and once: who
+    /// was told that it could not be recorded, or stopped waiting, tries again with the same event and the same `pending`, which knows
+    /// whether it may be written yet.
     ///
     /// # Errors
     /// As [`Self::record`].
-    pub async fn record_for(&self, origin: Option<Origin>, event: Event) -> Result<(), AuditError> {
-        let event = match origin {
-            Some(origin) => event.caused_by(&origin),
-            None => event,
-        };
-        self.writer.write(event).await
+    pub fn record_once(
+        &self,
+        (origin, event): (Option<Origin>, Event),
+        pending: &mut Pending,
+    ) -> impl Future<Output = Result<(), AuditError>> + Send {
+        self.writer.write(caused(event, origin), pending)
     }
 
     /// Looks for entries, from the newest on. Reads a bounded part of the file, off the async threads.
@@ -181,6 +184,13 @@ impl AuditLog {
     #[must_use]
     pub fn flushes(&self) -> u64 {
         self.writer.flushes()
+    }
+}
+
+fn caused(event: Event, origin: Option<Origin>) -> Event {
+    match origin {
+        Some(origin) => event.caused_by(&origin),
+        None => event,
     }
 }
 

@@ -9,7 +9,7 @@ use super::chain::{self, Head};
 use super::file::Sink;
 use super::{AuditError, Event};
 use crate::clock::SharedClock;
-use crate::stall::{Stall, Watch};
+use crate::stall::{HeldUp, Stall, Watch};
 
 /// No more events share one flush.
 const LARGEST_BATCH: usize = 1024;
@@ -18,6 +18,10 @@ const LARGEST_BATCH: usize = 1024;
 pub(super) const LONGEST_QUEUE: usize = 16 * LARGEST_BATCH;
 
 type Answer = oneshot::Sender<Result<(), AuditError>>;
+
+/// An event that was handed over, and of which nobody has heard yet whether it was written; or none.
+#[derive(Debug, Default)]
+pub struct Pending(Option<oneshot::Receiver<Result<(), AuditError>>>);
 
 /// The one thread that writes; events that arrive while it waits for the disk share the next flush.
 #[derive(Debug)]
@@ -55,31 +59,37 @@ impl Writer {
         Ok(Self { queue: Some(queue), thread: Some(thread), shared, _watch: watch })
     }
 
-    /// Writes `event`, with those that come at the same time; while the disk is held up it is refused.
-    pub(super) async fn write(&self, event: Event) -> Result<(), AuditError> {
-        if self.shared.queued.load(Ordering::Relaxed) >= LONGEST_QUEUE {
-            self.shared.failures.fetch_add(1, Ordering::Relaxed);
-            return Err(AuditError::Unavailable("too many events wait for the disk".into()));
-        }
-        let is_refused = self.shared.stall.lasts();
-        let written = self.shared.stall.outlasted_by(async { self.submit(event).await }).await;
-        let written = written.map_err(|held_up| {
-            // What is under way is counted when it fails.
-            self.shared.failures.fetch_add(is_refused.into(), Ordering::Relaxed);
-            AuditError::Unavailable(held_up.to_string())
-        })?;
+    /// Writes `event`, with those that come at the same time; while the disk is held up it is refused. One that is `pending` is waited for,
+    /// and not written again.
+    pub(super) async fn write(&self, event: Event, pending: &mut Pending) -> Result<(), AuditError> {
+        let answer = match &mut pending.0 {
+            Some(answer) => answer,
+            none => none.insert(self.submit(event)?),
+        };
+        // What is under way is counted when it fails.
+        let written = self.shared.stall.outlasted_by(answer).await.map_err(unavailable)?;
+        pending.0 = None;
         written.unwrap_or_else(|_| Err(AuditError::stopped()))
     }
 
-    /// Queues `event`.
-    fn submit(&self, event: Event) -> oneshot::Receiver<Result<(), AuditError>> {
+    /// Queues `event`, if nothing holds it up.
+    fn submit(&self, event: Event) -> Result<oneshot::Receiver<Result<(), AuditError>>, AuditError> {
+        let refused = if self.shared.queued.load(Ordering::Relaxed) >= LONGEST_QUEUE {
+            Some(AuditError::Unavailable("too many events wait for the disk".into()))
+        } else {
+            self.shared.stall.lasts().then(|| unavailable(HeldUp))
+        };
+        if let Some(refused) = refused {
+            self.shared.failures.fetch_add(1, Ordering::Relaxed);
+            return Err(refused);
+        }
         let (answer, pending) = oneshot::channel();
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
         // A queue without a reader drops the answer, which the receiver sees.
         if let Some(queue) = &self.queue {
             queue.send((event, answer)).ok();
         }
-        pending
+        Ok(pending)
     }
 
     pub(super) fn head(&self) -> Option<Head> {
@@ -98,6 +108,10 @@ impl Writer {
     pub(super) fn flushes(&self) -> u64 {
         self.shared.flushes.load(Ordering::Relaxed)
     }
+}
+
+fn unavailable(held_up: HeldUp) -> AuditError {
+    AuditError::Unavailable(held_up.to_string())
 }
 
 impl Drop for Writer {

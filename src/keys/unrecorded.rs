@@ -4,14 +4,14 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::audit::Origin;
+use crate::audit::{Origin, Pending};
 
 /// What is to be recorded, in its order. What a process had not recorded when it ended is lost.
 #[derive(Debug)]
 pub struct Unrecorded<E> {
     events: Mutex<Events<E>>,
-    /// One records at a time: nothing is recorded by two.
-    recording: tokio::sync::Mutex<()>,
+    /// One records at a time: nothing is recorded by two. What the one before has handed over may be written yet.
+    recording: tokio::sync::Mutex<Pending>,
 }
 
 /// Something that is to be recorded.
@@ -84,14 +84,14 @@ impl<E: Clone> Unrecorded<E> {
         happened
     }
 
-    /// Takes all of it: it is the caller's to record.
+    /// Takes all of it, of which nothing has been handed over yet: it is the caller's to record.
     pub fn take(&self) -> Vec<E> {
         self.events().owed.drain(..).map(|owed| owed.event).collect()
     }
 
     /// To record one after the other.
     pub async fn recording(&self) -> Recording<'_, E> {
-        Recording { of: self, _alone: self.recording.lock().await }
+        Recording { of: self, pending: self.recording.lock().await }
     }
 }
 
@@ -99,7 +99,7 @@ impl<E: Clone> Unrecorded<E> {
 #[must_use = "others record as soon as it is dropped"]
 pub struct Recording<'a, E> {
     of: &'a Unrecorded<E>,
-    _alone: tokio::sync::MutexGuard<'a, ()>,
+    pending: tokio::sync::MutexGuard<'a, Pending>,
 }
 
 impl<E: Clone> Recording<'_, E> {
@@ -107,6 +107,11 @@ impl<E: Clone> Recording<'_, E> {
     #[must_use]
     pub fn first(&self) -> Option<Owed<E>> {
         self.of.events().owed.front().cloned()
+    }
+
+    /// Whether the first one was handed over to the audit log.
+    pub fn pending(&mut self) -> &mut Pending {
+        &mut self.pending
     }
 
     /// The first one stands in the audit log.

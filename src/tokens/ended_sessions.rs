@@ -100,8 +100,4 @@ impl Families {
         let Ok(ended_at) = ended_at.try_into().map(i64::from_be_bytes) else { return false };
         (0..OWN_PASS).contains(&self.now().saturating_sub(ended_at))
     }
-
-    fn now(&self) -> i64 {
-        self.now_millis().div_euclid(1000)
-    }
 }

@@ -90,8 +90,9 @@ impl Families {
         self.store.as_ref()
     }
 
-    pub(super) fn now_millis(&self) -> i64 {
-        self.clock.now().timestamp_millis()
+    /// In seconds since the epoch.
+    pub(super) fn now(&self) -> i64 {
+        self.clock.numeric_date()
     }
 
     pub(super) async fn find(&self, family: &FamilyId) -> Result<Option<Record<Family>>, StoreError> {

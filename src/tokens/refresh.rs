@@ -145,7 +145,7 @@ impl RefreshTokens {
 
     /// Spends `token` for its successor, in one commit with `access`, the access token that is issued beside it, and on the
     /// condition that `also` adds: what that answers `None` to is dead. Does not look at dates, client and subject. It was presented at
-    /// `presented_at`, by [`Self::now`].
+    /// `presented_at`, in milliseconds since the epoch.
     ///
     /// # Errors
     /// When the store fails, or no key may seal: then it may or may not be spent, and can be presented again.
@@ -157,7 +157,7 @@ impl RefreshTokens {
     ) -> Result<Rotation, RefreshError> {
         for _ in 0..attempts() {
             let known = self.families.find(&token.family).await?;
-            let now = self.families.now_millis();
+            let now = self.clock.millis();
             let (batch, rotation) = match known.as_ref().map(|record| record.value) {
                 None if token.generation == 0 => self.spend(token, None, now)?,
                 Some(Family::Live { generation, .. }) if generation == token.generation => {
@@ -206,27 +206,20 @@ impl RefreshTokens {
         (presented_at, now): (i64, i64),
     ) -> bool {
         let noted_at = repeated_at.unwrap_or(rotated_at);
-        let in_vain = self.unanswered.until((&token.family, token.generation), noted_at);
+        let in_vain = self.unanswered.until(token, noted_at);
         let last = in_vain.map_or(noted_at, |until| until.max(noted_at));
         presented_at.saturating_sub(rotated_at) <= LONGEST_GRACE
             && presented_at.saturating_sub(last) <= GRACE
             && last.saturating_sub(now) <= AHEAD
     }
 
-    /// In milliseconds since the epoch.
-    #[must_use]
-    pub fn now(&self) -> i64 {
-        self.families.now_millis()
-    }
-
-    /// Notes that `client` presented `text` at `since`, by [`Self::now`], and was told nothing, which the store can't note while it is away: a token that it spent just
+    /// Notes that `client` presented `text` at `since`, in milliseconds since the epoch, and was told nothing, which the store can't note while it is away: a token that it spent just
     /// before, or spends when it goes on, is presented again and again meanwhile. Only this node knows, until the store does.
     pub fn was_unanswered(&self, client: &ClientId, text: &str, since: i64) {
         let opened = self.sealer.open_as_last_known(PURPOSE, text);
         let token = opened.and_then(|plain| serde_json::from_slice::<RefreshToken>(&plain).ok());
         if let Some(token) = token.filter(|token| token.grant.client_id == *client) {
-            let now = self.families.now_millis();
-            self.unanswered.note((&token.family, token.generation), (since, now));
+            self.unanswered.note(&token, (since, self.clock.millis()));
         }
     }
 

@@ -9,6 +9,7 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
+use signet::app::StartError;
 use signet::config::Config;
 use signet::http::served;
 use signet::stall::LONGEST_WRITE;
@@ -332,6 +333,38 @@ async fn a_disk_that_stalls_below_the_audit_log_keeps_no_request_waiting() {
     assert!(recorded.ends_with(&[json!("first"), json!("third")]), "{recorded:?}");
     let clients = &app.app.state.services.clients;
     assert_eq!(["first", "second", "third"].map(|id| clients.find(id).is_some()), [false, false, true]);
+}
+
+/// What happened to keys is recorded when the disk goes on, whoever waited for it and gave up.
+#[actix_web::test]
+async fn what_is_owed_to_a_disk_that_stalls_is_recorded_once() {
+    let app = TestApp::start().await;
+    let services = &app.app.state.services;
+    let of_keys = || {
+        let log = app.audit_log();
+        let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let of_keys = entries.filter(|entry| entry["event"].as_str().unwrap().starts_with("key."));
+        of_keys.map(|entry| format!("{} {}", entry["event"], entry["kid"])).collect::<Vec<_>>()
+    };
+    let before = of_keys().len();
+    services.keys.rotate(None, true).await.expect("a new key");
+    let stalled = app.audit_disk.stall();
+    let mut round = pin!(app.app.rotate());
+    while !stalled.holds_one() {
+        assert!(round.as_mut().now_or_never().is_none());
+        yield_now().await;
+    }
+    app.clock.advance(LONGEST_WRITE);
+    assert!(matches!(round.await, Err(StartError::Audit(_))));
+    assert!(matches!(app.app.rotate().await, Err(StartError::Audit(_))));
+    drop(stalled);
+    while !services.audit.is_writable() {
+        yield_now().await;
+    }
+    app.app.rotate().await.expect("the audit log");
+    let recorded = of_keys();
+    assert!(recorded.len() > before);
+    assert_eq!(recorded.iter().collect::<BTreeSet<_>>().len(), recorded.len(), "{recorded:?}");
 }
 
 #[actix_web::test]

@@ -1,5 +1,6 @@
 //! Signing in: passwords, second factors, tries.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use futures_util::FutureExt as _;
 use signet::clock::ManualClock;
 use signet::oauth::Secret;
 use signet::protocol::users::{Entry, sign_in, sign_in_from};
-use signet::users::{Account, Arrival, Authentication, Enrollment, NewSession};
+use signet::users::{Account, Attempt, Authentication, Enrollment, NewSession, Tried};
 
 use crate::browser::{Browser, PASSWORD, ada, location, parameter, register, request, shop, state, text};
 use crate::shared_store::SharedStore;
@@ -131,15 +132,24 @@ async fn a_sign_in_that_is_begun_anew_counts_for_the_account_once() {
     let app = TestApp::start_on(store.clone(), clock, |_| {}).await;
     let ada = ada(&app).await;
     let services = &app.app.state.services;
+    let throttle = &services.login_throttle;
+    let attempt = Attempt {
+        tried: Tried::Account(ada.id.clone()),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
+        device: None,
+        patience: Duration::ZERO,
+    };
+    let arrive = async || throttle.check(&attempt).await.unwrap();
     for _ in 0..64 {
-        services.login_throttle.succeeded(&ada.id, None).await.unwrap();
+        throttle.succeeded(&ada.id, &arrive().await).await.unwrap();
         app.clock.advance(Duration::from_mins(1));
     }
     let left = || services.limits.login_per_account.look(&ada.id).expect("a limit").remaining;
     let all = left();
     let authentication = Authentication { auth_time: app.now(), amr: vec!["pwd".into()] };
     let new = NewSession { user: ada.id.clone(), authentication, user_agent: None, address: None };
-    let arrival = Arrival::from(None);
+    let arrival = arrive().await;
+    let other = arrive().await;
     let release = store.hold_next_commit();
     let begun = sign_in_from(services, (&ada, Entry::New(new)), &arrival, |_, batch| Ok(((), batch)));
     let mut first = pin!(begun);
@@ -147,7 +157,7 @@ async fn a_sign_in_that_is_begun_anew_counts_for_the_account_once() {
         assert!(first.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
     }
-    services.login_throttle.succeeded(&ada.id, None).await.unwrap();
+    throttle.succeeded(&ada.id, &other).await.unwrap();
     release.send(()).expect("it waits");
     let commits = store.commits.load(std::sync::atomic::Ordering::SeqCst);
     assert!(first.await.unwrap().is_some());

@@ -79,12 +79,13 @@ async fn no_more_events_wait_for_the_disk_than_there_is_room_for() {
     let state = State::new(Box::new(sink), Head::NONE, (clock(), None));
     let writer = Writer::start(state).unwrap();
     // Whoever waits may go away: what was queued is written all the same.
-    let mut waiting: Vec<_> = (0..LONGEST_QUEUE).map(|_| Box::pin(writer.write(event(0)))).collect();
+    let write = async || writer.write(event(0), &mut Pending::default()).await;
+    let mut waiting: Vec<_> = (0..LONGEST_QUEUE).map(|_| Box::pin(write())).collect();
     for each in &mut waiting {
         assert!(each.as_mut().now_or_never().is_none());
     }
     waiting.truncate(3);
-    let refused = writer.write(event(0)).now_or_never();
+    let refused = write().now_or_never();
     assert!(matches!(refused, Some(Err(AuditError::Unavailable(_)))));
     assert_eq!(writer.failures(), 1);
     drop(go_on);
@@ -94,7 +95,23 @@ async fn no_more_events_wait_for_the_disk_than_there_is_room_for() {
     while writer.head().map(|head| head.seq()) != Some(LONGEST_QUEUE as u64) {
         tokio::task::yield_now().await;
     }
-    writer.write(event(0)).await.unwrap();
+    write().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_tried_again_with_what_is_pending_is_written_once() {
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let sink = Gated { disk: Disk::default(), may_go_on };
+    let writer = Writer::start(State::new(Box::new(sink), Head::NONE, (clock(), None))).unwrap();
+    let mut pending = Pending::default();
+    for _ in 0..3 {
+        assert!(writer.write(event(0), &mut pending).now_or_never().is_none());
+    }
+    drop(go_on);
+    writer.write(event(0), &mut pending).await.unwrap();
+    // Then it is over: what comes next is another one.
+    writer.write(event(1), &mut pending).await.unwrap();
+    assert_eq!(writer.head().map(|head| head.seq()), Some(2));
 }
 
 fn on(disk: &Disk) -> AuditLog {

@@ -206,7 +206,7 @@ pub async fn import(
 /// # Errors
 /// When the audit log can't be written; what happened stays so, and is recorded by the next round that can.
 pub async fn record(audit: &AuditLog, unrecorded: &Unrecorded<KeyEvent>) -> Result<(), AuditError> {
-    let recording = unrecorded.recording().await;
+    let mut recording = unrecorded.recording().await;
     while let Some(Owed { event, origin }) = recording.first() {
         let kind = match event.change {
             Step::Create { .. } => Some(EventKind::KeyGenerated),
@@ -218,7 +218,8 @@ pub async fn record(audit: &AuditLog, unrecorded: &Unrecorded<KeyEvent>) -> Resu
         };
         if let Some(kind) = kind {
             let entry = Event::new(kind, Actor::Service);
-            audit.record_for(origin, event.kid.iter().fold(entry, Event::key)).await?;
+            let entry = event.kid.iter().fold(entry, Event::key);
+            audit.record_once((origin, entry), recording.pending()).await?;
         }
         recording.is_recorded();
     }
@@ -233,14 +234,14 @@ pub async fn record_sealing(
     audit: &AuditLog,
     unrecorded: &Unrecorded<SealingEvent>,
 ) -> Result<(), AuditError> {
-    let recording = unrecorded.recording().await;
+    let mut recording = unrecorded.recording().await;
     while let Some(Owed { event, origin }) = recording.first() {
         let (kind, id) = match &event {
             SealingEvent::Created(id) => (EventKind::KeyGenerated, id),
             SealingEvent::Forgotten(id) => (EventKind::KeyForgotten, id),
         };
         let entry = Event::new(kind, Actor::Service).key(id).detail("use", "sealing");
-        audit.record_for(origin, entry).await?;
+        audit.record_once((origin, entry), recording.pending()).await?;
         recording.is_recorded();
     }
     Ok(())

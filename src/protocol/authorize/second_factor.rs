@@ -71,9 +71,10 @@ pub async fn second_factor(
         Ok(SignedIn::SecondFactor(Box::new(SecondFactorForm { problem: Some(problem), ..form })))
     };
     let attempt = browser.attempt(Tried::Account(account.id.clone()));
-    if let Some(problem) = throttle::check(services, &attempt).await? {
-        return again(problem);
-    }
+    let arrival = match throttle::check(services, &attempt).await? {
+        Ok(arrival) => arrival,
+        Err(problem) => return again(problem),
+    };
     let code = params.one("code").unwrap_or_default();
     let amr: &[&str] =
         match services.second_factors.check(&account.id, code).await.map_err(ProtocolError::from)? {
@@ -85,5 +86,5 @@ pub async fn second_factor(
                 return again(Problem::Wrong);
             }
         };
-    session::start(services, &halfway.goal, (&account, amr), browser).await
+    session::start(services, &halfway.goal, (&account, amr), &arrival, browser).await
 }

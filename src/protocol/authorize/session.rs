@@ -15,6 +15,7 @@ pub(super) async fn start(
     services: &Services,
     goal: &Goal,
     (account, amr): (&Account, &[&str]),
+    arrival: &Arrival,
     browser: &Browser,
 ) -> Result<SignedIn, Interrupted> {
     let authentication = Authentication {
@@ -31,8 +32,6 @@ pub(super) async fn start(
     let own = before.filter(|before| before.account.id == account.id);
     let (user_agent, address) = (browser.user_agent.clone(), Some(browser.address.ip()));
     let new = NewSession { user: account.id.clone(), authentication, user_agent, address };
-    let device = browser.device_id();
-    let arrival = Arrival::from(device.as_ref());
     let answerable = goal.answerable(services, (account, &new.authentication)).await?;
     let code = |session: &Session, batch| match &answerable {
         Some((request, granted_at)) => {
@@ -45,7 +44,7 @@ pub(super) async fn start(
     let entering = async {
         if let Some(own) = own {
             let anew = Entry::Anew(own.cookie, new.authentication.clone());
-            match users::sign_in_from(services, (account, anew), &arrival, code).await {
+            match users::sign_in_from(services, (account, anew), arrival, code).await {
                 Ok(None) => {}
                 Err(error) => {
                     // It may have been renewed all the same: then nobody has its cookie, and the browser could not end it.
@@ -61,7 +60,7 @@ pub(super) async fn start(
                 renewed => return renewed,
             }
         }
-        users::sign_in_from(services, (account, Entry::New(new)), &arrival, code).await
+        users::sign_in_from(services, (account, Entry::New(new)), arrival, code).await
     };
     // Both at once, for neither lets anybody in before the cookie is given out.
     let event = Event::new(EventKind::SessionStarted, Actor::User(account.id.clone()));

@@ -8,7 +8,7 @@ use super::{Interrupted, session, throttle};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::oauth::{Secret, UserId};
 use crate::protocol::{Params, ProtocolError, Services};
-use crate::users::{Account, Attempt, AuthenticateError, Busy, DeviceCookie, Tried};
+use crate::users::{Account, Arrival, Attempt, AuthenticateError, Busy, DeviceCookie, Tried};
 
 /// The sign-in form.
 #[derive(Debug)]
@@ -125,8 +125,8 @@ pub async fn sign_in(
     }
     let username = params.one("username").unwrap_or_default();
     let password = Secret::new(params.one("password").unwrap_or_default().to_owned());
-    let account = match check(services, (username, &password), browser).await? {
-        Ok(account) => account,
+    let (account, arrival) = match check(services, (username, &password), browser).await? {
+        Ok(proved) => proved,
         Err(problem) => {
             let form = form(services, (goal, requester), &browser.holder, None)?;
             return Ok(SignedIn::Again(Box::new(SignInForm {
@@ -140,7 +140,7 @@ pub async fn sign_in(
         let form = second_factor::form(services, (goal, requester), (&account, &browser.holder))?;
         return Ok(SignedIn::SecondFactor(Box::new(form)));
     }
-    session::start(services, &goal, (&account, &["pwd"]), browser).await
+    session::start(services, &goal, (&account, &["pwd"]), &arrival, browser).await
 }
 
 /// Whose name and password these are, if the throttle lets the try be looked at.
@@ -148,7 +148,7 @@ pub(in crate::protocol) async fn check(
     services: &Services,
     (username, password): (&str, &Secret),
     browser: &Browser,
-) -> Result<Result<Account, Problem>, ProtocolError> {
+) -> Result<Result<(Account, Arrival), Problem>, ProtocolError> {
     // Before it is counted: what names the same account counts as the same name.
     let username = username.trim();
     if username.is_empty() || password.expose().is_empty() {
@@ -162,11 +162,12 @@ pub(in crate::protocol) async fn check(
     let owner = services.accounts.named(username).await?;
     let tried = owner.map_or_else(|| Tried::Nobody(username.to_owned()), Tried::Account);
     let attempt = Attempt { patience: turn.patience(), ..browser.attempt(tried) };
-    if let Some(problem) = throttle::check(services, &attempt).await? {
-        return Ok(Err(problem));
-    }
+    let arrival = match throttle::check(services, &attempt).await? {
+        Ok(arrival) => arrival,
+        Err(problem) => return Ok(Err(problem)),
+    };
     match services.accounts.authenticate(turn, username, password).await {
-        Ok(Some(account)) => Ok(Ok(account)),
+        Ok(Some(account)) => Ok(Ok((account, arrival))),
         Ok(None) => {
             // The name is left out: people type their password there.
             let event = Event::new(EventKind::SignInFailed, Actor::Anonymous).outcome(Outcome::Refused);

@@ -108,12 +108,8 @@ async fn next(
 impl Browser {
     /// A try to sign in from this browser.
     pub(in crate::protocol) fn attempt(&self, tried: Tried) -> Attempt {
-        Attempt { tried, address: self.address, device: self.device_id(), patience: Duration::ZERO }
-    }
-
-    /// The device that it may be known as.
-    pub(in crate::protocol) fn device_id(&self) -> Option<DeviceId> {
-        self.device.as_ref().and_then(|cookie| DeviceId::parse(cookie.expose()))
+        let device = self.device.as_ref().and_then(|cookie| DeviceId::parse(cookie.expose()));
+        Attempt { tried, address: self.address, device, patience: Duration::ZERO }
     }
 }
 

@@ -31,7 +31,7 @@ impl RefreshRequest {
 /// that was spent before ends its family (RFC 9700, section 4.14.2), unless it is the last one and was spent a moment
 /// ago: then its successor is given again.
 pub(super) async fn refresh(services: &Services, request: RefreshRequest) -> Result<Granted, ProtocolError> {
-    let since = services.refresh_tokens.now();
+    let since = services.clock.millis();
     let granted = spend(services, &request, since).await;
     let failed = |error: &ProtocolError| {
         matches!(error.code, ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError)

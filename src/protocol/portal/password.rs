@@ -36,12 +36,13 @@ pub async fn change_password(
     (current, new): (&Secret, Secret),
 ) -> Result<PasswordChange, ProtocolError> {
     let account = &present.account;
-    match check_password(services, (account.email.as_str(), current), browser).await? {
-        Ok(proved) if proved.id == account.id => {}
+    let device = match check_password(services, (account.email.as_str(), current), browser).await? {
+        Ok((proved, arrival)) if proved.id == account.id => {
+            services.login_throttle.succeeded(&account.id, &arrival).await?
+        }
         Ok(_) => return Ok(PasswordChange::Unproved(Problem::Wrong)),
         Err(problem) => return Ok(PasswordChange::Unproved(problem)),
-    }
-    let device = services.login_throttle.succeeded(&account.id, browser.device_id().as_ref()).await?;
+    };
     let changed = match change_own(services, present, AccountChange::password(new)).await {
         Ok(changed) => changed,
         Err(error) => return Ok(PasswordChange::Refused { error, device }),

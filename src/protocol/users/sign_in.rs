@@ -40,7 +40,7 @@ pub async fn sign_in(
 pub async fn sign_in_from<T>(
     services: &Services,
     (account, entry): (&Account, Entry),
-    arrival: &Arrival<'_>,
+    arrival: &Arrival,
     also: impl Fn(&Session, Batch) -> Result<(T, Batch), StoreError>,
 ) -> Result<Option<(StartedSession, DeviceCookie, T)>, StoreError> {
     let drafted = async || {

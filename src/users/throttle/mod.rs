@@ -60,18 +60,18 @@ pub struct Attempt {
     pub patience: Duration,
 }
 
-/// A right password brought by a device: it counts for the account once, however often what it comes to has to be drafted anew.
+/// A try that was let through, from a device: it counts for the account once, when it is let through or when the password was right,
+/// however often what it comes to has to be drafted anew, and whatever becomes of the device in between.
 #[derive(Debug)]
-pub struct Arrival<'d> {
-    device: Option<&'d DeviceId>,
+pub struct Arrival {
+    device: Option<DeviceId>,
     paid: AtomicBool,
 }
 
-impl<'d> Arrival<'d> {
-    /// One that has not counted yet.
-    #[must_use]
-    pub fn from(device: Option<&'d DeviceId>) -> Self {
-        Self { device, paid: AtomicBool::new(false) }
+impl Arrival {
+    /// Whether it has not counted yet; from now on it has.
+    fn is_to_pay(&self) -> bool {
+        !self.paid.swap(true, Relaxed)
     }
 }
 
@@ -120,11 +120,12 @@ impl LoginThrottle {
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`]; and the store's, when nothing may be let through either.
-    pub async fn check(&self, attempt: &Attempt) -> Result<(), ThrottleError> {
-        if let (Some(device), Tried::Account(user)) = (&attempt.device, &attempt.tried)
-            && let Some(answer) = self.check_known((device, user), attempt.patience).await?
+    pub async fn check(&self, attempt: &Attempt) -> Result<Arrival, ThrottleError> {
+        let arrival = Arrival { device: attempt.device.clone(), paid: AtomicBool::new(false) };
+        if let Tried::Account(user) = &attempt.tried
+            && let Some(answer) = self.check_known((&arrival, user), attempt.patience).await?
         {
-            return answer;
+            return answer.map(|()| arrival);
         }
         if let Tried::Account(user) = &attempt.tried
             && self.limits.login_per_account.is_used_up(user)
@@ -134,20 +135,20 @@ impl LoginThrottle {
         self.limits.login_per_address.spend(&attempt.address.prefix()).map_err(|exceeded| {
             ThrottleError::TooMany { retry_after: exceeded.standing().quota.resets_after }
         })?;
-        self.check_unknown(attempt).await
+        self.check_unknown(attempt).await?;
+        Ok(arrival)
     }
 
     /// The lane of a known device; nothing if this is none, or has used up all of its tries.
     async fn check_known(
         &self,
-        (id, user): (&DeviceId, &UserId),
+        (arrival, user): (&Arrival, &UserId),
         mut patience: Duration,
     ) -> Result<Option<Result<(), ThrottleError>>, StoreError> {
         let account = &account_key(user);
-        let mut paid = false;
         for _ in 0..RETRIES {
             let now = self.clock.now();
-            let Some((_, record)) = self.known(Some(id)).await? else { return Ok(None) };
+            let Some((id, record)) = self.known(arrival.device.as_ref()).await? else { return Ok(None) };
             let mut device = record.value;
             let Some(tries) = device.tries_mut(account).filter(|tries| !tries.are_used_up()) else {
                 return Ok(None);
@@ -155,11 +156,12 @@ impl LoginThrottle {
             if let Err(retry_after) = tries.take(now) {
                 return Ok(Some(Err(ThrottleError::TooMany { retry_after })));
             }
-            if !paid && let Err(exceeded) = self.limits.login_per_account.spend(user) {
+            if arrival.is_to_pay()
+                && let Err(exceeded) = self.limits.login_per_account.spend(user)
+            {
                 let retry_after = exceeded.standing().quota.resets_after;
                 return Ok(Some(Err(ThrottleError::TooMany { retry_after })));
             }
-            paid = true;
             let condition = Condition::VersionIs(record.version);
             let batch = with_device(id, condition, (&device, record.expires_at))?
                 .patient(std::mem::take(&mut patience));
@@ -193,14 +195,9 @@ impl LoginThrottle {
     ///
     /// # Errors
     /// The store's; the attempt then still counts as failed.
-    pub async fn succeeded(
-        &self,
-        user: &UserId,
-        device: Option<&DeviceId>,
-    ) -> Result<DeviceCookie, StoreError> {
-        let arrival = Arrival::from(device);
+    pub async fn succeeded(&self, user: &UserId, arrival: &Arrival) -> Result<DeviceCookie, StoreError> {
         for _ in 0..RETRIES {
-            let (cookie, batch) = self.forgiving(Batch::new(), user, &arrival).await?;
+            let (cookie, batch) = self.forgiving(Batch::new(), user, arrival).await?;
             if self.store.commit(batch).await? == Committed::Applied {
                 return Ok(cookie);
             }
@@ -217,13 +214,13 @@ impl LoginThrottle {
         &self,
         batch: Batch,
         user: &UserId,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
     ) -> Result<(DeviceCookie, Batch), StoreError> {
         let account = account_key(user);
         let expires_at = Some(self.clock.now() + device::REMEMBERED);
         let mut batch = Counts::forget(batch, user);
         let new = || DeviceId::new(self.entropy.as_ref());
-        let (id, condition, mut device) = match self.known(arrival.device).await? {
+        let (id, condition, mut device) = match self.known(arrival.device.as_ref()).await? {
             None => (new(), Condition::Absent, Device::default()),
             Some((id, record)) if record.value.knows(&account) => {
                 (id.clone(), Condition::VersionIs(record.version), record.value)
@@ -239,7 +236,7 @@ impl LoginThrottle {
         };
         if !device.knows(&account) {
             // A known device has paid before; what this one did counts for its next try.
-            if !arrival.paid.swap(true, Relaxed) {
+            if arrival.is_to_pay() {
                 let _counted = self.limits.login_per_account.spend(user);
             }
             batch = of_account::make_room(batch, self.store.as_ref(), &account).await?;

@@ -44,14 +44,14 @@ impl Fixture {
     }
 
     async fn sign_in(&self, attempt: &Attempt) -> DeviceId {
-        self.throttle.check(attempt).await.unwrap();
-        let cookie = self.succeeded(attempt).await;
+        let arrival = self.throttle.check(attempt).await.unwrap();
+        let cookie = self.succeeded(attempt, &arrival).await;
         DeviceId::parse(cookie.value.expose()).unwrap()
     }
 
-    async fn succeeded(&self, attempt: &Attempt) -> DeviceCookie {
+    async fn succeeded(&self, attempt: &Attempt, arrival: &Arrival) -> DeviceCookie {
         let Tried::Account(user) = &attempt.tried else { panic!("nobody signs in") };
-        self.throttle.succeeded(user, attempt.device.as_ref()).await.unwrap()
+        self.throttle.succeeded(user, arrival).await.unwrap()
     }
 
     async fn rows(&self, table: &'static str) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -139,8 +139,8 @@ async fn however_many_strangers_try_the_owner_is_let_in() {
             let _refused = fixture.throttle.check(&stranger("bob", 1)).await;
         }
         let owner = Attempt { device: Some(device.clone()), ..stranger("alice", 1) };
-        fixture.throttle.check(&owner).await.unwrap();
-        let cookie = fixture.succeeded(&owner).await;
+        let arrival = fixture.throttle.check(&owner).await.unwrap();
+        let cookie = fixture.succeeded(&owner, &arrival).await;
         assert!(
             DeviceId::parse(cookie.value.expose()).unwrap().key() == device.key(),
             "the cookie stays good"
@@ -304,6 +304,29 @@ async fn an_account_is_known_on_so_many_devices_at_most_and_goes_on_being_known_
     assert_eq!(fixture.rows("login_account_devices").await.len(), 0, "they end with the devices");
 }
 
+/// As where a script signs in again and again without a cookie while a password is hashed.
+#[tokio::test]
+async fn a_device_that_is_pushed_out_after_its_try_was_let_through_has_paid() {
+    let fixture = Fixture::new();
+    let device = fixture.sign_in(&stranger("alice", 1)).await;
+    let pushed_out = Attempt { device: Some(device.clone()), ..stranger("alice", 1) };
+    fixture.clock.advance(Duration::from_mins(1));
+    let arrival = fixture.throttle.check(&pushed_out).await.unwrap();
+    for number in 0..64 {
+        fixture.clock.advance(Duration::from_mins(1));
+        fixture.sign_in(&stranger("alice", number)).await;
+    }
+    assert!(fixture.throttle.known(Some(&device)).await.unwrap().is_none());
+    let left = || fixture.throttle.limits.login_per_account.look(&user("alice")).unwrap().remaining;
+    let before = left();
+    let cookie = fixture.succeeded(&pushed_out, &arrival).await;
+    assert_eq!(left(), before);
+    // It is known again, by another cookie, and pays from the next try on.
+    let device = DeviceId::parse(cookie.value.expose());
+    fixture.throttle.check(&Attempt { device, ..stranger("alice", 1) }).await.unwrap();
+    assert_eq!(left(), before - 1);
+}
+
 #[tokio::test]
 async fn at_once_is_no_more_than_one_after_another() {
     let fixture = Fixture::new();
@@ -346,7 +369,7 @@ async fn a_name_that_belongs_to_nobody_is_counted_like_an_account() {
         let both = [stranger("alice", number), invented("alice@example.com", number + 1000)];
         let mut answers = Vec::new();
         for attempt in &both {
-            answers.push(fixture.throttle.check(attempt).await.map_err(retry_after));
+            answers.push(fixture.throttle.check(attempt).await.map(drop).map_err(retry_after));
         }
         assert_eq!(answers[0], answers[1], "{number}");
         let wait = answers[0].err().unwrap_or_default();

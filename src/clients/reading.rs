@@ -100,7 +100,7 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::config::Config;
     use crate::entropy::SeededEntropy;
-    use crate::store::{Batch, Condition, GatedStore, Put, Store as _};
+    use crate::store::{Batch, Committed, Condition, GatedStore, Put, Store as _};
 
     #[tokio::test]
     async fn who_asks_for_a_client_does_not_wait_behind_one_that_is_on_its_way_to_a_disk_which_stalls() {
@@ -135,6 +135,6 @@ mod tests {
         assert!(other.await.unwrap().unwrap().is_none());
         assert!(matches!(follower.await.unwrap(), Err(StoreError::Unavailable(_))));
         disk.go_on().await;
-        commit.await.unwrap().unwrap();
+        assert_eq!(commit.await.unwrap().unwrap(), Committed::Applied);
     }
 }

@@ -33,11 +33,15 @@ impl Patience {
 
     /// `work` that is to wait no longer than a request, because a request may wait for it. Where it is some request's already, it is a
     /// part of that.
-    pub async fn of_a_request<T>(work: impl Future<Output = T>) -> T {
-        if is_asked_for() {
-            return work.await;
+    pub fn of_a_request<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+        // Seldom, and large: not to be carried about twice.
+        let work = Box::pin(work);
+        async move {
+            if is_asked_for() {
+                return work.await;
+            }
+            WAITED.scope(Cell::default(), work).await
         }
-        WAITED.scope(Cell::default(), work).await
     }
 
     /// `work` of the same request that a task of its own does.

@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn no_call_is_made_while_one_is_out_that_was_given_up_though_another_has_come_back() {
-        let (key, give_up) = TwoAtOnce::new();
+        let (key, go_ahead) = TwoAtOnce::new();
         let module = Arc::new(InModule::new(key.clone()));
         let (tell, given_up) = channel();
         for salt in TWO {
@@ -142,7 +142,7 @@ mod tests {
             thread::Builder::new().name("one of two".to_owned()).spawn(ask).unwrap();
         }
         let [first, last] = [(); 2].map(|()| {
-            give_up.send(()).unwrap();
+            go_ahead.send(()).unwrap();
             given_up.recv().unwrap().0
         });
         let is_out = module.given_up.lock().unwrap().last().unwrap().clone();

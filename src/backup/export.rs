@@ -11,7 +11,7 @@ use crate::keys::{
     ArchiveWriter, KeyRingError, KeyRingParts, KeyVault, SealedKey, VaultError, keys_needed, ring_row,
     was_published,
 };
-use crate::store::{SharedFrozen, Table};
+use crate::store::{SharedFrozen, Table, carried};
 
 /// How many rows are read at once.
 const PAGE: usize = 500;
@@ -167,6 +167,6 @@ pub(super) async fn in_vault<T: Send + 'static>(
     call: impl FnOnce(&dyn KeyVault) -> Result<T, VaultError> + Send + 'static,
 ) -> Result<T, BackupError> {
     let vault = parts.vault.clone();
-    let called = tokio::task::spawn_blocking(move || call(vault.as_ref())).await;
+    let called = tokio::task::spawn_blocking(carried(move || call(vault.as_ref()))).await;
     Ok(called.map_err(|_| KeyRingError::Stopping)??)
 }

@@ -6,7 +6,7 @@ use super::mirror::Mirrored;
 use super::registry::CLIENTS;
 use super::{Client, ClientRegistry};
 use crate::oauth::ClientId;
-use crate::store::{Reading, StoreError, turn};
+use crate::store::{Patience, Reading, StoreError, turn};
 
 /// How far the clients have been read; the default is their beginning.
 #[derive(Debug, Default)]
@@ -28,7 +28,9 @@ impl ClientRegistry {
     /// Brings memory in line with the store, whoever wrote it.
     pub(super) async fn mirror(&self, client_id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
         let _alone = turn(&self.mirroring, self.store.as_ref()).await?;
-        let record = CLIENTS.get(self.store.as_ref(), client_id.as_str().as_bytes()).await?;
+        // Requests wait for its end.
+        let record =
+            Patience::of_a_request(CLIENTS.get(self.store.as_ref(), client_id.as_str().as_bytes())).await?;
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
         let Some(record) = record else {
             clients.remove(client_id);
@@ -74,12 +76,11 @@ impl ClientRegistry {
     pub async fn read_on(&self, reading: &mut ClientsReading) -> Result<(), StoreError> {
         let _alone = turn(&self.mirroring, self.store.as_ref()).await?;
         let mut page = Vec::new();
-        CLIENTS
-            .scan_page(self.store.as_ref(), &mut reading.rows, |_, record| {
-                page.push(Mirrored::from(record));
-                Ok(())
-            })
-            .await?;
+        let read = CLIENTS.scan_page(self.store.as_ref(), &mut reading.rows, |_, record| {
+            page.push(Mirrored::from(record));
+            Ok(())
+        });
+        Patience::of_a_request(read).await?;
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
         let number = *reading.number.get_or_insert_with(|| clients.begin_anew());
         for mirrored in page {
@@ -89,5 +90,51 @@ impl ClientRegistry {
             clients.end_anew(number);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::Resources;
+    use crate::clock::ManualClock;
+    use crate::config::Config;
+    use crate::entropy::SeededEntropy;
+    use crate::store::{Batch, Committed, Condition, GatedStore, Put, Store as _};
+
+    #[tokio::test]
+    async fn who_asks_for_a_client_does_not_wait_behind_one_that_is_on_its_way_to_a_disk_which_stalls() {
+        let (clock, dir) = (Arc::new(ManualClock::at(1_800_000_000)), tempfile::tempdir().unwrap());
+        let disk = GatedStore::open(dir.path(), &clock);
+        let (config, entropy) = (Config::for_tests(dir.path()), Arc::new(SeededEntropy::new(1)));
+        let resources = Resources::new(&config).unwrap();
+        let clients = ClientRegistry::open(&config, resources, disk.store.clone(), clock.clone(), entropy);
+        let clients = Arc::new(clients.await.unwrap());
+        disk.close();
+        let commit = {
+            let store = disk.store.clone();
+            let batch = Batch::new().put(CLIENTS.table(), "a", Condition::Absent, Put::lasting(vec![]));
+            tokio::spawn(async move { store.commit(batch).await })
+        };
+        disk.begun().await;
+        let follower = {
+            let clients = clients.clone();
+            tokio::spawn(async move { clients.refresh(b"a").await })
+        };
+        tokio::task::yield_now().await;
+        assert!(!follower.is_finished());
+        disk.stall();
+        let other = {
+            let clients = clients.clone();
+            tokio::spawn(Patience::of_a_request(async move { clients.find_or_follow("b").await }))
+        };
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(other.is_finished());
+        assert!(other.await.unwrap().unwrap().is_none());
+        assert!(matches!(follower.await.unwrap(), Err(StoreError::Unavailable(_))));
+        disk.go_on().await;
+        assert_eq!(commit.await.unwrap().unwrap(), Committed::Applied);
     }
 }

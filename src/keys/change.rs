@@ -122,6 +122,11 @@ impl KeyRing {
         } else {
             self.changing.turn(self.parts.store.as_ref()).await?
         };
+        self.change_in_turn(change).await
+    }
+
+    /// The same while nobody else changes it here.
+    pub(super) async fn change_in_turn<T>(&self, change: &Change<'_, T>) -> Result<T, KeyRingError> {
         if let Err(off) = self.parts.fitness.check_clock() {
             self.take_over().await?;
             return Err(off.into());

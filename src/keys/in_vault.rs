@@ -132,6 +132,8 @@ mod tests {
     use std::sync::atomic::Ordering::SeqCst;
     use std::time::Duration;
 
+    use super::super::change::KeyEvent;
+    use super::super::schedule::Step;
     use super::*;
     use crate::clock::ManualClock;
     use crate::config::Config;
@@ -139,7 +141,7 @@ mod tests {
     use crate::keys::{
         DirectoryVault, Fitness, KeyRingParts, Policy, SealingKeys, SealingParts, SilentModule,
     };
-    use crate::store::MemoryStore;
+    use crate::store::{GatedStore, MemoryStore, Patience, Store};
 
     struct Node {
         ring: Arc<KeyRing>,
@@ -149,7 +151,7 @@ mod tests {
     /// A node whose key-encryption key is in `module`.
     async fn node(
         module: &Arc<SilentModule>,
-        (store, clock): (&Arc<MemoryStore>, &Arc<ManualClock>),
+        (store, clock): (&Arc<dyn Store>, &Arc<ManualClock>),
         (dir, seed): (&std::path::Path, u64),
     ) -> Node {
         let (kek, entropy) = (Arc::new(module.kek()), Arc::new(SeededEntropy::new(seed)));
@@ -178,7 +180,7 @@ mod tests {
     #[tokio::test]
     async fn a_module_that_never_answers_holds_nobody_up_who_takes_in_what_other_nodes_made() {
         let (clock, dir) = (Arc::new(ManualClock::at(1_800_000_000)), tempfile::tempdir().unwrap());
-        let store = MemoryStore::new(clock.clone());
+        let store: Arc<dyn Store> = MemoryStore::new(clock.clone());
         let (module, others): (Arc<SilentModule>, Arc<SilentModule>) = Default::default();
         module.is_given_up.store(true, SeqCst);
         let here = node(&module, (&store, &clock), (dir.path(), 1)).await;
@@ -210,5 +212,78 @@ mod tests {
         here.sealing.tick().await.unwrap();
         let signer = |node: &Node| node.ring.signing_key(None).unwrap().kid().clone();
         assert_eq!(signer(&here), signer(&other));
+    }
+
+    async fn node_on_a_gate(dirs: &[tempfile::TempDir; 2], clock: &Arc<ManualClock>) -> (Node, GatedStore) {
+        let disk = GatedStore::open(dirs[0].path(), clock);
+        let store: Arc<dyn Store> = disk.store.clone();
+        (node(&Arc::default(), (&store, clock), (dirs[1].path(), 1)).await, disk)
+    }
+
+    /// Anybody can present a refresh token that names a key which nobody knows.
+    #[tokio::test]
+    async fn who_looks_for_a_sealing_key_is_answered_while_the_disk_holds_up_the_next_one() {
+        let (clock, dirs) =
+            (Arc::new(ManualClock::at(1_800_000_000)), [(); 2].map(|()| tempfile::tempdir().unwrap()));
+        let (node, disk) = node_on_a_gate(&dirs, &clock).await;
+        clock.advance(Duration::from_hours(24).checked_sub(Duration::from_secs(1)).unwrap());
+        node.sealing.tick().await.unwrap();
+        let text = node.sealing.seal("test", b"").unwrap();
+        let kid = node.sealing.list()[0].id.clone();
+        let (nowhere, elsewhere) =
+            (tempfile::tempdir().unwrap(), MemoryStore::new(clock.clone()) as Arc<dyn Store>);
+        let other = self::node(&Arc::default(), (&elsewhere, &clock), (nowhere.path(), 2)).await;
+        let made_up = other.sealing.seal("test", b"").unwrap();
+        node.sealing.unrecorded().take();
+
+        clock.advance(Duration::from_secs(1));
+        disk.close();
+        let tick = {
+            let sealing = node.sealing.clone();
+            tokio::spawn(async move { sealing.tick().await })
+        };
+        disk.begun().await;
+        disk.stall();
+        let looked = Patience::of_a_request(node.sealing.look_for_key_of(&made_up)).await;
+        assert!(matches!(looked, Err(KeyRingError::Store(_))), "{looked:?}");
+        assert!(matches!(tick.await.unwrap(), Err(KeyRingError::Store(_))));
+        assert!(Patience::of_a_request(node.sealing.compromise(&kid)).await.is_err());
+        assert_eq!(node.sealing.open_sealed("test", &text).unwrap().as_deref(), Some(&vec![]));
+        assert!(node.sealing.unrecorded().take().is_empty());
+
+        // What was given up is done late, and made up for.
+        disk.go_on().await;
+        node.sealing.tick().await.unwrap();
+        assert_eq!(node.sealing.list().len(), 2);
+        assert_eq!(node.sealing.unrecorded().take().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_order_to_condemn_a_key_is_answered_while_the_disk_holds_up_the_next_one() {
+        let (clock, dirs) =
+            (Arc::new(ManualClock::at(1_800_000_000)), [(); 2].map(|()| tempfile::tempdir().unwrap()));
+        let (node, disk) = node_on_a_gate(&dirs, &clock).await;
+        let ring = node.ring;
+        ring.unrecorded().take();
+        let before = ring.list().keys.len();
+        clock.advance(Config::for_tests(dirs[1].path()).keys.rotation_period);
+        disk.close();
+        let tick = {
+            let ring = ring.clone();
+            tokio::spawn(async move { ring.tick().await })
+        };
+        disk.begun().await;
+        disk.stall();
+        let kid = ring.list().keys[0].kid.clone();
+        let order = Patience::of_a_request(ring.compromise(&kid)).await;
+        assert!(matches!(order, Err(KeyRingError::Store(_))), "{order:?}");
+        assert!(matches!(tick.await.unwrap(), Err(KeyRingError::Store(_))));
+        assert!(ring.unrecorded().take().is_empty());
+
+        disk.go_on().await;
+        ring.tick().await.unwrap();
+        assert!(ring.list().keys.len() > before, "what was given up is done late, and made up for");
+        let made = |event: &KeyEvent| matches!(event.change, Step::Create { .. });
+        assert_eq!(ring.unrecorded().take().iter().filter(|event| made(event)).count(), 1);
     }
 }

@@ -20,7 +20,7 @@ use super::vault::KeyVault;
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::oauth::KeyId;
-use crate::store::{Line, Store};
+use crate::store::{Line, Patience, Store};
 use crate::verify::KeySet;
 
 /// What a [`KeyRing`] is made of.
@@ -102,7 +102,7 @@ impl KeyRing {
     pub async fn open(parts: KeyRingParts) -> Result<Arc<Self>, KeyRingError> {
         let ring = Self::unopened(parts);
         if !ring.bootstrap().await? {
-            ring.change(&Change::tick()).await?;
+            ring.change_in_turn(&Change::tick()).await?;
         }
         Ok(ring)
     }
@@ -154,7 +154,7 @@ impl KeyRing {
     /// As [`KeyRing::open`]; the keys in use stay in use. While this node's clock is off, what the other nodes have made of
     /// the ring is taken into use all the same, for verifying.
     pub async fn tick(&self) -> Result<(), KeyRingError> {
-        let outcome = self.change(&Change::tick()).await;
+        let outcome = self.do_what_is_due().await;
         if outcome.is_ok() {
             self.failures.store(0, Ordering::Relaxed);
         } else {
@@ -162,11 +162,17 @@ impl KeyRing {
         }
         self.ticked.notify_waiters();
         if outcome.is_ok()
-            && let Err(error) = self.destroy_strays().await
+            && let Err(error) = Patience::of_a_request(self.destroy_strays()).await
         {
             tracing::warn!(%error, "keys that no ring names stay in the vault until the next tick");
         }
         outcome
+    }
+
+    async fn do_what_is_due(&self) -> Result<(), KeyRingError> {
+        let _one_at_a_time = self.changing.turn(self.parts.store.as_ref()).await?;
+        // Requests wait for its end.
+        Patience::of_a_request(self.change_in_turn(&Change::tick())).await
     }
 
     /// Takes into use what another node has made of the ring, and does nothing that may be due: the rotator's next tick does.

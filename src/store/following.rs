@@ -1,5 +1,7 @@
 //! Whoever follows what others commit must not wait for those who work.
 
+use super::patience::carried_over;
+
 tokio::task_local! {
     static FOLLOWING: ();
 }
@@ -10,8 +12,9 @@ pub async fn following<T>(work: impl Future<Output = T>) -> T {
     FOLLOWING.scope((), work).await
 }
 
-/// The same of `work` that is begun here and done on another thread.
+/// The same of `work` that is begun here and done on another thread; if it is a request's, it waits no longer than that there either.
 pub fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let work = carried_over(work);
     let is_following = FOLLOWING.try_with(|()| ()).is_ok();
     move || if is_following { FOLLOWING.sync_scope((), work) } else { work() }
 }
@@ -20,4 +23,18 @@ pub fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
 #[cfg(feature = "postgres")]
 pub(super) fn is_following() -> bool {
     FOLLOWING.try_with(|()| ()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Patience;
+    use crate::store::patience::is_asked_for;
+
+    #[tokio::test]
+    async fn what_another_thread_does_for_a_request_is_that_requests() {
+        let aside = || tokio::task::spawn_blocking(carried(is_asked_for));
+        assert!(!aside().await.unwrap());
+        assert!(Patience::of_a_request(async { aside().await.unwrap() }).await);
+    }
 }

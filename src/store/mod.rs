@@ -34,6 +34,8 @@ pub use postgres::PostgresStore;
 pub use room::Room;
 pub use scan::{Reading, scan_each, scan_page};
 pub use sled_store::SledStore;
+#[cfg(test)]
+pub(crate) use sled_store::tests::GatedStore;
 
 /// A durable, ordered key-value store.
 #[async_trait]

@@ -31,9 +31,17 @@ impl Patience {
         done
     }
 
-    /// `work` that is nobody's request, and is to wait no longer than one.
-    pub async fn of_a_request<T>(work: impl Future<Output = T>) -> T {
-        WAITED.scope(Cell::default(), work).await
+    /// `work` that is to wait no longer than a request, because a request may wait for it. Where it is some request's already, it is a
+    /// part of that.
+    pub fn of_a_request<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+        // Seldom, and large: not to be carried about twice.
+        let work = Box::pin(work);
+        async move {
+            if is_asked_for() {
+                return work.await;
+            }
+            WAITED.scope(Cell::default(), work).await
+        }
     }
 
     /// `work` of the same request that a task of its own does.
@@ -155,6 +163,15 @@ pub async fn turn<'a, T>(line: &'a Mutex<T>, store: &dyn Store) -> Result<MutexG
     let turn = timeout(patience.saturating_sub(waited), line.lock()).await;
     count(began.elapsed());
     turn.map_err(|_| late("others that change the same"))
+}
+
+/// `work` of the same request that another thread does.
+pub(super) fn carried_over<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let waited = waited();
+    move || match waited {
+        Some(waited) => WAITED.sync_scope(Cell::new(waited), work),
+        None => work(),
+    }
 }
 
 /// Whether this is done for a request, which waits no longer than for a call.

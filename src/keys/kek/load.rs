@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::Kek;
 use super::module::{ModuleError, ModuleKey};
+use super::{Kek, START_PATIENCE};
 use crate::config::{KekSource, ModuleKeyConfig, exposed};
 use crate::entropy::Entropy;
 
@@ -142,7 +142,8 @@ impl Kek {
     }
 
     fn of_module(key: &ModuleKeyConfig) -> Result<Self, KekError> {
-        let opened = ModuleKey::open(key).and_then(Self::in_module);
+        let config = key.clone();
+        let opened = Self::in_module(START_PATIENCE, move || ModuleKey::open(&config));
         opened.map_err(|reason| KekError::Module { module: key.module.clone(), reason })
     }
 

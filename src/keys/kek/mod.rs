@@ -21,7 +21,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use in_module::InModule;
+use in_module::{InModule, answered};
 pub use load::KekError;
 use module::ModuleKey;
 pub use module::{ModuleError, ModuleKeyInfo, make_module_key};
@@ -29,6 +29,10 @@ pub use module::{ModuleError, ModuleKeyInfo, make_module_key};
 /// How long a module is waited for. One that works takes milliseconds, and a second or so where it is entered anew; and whoever follows
 /// what other nodes revoke may be behind who waits.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a start, or a command, waits until the key is found in its module and has derived what it must: some modules are entered
+/// over a network, and nobody waits behind it.
+const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Names a key-encryption key without telling anything of it, so that a wrong one is told apart from a
 /// damaged file.
@@ -92,12 +96,18 @@ impl Kek {
         Self { held: Held::Here(bytes), id, ring_key }
     }
 
-    /// Takes a key into use that a module keeps.
-    fn in_module(key: impl Derives + 'static) -> Result<Self, ModuleError> {
-        let derive = |info| key.derive(&[], info);
-        let (id, ring_key) = (name(&derive(ID)?), derive(RING_KEY)?);
-        let key = Arc::new(InModule::new(Arc::new(key)));
-        Ok(Self { held: Held::InModule(key, Arc::default()), id, ring_key })
+    /// Takes a key into use that a module keeps, once `open` has found it there; within `patience`.
+    fn in_module<K: Derives + 'static>(
+        patience: Duration,
+        open: impl FnOnce() -> Result<K, ModuleError> + Send + 'static,
+    ) -> Result<Self, ModuleError> {
+        answered(patience, move || {
+            let key = open()?;
+            let derive = |info| key.derive(&[], info);
+            let (id, ring_key) = (name(&derive(ID)?), derive(RING_KEY)?);
+            let key = Arc::new(InModule::new(Arc::new(key)));
+            Ok(Self { held: Held::InModule(key, Arc::default()), id, ring_key })
+        })
     }
 
     /// Names this key-encryption key.

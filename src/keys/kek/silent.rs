@@ -28,8 +28,14 @@ pub(crate) struct Silence(Arc<SilentModule>);
 impl SilentModule {
     /// A key-encryption key that the module keeps.
     pub(crate) fn kek(self: &Arc<Self>) -> Kek {
+        Kek::in_module(Duration::from_hours(1), self.key()).unwrap()
+    }
+
+    /// Finds that key.
+    pub(super) fn key(self: &Arc<Self>) -> impl FnOnce() -> Result<Key, ModuleError> + use<> {
         let info = ModuleKeyInfo { token: "silent".to_owned(), never_outside: true };
-        Kek::in_module(Key { module: self.clone(), info }).unwrap()
+        let key = Key { module: self.clone(), info };
+        || Ok(key)
     }
 
     pub(crate) fn fall_silent(self: &Arc<Self>) -> Silence {
@@ -45,7 +51,7 @@ impl Drop for Silence {
     }
 }
 
-struct Key {
+pub(super) struct Key {
     module: Arc<SilentModule>,
     info: ModuleKeyInfo,
 }

@@ -17,7 +17,7 @@ use crate::entropy::SharedEntropy;
 use crate::keys::sealed_ring::{RingUnreadable, TABLE};
 use crate::keys::{Fitness, Kek, KeyRingError, Policy, Unrecorded};
 use crate::oauth::KeyId;
-use crate::store::{Batch, Committed, Condition, Put, Row, Store, StoreError, turn};
+use crate::store::{Batch, Committed, Condition, Patience, Put, Row, Store, StoreError, turn};
 
 /// How long a revocation waits for a module that keeps the key-encryption key.
 const MODULE_PATIENCE: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ impl SealingKeys {
         (period, longest_lifetime): (Duration, Duration),
     ) -> Result<Arc<Self>, KeyRingError> {
         let keys = Self::unopened(parts, policy, (period, longest_lifetime));
-        keys.tick().await?;
+        keys.change(|_| None).await?;
         Ok(keys)
     }
 
@@ -133,7 +133,8 @@ impl SealingKeys {
     /// As [`SealingKeys::open`]; the keys in use stay in use. While this node's clock is off, what the other nodes have made
     /// of them is taken into use all the same: what they dropped opens nothing here either.
     pub async fn tick(&self) -> Result<(), KeyRingError> {
-        self.change(|_| None).await.map(|_| ())
+        // Requests wait for its end.
+        Patience::of_a_request(self.change(|_| None)).await.map(|_| ())
     }
 
     /// Drops a key for good: whatever was sealed with it does not open any more, so refresh tokens end and forms

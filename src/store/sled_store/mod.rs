@@ -33,7 +33,7 @@ mod watch;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -210,11 +210,9 @@ impl SledStore {
         done.await.map_err(|held_up| StoreError::Unavailable(held_up.to_string()))?
     }
 
-    /// Waits, for a request, until what it has read is on the disk, if that `concerns` rows which are on their way there.
+    /// Waits until what was read is on the disk, if that `concerns` rows which are on their way there; a request as long as for what it
+    /// writes.
     async fn durable(&self, concerns: impl Fn(&Rows) -> bool) -> Result<(), StoreError> {
-        if !is_asked_for() {
-            return Ok(());
-        }
         let Some(ended) = self.progress.unsynced.on_their_way(&concerns) else { return Ok(()) };
         let failed = || {
             let reason = self.progress.failure.get();
@@ -305,7 +303,8 @@ impl Store for SledStore {
     }
 
     async fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
-        self.read_blocking(move |reader| reader.changes(after)).await
+        let newest = *self.progress.newest_change.borrow();
+        self.read_blocking(move |reader| reader.changes(after, newest)).await
     }
 
     async fn changed(&self, after: Cursor) {

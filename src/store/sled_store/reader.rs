@@ -77,11 +77,8 @@ impl Reader {
         Ok(rows)
     }
 
-    /// [`crate::store::Store::changes`].
-    pub(super) fn changes(&self, after: Cursor) -> Result<Changes, StoreError> {
-        let log = || self.tree.scan_prefix(b"c");
-        let place = |(key, _): (sled::IVec, _)| layout::place_of_change(&key);
-        let newest = log().next_back().transpose().map_err(unavailable)?.map_or(0, place);
+    /// [`crate::store::Store::changes`], up to the one at `newest`: later ones are not on the disk yet.
+    pub(super) fn changes(&self, after: Cursor, newest: u64) -> Result<Changes, StoreError> {
         let newest = Cursor { epoch: Cursor::ONLY_EPOCH, place: newest };
         if !after.is_known_to(newest) {
             // From before a backup was restored.

@@ -29,6 +29,58 @@ struct FakeDisk<S> {
     before_sync: S,
 }
 
+/// A store on a disk that, while it is closed, tells that a sync has begun and waits until it may go on. For those who stand on a store.
+pub(crate) struct GatedStore {
+    pub(crate) store: Arc<SledStore>,
+    clock: Arc<ManualClock>,
+    is_closed: Arc<AtomicBool>,
+    begun: Receiver<()>,
+    go_on: SyncSender<()>,
+}
+
+impl GatedStore {
+    /// It is not closed yet.
+    pub(crate) fn open(dir: &Path, clock: &Arc<ManualClock>) -> Self {
+        let (tell, begun) = sync_channel(0);
+        let (go_on, may_go_on) = sync_channel(0);
+        let is_closed = Arc::<AtomicBool>::default();
+        let closed = is_closed.clone();
+        let (store, _) = open_by(clock.clone(), dir, move || {
+            if closed.load(Ordering::SeqCst) {
+                tell.send(()).map_err(io::Error::other)?;
+                may_go_on.recv().map_err(io::Error::other)?;
+            }
+            Ok(())
+        });
+        Self { store, clock: clock.clone(), is_closed, begun, go_on }
+    }
+
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Comes when a sync has begun, and does not end.
+    pub(crate) async fn begun(&self) {
+        while self.begun.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Lets so much time pass that it stalls.
+    pub(crate) fn stall(&self) {
+        self.clock.advance(LONGEST_WRITE);
+        self.store.progress.stall.look();
+        assert!(self.store.is_unwritable());
+    }
+
+    /// Comes when what was held up is done.
+    pub(crate) async fn go_on(&self) {
+        self.is_closed.store(false, Ordering::SeqCst);
+        self.go_on.send(()).unwrap();
+        assert_eq!(self.store.commit(put("behind it")).await.unwrap(), Committed::Applied);
+    }
+}
+
 impl<S: FnMut() -> io::Result<()> + Send> Disk for FakeDisk<S> {
     fn has_room(&mut self) -> io::Result<bool> {
         Ok(self.room.load(Ordering::SeqCst))
@@ -201,7 +253,8 @@ async fn a_failed_sync_is_never_retried_into_success() {
         }
         assert_eq!(store.failure(), None);
         for _ in 0..3 {
-            let message = store.commit(put("lost")).await.unwrap_err().to_string();
+            let lost = put("lost").put(CLIENTS, "lost", Condition::Always, Put::lasting(vec![]));
+            let message = store.commit(lost).await.unwrap_err().to_string();
             assert!(message.contains("syncing to disk failed: EIO"), "{message}");
             refused += 1;
             assert!(store.sweep(store.reader.clock.now(), 1).await.is_err());
@@ -210,6 +263,7 @@ async fn a_failed_sync_is_never_retried_into_success() {
         let read = Patience::of_a_request(store.get(CODES, b"lost")).await.unwrap_err().to_string();
         assert!(read.contains("syncing to disk failed: EIO"), "{read}");
         assert!(Patience::of_a_request(store.scan(CODES, None, 1)).await.is_err());
+        assert!(store.get(CODES, b"lost").await.is_err() && store.scan(CLIENTS, None, 1).await.is_err());
         assert!(store.failure().is_some());
         assert_eq!(store.flushes(), failing);
         for number in 0..failing {
@@ -217,7 +271,10 @@ async fn a_failed_sync_is_never_retried_into_success() {
             let read = Patience::of_a_request(store.get(CODES, key.as_bytes()));
             assert!(read.await.unwrap().is_some());
         }
-        assert!(store.changes(Cursor::default()).await.is_ok());
+        let Changes::Rows { rows, .. } = store.changes(Cursor::default()).await.unwrap() else {
+            panic!("reset")
+        };
+        assert!(rows.is_empty(), "nor is it taken into memory");
 
         // What a new process finds.
         let copy = tempfile::tempdir().unwrap();
@@ -289,34 +346,97 @@ async fn a_disk_that_stalls_keeps_nobody_waiting_and_what_it_does_late_is_done_i
 
 /// Who reads it may tell somebody that it is done.
 #[tokio::test]
-async fn a_request_reads_what_is_on_its_way_to_the_disk_when_it_is_there() {
+async fn what_is_on_its_way_to_the_disk_is_read_when_it_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let (store, begun, go_on) = open_gated(dir.path());
-    let spawn = |work: &'static str| {
+    let work = |work: &'static str| {
         let store = store.clone();
-        tokio::spawn(Patience::of_a_request(async move {
+        async move {
             match work {
                 "commit" => drop(store.commit(put("a")).await.unwrap()),
                 "get" => assert!(store.get(CODES, b"a").await.unwrap().is_some()),
                 _ => assert_eq!(store.scan(CODES, None, 9).await.unwrap().len(), 1),
             }
-        }))
+        }
     };
-    let commit = spawn("commit");
+    let commit = tokio::spawn(work("commit"));
     tokio::task::yield_now().await;
     begun.recv().unwrap();
-    let reads = ["get", "scan"].map(spawn);
-    // What is not of that table, and what no request asks for.
-    let other = Patience::of_a_request(store.scan(CLIENTS, None, 9));
-    assert!(other.await.unwrap().is_empty());
-    assert!(store.get(CODES, b"a").await.unwrap().is_some());
-    assert!(store.scan(CODES, None, 9).await.unwrap().len() == 1);
+    let reads = ["get", "scan"]
+        .into_iter()
+        .flat_map(|read| [tokio::spawn(work(read)), tokio::spawn(Patience::of_a_request(work(read)))]);
+    let reads: Vec<_> = reads.collect();
+    // What is not of that table.
+    assert!(store.scan(CLIENTS, None, 9).await.unwrap().is_empty());
+    assert!(store.get(CODES, b"b").await.unwrap().is_none());
     assert!(!commit.is_finished() && reads.iter().all(|read| !read.is_finished()));
     go_on.send(()).unwrap();
     commit.await.unwrap();
     for read in reads {
         read.await.unwrap();
     }
+}
+
+/// Who follows the changes keeps in memory what they tell of, and answers from there.
+#[tokio::test]
+async fn a_change_is_told_of_when_it_is_on_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, begun, go_on) = open_gated(dir.path());
+    let changes = async || match store.changes(Cursor::default()).await.unwrap() {
+        Changes::Rows { rows, next } => (rows.len(), next.place),
+        Changes::Reset { .. } => panic!("reset"),
+    };
+    let commit = {
+        let (store, batch) =
+            (store.clone(), Batch::new().put(CLIENTS, "a", Condition::Absent, Put::lasting(vec![])));
+        tokio::spawn(async move { store.commit(batch).await })
+    };
+    tokio::task::yield_now().await;
+    begun.recv().unwrap();
+    assert_eq!(changes().await, (0, 0));
+    let Changes::Reset { next } = store.changes(Cursor::AHEAD).await.unwrap() else { panic!("known") };
+    assert_eq!(next.place, 0);
+    go_on.send(()).unwrap();
+    assert_eq!(commit.await.unwrap().unwrap(), Committed::Applied);
+    assert_eq!(changes().await, (1, 1));
+}
+
+/// A write asks what stands there before, and the disk may not answer that.
+#[tokio::test]
+async fn a_disk_that_does_not_answer_what_the_writer_reads_stalls_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let (store, _) = open_by(clock.clone(), dir.path(), || Ok(()));
+    let (go_on, may_go_on) = sync_channel::<()>(0);
+    let (tell, holds) = sync_channel(0);
+    let tree = store.reader.tree.clone();
+    let held_up = std::thread::spawn(move || {
+        // No read of sled's begins meanwhile.
+        let held_up = tree.transaction::<_, _, ()>(|_| {
+            tell.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            Ok(())
+        });
+        held_up.unwrap();
+    });
+    holds.recv().unwrap();
+    let commit = {
+        let store = store.clone();
+        tokio::spawn(Patience::of_a_request(async move { store.commit(put("a")).await }))
+    };
+    // As many looks as any machine needs until the writer has begun, and more.
+    for _ in 0..100_000 {
+        tokio::task::yield_now().await;
+        std::thread::yield_now();
+        clock.advance(LONGEST_WRITE);
+        store.progress.stall.look();
+    }
+    assert!(store.is_unwritable());
+    assert!(commit.await.unwrap().is_err());
+    go_on.send(()).unwrap();
+    held_up.join().unwrap();
+    assert_eq!(store.commit(put("b")).await.unwrap(), Committed::Applied);
+    assert!(!store.is_unwritable());
 }
 
 #[tokio::test]

@@ -102,10 +102,9 @@ impl Writer {
                 patient.push(first);
                 continue;
             }
-            let room = {
-                let _under_way = progress.stall.begin();
-                self.room()
-            };
+            // What is read to settle them may be held up as a write is.
+            let settling = progress.stall.begin();
+            let room = self.room();
             let mut settled: Vec<_> = patient
                 .drain(..)
                 .chain([first])
@@ -124,7 +123,8 @@ impl Writer {
                     break;
                 }
             }
-            let under_way = progress.stall.begin();
+            drop(settling);
+            let writing = progress.stall.begin();
             if let Err(reason) = self.make_durable() {
                 tracing::error!(%reason, "the store takes no more writes until it is opened again");
                 // Set before the answers and the receiver are dropped: whoever notices finds the reason.
@@ -133,7 +133,7 @@ impl Writer {
                 std::mem::forget(self.db.clone());
                 return;
             }
-            drop(under_way);
+            drop(writing);
             settled.into_iter().for_each(Settled::answer);
         }
     }

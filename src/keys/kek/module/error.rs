@@ -21,6 +21,18 @@ pub enum ModuleError {
         /// What it says, `CKR_…` if it is one of those.
         code: String,
     },
+    /// The module does not answer.
+    #[error("it has not answered for {seconds} seconds; look at the module with its own tools")]
+    Silent {
+        /// For how long it was waited for.
+        seconds: u64,
+    },
+    /// The module could not be called, or the call broke off.
+    #[error("it can't be called: {reason}; try again")]
+    NotCalled {
+        /// Why.
+        reason: String,
+    },
     /// No token has that name.
     #[error(
         "it has no token {token:?}, but {}; correct keys.pkcs11.token, or put the token in",
@@ -136,7 +148,7 @@ impl ModuleError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Call { .. } => true,
+            Self::Call { .. } | Self::Silent { .. } | Self::NotCalled { .. } => true,
             Self::NoToken { found, .. } => found.is_empty(),
             _ => false,
         }
@@ -146,7 +158,11 @@ impl ModuleError {
     #[must_use]
     pub fn setting(&self) -> &'static str {
         match self {
-            Self::NotBuilt | Self::Library { .. } | Self::Call { .. } => "keys.pkcs11.module",
+            Self::NotBuilt
+            | Self::Library { .. }
+            | Self::Call { .. }
+            | Self::Silent { .. }
+            | Self::NotCalled { .. } => "keys.pkcs11.module",
             Self::NoToken { .. } | Self::SeveralTokens { .. } => "keys.pkcs11.token",
             Self::PinFile { .. }
             | Self::PinExposed { .. }

@@ -90,10 +90,13 @@ impl ModuleKey {
 /// # Errors
 /// When there is such a key already, or the module does not make it.
 pub fn make_module_key(config: &ModuleKeyConfig) -> Result<KekId, ModuleError> {
-    let (session, token) = token::log_in(config, Access::Write)?;
-    object::make(&session, (token.label(), &config.key))?;
-    let made = super::Kek::in_module(ModuleKey::open(config)?)?;
-    Ok(made.id())
+    let config = config.clone();
+    let made = super::Kek::in_module(super::START_PATIENCE, move || {
+        let (session, token) = token::log_in(&config, Access::Write)?;
+        object::make(&session, (token.label(), &config.key))?;
+        ModuleKey::open(&config)
+    });
+    Ok(made?.id())
 }
 
 fn reach(config: &ModuleKeyConfig) -> Result<(Open, ModuleKeyInfo), ModuleError> {

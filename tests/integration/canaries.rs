@@ -18,6 +18,7 @@ use signet::store::postgres::TimeSource;
 use crate::api_keys::EXCHANGE;
 use crate::browser::{Browser, CALLBACK, PASSWORD, ada, parameter, register, request, shop, text};
 use crate::canary_flows::Way;
+use crate::canary_forms::Canary;
 use crate::faulty_store::{FAULT, Fault, FaultyStore, is_done, without_limits};
 use crate::grants_fixture::{VERIFIER, pair};
 use crate::portal::totp_code;
@@ -25,33 +26,6 @@ use crate::postgres_fixture::Database;
 use crate::service_log::Log;
 use crate::shell::{act, form_token, hidden};
 use crate::test_app::{Answer, RESOURCE, START, TestApp, basic, bearer, form};
-
-/// A secret in every form in which it could lie about.
-struct Canary {
-    name: String,
-    forms: Vec<Vec<u8>>,
-}
-
-impl Canary {
-    fn of(name: &str, text: &str) -> Self {
-        // A copy in base64 has the bytes inside it, wherever it begins, but for its edges.
-        Self {
-            name: name.to_owned(),
-            forms: vec![text.as_bytes().to_vec(), STANDARD.encode(text).into_bytes()],
-        }
-    }
-
-    #[track_caller]
-    fn is_absent(&self, place: &str, bytes: &[u8]) {
-        for form in &self.forms {
-            assert!(
-                !bytes.windows(form.len()).any(|window| window == form),
-                "the {} is in {place}",
-                self.name
-            );
-        }
-    }
-}
 
 fn files(dir: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -348,11 +322,10 @@ async fn leave_no_trace(
         Canary::of("second factor's secret", &totp),
     ];
     canaries.extend(more.iter().map(|(name, value)| Canary::of(name, value)));
-    canaries.push(Canary {
-        name: "private key".into(),
-        forms: vec![der[40..90].into(), STANDARD.decode(&der).unwrap()[36..68].to_vec()],
-    });
-    canaries.push(Canary { name: "key-encryption key".into(), forms: vec![kek_text.into_bytes(), kek] });
+    // The end of its first line in the PEM file, which no line end interrupts.
+    canaries.push(Canary::of("private key", &STANDARD.decode(&der).unwrap()[36..48]));
+    canaries.push(Canary::of("key-encryption key", kek));
+    canaries.push(Canary::of("key-encryption key as it is given", kek_text));
     assert!(canaries.len() > 24 && refusals.0.len() > 1000, "{} refusals", refusals.0.len());
 
     let metrics = app.manage("/metrics").await.body;

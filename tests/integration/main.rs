@@ -18,6 +18,7 @@ mod backup;
 mod browser;
 mod canaries;
 mod canary_flows;
+mod canary_forms;
 mod certificates;
 mod cli;
 mod clock_jumps;

@@ -11,7 +11,7 @@ pub(crate) const WITHOUT_LIMITS: [(&str, &str); 2] =
     [("SIGNET_LIMITS_AUTHORIZE_PER_ADDRESS", "0"), ("SIGNET_LIMITS_LOGIN_PER_ADDRESS", "0")];
 
 const NAME: &str = "ada@example.com";
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// The browser's session, and the client that it is sent back to: one whose consent is implied.
 pub(crate) struct SignedIn {
@@ -56,6 +56,12 @@ impl SignedIn {
         let location = Url::parse(location).expect("a URL");
         let code = location.query_pairs().find(|(name, _)| name == "code");
         Some(code.unwrap_or_else(|| panic!("no code in {location}")).1.into_owned())
+    }
+
+    /// What its cookies hold, but for those that were taken away.
+    pub(crate) fn cookie_values(&self) -> impl Iterator<Item = &str> {
+        let values = self.cookies.split("; ").filter_map(|cookie| cookie.split_once('='));
+        values.map(|(_, value)| value).filter(|value| !value.is_empty())
     }
 
     fn authorize(&self, process: &Process) -> Url {

@@ -182,11 +182,11 @@ fn wrong_places(service: &Process, secret: &str) {
 fn post(service: &Process, path: &str, headers: &[(&str, String)], body: &str) -> String {
     let mut head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded");
     for (name, value) in headers {
-        head.push_str(&format!("\r\n{name}: {value}"));
+        head.extend(["\r\n", name, ": ", value]);
     }
     for (name, value) in [("Host", "localhost"), ("Content-Length", &*body.len().to_string())] {
         if headers.iter().all(|(given, _)| *given != name) {
-            head.push_str(&format!("\r\n{name}: {value}"));
+            head.extend(["\r\n", name, ": ", value]);
         }
     }
     raw(service, &head, body)

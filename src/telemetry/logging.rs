@@ -9,10 +9,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::request_line::{Fields, Line};
 use crate::config::LogConfig;
 
+/// Takes precedence over whatever is set: at the level `debug` this module of actix-http shows what it could not read of a
+/// head, which may be a secret.
+const NEVER: &str = "actix_http::h1::decoder=off";
+
 /// Logs to standard error from now on, as text or as one JSON object a line, which begins with the node's name; once a
 /// process.
 ///
-/// Values from outside belong into fields recorded by `?`, which escapes line ends; secrets don't belong
+/// Whatever the filter says, no third party's line shows bytes of a request. Values from outside belong into fields recorded by `?`, which escapes line ends; secrets don't belong
 /// anywhere.
 ///
 /// # Errors
@@ -65,7 +69,10 @@ fn subscriber(
     colors: bool,
     writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
 ) -> Result<Box<dyn Subscriber + Send + Sync>, LoggingError> {
-    let filter = EnvFilter::try_new(&config.filter).map_err(|error| LoggingError(error.to_string()))?;
+    let refused = |error: &dyn std::error::Error| LoggingError(error.to_string());
+    let filter = EnvFilter::try_new(&config.filter).map_err(|error| refused(&error))?;
+    let never = NEVER.parse().map_err(|error| refused(&error))?;
+    let filter = filter.add_directive(never);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors);
     Ok(if config.json {
         let writer = Named { node: node.into(), line: writer };
@@ -154,6 +161,18 @@ mod tests {
             tracing::info!("said");
         });
         assert!(out.contains("said") && !out.contains("stream error"), "{out}");
+    }
+
+    /// The longest target that matches decides, and of two equal ones the last.
+    #[test]
+    fn what_shows_bytes_of_a_request_is_never_logged() {
+        for filter in ["trace", "trace,actix_http=trace", "actix_http::h1::decoder=trace,trace"] {
+            let out = logged(filter, false, || {
+                tracing::debug!(target: "actix_http::h1::decoder", "illegal Content-Length: \"secret\"");
+                tracing::trace!(target: "actix_http::h1::dispatcher", "parse error");
+            });
+            assert!(out.contains("parse error") && !out.contains("illegal"), "{filter}: {out}");
+        }
     }
 
     #[test]

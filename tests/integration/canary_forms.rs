@@ -81,9 +81,17 @@ fn with_small_digits(encoded: &str) -> String {
 
 /// In hexadecimal digits, and as a list of bytes is shown.
 fn in_numbers(secret: &[u8]) -> [Vec<u8>; 3] {
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(secret);
     let list = format!("{secret:?}");
     [hex.to_ascii_uppercase().into_bytes(), hex.into_bytes(), list[1..list.len() - 1].into()]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 /// The characters that depend on `text` alone, wherever it begins in what is encoded, in both alphabets.
@@ -109,7 +117,7 @@ fn a_secret_is_found_in_every_form_in_which_it_travels() {
         let canary = Canary::of("secret", secret);
         let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         let query = encoded.replace('+', "%20");
-        let hex: String = secret.bytes().map(|byte| format!("{byte:02X}")).collect();
+        let hex = hex(secret.as_bytes()).to_ascii_uppercase();
         let json = serde_json::json!({ "password": secret }).to_string();
         let mut places = vec![
             format!("client_id=shop&client_secret={encoded}&scope=read"),
@@ -142,7 +150,7 @@ fn a_secret_is_found_at_every_offset() {
         for before in 0..20 {
             for after in 0..4 {
                 let lies = [&vec![0xfb; before][..], secret.as_bytes(), &vec![0xff; after]].concat();
-                let hex: String = lies.iter().map(|byte| format!("{byte:02x}")).collect();
+                let hex = hex(&lies);
                 for place in [
                     &lies,
                     STANDARD.encode(&lies).as_bytes(),

@@ -17,6 +17,7 @@ mod backchannel_logout;
 mod backup;
 mod browser;
 mod canaries;
+mod canaries_over_the_wire;
 mod canary_flows;
 mod canary_forms;
 mod certificates;

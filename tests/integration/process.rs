@@ -4,7 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -21,6 +22,8 @@ pub(crate) struct Process {
     /// Where it says whether it is ready.
     pub(crate) management: String,
     agent: ureq::Agent,
+    /// The lines that it printed since.
+    said: Mutex<Receiver<String>>,
 }
 
 /// An answer over the wire.
@@ -54,6 +57,11 @@ pub(crate) fn free_port() -> u16 {
 impl Process {
     /// Starts the service on `port` with everything under `dir`, and waits until it serves.
     pub(crate) fn start(dir: &Path, port: u16, settings: &[(&str, &str)]) -> Self {
+        Self::start_to(dir, port, settings, Stdio::inherit())
+    }
+
+    /// The same, with its log to `log`.
+    pub(crate) fn start_to(dir: &Path, port: u16, settings: &[(&str, &str)], log: Stdio) -> Self {
         let issuer = format!("http://127.0.0.1:{port}");
         let management = format!("127.0.0.1:{}", free_port());
         let mut command = binary();
@@ -66,11 +74,11 @@ impl Process {
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
+            .stderr(log);
         let mut child = command.spawn().expect("the binary starts");
         let out = BufReader::new(child.stdout.take().expect("stdout"));
         let (tell, said) = channel();
-        // It goes on when nobody listens any more, so that the service never waits for its output to be read.
+        // The service never waits for its output to be read.
         std::thread::spawn(move || {
             out.lines().map_while(Result::ok).for_each(|line| {
                 tell.send(line).ok();
@@ -80,10 +88,17 @@ impl Process {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(20)))
             .build();
-        let mut service = Self { child, issuer, banner: String::new(), management, agent: config.into() };
+        let mut service = Self {
+            child,
+            issuer,
+            banner: String::new(),
+            management,
+            agent: config.into(),
+            said: Mutex::new(said),
+        };
         // The banner ends with an empty line after its last command, or is one line on a later start.
         loop {
-            let line = said.recv_timeout(PATIENCE).unwrap_or_else(|why| {
+            let line = service.said.get_mut().expect("whole").recv_timeout(PATIENCE).unwrap_or_else(|why| {
                 panic!("it does not serve ({why}); what it said until then: {:?}", service.banner)
             });
             service.banner.push_str(&line);
@@ -209,10 +224,16 @@ impl Process {
     }
 
     /// SIGTERM, and the exit code.
-    pub(crate) fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(self) -> Option<i32> {
+        self.terminate_and_hear().0
+    }
+
+    /// The same, and what it printed since it was ready.
+    pub(crate) fn terminate_and_hear(mut self) -> (Option<i32>, String) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
-        self.child.wait().expect("reaped").code()
+        let code = self.child.wait().expect("reaped").code();
+        (code, self.said.get_mut().expect("whole").iter().collect())
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) const WITHOUT_LIMITS: [(&str, &str); 2] =
     [("SIGNET_LIMITS_AUTHORIZE_PER_ADDRESS", "0"), ("SIGNET_LIMITS_LOGIN_PER_ADDRESS", "0")];
 
 const NAME: &str = "ada@example.com";
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// The browser's session, and the client that it is sent back to: one whose consent is implied.
 pub(crate) struct SignedIn {
@@ -63,6 +63,12 @@ impl SignedIn {
             }
             assert_eq!(told("error").as_deref(), Some("temporarily_unavailable"), "{location}");
         }
+    }
+
+    /// What its cookies hold, but for those that were taken away.
+    pub(crate) fn cookie_values(&self) -> impl Iterator<Item = &str> {
+        let values = self.cookies.split("; ").filter_map(|cookie| cookie.split_once('='));
+        values.map(|(_, value)| value).filter(|value| !value.is_empty())
     }
 
     fn authorize(&self, process: &Process) -> Url {

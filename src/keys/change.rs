@@ -18,6 +18,7 @@ use super::sealed_ring::{self, KEY, TABLE};
 use super::signer::Signer;
 use super::snapshot::{ReadFrom, Snapshot};
 use super::software::SoftwareSigner;
+use super::unrecorded::refuse_in_vain;
 use crate::oauth::{Algorithm, KeyId};
 use crate::store::{Batch, Committed, Condition, Put, Row, carried};
 
@@ -320,6 +321,7 @@ impl KeyRing {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        refuse_in_vain(self.parts.store.as_ref())?;
         if let Some(key) = import.cloned() {
             let signer = self.in_vault(move |vault| vault.import(&key)).await?;
             work.created.insert(signer.kid().clone(), Arc::clone(&signer));
@@ -345,6 +347,7 @@ impl KeyRing {
     }
 
     pub(super) async fn commit(&self, work: &Work, condition: Condition) -> Result<Committed, KeyRingError> {
+        refuse_in_vain(self.parts.store.as_ref())?;
         let value = sealed_ring::encode(&work.ring, &self.parts.kek);
         self.unrecorded.begin(&value, work.events.clone());
         let batch = Batch::new().put(TABLE, KEY, condition, Put::lasting(value.clone()));

@@ -141,7 +141,7 @@ mod tests {
     use crate::keys::{
         DirectoryVault, Fitness, KeyRingParts, Policy, SealingKeys, SealingParts, SilentModule,
     };
-    use crate::store::{GatedStore, MemoryStore, Patience, Store};
+    use crate::store::{GatedStore, MemoryStore, Patience, Store, Table};
 
     struct Node {
         ring: Arc<KeyRing>,
@@ -285,5 +285,47 @@ mod tests {
         assert!(ring.list().keys.len() > before, "what was given up is done late, and made up for");
         let made = |event: &KeyEvent| matches!(event.change, Step::Create { .. });
         assert_eq!(ring.unrecorded().take().iter().filter(|event| made(event)).count(), 1);
+    }
+
+    /// What came before on the same disk holds it up, so that no reader sees that anything is on its way.
+    #[tokio::test]
+    async fn what_is_due_on_a_disk_that_stalls_is_begun_once_and_told_of_when_it_lands() {
+        let (clock, dirs) =
+            (Arc::new(ManualClock::at(1_800_000_000)), [(); 2].map(|()| tempfile::tempdir().unwrap()));
+        let (node, disk) = node_on_a_gate(&dirs, &clock).await;
+        node.ring.unrecorded().take();
+        node.sealing.unrecorded().take();
+        let before = node.ring.list().keys.len();
+        clock.advance(Config::for_tests(dirs[1].path()).keys.rotation_period);
+        disk.close();
+        let other = {
+            let store = disk.store.clone();
+            let batch = Batch::new().put(Table::plain("t"), "k", Condition::Absent, Put::lasting(vec![]));
+            tokio::spawn(async move { store.commit(batch).await })
+        };
+        disk.begun().await;
+        let (ring, sealing) = (node.ring.clone(), node.sealing.clone());
+        let ticks = tokio::spawn(async move { tokio::join!(ring.tick(), sealing.tick()) });
+        while node.ring.unrecorded().begun() + node.sealing.unrecorded().begun() < 2 {
+            tokio::task::yield_now().await;
+        }
+        disk.stall();
+        assert!(matches!(ticks.await.unwrap(), (Err(KeyRingError::Store(_)), Err(KeyRingError::Store(_)))));
+        let kept = || std::fs::read_dir(dirs[1].path()).unwrap().count();
+        let made = kept();
+        for _ in 0..20 {
+            assert!(matches!(node.ring.tick().await, Err(KeyRingError::Store(_))));
+            assert!(matches!(node.sealing.tick().await, Err(KeyRingError::Store(_))));
+        }
+        assert_eq!(kept(), made, "no key is made for nothing");
+
+        disk.go_on().await;
+        assert_eq!(other.await.unwrap().unwrap(), Committed::Applied);
+        node.ring.tick().await.unwrap();
+        node.sealing.tick().await.unwrap();
+        assert!(node.ring.list().keys.len() > before);
+        let created = |event: &KeyEvent| matches!(event.change, Step::Create { .. });
+        assert_eq!(node.ring.unrecorded().take().iter().filter(|event| created(event)).count(), 1);
+        assert!(!node.sealing.unrecorded().take().is_empty());
     }
 }

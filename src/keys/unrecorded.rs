@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::audit::{Origin, Pending};
+use crate::store::{Store, StoreError};
 
 /// What is to be recorded, in its order. What a process had not recorded when it ended is lost.
 #[derive(Debug)]
@@ -29,6 +30,15 @@ struct Events<E> {
     /// The last commits that were begun and of which nothing is known, in their order: whoever asked may have stopped waiting, and asked
     /// again, before the first one lands.
     begun: VecDeque<Begun<E>>,
+}
+
+/// Refuses what a store of this process alone would refuse without trying, for its disk stalls: commits that are begun in vain would make those
+/// forgotten that may land yet, and keys would be made for nothing.
+pub(super) fn refuse_in_vain(store: &dyn Store) -> Result<(), StoreError> {
+    if !store.is_shared() && store.is_unwritable() {
+        return Err(StoreError::Unavailable("its disk does not take what was written before".to_owned()));
+    }
+    Ok(())
 }
 
 /// So many commits are waited for: one that as many others were begun after has hardly a chance to land.
@@ -61,6 +71,12 @@ impl<E: Clone> Unrecorded<E> {
             events.begun.pop_front();
         }
         events.begun.push_back(begun);
+    }
+
+    /// How many commits may land yet.
+    #[cfg(test)]
+    pub(super) fn begun(&self) -> usize {
+        self.events().begun.len()
     }
 
     /// The last commit that was begun of `row` was refused: another one was faster, which may have been of the very same row.

@@ -3,15 +3,17 @@ use std::sync::Arc;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::request_line::{Fields, Line};
 use crate::config::LogConfig;
 
-/// Takes precedence over whatever is set: at the level `debug` this module of actix-http shows what it could not read of a
-/// head, which may be a secret.
-const NEVER: &str = "actix_http::h1::decoder=off";
+/// Whatever is set, nothing of it is logged: at the level `debug` this module of actix-http shows what it could not read of a head, which
+/// may be a secret.
+const NEVER: &str = "actix_http::h1::decoder";
 
 /// Logs to standard error from now on, as text or as one JSON object a line, which begins with the node's name; once a
 /// process.
@@ -69,16 +71,16 @@ fn subscriber(
     colors: bool,
     writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
 ) -> Result<Box<dyn Subscriber + Send + Sync>, LoggingError> {
-    let refused = |error: &dyn std::error::Error| LoggingError(error.to_string());
-    let filter = EnvFilter::try_new(&config.filter).map_err(|error| refused(&error))?;
-    let never = NEVER.parse().map_err(|error| refused(&error))?;
-    let filter = filter.add_directive(never);
+    let filter = EnvFilter::try_new(&config.filter).map_err(|error| LoggingError(error.to_string()))?;
+    // Beside that filter and not in it, where a directive that names a field or a span would come first.
+    let may_be_logged = FilterFn::new(|metadata| !metadata.target().starts_with(NEVER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors);
     Ok(if config.json {
         let writer = Named { node: node.into(), line: writer };
-        Box::new(builder.json().flatten_event(true).map_event_format(Line).with_writer(writer).finish())
+        let lines = builder.json().flatten_event(true).map_event_format(Line).with_writer(writer).finish();
+        Box::new(lines.with(may_be_logged))
     } else {
-        Box::new(builder.fmt_fields(Fields::default()).with_writer(writer).finish())
+        Box::new(builder.fmt_fields(Fields::default()).with_writer(writer).finish().with(may_be_logged))
     })
 }
 
@@ -163,11 +165,18 @@ mod tests {
         assert!(out.contains("said") && !out.contains("stream error"), "{out}");
     }
 
-    /// The longest target that matches decides, and of two equal ones the last.
+    /// Of what a filter says the longest target that matches decides, and one that names a field or a span comes before any that does not.
     #[test]
     fn what_shows_bytes_of_a_request_is_never_logged() {
-        for filter in ["trace", "trace,actix_http=trace", "actix_http::h1::decoder=trace,trace"] {
+        for filter in [
+            "trace",
+            "trace,actix_http=trace",
+            "actix_http::h1::decoder=trace,trace",
+            "trace,actix_http::h1::decoder[{message}]=trace",
+            "trace,[request]=trace",
+        ] {
             let out = logged(filter, false, || {
+                let _request = tracing::info_span!("request").entered();
                 tracing::debug!(target: "actix_http::h1::decoder", "illegal Content-Length: \"secret\"");
                 tracing::trace!(target: "actix_http::h1::dispatcher", "parse error");
             });

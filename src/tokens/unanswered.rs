@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::RefreshToken;
 use crate::oauth::{ClientId, FamilyId, Subject};
 
-/// Of how many families at most it is known, in some 16 MB.
+/// Of how many families at most it is known, in some 17 MB.
 const ROOM: usize = 32_768;
 
 /// The refresh tokens that were presented to this node, and about which it could tell nothing: the store was away, or nothing may be
@@ -22,7 +22,7 @@ pub(super) struct Unanswered {
 /// take the places of others by having many.
 #[derive(Default)]
 struct Known {
-    runs: HashMap<FamilyId, Run>,
+    runs: HashMap<FamilyId, Runs>,
     /// The last one makes room.
     ranks: BTreeMap<Rank, Holder>,
     /// How many places somebody has. None is 0.
@@ -31,7 +31,36 @@ struct Known {
     tidied_at: i64,
 }
 
-/// The one token of a family of which it is known: the latest. Whoever presents an earlier one can do nothing for or against it.
+/// The tokens of a family of which it is known: the latest, and the one before it, for which two programs of one client may ask at once. Whoever
+/// presents an earlier one can do nothing for or against them.
+#[derive(Clone, Copy)]
+struct Runs {
+    latest: Run,
+    before: Option<Run>,
+}
+
+impl Runs {
+    fn of(&self, generation: u64) -> Option<Run> {
+        self.before.into_iter().chain([self.latest]).find(|run| run.generation == generation)
+    }
+
+    fn note(&mut self, run: Run) {
+        let latest = self.latest.generation;
+        if run.generation == latest {
+            self.latest = run;
+        } else if run.generation > latest {
+            let before = (run.generation == latest + 1).then_some(self.latest);
+            *self = Self { latest: run, before };
+        } else if run.generation + 1 == latest {
+            self.before = Some(run);
+        }
+    }
+
+    fn go_on(&self, gap: i64, now: i64) -> bool {
+        self.latest.goes_on(gap, now) || self.before.is_some_and(|run| run.goes_on(gap, now))
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Run {
     generation: u64,
@@ -77,20 +106,19 @@ impl Unanswered {
             known.tidy(self.gap, now);
         }
         let generation = token.generation;
-        let since = match known.runs.get(&token.family).copied() {
-            Some(run) if run.generation > generation => return,
-            Some(run) if run.generation == generation && run.goes_on(self.gap, since) => run.since,
-            Some(_) => since,
-            None if known.has_room_for(token) => since,
-            None => return,
-        };
-        known.runs.insert(token.family.clone(), Run { generation, since, until: now });
+        let run = Run { generation, since, until: now };
+        if let Some(runs) = known.runs.get_mut(&token.family) {
+            let goes_on = runs.of(generation).filter(|run| run.goes_on(self.gap, since));
+            runs.note(Run { since: goes_on.map_or(since, |run| run.since), ..run });
+        } else if known.has_room_for(token) {
+            known.runs.insert(token.family.clone(), Runs { latest: run, before: None });
+        }
     }
 
     /// Until when it was presented in vain, if it was so without a longer gap from `from` on.
     pub(super) fn until(&self, token: &RefreshToken, from: i64) -> Option<i64> {
         let known = self.lock();
-        let run = known.runs.get(&token.family).filter(|run| run.generation == token.generation)?;
+        let run = known.runs.get(&token.family)?.of(token.generation)?;
         (run.since <= from.saturating_add(self.gap)).then_some(run.until)
     }
 
@@ -143,7 +171,7 @@ impl Known {
     /// Forgets the runs that are over. The others move up.
     fn tidy(&mut self, gap: i64, now: i64) {
         let before = self.runs.len();
-        self.runs.retain(|_, run| run.goes_on(gap, now));
+        self.runs.retain(|_, runs| runs.go_on(gap, now));
         if self.runs.len() == before {
             return;
         }
@@ -238,16 +266,32 @@ mod tests {
         }
         let last = earlier(MANY as u64 - 1);
         for now in [2_000, 11_500] {
-            assert_eq!(note(&unanswered, &earlier(MANY as u64 - 2), now), None);
+            assert_eq!(note(&unanswered, &earlier(MANY as u64 - 3), now), None);
         }
         // Neither was it kept up by that, nor is it over.
         assert_eq!(unanswered.until(&last, 0), Some(1_000));
         // Also where it was presented before the later one, and answered after it.
-        unanswered.note(&earlier(MANY as u64 - 2), (500, 11_000));
+        unanswered.note(&earlier(MANY as u64 - 3), (500, 11_000));
         unanswered.note(&last, (11_000, 11_000));
         assert_eq!(unanswered.until(&last, 0), Some(11_000));
         assert_eq!(note(&unanswered, &token(0, "q", "c"), 11_000), Some(11_000));
         assert_eq!(unanswered.lock().ranks.len(), 2);
+    }
+
+    #[test]
+    fn of_two_who_present_a_token_and_its_successor_in_vain_both_are_known() {
+        let (unanswered, of_family) = (unanswered(), token(0, "p", "c"));
+        let of = |generation| RefreshToken { generation, ..of_family.clone() };
+        for (generation, now) in [(5, 1_000), (6, 2_000), (5, 9_000), (4, 9_500)] {
+            note(&unanswered, &of(generation), now);
+        }
+        assert_eq!(
+            [4, 5, 6].map(|generation| unanswered.until(&of(generation), 0)),
+            [None, Some(9_000), Some(2_000)]
+        );
+        note(&unanswered, &of(7), 10_000);
+        assert_eq!(unanswered.until(&of(5), 0), None);
+        assert_eq!(unanswered.until(&of(6), 0), Some(2_000));
     }
 
     /// And of whoever has as many as others none is pushed out by them.

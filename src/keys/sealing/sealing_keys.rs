@@ -15,6 +15,7 @@ use super::sealer::{self, OpenKey, SealError};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::keys::sealed_ring::{RingUnreadable, TABLE};
+use crate::keys::unrecorded::refuse_in_vain;
 use crate::keys::{Fitness, Kek, KeyRingError, Policy, Unrecorded};
 use crate::oauth::KeyId;
 use crate::store::{Batch, Committed, Condition, Patience, Put, Row, Store, StoreError, turn};
@@ -309,6 +310,7 @@ impl SealingKeys {
                         return Err(error.into());
                     }
                 };
+                refuse_in_vain(parts.store.as_ref())?;
                 self.unrecorded.begin(&value, events);
                 let batch = Batch::new().put(TABLE, TABLE_KEY, condition, Put::lasting(value.clone()));
                 let committed = parts.store.commit(batch).await?;

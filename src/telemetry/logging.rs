@@ -18,8 +18,8 @@ const NEVER: &str = "actix_http::h1::decoder";
 /// Logs to standard error from now on, as text or as one JSON object a line, which begins with the node's name; once a
 /// process.
 ///
-/// Whatever the filter says, no third party's line shows bytes of a request. Values from outside belong into fields recorded by `?`, which escapes line ends; secrets don't belong
-/// anywhere.
+/// Whatever the filter says, no third party's line shows bytes of a request. Values from outside belong into fields
+/// recorded by `?`, which escapes line ends; secrets don't belong anywhere.
 ///
 /// # Errors
 /// When the filter can't be read or logging has begun already.

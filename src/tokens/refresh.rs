@@ -213,8 +213,9 @@ impl RefreshTokens {
             && last.saturating_sub(now) <= AHEAD
     }
 
-    /// Notes that `client` presented `text` at `since`, in milliseconds since the epoch, and was told nothing, which the store can't note while it is away: a token that it spent just
-    /// before, or spends when it goes on, is presented again and again meanwhile. Only this node knows, until the store does.
+    /// Notes that `client` presented `text` at `since`, in milliseconds since the epoch, and was told nothing, which the store can't
+    /// note while it is away: a token that it spent just before, or spends when it goes on, is presented again and again meanwhile.
+    /// Only this node knows, until the store does.
     pub fn was_unanswered(&self, client: &ClientId, text: &str, since: i64) {
         let opened = self.sealer.open_as_last_known(PURPOSE, text);
         let token = opened.and_then(|plain| serde_json::from_slice::<RefreshToken>(&plain).ok());

@@ -16,7 +16,9 @@ use crate::audit::{Actor, AuditLog, Event, EventKind};
 use crate::backup;
 use crate::config::{Config, KekSource, ModuleKeyConfig, PinSource, lies_in};
 use crate::entropy::SharedEntropy;
-use crate::keys::{self, Kek, KeyRing, KeyRingError, KeyRingParts, Rekey, SealingKeys, SealingParts};
+use crate::keys::{
+    self, Kek, KeyRing, KeyRingError, KeyRingParts, ModuleError, Rekey, SealingKeys, SealingParts,
+};
 use crate::oauth::{ClientId, KeyId, unreadable};
 use crate::protocol::admin::clients::{PageRequest, SecretRotation};
 use crate::protocol::admin::keys::{AllKeys, CompromiseRequest, ImportRequest, RotationRequest};
@@ -248,7 +250,12 @@ pub(super) fn rekey(
 /// Makes a key-encryption key in a module; says what it is called.
 pub(super) fn make_module_key(key: &ModuleKeyConfig, printer: &Printer) -> Result<(), CliError> {
     let made = keys::make_module_key(key);
-    let kek = made.map_err(|error| CliError::Failed(format!("{}: {error}", key.module.display())))?;
+    let kek = made.map_err(|error| {
+        // Nobody can end the call.
+        let silent = matches!(error, ModuleError::Silent { .. });
+        let then = if silent { "; it may have made the key all the same" } else { "" };
+        CliError::Failed(format!("{}: {error}{then}", key.module.display()))
+    })?;
     let next = "before the first start set keys.pkcs11.* to it; where there are keys, run `signet keys rekey` with the same flags";
     printer.show(&json!({ "kek": kek, "token": key.token, "key": key.key, "next": next }), &[])
 }

@@ -20,7 +20,7 @@ use super::snapshot::{ReadFrom, Snapshot};
 use super::software::SoftwareSigner;
 use super::unrecorded::refuse_in_vain;
 use crate::oauth::{Algorithm, KeyId};
-use crate::store::{Batch, Committed, Condition, Put, Row, carried};
+use crate::store::{Batch, Committed, Condition, Patience, Put, Row, carried};
 
 /// How often a change is tried anew when other nodes were faster.
 const ATTEMPTS: usize = 100;
@@ -117,13 +117,14 @@ impl KeyRing {
     /// Does what `change` asks for, and takes the result into use. What happened to keys by that is [`Self::unrecorded`], also where it
     /// fails after the commit.
     pub(super) async fn change<T>(&self, change: &Change<'_, T>) -> Result<T, KeyRingError> {
+        let store = self.parts.store.as_ref();
         let _one_at_a_time = if change.urgent {
             // Not to be sent away because a vault is slow.
             self.changing.turn_however_late().await
         } else {
-            self.changing.turn(self.parts.store.as_ref()).await?
+            self.changing.turn(store).await?
         };
-        self.change_in_turn(change).await
+        Patience::in_turn(store, self.change_in_turn(change)).await
     }
 
     /// The same while nobody else changes it here.

@@ -170,9 +170,11 @@ impl KeyRing {
     }
 
     async fn do_what_is_due(&self) -> Result<(), KeyRingError> {
-        let _one_at_a_time = self.changing.turn(self.parts.store.as_ref()).await?;
-        // Requests wait for its end.
-        Patience::of_a_request(self.change_in_turn(&Change::tick())).await
+        let store = self.parts.store.as_ref();
+        let _one_at_a_time = self.changing.turn(store).await?;
+        // Where it is not ended otherwise, requests wait for its end.
+        Patience::of_a_request(async { Patience::in_turn(store, self.change_in_turn(&Change::tick())).await })
+            .await
     }
 
     /// Takes into use what another node has made of the ring, and does nothing that may be due: the rotator's next tick does.

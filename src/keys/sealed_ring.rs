@@ -12,7 +12,7 @@ use super::ring::KeyRing;
 use crate::store::Table;
 
 /// Where the ring lives.
-pub(super) const TABLE: Table = Table::mirrored(KeyRing::TABLE);
+pub(super) const TABLE: Table = Table::mirrored(KeyRing::TABLE).even_late();
 /// Under which key.
 pub(super) const KEY: &[u8] = b"ring";
 

@@ -147,19 +147,29 @@ pub struct Table {
     pub name: &'static str,
     /// Whether its commits stand in [`Store::changes`].
     pub mirrored: bool,
+    /// Whether what is asked for there is wanted even where nobody waits for the answer any more.
+    pub even_late: bool,
 }
 
 impl Table {
     /// A table that is read when it is needed.
     #[must_use]
     pub const fn plain(name: &'static str) -> Self {
-        Self { name, mirrored: false }
+        Self { name, mirrored: false, even_late: false }
     }
 
     /// A small, hot table whose changes every node follows.
     #[must_use]
     pub const fn mirrored(name: &'static str) -> Self {
-        Self { name, mirrored: true }
+        Self { name, mirrored: true, even_late: false }
+    }
+
+    /// This table, of orders: to revoke, to replace a key. Each is wanted although whoever gave it was told that it could not be carried out
+    /// in time, and a second one of the same does nothing more. So a commit that waits for others, at a backend where it may wait
+    /// for long, is then made nevertheless, if it can be.
+    #[must_use]
+    pub const fn even_late(self) -> Self {
+        Self { even_late: true, ..self }
     }
 }
 

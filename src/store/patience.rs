@@ -16,7 +16,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{Store, StoreError};
 
 tokio::task_local! {
-    static WAITED: Cell<Duration>;
+    /// Nothing for what a request asked for, and that goes on however late it is.
+    static WAITED: Cell<Option<Duration>>;
 }
 
 /// What a request has waited so far. Whoever polls a request does so [`during`](Self::during) it.
@@ -26,8 +27,8 @@ pub struct Patience(Duration);
 impl Patience {
     /// Does a part of the request's work.
     pub fn during<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let (done, waited) = WAITED.sync_scope(Cell::new(self.0), || (work(), WAITED.with(Cell::get)));
-        self.0 = waited;
+        let (done, waited) = WAITED.sync_scope(Cell::new(Some(self.0)), || (work(), waited()));
+        self.0 = waited.unwrap_or(self.0);
         done
     }
 
@@ -40,7 +41,7 @@ impl Patience {
             if is_asked_for() {
                 return work.await;
             }
-            WAITED.scope(Cell::default(), work).await
+            WAITED.scope(Cell::new(Some(Duration::ZERO)), work).await
         }
     }
 
@@ -49,10 +50,18 @@ impl Patience {
         let waited = waited();
         async move {
             match waited {
-                Some(waited) => WAITED.scope(Cell::new(waited), work).await,
+                Some(waited) => WAITED.scope(Cell::new(Some(waited)), work).await,
                 None => work.await,
             }
         }
+    }
+
+    /// `work` of whoever has the turn ([`Line`]). Where all calls end in time, and whoever stands in the line is sent away from it, it goes on as
+    /// if no request waited for it: it may be several slow commits, one after another, and given up between them and begun anew
+    /// it would never be done.
+    pub fn in_turn<T>(store: &dyn Store, work: impl Future<Output = T>) -> impl Future<Output = T> {
+        let waited = waited().filter(|_| store.patience().is_none());
+        WAITED.scope(Cell::new(waited), Box::pin(work))
     }
 }
 
@@ -169,7 +178,7 @@ pub async fn turn<'a, T>(line: &'a Mutex<T>, store: &dyn Store) -> Result<MutexG
 pub(super) fn carried_over<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let waited = waited();
     move || match waited {
-        Some(waited) => WAITED.sync_scope(Cell::new(waited), work),
+        Some(waited) => WAITED.sync_scope(Cell::new(Some(waited)), work),
         None => work(),
     }
 }
@@ -181,11 +190,11 @@ pub(super) fn is_asked_for() -> bool {
 
 /// Nothing where no request is served.
 fn waited() -> Option<Duration> {
-    WAITED.try_with(Cell::get).ok()
+    WAITED.try_with(Cell::get).ok().flatten()
 }
 
 fn count(more: Duration) {
-    let _no_request = WAITED.try_with(|waited| waited.set(waited.get() + more));
+    let _no_request = WAITED.try_with(|waited| waited.set(waited.get().map(|waited| waited + more)));
 }
 
 fn late(awaited: &str) -> StoreError {

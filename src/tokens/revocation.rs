@@ -12,8 +12,8 @@ use crate::oauth::{AccessTokenClaims, ClientId, ListId, RevokedBefore, StatusRef
 use crate::store::typed::TypedTable;
 use crate::store::{Batch, Committed, Condition, Line, Put, Reading, Store, StoreError, Table, scan_page};
 
-pub(super) const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE);
-pub(super) const CUTOFFS_TABLE: Table = Table::mirrored(Revocations::CUTOFFS_TABLE);
+pub(super) const REVOCATIONS: Table = Table::mirrored(Revocations::TABLE).even_late();
+pub(super) const CUTOFFS_TABLE: Table = Table::mirrored(Revocations::CUTOFFS_TABLE).even_late();
 pub(super) const CUTOFFS: TypedTable<CutoffRecord> = TypedTable::new(CUTOFFS_TABLE);
 
 /// How far ahead of this node's clock anything is dated at most, in seconds, to get behind a cut-off: room for one that a node

@@ -1,7 +1,7 @@
 //! Slow hashes of passwords: Argon2id (RFC 9106), off the async threads, a few at a time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, PasswordHash as Phc, Salt};
@@ -58,10 +58,9 @@ pub struct PasswordHasher {
     clock: SharedClock,
     entropy: SharedEntropy,
     permits: Arc<Semaphore>,
-    /// How many passwords are hashed at once.
+    /// How many passwords are hashed at once where cores are free.
     at_once: usize,
     waiting: Arc<AtomicUsize>,
-    most_waiting: usize,
     coming_back: ComingBack,
     /// How long a hash has taken lately, in microseconds; 0 before the first.
     lately: Arc<AtomicU64>,
@@ -89,7 +88,6 @@ impl PasswordHasher {
             permits: Arc::new(Semaphore::new(permits)),
             at_once: permits,
             waiting: Arc::default(),
-            most_waiting: permits * QUEUE_PER_PERMIT,
             coming_back: ComingBack::default(),
             lately: Arc::default(),
             threads: HashingThreads::start(permits).expect("threads"),
@@ -132,12 +130,18 @@ impl PasswordHasher {
     /// [`Busy`].
     pub(super) fn turn(&self) -> Result<Turn, Busy> {
         let (place, before) = Place::take(&self.waiting);
-        if before >= self.most_waiting {
+        let at_once = self.at_once();
+        if before >= at_once * QUEUE_PER_PERMIT {
             drop(place);
             return Err(self.busy());
         }
         let lately = Duration::from_micros(self.lately.load(Ordering::Relaxed));
-        Ok(Turn { patience: if before < self.at_once { Duration::ZERO } else { lately }, _place: place })
+        Ok(Turn { patience: if before < at_once { Duration::ZERO } else { lately }, _place: place })
+    }
+
+    /// How many passwords are hashed at once now.
+    fn at_once(&self) -> usize {
+        if self.threads.are_starving() { 1 } else { self.at_once }
     }
 
     /// Whether it was hashed at another cost than new passwords are.
@@ -156,16 +160,18 @@ impl PasswordHasher {
         drop(turn);
         let (done, hashed) = oneshot::channel();
         let (password, clock, lately) = (password.clone(), self.clock.clone(), self.lately.clone());
+        // The permit is held until the work is done, even if nobody waits for it any more.
+        let outcome = Mutex::new(Some((done, permit)));
         self.threads.submit(move |memory| {
-            // Held until the work is done, even if nobody waits for it any more.
-            let _permit = permit;
             let begun = clock.monotonic();
             let mut out = vec![0; params.output_len().unwrap_or(HASH)];
             let blocks = memory.blocks(params.block_count());
-            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
             let hashed =
                 argon2.hash_password_into_with_memory(password.expose().as_bytes(), &salt, &mut out, blocks);
             let took = clock.monotonic().saturating_sub(begun);
+            let first = outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some((done, _permit)) = first else { return };
             // Two at once may lose one of them: it is an estimate.
             lately.store(smoothed(lately.load(Ordering::Relaxed), took), Ordering::Relaxed);
             done.send(hashed.map(|()| out)).ok();
@@ -175,9 +181,9 @@ impl PasswordHasher {
     }
 
     fn busy(&self) -> Busy {
-        let waiting = self.waiting.load(Ordering::Acquire).min(self.most_waiting);
+        let waiting = self.waiting.load(Ordering::Acquire).min(self.at_once * QUEUE_PER_PERMIT);
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
-        let at_once = u32::try_from(self.at_once).unwrap_or(u32::MAX).max(1);
+        let at_once = u32::try_from(self.at_once()).unwrap_or(u32::MAX).max(1);
         let each = Duration::from_micros(self.lately.load(Ordering::Relaxed)) / at_once;
         let queue = each.saturating_mul(waiting);
         Busy { retry_after: self.coming_back.after(self.clock.monotonic(), queue, each) }
@@ -273,6 +279,32 @@ mod tests {
         }
         assert_eq!((served, sent_away), (QUEUE_PER_PERMIT, 300 - QUEUE_PER_PERMIT));
         assert_eq!(hasher.verify(hasher.turn().unwrap(), &password, Some(&hash)).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn a_password_that_two_threads_hash_at_once_is_hashed_and_checked_once() {
+        let threads = HashingThreads::with_patience(Duration::ZERO, 2).unwrap();
+        let hasher = PasswordHasher { threads, ..PasswordHasher::new(HashingCost::LEAST, 2, sources()) };
+        let (password, wrong) = (Secret::new("correct horse battery".into()), Secret::new("wrong".into()));
+        let hash = hasher.hash(&password).await.unwrap();
+        for _ in 0..200 {
+            assert_eq!(hasher.verify(hasher.turn().unwrap(), &password, Some(&hash)).await, Ok(true));
+            assert_eq!(hasher.verify(hasher.turn().unwrap(), &wrong, Some(&hash)).await, Ok(false));
+        }
+        // Both come back.
+        drop(hasher.permits.acquire_many(2).await.unwrap());
+    }
+
+    #[test]
+    fn where_nothing_is_left_of_the_cores_no_more_wait_than_one_thread_can_do() {
+        let hasher = PasswordHasher::new(HashingCost::LEAST, 2, sources());
+        hasher.lately.store(200_000, Ordering::Relaxed);
+        hasher.waiting.store(QUEUE_PER_PERMIT, Ordering::Release);
+        assert!(hasher.turn().is_ok());
+        hasher.threads.starve(0);
+        assert_eq!(hasher.turn().unwrap_err(), Busy { retry_after: 12 });
+        hasher.waiting.store(1, Ordering::Release);
+        assert_eq!(hasher.turn().unwrap().patience(), Duration::from_millis(200));
     }
 
     #[test]

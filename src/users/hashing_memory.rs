@@ -10,15 +10,24 @@ use rustix::thread::{disable_transparent_huge_pages, transparent_huge_pages_are_
 /// Memory that hashes are made in. What one leaves is there until the next: Argon2 fills all that it uses before it reads it
 /// (RFC 9106, section 3.2).
 #[derive(Default)]
-pub(super) struct HashingMemory(Vec<Block>);
+pub(super) struct HashingMemory {
+    blocks: Vec<Block>,
+    in_huge_pages: bool,
+}
 
 impl HashingMemory {
+    /// Memory in huge pages, if the kernel has some for it. Who asks for more of it waits for others who do.
+    pub(super) fn in_huge_pages() -> Self {
+        Self { in_huge_pages: true, ..Self::default() }
+    }
+
     /// So many blocks of a KiB.
     pub(super) fn blocks(&mut self, number: usize) -> &mut [Block] {
-        if self.0.len() < number {
-            in_huge_pages(|| self.0.resize(number, Block::new()));
+        if self.blocks.len() < number {
+            let mut grow = || self.blocks.resize(number, Block::new());
+            if self.in_huge_pages { in_huge_pages(grow) } else { grow() }
         }
-        &mut self.0[..number]
+        &mut self.blocks[..number]
     }
 }
 
@@ -57,9 +66,10 @@ mod tests {
 
     #[test]
     fn it_grows_and_is_never_larger_than_asked_for() {
-        let mut memory = HashingMemory::default();
-        for number in [64, 16, 128, 64] {
-            assert_eq!(memory.blocks(number).len(), number);
+        for mut memory in [HashingMemory::default(), HashingMemory::in_huge_pages()] {
+            for number in [64, 16, 128, 64] {
+                assert_eq!(memory.blocks(number).len(), number);
+            }
         }
     }
 

@@ -72,6 +72,33 @@ async fn a_change_that_commits_late_is_never_hidden_by_a_later_one() {
     assert_eq!(behind(&store, Cursor::default()).await.0, ["late", "soon"]);
 }
 
+/// A turn lasts as long as a commit. Where that is long, who is told so by the server and comes again comes behind all others each time.
+#[tokio::test]
+async fn whoever_waits_for_a_turn_keeps_the_place_for_as_long_as_a_commit_may_take() {
+    let Some(database) = Database::fresh().await else { return };
+    let call = Duration::from_secs(1);
+    let store = hurried(database.options(TimeSource::Database), call).await;
+    let mut slow = database.client().await;
+    let slow_pid = pid(&slow).await;
+    let slow = slow.transaction().await.unwrap();
+    slow.batch_execute("SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE").await.unwrap();
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.commit(put(CLIENTS, "waiting")).await }
+    });
+    until_blocked(&database, slow_pid, &waiting).await;
+    let operator = database.client().await;
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid)) \
+                 AND clock_timestamp() - query_start < interval '1 second'";
+    // Longer than any other statement may take.
+    while !waiting.is_finished()
+        && operator.query_one(waits, &[&slow_pid]).await.unwrap().get::<_, i64>(0) > 0
+    {}
+    assert!(!waiting.is_finished());
+    slow.commit().await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), Committed::Applied);
+}
+
 /// It numbers changes too: of what the mirrors are told has expired.
 #[tokio::test]
 async fn a_sweep_waits_for_its_turn_as_a_commit_does() {
@@ -430,12 +457,13 @@ async fn a_lock_that_is_held_for_long_costs_the_call_and_nothing_else() {
     let hurried = hurried(database.options(TimeSource::Database), Duration::from_millis(1500)).await;
     let mut operator = database.client().await;
     let locked = operator.transaction().await.unwrap();
-    locked.batch_execute("SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE").await.unwrap();
-    // Its row is written, its change can't be numbered: all of it is undone.
-    let refused = hurried.commit(put(CLIENTS, "lost")).await;
+    locked.batch_execute("SELECT k FROM signet_kv WHERE k = 'k' FOR UPDATE").await.unwrap();
+    // The first row is written, the second can't be: all of it is undone.
+    let both = put(CLIENTS, "a").put(CLIENTS, "k", Condition::Always, Put::lasting(b"lost".to_vec()));
+    let refused = hurried.commit(both).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     locked.rollback().await.unwrap();
-    assert!(store.get(CLIENTS, b"lost").await.unwrap().is_none());
+    assert!(store.get(CLIENTS, b"a").await.unwrap().is_none());
     assert_eq!(store.commit(put(CLIENTS, "after")).await.unwrap(), Committed::Applied);
     assert_eq!(behind(&store, Cursor::default()).await.0, ["k", "after"]);
 }

@@ -1,19 +1,21 @@
 //! Commits of one node that share a transaction: each has its own answer, and none is passed over.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use signet::store::postgres::{PostgresHost, PostgresOptions, TimeSource};
 use signet::store::{
-    Batch, Changes, Committed, Condition, Cursor, PostgresStore, Put, Store, StoreError, Table,
+    Batch, Changes, Committed, Condition, Cursor, Patience, PostgresStore, Put, Store, StoreError, Table,
 };
 use tokio::task::JoinHandle;
 
 use crate::postgres::{pid, until_blocked};
-use crate::postgres_fixture::Database;
+use crate::postgres_fixture::{Database, hurried};
 use crate::postgres_proxy::{Fate, Proxy};
 
 const CLIENTS: Table = Table::mirrored("clients");
 const CODES: Table = Table::plain("codes");
+const ORDERS: Table = Table::mirrored("orders").even_late();
 
 fn put(batch: Batch, table: Table, key: &str, condition: Condition) -> Batch {
     batch.put(table, key, condition, Put::lasting(vec![]))
@@ -162,4 +164,27 @@ async fn a_turn_that_breaks_before_it_commits_is_done_again_for_all() {
     }
     assert_eq!(turn.transactions(&keys).await, (1, 3));
     assert_eq!(turn.changes().await.len(), 4);
+}
+
+/// It was told that it could not be done in time, which is no reason not to revoke.
+#[tokio::test]
+async fn what_revokes_is_done_in_its_turn_although_nobody_waits_for_it_any_more_and_what_registers_is_not() {
+    let Some(database) = Database::fresh().await else { return };
+    let store = hurried(database.options(TimeSource::Database), Duration::from_secs(1)).await;
+    let mut operator = database.client().await;
+    let held = operator.transaction().await.unwrap();
+    held.batch_execute("SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE").await.unwrap();
+    let first = tokio::spawn({
+        let store = store.clone();
+        async move { store.commit(one("first")).await }
+    });
+    until_blocked(&database, pid(&held).await, &first).await;
+    let ask = |batch| Patience::of_a_request(store.commit(batch));
+    let order = put(Batch::new(), ORDERS, "revoked", Condition::Always);
+    let (revoked, registered) = tokio::join!(ask(order), ask(one("registered")));
+    assert!(revoked.is_err() && registered.is_err());
+    held.rollback().await.unwrap();
+    while store.get(ORDERS, b"revoked").await.unwrap().is_none() {}
+    assert!(store.get(CLIENTS, b"first").await.unwrap().is_some());
+    assert!(store.get(CLIENTS, b"registered").await.unwrap().is_none());
 }

@@ -205,15 +205,15 @@ impl Process {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
     }
 
-    /// Name and niceness of each of its threads.
-    pub(crate) fn threads(&self) -> Vec<(String, i64)> {
+    /// Name, scheduling policy and niceness of each of its threads.
+    pub(crate) fn threads(&self) -> Vec<(String, i64, i64)> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
         let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
         let read = |stat: String| {
-            // The name is in parentheses and may hold some; the niceness is the 17th after it (proc(5)).
+            // The name is in parentheses and may hold some; the niceness is the 17th after it, the policy the 39th (proc(5)).
             let (name, rest) = stat.rsplit_once(") ").expect("a name");
-            let niceness = rest.split(' ').nth(16).and_then(|text| text.parse().ok());
-            (name.split_once('(').expect("a name").1.to_owned(), niceness.expect("a niceness"))
+            let number = |at| rest.split(' ').nth(at).and_then(|text| text.parse().ok()).expect("a number");
+            (name.split_once('(').expect("a name").1.to_owned(), number(38), number(16))
         };
         stats.map(read).collect()
     }

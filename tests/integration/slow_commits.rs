@@ -196,6 +196,10 @@ async fn a_node_goes_on_and_another_starts_while_postgres_takes_twice_as_long_to
     }
     let refused = revoke(&app, app.demo(), &app.demo_token().await).await;
     refused.refused(503, "temporarily_unavailable");
+    // Of a key two commits have to be made, one after the other.
+    let rotated = Patience::of_a_request(app.app.state.services.keys.rotate(None, true)).await.unwrap();
+    let signs = |kid: &KeyId| rotated.rotations.iter().any(|rotation| rotation.kid == *kid);
+    assert!(signs(&KeyId::parse(part(&app.demo_token().await, 0)["kid"].as_str().unwrap()).unwrap()));
     let reserved = lists().await;
     app.clock.advance(Duration::from_mins(45));
     app.app.replenish().await.unwrap();

@@ -175,7 +175,7 @@ pub(in crate::protocol) async fn check(
             Ok(Err(Problem::Wrong))
         }
         Err(AuthenticateError::Busy { retry_after }) => {
-            services.login_throttle.withdrawn(&attempt).await?;
+            services.login_throttle.withdrawn(&attempt, &arrival).await?;
             Ok(Err(Problem::Busy { retry_after }))
         }
         Err(AuthenticateError::Store(error)) => Err(error.into()),

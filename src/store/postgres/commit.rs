@@ -146,9 +146,10 @@ fn log<'a>(
 ) -> impl Iterator<Item = BoxFuture<'a, Result<bool, Error>>> {
     let (client, all) = (session.client(), &session.statements);
     let count = i64::try_from(tables.len()).unwrap_or(i64::MAX);
+    let patience = async move { client.batch_execute(&session.waits_for_turn).await.map(|()| true) };
     let turn = async move { client.execute(&all.turn, &[]).await.map(|_| true) };
     let log = async move { client.execute(&all.log, &[&tables, &keys, &count]).await.map(|_| true) };
-    (count > 0).then(|| [turn.boxed(), log.boxed()]).into_iter().flatten()
+    (count > 0).then(|| [patience.boxed(), turn.boxed(), log.boxed()]).into_iter().flatten()
 }
 
 /// Whether it neither does nor asks anything.

@@ -143,8 +143,11 @@ impl PostgresStore {
     }
 
     async fn call<W: Work>(&self, work: W) -> Result<W::Answer, StoreError> {
+        self.call_within(self.limits(), work).await
+    }
+
+    async fn call_within<W: Work>(&self, limits: Limits, work: W) -> Result<W::Answer, StoreError> {
         let purpose = if is_following() { Purpose::Follow } else { W::PURPOSE };
-        let limits = self.limits();
         let call = |pool| async move { attempts(&pool, &work, (purpose, limits)).await };
         self.admitted((purpose, W::ACCESS), call).await
     }
@@ -297,8 +300,8 @@ impl Store for PostgresStore {
         let mut swept = 0;
         while swept < limit {
             let most = (limit - swept).min(SWEPT_AT_ONCE);
-            let more =
-                self.call(Sweep(now.timestamp_millis(), i64::try_from(most).unwrap_or(i64::MAX))).await?;
+            let sweep = Sweep(now.timestamp_millis(), i64::try_from(most).unwrap_or(i64::MAX));
+            let more = self.call_within(self.pool.options.turn_limits(), sweep).await?;
             swept += more;
             if more < most {
                 break;

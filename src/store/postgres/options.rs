@@ -48,11 +48,24 @@ pub struct PostgresHost {
 /// A commit that no request waits for is given up after so many times what a call may take: one that takes longer can't be told from
 /// one that is never answered.
 const PATIENCE_WITH_COMMITS: u32 = 4;
+/// A turn is waited for so many times as long: for the commits of four other nodes that are as slow as may be.
+const PATIENCE_WITH_TURNS: u32 = 4 * PATIENCE_WITH_COMMITS;
 
 impl PostgresOptions {
     /// How long whoever is in no hurry waits.
     pub(super) fn limits(&self) -> Limits {
         Limits { call: self.timeout, commit: self.timeout * PATIENCE_WITH_COMMITS }
+    }
+
+    /// How long commits of a turn wait: for the other nodes', and then for their own.
+    pub(super) fn turn_limits(&self) -> Limits {
+        let limits = self.limits();
+        Limits { commit: self.longest_wait_for_turn() + limits.commit, ..limits }
+    }
+
+    /// Whoever is sent away from the line comes behind all others again.
+    pub(super) fn longest_wait_for_turn(&self) -> Duration {
+        self.timeout * PATIENCE_WITH_TURNS
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Link {
 pub(super) struct Session {
     link: Link,
     pub(super) statements: Statements,
+    /// Said before the turn of those who number changes is asked for, within their transaction.
+    pub(super) waits_for_turn: String,
     /// Of which generation it is: those before a failover are of no use after it.
     pub(super) generation: u64,
     /// Which server it talks to: the epoch of its changes.
@@ -131,7 +133,8 @@ impl Session {
         }
         let statements = Statements::prepare(&link.client, about.announces()).await.map_err(failed)?;
         let server = newest(&link.client, &statements.changes).await?.epoch;
-        Ok(Self { link, statements, generation, server, answered: 0 })
+        let waits_for_turn = wait_for_turn(options.longest_wait_for_turn());
+        Ok(Self { link, statements, waits_for_turn, generation, server, answered: 0 })
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -246,6 +249,13 @@ fn set_up(timeout: Duration) -> String {
         "SET default_transaction_isolation = 'read committed'; SET statement_timeout = {millis}; \
          SET lock_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}"
     )
+}
+
+/// Whoever has the turn keeps it until its commit is acknowledged. Who gave up sooner would lose its place to those who came later, and
+/// where commits are slow, and several nodes have some all the time, might never have a turn.
+fn wait_for_turn(longest: Duration) -> String {
+    let millis = longest.as_millis();
+    format!("SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {millis}")
 }
 
 fn config(options: &PostgresOptions, host: &PostgresHost) -> Result<Config, StoreError> {

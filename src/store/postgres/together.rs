@@ -2,7 +2,8 @@
 //!
 //! They take turns, for each holds the lock under which changes are numbered until it is durable, at the synchronous standby
 //! too. So those of one node that wait are committed together, as many as there are: a turn costs the same for one as
-//! for all. Batches that name the same row are kept apart: the later one waits for the next turn.
+//! for all. Batches that name the same row are kept apart: the later one waits for the next turn. While commits are slow a line
+//! may be longer than anybody waits: what revokes or replaces a key is then done nevertheless, anything else is not begun.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,14 +12,17 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::attempts::attempts;
+use super::commit::is_heard_of;
 use super::pool::{Pool, Purpose};
 use super::work::CommitTogether;
-use crate::store::{Action, Batch, Committed, StoreError};
+use crate::store::{Action, Batch, Committed, StoreError, Write};
 
 /// A turn takes no further batch once it has so many writes: it bounds how long the locks are held.
 const MOST_WRITES: usize = 500;
 /// Nor once they hold so many bytes.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// So many batches may wait of which nobody waits for the answer any more; of further ones nothing is done.
+const MOST_LEFT: usize = 1000;
 
 /// A batch that waits for its turn.
 pub(super) struct Waiting {
@@ -28,22 +32,23 @@ pub(super) struct Waiting {
 
 /// Commits what comes in, until nobody can send any more.
 pub(super) async fn commit_together(pool: Arc<Pool>, mut incoming: UnboundedReceiver<Waiting>) {
-    let mut kept_apart = VecDeque::new();
+    let mut line = VecDeque::new();
     loop {
-        if kept_apart.is_empty() {
+        if line.is_empty() {
             let Some(first) = incoming.recv().await else { return };
-            kept_apart.push_back(first);
+            line.push_back(first);
             // Whoever is about to commit does so first.
             tokio::task::yield_now().await;
         }
-        let group = next_turn(&mut kept_apart, || incoming.try_recv().ok());
+        line.extend(std::iter::from_fn(|| incoming.try_recv().ok()));
+        let group = next_turn(&mut line);
         if group.is_empty() {
             continue;
         }
         let (batches, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.batch, waiting.answer)).unzip();
         // Also where all of them have been sent away: until it is answered it has the turn, and no other could be had.
-        let limits = pool.options.limits();
+        let limits = pool.options.turn_limits();
         let outcomes = attempts(&pool, &CommitTogether(batches), (Purpose::Work, limits)).await;
         for (at, answer) in answers.into_iter().enumerate() {
             // Whoever no longer waits does not get to know.
@@ -52,32 +57,42 @@ pub(super) async fn commit_together(pool: Arc<Pool>, mut incoming: UnboundedRece
     }
 }
 
-/// Those of the next turn: the ones that were kept apart first, then those that wait. What can't be among them is kept
-/// apart.
-fn next_turn(
-    kept_apart: &mut VecDeque<Waiting>,
-    mut waiting: impl FnMut() -> Option<Waiting>,
-) -> Vec<Waiting> {
-    let (mut group, mut rows, mut bytes) = (Vec::new(), HashSet::new(), 0);
-    let mut earlier = std::mem::take(kept_apart);
-    while rows.len() < MOST_WRITES && bytes < MOST_BYTES {
-        let Some(next) = earlier.pop_front().or_else(&mut waiting) else { break };
-        // Whose time is up has been told so: nothing was done, and nothing will be.
-        if next.answer.is_closed() {
+/// Those of the next turn, in the order of the line; what can't be among them stays in it.
+fn next_turn(line: &mut VecDeque<Waiting>) -> Vec<Waiting> {
+    let (mut group, mut rows, mut bytes, mut left) = (Vec::new(), HashSet::new(), 0, 0);
+    for next in std::mem::take(line) {
+        // Whose time is up has been told so: it may be done, or not.
+        let is_left = next.answer.is_closed();
+        if is_left && (left == MOST_LEFT || !next.is_wanted_even_late()) {
             continue;
         }
+        let is_full = rows.len() >= MOST_WRITES || bytes >= MOST_BYTES;
         let writes = &next.batch.writes;
-        let named: Vec<_> = writes.iter().map(|write| (write.table.name, write.key.clone())).collect();
-        if named.iter().any(|row| rows.contains(row)) {
-            kept_apart.push_back(next);
+        let is_apart = !is_full && writes.iter().any(|write| rows.contains(&row(write)));
+        if is_left && is_apart {
+            // Those of one row that nobody waits for would take one turn each, before whoever comes next.
             continue;
         }
-        rows.extend(named);
+        left += usize::from(is_left);
+        if is_full || is_apart {
+            line.push_back(next);
+            continue;
+        }
+        rows.extend(writes.iter().map(row));
         bytes += size(&next.batch);
         group.push(next);
     }
-    kept_apart.append(&mut earlier);
     group
+}
+
+fn row(write: &Write) -> (&'static str, Vec<u8>) {
+    (write.table.name, write.key.clone())
+}
+
+impl Waiting {
+    fn is_wanted_even_late(&self) -> bool {
+        self.batch.writes.iter().any(|write| write.table.even_late && is_heard_of(write))
+    }
 }
 
 fn size(batch: &Batch) -> usize {
@@ -94,12 +109,15 @@ mod tests {
     use crate::store::{Condition, Put, Table};
 
     const CLIENTS: Table = Table::mirrored("clients");
+    const ORDERS: Table = Table::mirrored("orders").even_late();
 
-    /// A batch that writes these rows, and whoever waits for its answer.
-    fn waiting(keys: &[&str]) -> (Waiting, oneshot::Receiver<Result<Committed, StoreError>>) {
-        let batch = keys.iter().fold(Batch::new(), |batch, key| {
-            batch.put(CLIENTS, *key, Condition::Always, Put::lasting(vec![0; 1 << 20]))
-        });
+    type Answer = oneshot::Receiver<Result<Committed, StoreError>>;
+
+    /// A batch that writes so many bytes to each of these rows, and whoever waits for its answer.
+    fn waiting(table: Table, keys: &[&str], bytes: usize) -> (Waiting, Answer) {
+        let put = || Put::lasting(vec![0; bytes]);
+        let batch =
+            keys.iter().fold(Batch::new(), |batch, key| batch.put(table, *key, Condition::Always, put()));
         let (answer, answered) = oneshot::channel();
         (Waiting { batch, answer }, answered)
     }
@@ -111,19 +129,42 @@ mod tests {
 
     #[test]
     fn no_row_is_named_twice_in_a_turn_and_nobody_is_passed_over() {
-        let (mut kept_apart, mut answers) = (VecDeque::new(), Vec::new());
-        let mut queue = VecDeque::new();
+        let (mut line, mut answers) = (VecDeque::new(), Vec::new());
         for keys in [["a", "b"].as_slice(), &["c"], &["b"], &["b", "d"], &["gone"], &["e"], &["f"]] {
-            let (each, answered) = waiting(keys);
-            queue.push_back(each);
+            let (each, answered) = waiting(CLIENTS, keys, 1 << 20);
+            line.push_back(each);
             // Whoever sent this one waits no longer.
             answers.extend((keys != ["gone"]).then_some(answered));
         }
-        let mut turn = || keys(&next_turn(&mut kept_apart, || queue.pop_front()));
+        let mut turn = || keys(&next_turn(&mut line));
         // Then it is full: of bytes.
         assert_eq!(turn(), ["a", "b", "c", "e"]);
         assert_eq!(turn(), ["b", "f"]);
         assert_eq!(turn(), ["b", "d"]);
         assert!(turn().is_empty());
+    }
+
+    #[test]
+    fn what_is_wanted_even_late_waits_on_when_nobody_waits_for_it() {
+        let (other, order) =
+            (waiting(CLIENTS, &["other"], 1).0, |key: &str| waiting(ORDERS, &[key], 1 << 23).0);
+        let mut line = VecDeque::from([order("a"), other, order("b"), order("a"), order("b")]);
+        let mut turn = || keys(&next_turn(&mut line));
+        // Each of them fills a turn. A second one of a row gives way where it would wait for the first.
+        assert_eq!([turn(), turn(), turn(), turn()], [vec!["a"], vec!["b"], vec!["a"], vec!["b"]]);
+        let mut line = VecDeque::from(["a", "a", "a"].map(|key| waiting(ORDERS, &[key], 1).0));
+        let (asked, answered) = waiting(ORDERS, &["a"], 1);
+        line.push_back(asked);
+        assert_eq!((keys(&next_turn(&mut line)), line.len()), (vec!["a".to_owned()], 1));
+        drop(answered);
+    }
+
+    #[test]
+    fn so_many_wait_on_and_no_more() {
+        let mut line: VecDeque<_> =
+            (0..3 * MOST_LEFT).map(|number| waiting(ORDERS, &[&number.to_string()], 1).0).collect();
+        let (asked, _answered) = waiting(ORDERS, &["asked"], 1);
+        line.push_back(asked);
+        assert_eq!((next_turn(&mut line).len(), line.len()), (MOST_WRITES, MOST_LEFT - MOST_WRITES + 1));
     }
 }

@@ -200,6 +200,7 @@ impl Work for Sweep {
             }
         }
         if !tables.is_empty() {
+            client.batch_execute(&session.waits_for_turn).await.map_err(before)?;
             client.execute(&all.turn, &[]).await.map_err(before)?;
             let count = i64::try_from(tables.len()).unwrap_or(i64::MAX);
             client.execute(&all.log, &[&tables, &keys, &count]).await.map_err(before)?;

@@ -65,7 +65,15 @@ pub struct Attempt {
 #[derive(Debug)]
 pub struct Arrival {
     device: Option<DeviceId>,
+    lane: Lane,
     paid: AtomicBool,
+}
+
+/// Of whose tries one was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Device,
+    Strangers,
 }
 
 impl Arrival {
@@ -121,7 +129,8 @@ impl LoginThrottle {
     /// # Errors
     /// [`ThrottleError::TooMany`]; and the store's, when nothing may be let through either.
     pub async fn check(&self, attempt: &Attempt) -> Result<Arrival, ThrottleError> {
-        let arrival = Arrival { device: attempt.device.clone(), paid: AtomicBool::new(false) };
+        let mut arrival =
+            Arrival { device: attempt.device.clone(), lane: Lane::Device, paid: AtomicBool::new(false) };
         if let Tried::Account(user) = &attempt.tried
             && let Some(answer) = self.check_known((&arrival, user), attempt.patience).await?
         {
@@ -136,6 +145,7 @@ impl LoginThrottle {
             ThrottleError::TooMany { retry_after: exceeded.standing().quota.resets_after }
         })?;
         self.check_unknown(attempt).await?;
+        arrival.lane = Lane::Strangers;
         Ok(arrival)
     }
 
@@ -256,36 +266,41 @@ impl LoginThrottle {
         Ok(DEVICES.get(self.store.as_ref(), id.key()).await?.map(|record| (id, record)))
     }
 
-    /// The password was not looked at after all, say because the service was too busy: the attempt does not count.
+    /// The password was not looked at after all, say because the service was too busy: the attempt does not count, whichever lane
+    /// let it through. A device that is not known any more has no count to give it back to.
     ///
     /// # Errors
     /// The store's; the attempt then still counts.
-    pub async fn withdrawn(&self, attempt: &Attempt) -> Result<(), StoreError> {
+    pub async fn withdrawn(&self, attempt: &Attempt, arrival: &Arrival) -> Result<(), StoreError> {
         for _ in 0..RETRIES {
-            if let Tried::Account(user) = &attempt.tried
-                && let Some((id, record)) = self.known(attempt.device.as_ref()).await?
-            {
-                let mut device = record.value;
-                if let Some(tries) = device.tries_mut(&account_key(user)) {
-                    tries.give_back();
-                    let condition = Condition::VersionIs(record.version);
-                    let batch = with_device(id, condition, (&device, record.expires_at))?;
-                    if self.store.commit(batch).await? == Committed::Applied {
-                        return Ok(());
-                    }
-                    continue;
-                }
-            }
-            let mut count = self.counts.read(&attempt.tried, self.clock.now()).await?;
-            if count.tries.are_none() {
-                return Ok(());
-            }
-            count.tries.give_back();
-            if self.counts.write(count, Duration::ZERO).await? {
-                return Ok(());
+            let given_back = match (arrival.lane, &attempt.tried) {
+                (Lane::Device, Tried::Account(user)) => self.give_back_to_device(arrival, user).await?,
+                (Lane::Device | Lane::Strangers, tried) => self.give_back_to_strangers(tried).await?,
+            };
+            if given_back {
+                break;
             }
         }
         Ok(())
+    }
+
+    async fn give_back_to_device(&self, arrival: &Arrival, user: &UserId) -> Result<bool, StoreError> {
+        let Some((id, record)) = self.known(arrival.device.as_ref()).await? else { return Ok(true) };
+        let mut device = record.value;
+        let Some(tries) = device.tries_mut(&account_key(user)) else { return Ok(true) };
+        tries.give_back();
+        let condition = Condition::VersionIs(record.version);
+        let batch = with_device(id, condition, (&device, record.expires_at))?;
+        Ok(self.store.commit(batch).await? == Committed::Applied)
+    }
+
+    async fn give_back_to_strangers(&self, tried: &Tried) -> Result<bool, StoreError> {
+        let mut count = self.counts.read(tried, self.clock.now()).await?;
+        if count.tries.are_none() {
+            return Ok(true);
+        }
+        count.tries.give_back();
+        self.counts.write(count, Duration::ZERO).await
     }
 
     /// The owner has proved in another way that the account is theirs, or an administrator vouches: strangers' tries

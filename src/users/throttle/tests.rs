@@ -168,14 +168,37 @@ async fn a_known_device_has_a_count_of_its_own_and_then_is_none() {
 }
 
 #[tokio::test]
+async fn a_withdrawn_try_is_given_back_to_whom_it_was_taken_from() {
+    let fixture = Fixture::new();
+    let device = fixture.sign_in(&stranger("alice", 1)).await;
+    let owner = Attempt { device: Some(device), ..stranger("alice", 1) };
+    for _ in 0..5 {
+        fixture.throttle.check(&owner).await.unwrap();
+    }
+    for _ in 0..95 {
+        fixture.wait(&owner).await;
+    }
+    // The device has used up its tries, so this is a stranger's.
+    for _ in 0..20 {
+        let arrival = fixture.throttle.check(&owner).await.unwrap();
+        fixture.throttle.withdrawn(&owner, &arrival).await.unwrap();
+        fixture.clock.advance(Duration::from_secs(3));
+    }
+    for _ in 0..5 {
+        fixture.throttle.check(&owner).await.unwrap();
+    }
+    assert_eq!(retry_after(fixture.throttle.check(&owner).await.unwrap_err()), Duration::from_secs(30));
+}
+
+#[tokio::test]
 async fn whoever_knows_the_password_pays_for_the_account_and_for_nobody_else() {
     let fixture = Fixture::new();
     let mut alice = stranger("alice", 1);
     alice.device = Some(fixture.sign_in(&alice).await);
     for _ in 0..19 {
-        fixture.throttle.check(&alice).await.unwrap();
+        let arrival = fixture.throttle.check(&alice).await.unwrap();
         // Also where the service was too busy to look at the password.
-        fixture.throttle.withdrawn(&alice).await.unwrap();
+        fixture.throttle.withdrawn(&alice, &arrival).await.unwrap();
     }
     let wait = retry_after(fixture.throttle.check(&alice).await.unwrap_err());
     assert!(wait <= Duration::from_mins(1), "{wait:?}");
@@ -356,8 +379,8 @@ async fn a_success_and_a_recovery_begin_anew_and_a_withdrawal_does_not_count() {
     fixture.throttle.recovered(&user("alice")).await.unwrap();
     for number in 0..50 {
         let busy = stranger("alice", number);
-        fixture.throttle.check(&busy).await.unwrap();
-        fixture.throttle.withdrawn(&busy).await.unwrap();
+        let arrival = fixture.throttle.check(&busy).await.unwrap();
+        fixture.throttle.withdrawn(&busy, &arrival).await.unwrap();
     }
 }
 
@@ -384,8 +407,8 @@ async fn a_name_that_belongs_to_nobody_is_counted_like_an_account() {
     // Tries that were none are given back to both.
     for attempt in [stranger("bob", 1), invented("bob", 2)] {
         for _ in 0..20 {
-            fixture.throttle.check(&attempt).await.unwrap();
-            fixture.throttle.withdrawn(&attempt).await.unwrap();
+            let arrival = fixture.throttle.check(&attempt).await.unwrap();
+            fixture.throttle.withdrawn(&attempt, &arrival).await.unwrap();
         }
     }
     // And both are forgotten after as long.

@@ -88,7 +88,7 @@ impl ModuleKey {
 /// key-encryption key that it is.
 ///
 /// # Errors
-/// When there is such a key already, or the module does not make it.
+/// When there is such a key already, or the module does not make it. After [`ModuleError::Silent`] it may have been made.
 pub fn make_module_key(config: &ModuleKeyConfig) -> Result<KekId, ModuleError> {
     let config = config.clone();
     let made = super::Kek::in_module(super::START_PATIENCE, move || {

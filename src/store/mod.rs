@@ -28,7 +28,7 @@ pub use frozen::{Frozen, SharedFrozen};
 pub use memory::MemoryStore;
 pub(crate) use names::sync_names_above;
 pub use nodes::{Node, NodeClock, Nodes, Said};
-pub use patience::{Line, Patience, Turn, patiently, turn};
+pub use patience::{Line, Patience, Turn, patiently, patiently_for, turn};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use room::Room;

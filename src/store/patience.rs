@@ -73,11 +73,23 @@ pub async fn patiently<T>(
     store: &dyn Store,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let (Some(patience), Some(waited)) = (store.patience(), waited()) else { return call.await };
-    // The call's own limit ends it first, unless some of the time is used up.
-    let most = (patience + patience / 8).saturating_sub(waited);
+    patiently_for(1, store, call).await
+}
+
+/// The same of so many calls one after another, each of which may be slow.
+///
+/// # Errors
+/// Likewise.
+pub async fn patiently_for<T, E: From<StoreError>>(
+    calls: u32,
+    store: &dyn Store,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let (Some(patience), Some(waited)) = (store.patience(), waited()) else { return work.await };
+    // A call's own limit ends it first, unless some of the time is used up.
+    let most = (patience * calls + patience / 8).saturating_sub(waited);
     let began = Instant::now();
-    let answer = timeout(most, call).await.unwrap_or_else(|_| Err(late("the store's answer")));
+    let answer = timeout(most, work).await.unwrap_or_else(|_| Err(late("the store's answer").into()));
     if answer.is_err() {
         count(began.elapsed());
     }

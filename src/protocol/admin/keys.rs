@@ -1,9 +1,11 @@
 //! Looking at the signing keys, rotating, condemning and importing them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Administrator, audited};
-use crate::audit::{Actor, AuditError, AuditLog, Event, EventKind};
+use crate::audit::{Actor, AuditError, AuditLog, Event, EventKind, Origin};
 use crate::keys::forecast::Forecast;
 use crate::keys::intervene::{Breakage, Refusal};
 use crate::keys::schedule::Step;
@@ -13,6 +15,7 @@ use crate::keys::{
 };
 use crate::oauth::{Algorithm, ErrorCode, KeyId, Secret};
 use crate::protocol::{ProtocolError, Services};
+use crate::store::{Patience, patiently_for};
 
 /// What is to be rotated.
 #[derive(Debug, Default, Deserialize)]
@@ -84,9 +87,9 @@ pub async fn rotate(
         }
         event = event.detail("algorithm", algorithm.as_str());
     }
-    let changed =
-        audited(services, event, async { Ok(services.keys.rotate(request.algorithm, request.force).await?) })
-            .await?;
+    let (keys, algorithm, force) = (Arc::clone(&services.keys), request.algorithm, request.force);
+    let rotation = async move { keys.rotate(algorithm, force).await };
+    let changed = audited(services, event, async { Ok(in_time(services, rotation).await?) }).await?;
     for Rotated { algorithm, kid, sign_from, .. } in &changed.rotations {
         let by = &administrator.actor;
         if request.force {
@@ -142,7 +145,9 @@ pub async fn compromise(
         record(&services.audit, services.keys.unrecorded()).await?;
         services.keys.preview_compromise(&kid)?;
     }
-    let changed = audited(services, event, async { Ok(services.keys.compromise(&kid).await?) }).await?;
+    let keys = Arc::clone(&services.keys);
+    let condemnation = async move { keys.compromise(&kid).await };
+    let changed = audited(services, event, async { Ok(in_time(services, condemnation).await?) }).await?;
     condemned(&changed);
     record(&services.audit, services.keys.unrecorded()).await?;
     Ok(changed)
@@ -191,14 +196,28 @@ pub async fn import(
     let kid = services.keys.preview_import(&request.key, request.algorithm)?.kid;
     let event = administrator.event(EventKind::KeyImported).key(&kid);
     let event = event.detail("algorithm", request.algorithm.as_str());
-    let changed =
-        audited(services, event, async { Ok(services.keys.import(&request.key, request.algorithm).await?) })
-            .await?;
+    let (keys, key, algorithm) = (Arc::clone(&services.keys), request.key.clone(), request.algorithm);
+    let import = async move { keys.import(&key, algorithm).await };
+    let changed = audited(services, event, async { Ok(in_time(services, import).await?) }).await?;
     let Imported { kid, algorithm, sign_from } = &changed;
     let by = &administrator.actor;
     tracing::info!(%by, %kid, %algorithm, sign_from, "a key from elsewhere was taken in");
     record(&services.audit, services.keys.unrecorded()).await?;
     Ok(changed)
+}
+
+/// So many commits, each as slow as a call may be, a request waits for.
+const SLOW_COMMITS: u32 = 4;
+
+/// What `change` gives, which is done to the end. It is several commits, the last of which takes turns with other nodes': where these are
+/// slow, whoever asked is told before it is done, and it is done all the same.
+async fn in_time<T: Send + 'static>(
+    services: &Services,
+    change: impl Future<Output = Result<T, KeyRingError>> + Send + 'static,
+) -> Result<T, KeyRingError> {
+    let change = tokio::spawn(Origin::carried(Patience::carried(change)));
+    let done = async { change.await.unwrap_or(Err(KeyRingError::Stopping)) };
+    patiently_for(SLOW_COMMITS, services.store.as_ref(), done).await
 }
 
 /// Records what happened to keys by itself, or as part of what was asked for.

@@ -184,7 +184,9 @@ async fn what_revokes_is_done_in_its_turn_although_nobody_waits_for_it_any_more_
     let (revoked, registered) = tokio::join!(ask(order), ask(one("registered")));
     assert!(revoked.is_err() && registered.is_err());
     held.rollback().await.unwrap();
-    while store.get(ORDERS, b"revoked").await.unwrap().is_none() {}
+    // Behind them all in the line.
+    assert_eq!(store.commit(one("last")).await.unwrap(), Committed::Applied);
+    assert!(store.get(ORDERS, b"revoked").await.unwrap().is_some());
     assert!(store.get(CLIENTS, b"first").await.unwrap().is_some());
     assert!(store.get(CLIENTS, b"registered").await.unwrap().is_none());
 }

@@ -170,11 +170,13 @@ impl KeyRing {
     }
 
     async fn do_what_is_due(&self) -> Result<(), KeyRingError> {
-        let store = self.parts.store.as_ref();
-        let _one_at_a_time = self.changing.turn(store).await?;
-        // Where it is not ended otherwise, requests wait for its end.
-        Patience::of_a_request(async { Patience::in_turn(store, self.change_in_turn(&Change::tick())).await })
-            .await
+        let Some(_one_at_a_time) = self.changing.free_turn() else {
+            // Whoever changes it here does what is due, too, and may have to wait for long: what is in use must not grow old meanwhile,
+            // nor may the rotator wait, who announces this node.
+            return self.read_anew().await;
+        };
+        // Requests wait for its end.
+        Patience::of_a_request(self.change_in_turn(&Change::tick())).await
     }
 
     /// Takes into use what another node has made of the ring, and does nothing that may be due: the rotator's next tick does.

@@ -122,8 +122,8 @@ impl Line {
     /// # Errors
     /// When the one before it takes too long.
     pub async fn turn(&self, store: &dyn Store) -> Result<Turn<'_>, StoreError> {
-        if let Ok(turn) = self.turn.try_lock() {
-            return Ok(self.begun(turn));
+        if let Some(turn) = self.free_turn() {
+            return Ok(turn);
         }
         let (Some(patience), Some(waited)) = (store.patience(), waited()) else {
             return Ok(self.turn_however_late().await);
@@ -145,6 +145,11 @@ impl Line {
                 }
             }
         }
+    }
+
+    /// The turn, if nobody has it.
+    pub fn free_turn(&self) -> Option<Turn<'_>> {
+        self.turn.try_lock().ok().map(|turn| self.begun(turn))
     }
 
     /// The turn, whoever takes how long before it.

@@ -139,6 +139,29 @@ async fn goes_during_a_rotation(read_anew: bool) {
 }
 
 /// Two read at the same time, and neither waits for the other.
+/// A rotation is as long as its commits, which may take longer than the keys may be read no more.
+#[actix_web::test]
+async fn a_node_signs_for_as_long_as_a_change_of_its_keys_takes() {
+    let (store, here, _) = nodes().await;
+    let propagation =
+        Duration::from_secs(here.app.state.services.keys.policy().propagation().try_into().unwrap());
+    let release = store.hold_next_commit();
+    let mut own = pin!(here.app.state.services.keys.rotate(None, true));
+    while store.holds_next_commit() {
+        assert!(own.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..16 {
+        here.clock.advance(propagation / 8);
+        assert!(own.as_mut().now_or_never().is_none());
+        at_once(here.app.rotate()).await.unwrap();
+        at_once(here.app.follow()).await.unwrap();
+        assert!(here.is_active(&here.demo_token().await).await);
+    }
+    release.send(()).unwrap();
+    assert_eq!(own.await.unwrap().rotations.len(), 1);
+}
+
 #[actix_web::test]
 async fn what_was_read_earlier_of_the_keys_does_not_replace_what_was_read_later() {
     let clock = Arc::new(ManualClock::at(START));

@@ -208,7 +208,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "passwords.hashing_permits",
         default: None,
-        meaning: "How many passwords are hashed at once, 19 MiB each; as many as there are cores unless set, and never more.",
+        meaning: "How many passwords are hashed at once, 19 MiB each, and 19 MiB once more where other programs use the cores up; as many as there are cores unless set, and never more.",
     },
     Setting {
         key: "sessions.idle",

@@ -11,7 +11,7 @@ use signet::store::postgres::{PostgresHost, PostgresOptions, PostgresTls, TimeSo
 use signet::store::{Cursor, PostgresStore, Store as _, Table};
 use tokio_postgres::{Client, NoTls};
 
-/// Which server, such as `postgres://signet@127.0.0.1:55410/signet`; `tests/support/postgres.sh` starts one.
+/// Which server, such as `postgres://signet@127.0.0.1:18905/signet`; `tests/support/postgres.sh` starts one.
 pub(crate) const VARIABLE: &str = "SIGNET_TEST_POSTGRES";
 
 /// How long a call may take that is to succeed: more than any machine needs, however busy.

@@ -188,7 +188,7 @@ pub struct Row {
 ///
 /// It is malformed if it names a row twice, if a key is empty or longer than [`LONGEST_KEY`], or if a
 /// value is longer than [`LONGEST_VALUE`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// In order; no two of the same row.
     pub writes: Vec<Write>,
@@ -197,7 +197,7 @@ pub struct Batch {
 }
 
 /// One conditional write.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// Where.
     pub table: Table,
@@ -352,7 +352,7 @@ pub enum Changes {
 }
 
 /// The store could not do it. Nothing is known of a commit that ended so, except that it was all or nothing.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The caller asked for something the contract rules out; nothing was done.
     #[error("the batch is malformed: {0}")]

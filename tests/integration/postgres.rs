@@ -106,7 +106,10 @@ async fn a_sweep_waits_for_its_turn_as_a_commit_does() {
     let store = database.store(TimeSource::Database).await;
     let now = store.now().await.unwrap().unwrap();
     let ended = Batch::new().put(CLIENTS, "ended", Condition::Always, Put::until(now, vec![]));
-    _ = store.commit(ended).await.unwrap();
+    let code = Batch::new().put(CODES, "ended code", Condition::Always, Put::until(now, vec![]));
+    for batch in [ended, code] {
+        assert_eq!(store.commit(batch).await.unwrap(), Committed::Applied);
+    }
     let mut late = database.client().await;
     let late_pid = pid(&late).await;
     let late = late.transaction().await.unwrap();
@@ -118,8 +121,12 @@ async fn a_sweep_waits_for_its_turn_as_a_commit_does() {
         async move { store.sweep(now, 100).await }
     });
     until_blocked(&database, late_pid, &sweep).await;
+    // It holds no row meanwhile, and what it needs no turn for it has done.
+    let rows = "SELECT k FROM signet_kv FOR UPDATE NOWAIT";
+    let left = database.client().await.query(rows, &[]).await.unwrap();
+    assert_eq!(left.iter().map(|row| row.get(0)).collect::<Vec<&[u8]>>(), [b"ended"]);
     late.commit().await.unwrap();
-    assert_eq!(sweep.await.unwrap().unwrap(), 1);
+    assert_eq!(sweep.await.unwrap().unwrap(), 2);
     assert_eq!(behind(&store, at(1)).await.0, ["late", "ended"]);
 }
 

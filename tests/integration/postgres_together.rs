@@ -34,8 +34,13 @@ struct Turn {
 
 impl Turn {
     async fn start() -> Option<Self> {
+        Self::with_timeout(None).await
+    }
+
+    async fn with_timeout(timeout: Option<Duration>) -> Option<Self> {
         let database = Database::fresh().await?;
         let mut options = database.options(TimeSource::Database);
+        options.timeout = timeout.unwrap_or(options.timeout);
         let PostgresHost { host, port } = options.hosts.remove(0);
         let proxy = Proxy::before(host.clone(), port).await;
         let hosts = vec![PostgresHost { host, port: proxy.port }];
@@ -164,6 +169,54 @@ async fn a_turn_that_breaks_before_it_commits_is_done_again_for_all() {
     }
     assert_eq!(turn.transactions(&keys).await, (1, 3));
     assert_eq!(turn.changes().await.len(), 4);
+}
+
+/// Somebody has locked its row, and nobody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_is_held_up_fails_alone() {
+    let Some(turn) = Turn::with_timeout(Some(Duration::from_secs(1))).await else { return };
+    _ = turn.store.commit(one("held")).await.unwrap();
+    let mut operator = turn.database.client().await;
+    let held = operator.transaction().await.unwrap();
+    held.batch_execute("SELECT k FROM signet_kv WHERE k = 'held' FOR UPDATE").await.unwrap();
+    let with_held = put(one("with it"), CLIENTS, "held", Condition::Always);
+    let conflicts = put(one("conflicts"), CODES, "none", Condition::VersionIs(7));
+    let answers = turn.share([one("a"), with_held, conflicts, one("z")], || {}).await;
+    assert!(matches!(&answers[1], Err(StoreError::Unavailable(_))), "{answers:?}");
+    let (applied, conflict) = (Ok(Committed::Applied), Ok(Committed::Conflict));
+    assert_eq!([&answers[0], &answers[2], &answers[3]], [&applied, &conflict, &applied]);
+    held.rollback().await.unwrap();
+    assert_eq!(turn.transactions(&["a", "z"]).await, (1, 2));
+    assert_eq!(turn.transactions(&["with it", "conflicts"]).await, (0, 0));
+    assert_eq!(turn.changes().await, ["held", "first", "a", "z"]);
+}
+
+/// Commits wait long for their turn, and what they only looked at is not theirs alone meanwhile. What they write is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_its_turn_keeps_nobody_from_asking_the_same() {
+    let Some(database) = Database::fresh().await else { return };
+    let stores = [database.store(TimeSource::Database).await, database.store(TimeSource::Database).await];
+    _ = stores[0].commit(one("asked")).await.unwrap();
+    let version = stores[0].get(CLIENTS, b"asked").await.unwrap().unwrap().version;
+    let ask = |batch: Batch| batch.check(CLIENTS, "asked", Condition::VersionIs(version));
+    let mut operator = database.client().await;
+    let held = operator.transaction().await.unwrap();
+    held.batch_execute("SELECT id FROM signet_turn WHERE id = 1 FOR UPDATE").await.unwrap();
+    let waiting = tokio::spawn({
+        let (store, batch) = (stores[0].clone(), ask(one("a")));
+        async move { store.commit(batch).await }
+    });
+    until_blocked(&database, pid(&held).await, &waiting).await;
+    let code = ask(put(Batch::new(), CODES, "code", Condition::Absent));
+    assert_eq!(stores[1].commit(code).await.unwrap(), Committed::Applied);
+    assert!(!waiting.is_finished());
+    let lock = "SELECT k FROM signet_kv WHERE k = 'asked' FOR UPDATE NOWAIT";
+    assert!(
+        database.client().await.batch_execute(lock).await.is_err(),
+        "it can be changed before the commit"
+    );
+    held.rollback().await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), Committed::Applied);
 }
 
 /// It was told that it could not be done in time, which is no reason not to revoke.

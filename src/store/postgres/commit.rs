@@ -10,8 +10,8 @@
 //! much is in it, and a single write of a table that nobody mirrors is one statement, which takes one. Nothing is sent
 //! before the transaction is known to have begun: outside of one, each lock would be a commit of its own.
 //!
-//! A transaction may hold several batches ([`group`]), no two of which name the same row: then each one's conditions hold
-//! or fail whatever becomes of the others, and one that fails is left out.
+//! A transaction may hold several batches ([`group`]), none of which writes what another one names: then each one's conditions hold
+//! or fail whatever becomes of the others, and one that fails, or whose rows others hold for too long, is left out.
 
 use std::task::Poll;
 
@@ -19,7 +19,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, MaybeDone, maybe_done};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
 
-use super::fault::Fault;
+use super::fault::{Fault, describe, is_held_up};
 use super::session::Session;
 use crate::store::batch::whole_millis;
 use crate::store::{Action, Batch, Committed, Condition, StoreError, Write};
@@ -40,21 +40,24 @@ pub(super) async fn commit(session: &Session, batch: &Batch, now: Option<i64>) -
             acknowledged(session)?;
             Ok(Committed::Applied)
         }
-        _ => Ok(group(session, std::slice::from_ref(batch), now).await?[0]),
+        _ => Ok(group(session, std::slice::from_ref(batch), now).await?.swap_remove(0)?),
     }
 }
 
-/// Commits several batches in one transaction; no two of them name the same row. Each applies or conflicts by itself,
-/// but a failure is one of all: then either all that did not conflict were applied, or none was.
+/// What became of a batch among others.
+pub(super) type Outcome = Result<Committed, StoreError>;
+
+/// Commits several batches in one transaction; what one of them writes no other one names. Each applies, conflicts or is held up by others'
+/// locks by itself, but any other failure is one of all: then either all that did neither were applied, or none was.
 pub(super) async fn group(
     session: &Session,
     batches: &[Batch],
     now: Option<i64>,
-) -> Result<Vec<Committed>, Fault> {
-    let (client, mut outcomes) = (session.client(), vec![Committed::Applied; batches.len()]);
+) -> Result<Vec<Outcome>, Fault> {
+    let (client, mut outcomes) = (session.client(), vec![Ok(Committed::Applied); batches.len()]);
     loop {
         let standing: Vec<usize> =
-            (0..batches.len()).filter(|at| outcomes[*at] == Committed::Applied).collect();
+            (0..batches.len()).filter(|at| outcomes[*at] == Ok(Committed::Applied)).collect();
         if standing.is_empty() {
             return Ok(outcomes);
         }
@@ -63,11 +66,17 @@ pub(super) async fn group(
         let writes = ordered(batches, &standing);
         let locks = writes.iter().map(|(_, write)| take(session, write, now, Reach::Within).boxed());
         let mut all_hold = true;
-        // The first failure is the reason of those after it.
         for (taken, (at, _)) in pipelined(locks).await.into_iter().zip(&writes) {
-            if !taken.map_err(|error| Fault::before_commit(&error))? {
-                outcomes[*at] = Committed::Conflict;
-                all_hold = false;
+            outcomes[*at] = match taken {
+                Ok(true) => continue,
+                Ok(false) => Ok(Committed::Conflict),
+                Err(error) if is_held_up(&error) => Err(describe(&error)),
+                Err(error) => return Err(Fault::before_commit(&error)),
+            };
+            all_hold = false;
+            if outcomes[*at].is_err() {
+                // It is the reason of all failures after it.
+                break;
             }
         }
         if all_hold {
@@ -75,7 +84,7 @@ pub(super) async fn group(
             finish(session, &writes, changes).await?;
             return Ok(outcomes);
         }
-        // What conflicted has done so for good; the others are begun anew without it.
+        // That is for good; the others are begun anew without it.
         client.batch_execute("ROLLBACK").await.map_err(|error| Fault::before_commit(&error))?;
     }
 }

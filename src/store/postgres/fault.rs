@@ -61,6 +61,11 @@ impl From<StoreError> for Fault {
     }
 }
 
+/// A lock that somebody else holds was waited for as long as a statement may take.
+pub(super) fn is_held_up(error: &Error) -> bool {
+    error.code().is_some_and(|code| [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(code))
+}
+
 /// The server says that it has undone everything: a serialization failure or a deadlock.
 fn is_contention(code: &SqlState) -> bool {
     [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code)

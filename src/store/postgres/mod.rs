@@ -47,7 +47,7 @@ use self::lane::Access;
 use self::pool::{Pool, Purpose, within};
 use self::session::{About, Link};
 use self::together::Waiting;
-use self::work::{ChangesBehind, Commit, Get, GetEach, Now, Prune, Scan, Sweep, Work};
+use self::work::{ChangesBehind, Commit, Get, GetEach, Now, Prune, Scan, Sweep, SweepMirrored, Work};
 use super::following::is_following;
 use super::patience::is_asked_for;
 use super::{Batch, Changes, Committed, Cursor, Row, SharedFrozen, Store, StoreError, StoreLoad, Table};
@@ -199,6 +199,23 @@ impl PostgresStore {
     }
 }
 
+/// Sweeps so many rows at most, a few at a time; says how many there were.
+async fn in_pieces<F>(limit: usize, sweep: impl Fn(i64) -> F) -> Result<usize, StoreError>
+where
+    F: Future<Output = Result<usize, StoreError>>,
+{
+    let mut swept = 0;
+    while swept < limit {
+        let most = (limit - swept).min(SWEPT_AT_ONCE);
+        let more = sweep(i64::try_from(most).unwrap_or(i64::MAX)).await?;
+        swept += more;
+        if more < most {
+            break;
+        }
+    }
+    Ok(swept)
+}
+
 fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".to_owned())
 }
@@ -297,16 +314,11 @@ impl Store for PostgresStore {
     }
 
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError> {
-        let mut swept = 0;
-        while swept < limit {
-            let most = (limit - swept).min(SWEPT_AT_ONCE);
-            let sweep = Sweep(now.timestamp_millis(), i64::try_from(most).unwrap_or(i64::MAX));
-            let more = self.call_within(self.pool.options.turn_limits(), sweep).await?;
-            swept += more;
-            if more < most {
-                break;
-            }
-        }
+        let by = now.timestamp_millis();
+        let plain = in_pieces(limit, |limit| self.call(Sweep { by, limit })).await?;
+        let limits = self.pool.options.turn_limits();
+        let mirrored = |limit| self.call_within(limits, SweepMirrored(Sweep { by, limit }));
+        let swept = plain + in_pieces(limit - plain, mirrored).await?;
         let kept = self.pool.options.changes_kept;
         while self.call(Prune(kept, PRUNED_AT_ONCE.into())).await? == u64::from(PRUNED_AT_ONCE) {}
         Ok(swept)

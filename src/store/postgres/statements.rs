@@ -32,10 +32,12 @@ macro_rules! live {
 /// The row that another statement is about, locked. An `UPDATE` that waits for a lock looks at the row again only where it
 /// was changed meanwhile; whether it has expired by now is to be asked of what this gives, in any case.
 macro_rules! held {
-    ($statement:expr) => {
+    ($lock:literal, $statement:expr) => {
         concat!(
             "WITH held AS MATERIALIZED (SELECT tbl, k, version, expires_at FROM signet_kv \
-             WHERE tbl = $1 AND k = $2 FOR UPDATE) ",
+             WHERE tbl = $1 AND k = $2 FOR ",
+            $lock,
+            ") ",
             $statement
         )
     };
@@ -85,17 +87,22 @@ const PUT: &str = put!("");
 
 const PUT_ABSENT: &str = put!(concat!(" WHERE signet_kv.expires_at <= ", now!("6")));
 
-const PUT_VERSION: &str = held!(concat!(
-    "UPDATE signet_kv SET version = nextval('signet_version'), expires_at = $3, mirrored = $4, v = $5 FROM held",
-    is_held!("6", now!("7"))
-));
+const PUT_VERSION: &str = held!(
+    "UPDATE",
+    concat!(
+        "UPDATE signet_kv SET version = nextval('signet_version'), expires_at = $3, mirrored = $4, v = $5 FROM held",
+        is_held!("6", now!("7"))
+    )
+);
 
 const DELETE: &str = "DELETE FROM signet_kv WHERE tbl = $1 AND k = $2";
 
-const DELETE_VERSION: &str = held!(concat!("DELETE FROM signet_kv USING held", is_held!("3", now!("4"))));
+const DELETE_VERSION: &str =
+    held!("UPDATE", concat!("DELETE FROM signet_kv USING held", is_held!("3", now!("4"))));
 
+/// Others that ask the same of the row need not wait, however long this transaction waits for its turn.
 const CHECK_VERSION: &str =
-    held!(concat!("SELECT version FROM held WHERE version = $3 AND ", live!(now!("4"))));
+    held!("SHARE", concat!("SELECT version FROM held WHERE version = $3 AND ", live!(now!("4"))));
 
 /// Locks a row whether it is there or not: one that is not is held by a placeholder, of version 0 and long expired.
 const LOCK: &str = "INSERT INTO signet_kv (tbl, k, version, expires_at, mirrored, v) \
@@ -155,14 +162,39 @@ const CHANGES: &str = changes!(
 /// The same of a database that only speaks like PostgreSQL. It is made of many servers, of which none takes over alone.
 const CHANGES_ELSEWHERE: &str = changes!("1::bigint");
 
-/// Never by a clock that is ahead of the one by which rows expire. Rows that others hold are left to the next sweep. Which rows is asked
-/// once: a join might ask for those to be removed again and again, and get more than the limit.
-const SWEEP: &str = concat!(
-    "WITH due AS MATERIALIZED (SELECT tbl, k FROM signet_kv WHERE expires_at <= LEAST($1::bigint, ",
-    began!("3"),
-    ") ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
-     DELETE FROM signet_kv WHERE (tbl, k) IN (SELECT tbl, k FROM due) RETURNING tbl, k, mirrored"
-);
+/// What has expired of what all nodes mirror, or of the rest. Never by a clock that is ahead of the one by which rows expire.
+macro_rules! due {
+    ($what:literal, $now:literal, $mirrored:literal) => {
+        concat!(
+            "SELECT ",
+            $what,
+            " FROM signet_kv WHERE expires_at <= LEAST($1::bigint, ",
+            began!($now),
+            ") AND mirrored = ",
+            $mirrored
+        )
+    };
+}
+
+/// Rows that others hold are left to the next sweep. Which rows is asked once: a join might ask for those to be removed again and again,
+/// and get more than the limit.
+macro_rules! sweep {
+    ($mirrored:literal) => {
+        concat!(
+            "WITH due AS MATERIALIZED (",
+            due!("tbl, k", "3", $mirrored),
+            " ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
+             DELETE FROM signet_kv WHERE (tbl, k) IN (SELECT tbl, k FROM due) RETURNING tbl, k"
+        )
+    };
+}
+
+const SWEEP: &str = sweep!("false");
+
+const SWEEP_MIRRORED: &str = sweep!("true");
+
+/// Whether there is anything for [`SWEEP_MIRRORED`], which is seldom.
+const IS_MIRRORED_DUE: &str = concat!(due!("k", "2", "true"), " LIMIT 1");
 
 /// The oldest first: what is left has no gap. Rows that another node prunes are left to it. An array, for a join might ask for
 /// those to be removed more than once, and get more than the limit.
@@ -203,6 +235,8 @@ pub(super) struct Statements {
     pub(super) log: Statement,
     pub(super) changes: Statement,
     pub(super) sweep: Statement,
+    pub(super) sweep_mirrored: Statement,
+    pub(super) is_mirrored_due: Statement,
     pub(super) prune: Statement,
     pub(super) prune_places: Statement,
     pub(super) now: Statement,
@@ -222,7 +256,9 @@ impl Statements {
             tokio::try_join!(prepare(DELETE), prepare(DELETE_VERSION), prepare(CHECK_VERSION))?;
         let (lock, lock_absent, unlock) =
             tokio::try_join!(prepare(LOCK), prepare(LOCK_ABSENT), prepare(UNLOCK))?;
-        let (turn, log, sweep) = tokio::try_join!(prepare(TURN), prepare(&log), prepare(SWEEP))?;
+        let (turn, log) = tokio::try_join!(prepare(TURN), prepare(&log))?;
+        let (sweep, sweep_mirrored, is_mirrored_due) =
+            tokio::try_join!(prepare(SWEEP), prepare(SWEEP_MIRRORED), prepare(IS_MIRRORED_DUE))?;
         let (prune, prune_places) = tokio::try_join!(prepare(PRUNE), prepare(PRUNE_PLACES))?;
         Ok(Self {
             get,
@@ -240,6 +276,8 @@ impl Statements {
             log,
             changes,
             sweep,
+            sweep_mirrored,
+            is_mirrored_due,
             prune,
             prune_places,
             now,

@@ -2,10 +2,11 @@
 //!
 //! They take turns, for each holds the lock under which changes are numbered until it is durable, at the synchronous standby
 //! too. So those of one node that wait are committed together, as many as there are: a turn costs the same for one as
-//! for all. Batches that name the same row are kept apart: the later one waits for the next turn. While commits are slow a line
-//! may be longer than anybody waits: what revokes or replaces a key is then done nevertheless, anything else is not begun.
+//! for all. Batches of which one writes what the other names are kept apart: the later one waits for the next turn. While
+//! commits are slow a line may be longer than anybody waits: what revokes or replaces a key is then done nevertheless, anything
+//! else is not begun.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -15,7 +16,7 @@ use super::attempts::attempts;
 use super::commit::is_heard_of;
 use super::pool::{Pool, Purpose};
 use super::work::CommitTogether;
-use crate::store::{Action, Batch, Committed, StoreError, Write};
+use crate::store::{Action, Batch, Committed, Condition, StoreError, Write};
 
 /// A turn takes no further batch once it has so many writes: it bounds how long the locks are held.
 const MOST_WRITES: usize = 500;
@@ -52,14 +53,24 @@ pub(super) async fn commit_together(pool: Arc<Pool>, mut incoming: UnboundedRece
         let outcomes = attempts(&pool, &CommitTogether(batches), (Purpose::Work, limits)).await;
         for (at, answer) in answers.into_iter().enumerate() {
             // Whoever no longer waits does not get to know.
-            _ = answer.send(outcomes.as_ref().map(|outcomes| outcomes[at]).map_err(Clone::clone));
+            _ = answer
+                .send(outcomes.as_ref().map_err(Clone::clone).and_then(|outcomes| outcomes[at].clone()));
         }
     }
 }
 
+/// Whether several batches of a turn may name a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// All of them only ask for its version, as every cut-off does of the row of the sealing keys.
+    Checked,
+    /// One of them does more.
+    Written,
+}
+
 /// Those of the next turn, in the order of the line; what can't be among them stays in it.
 fn next_turn(line: &mut VecDeque<Waiting>) -> Vec<Waiting> {
-    let (mut group, mut rows, mut bytes, mut left) = (Vec::new(), HashSet::new(), 0, 0);
+    let (mut group, mut rows, mut bytes, mut left) = (Vec::new(), HashMap::new(), 0, 0);
     for next in std::mem::take(line) {
         // Whose time is up has been told so: it may be done, or not.
         let is_left = next.answer.is_closed();
@@ -68,9 +79,9 @@ fn next_turn(line: &mut VecDeque<Waiting>) -> Vec<Waiting> {
         }
         let is_full = rows.len() >= MOST_WRITES || bytes >= MOST_BYTES;
         let writes = &next.batch.writes;
-        let is_apart = !is_full && writes.iter().any(|write| rows.contains(&row(write)));
-        if is_left && is_apart {
-            // Those of one row that nobody waits for would take one turn each, before whoever comes next.
+        let is_apart = !is_full && writes.iter().any(|write| is_taken(rows.get(&row(write)), write));
+        if is_left && is_apart && group.iter().chain(&*line).any(|ahead| ahead.batch == next.batch) {
+            // It was asked for again and again, and would take a turn each time.
             continue;
         }
         left += usize::from(is_left);
@@ -78,7 +89,7 @@ fn next_turn(line: &mut VecDeque<Waiting>) -> Vec<Waiting> {
             line.push_back(next);
             continue;
         }
-        rows.extend(writes.iter().map(row));
+        rows.extend(writes.iter().map(|write| (row(write), named(write))));
         bytes += size(&next.batch);
         group.push(next);
     }
@@ -87,6 +98,19 @@ fn next_turn(line: &mut VecDeque<Waiting>) -> Vec<Waiting> {
 
 fn row(write: &Write) -> (&'static str, Vec<u8>) {
     (write.table.name, write.key.clone())
+}
+
+fn named(write: &Write) -> Named {
+    match (&write.action, write.condition) {
+        (Action::Check, Condition::VersionIs(_) | Condition::Always) => Named::Checked,
+        // What is not there is held by a placeholder.
+        _ => Named::Written,
+    }
+}
+
+/// Whether its row is named so by one before it that it can't share it.
+fn is_taken(before: Option<&Named>, write: &Write) -> bool {
+    before.is_some_and(|before| *before == Named::Written || named(write) == Named::Written)
 }
 
 impl Waiting {
@@ -106,7 +130,7 @@ fn size(batch: &Batch) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Condition, Put, Table};
+    use crate::store::{Put, Table};
 
     const CLIENTS: Table = Table::mirrored("clients");
     const ORDERS: Table = Table::mirrored("orders").even_late();
@@ -157,6 +181,41 @@ mod tests {
         line.push_back(asked);
         assert_eq!((keys(&next_turn(&mut line)), line.len()), (vec!["a".to_owned()], 1));
         drop(answered);
+    }
+
+    /// As cut-offs are: each on condition that the row of the sealing keys has not changed, and its own row neither.
+    #[test]
+    fn orders_that_ask_the_same_of_a_row_share_a_turn_and_none_is_dropped_for_it() {
+        let order = |key: &str, value: &str, version| {
+            let put = Put::lasting(value.as_bytes().to_vec());
+            let batch = Batch::new().put(ORDERS, key, Condition::VersionIs(version), put);
+            let batch = batch.check(CLIENTS, "sealing", Condition::VersionIs(7));
+            Waiting { batch, answer: oneshot::channel().0 }
+        };
+        let (writes, _answered) = waiting(CLIENTS, &["sealing"], 1);
+        let mut line = VecDeque::from([order("a", "1", 1), order("b", "1", 1), order("a", "2", 2), writes]);
+        line.extend([order("c", "1", 1), order("a", "1", 1)]);
+        let mut turn = || {
+            let mut names = keys(&next_turn(&mut line));
+            names.dedup();
+            names.join(" ")
+        };
+        // What comes twice is done once; a later order of the same is another one, and what they ask of a row is written behind them.
+        assert_eq!(
+            [turn(), turn(), turn(), turn()],
+            ["a sealing b sealing c sealing", "a sealing", "sealing", ""]
+        );
+    }
+
+    #[test]
+    fn what_asks_that_there_is_no_row_shares_it_with_nobody() {
+        let turn = |condition| {
+            let check = || Batch::new().check(CLIENTS, "none", condition);
+            let (answers, _answered): (Vec<_>, Vec<Answer>) = (0..2).map(|_| oneshot::channel()).unzip();
+            let waiting = |answer| Waiting { batch: check(), answer };
+            next_turn(&mut answers.into_iter().map(waiting).collect()).len()
+        };
+        assert_eq!((turn(Condition::Absent), turn(Condition::VersionIs(1))), (1, 2));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use chrono::DateTime;
 use futures_util::future::try_join_all;
 use tokio_postgres::Row as SqlRow;
 
-use super::commit;
+use super::commit::{self, Outcome};
 use super::fault::Fault;
 use super::lane::Access;
 use super::pool::Purpose;
@@ -51,14 +51,23 @@ pub(super) struct Scan(pub(super) Table, pub(super) Vec<u8>, pub(super) usize);
 /// [`crate::store::Store::commit`].
 pub(super) struct Commit(pub(super) Batch);
 
-/// [`crate::store::Store::commit`], for several batches of which no two name the same row.
+/// [`crate::store::Store::commit`], for several batches that [`commit::group`] takes.
 pub(super) struct CommitTogether(pub(super) Vec<Batch>);
 
 /// [`crate::store::Store::changes`], and how many are kept.
 pub(super) struct ChangesBehind(pub(super) Cursor, pub(super) u64);
 
-/// One transaction of [`crate::store::Store::sweep`]: by when, and how many.
-pub(super) struct Sweep(pub(super) i64, pub(super) i64);
+/// One transaction of [`crate::store::Store::sweep`], of what is not mirrored.
+#[derive(Clone, Copy)]
+pub(super) struct Sweep {
+    /// What has expired by then, in milliseconds since the epoch.
+    pub(super) by: i64,
+    /// So many rows at most.
+    pub(super) limit: i64,
+}
+
+/// The same of what is mirrored: that takes a turn.
+pub(super) struct SweepMirrored(pub(super) Sweep);
 
 /// One statement that forgets changes older than so many: at most as many as the second number says. And one that forgets
 /// as many places at which turns ended.
@@ -119,12 +128,12 @@ impl Work for Commit {
 }
 
 impl Work for CommitTogether {
-    type Answer = Vec<Committed>;
+    type Answer = Vec<Outcome>;
 
     const ACCESS: Access = Access::Write;
 
     fn has_written(answer: &Self::Answer) -> bool {
-        answer.contains(&Committed::Applied)
+        answer.contains(&Ok(Committed::Applied))
     }
 
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
@@ -187,22 +196,35 @@ impl Work for Sweep {
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
-        let Self(by, limit) = self;
+        let Self { by, limit } = self;
+        let swept = session.client().query(&session.statements.sweep, &[by, limit, &now]).await;
+        // Asked for again it removes what it had not.
+        Ok(swept.map_err(|error| Fault::before_commit(&error))?.len())
+    }
+}
+
+impl Work for SweepMirrored {
+    type Answer = usize;
+
+    const ACCESS: Access = Access::Write;
+
+    async fn run(&self, session: &Session, now: Option<i64>) -> Result<Self::Answer, Fault> {
+        let Self(Sweep { by, limit }) = self;
         let (client, all) = (session.client(), &session.statements);
         let before = |error: tokio_postgres::Error| Fault::before_commit(&error);
-        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(before)?;
-        let swept = client.query(&all.sweep, &[by, limit, &now]).await.map_err(before)?;
-        let (mut tables, mut keys) = (Vec::new(), Vec::new());
-        for row in &swept {
-            if column::<bool>(LOG, row, 2)? {
-                tables.push(column::<Vec<u8>>(LOG, row, 0)?);
-                keys.push(column::<Vec<u8>>(LOG, row, 1)?);
-            }
+        if client.query_opt(&all.is_mirrored_due, &[by, &now]).await.map_err(before)?.is_none() {
+            return Ok(0);
         }
-        if !tables.is_empty() {
-            client.batch_execute(&session.waits_for_turn).await.map_err(before)?;
-            client.execute(&all.turn, &[]).await.map_err(before)?;
-            let count = i64::try_from(tables.len()).unwrap_or(i64::MAX);
+        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(before)?;
+        // Before any row is locked: others would wait for those as long.
+        client.batch_execute(&session.waits_for_turn).await.map_err(before)?;
+        client.execute(&all.turn, &[]).await.map_err(before)?;
+        let swept = client.query(&all.sweep_mirrored, &[by, limit, &now]).await.map_err(before)?;
+        if !swept.is_empty() {
+            let names = |at| swept.iter().map(move |row| column::<Vec<u8>>(LOG, row, at));
+            let (tables, keys) =
+                (names(0).collect::<Result<Vec<_>, _>>()?, names(1).collect::<Result<_, _>>()?);
+            let (keys, count): (Vec<_>, _) = (keys, i64::try_from(tables.len()).unwrap_or(i64::MAX));
             client.execute(&all.log, &[&tables, &keys, &count]).await.map_err(before)?;
         }
         client.batch_execute("COMMIT").await.map_err(|error| Fault::at_commit(&error))?;

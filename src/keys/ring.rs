@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::change::{Change, KeyEvent};
 use super::error::KeyRingError;
@@ -153,7 +154,7 @@ impl KeyRing {
     /// # Errors
     /// As [`KeyRing::open`]; the keys in use stay in use. While this node's clock is off, what the other nodes have made of
     /// the ring is taken into use all the same, for verifying.
-    pub async fn tick(&self) -> Result<(), KeyRingError> {
+    pub async fn tick(self: &Arc<Self>) -> Result<(), KeyRingError> {
         let outcome = self.do_what_is_due().await;
         if outcome.is_ok() {
             self.failures.store(0, Ordering::Relaxed);
@@ -169,14 +170,37 @@ impl KeyRing {
         outcome
     }
 
-    async fn do_what_is_due(&self) -> Result<(), KeyRingError> {
-        let Some(_one_at_a_time) = self.changing.free_turn() else {
-            // Whoever changes it here does what is due, too, and may have to wait for long: what is in use must not grow old meanwhile,
-            // nor may the rotator wait, who announces this node.
-            return self.read_anew().await;
+    /// Whoever changes the ring does what is due, too, and may have to wait for long, for its store. What is in use must not grow old
+    /// meanwhile, nor may the rotator wait, who announces this node.
+    async fn do_what_is_due(self: &Arc<Self>) -> Result<(), KeyRingError> {
+        let Some(patience) = self.parts.store.patience() else {
+            return match self.changing.free_turn() {
+                // Requests wait for its end.
+                Some(_one_at_a_time) => Patience::of_a_request(self.change_in_turn(&Change::tick())).await,
+                None => self.read_anew().await,
+            };
         };
-        // Requests wait for its end.
-        Patience::of_a_request(self.change_in_turn(&Change::tick())).await
+        if self.changing.free_turn().is_none() {
+            return self.read_anew().await;
+        }
+        // Given up between its commits and begun anew it would never be done, and each time a key would be made that is not used.
+        let (tell, told) = oneshot::channel();
+        let ring = self.clone();
+        tokio::spawn(async move {
+            let store = ring.parts.store.as_ref();
+            let outcome = match ring.changing.free_turn() {
+                Some(_one_at_a_time) => Patience::in_turn(store, ring.change_in_turn(&Change::tick())).await,
+                None => ring.read_anew().await,
+            };
+            if let Err(Err(error)) = tell.send(outcome) {
+                ring.count_failure();
+                tracing::warn!(%error, "what was due of the keys could not be done");
+            }
+        });
+        tokio::select! {
+            Ok(outcome) = told => outcome,
+            () = tokio::time::sleep(patience) => self.read_anew().await,
+        }
     }
 
     /// Takes into use what another node has made of the ring, and does nothing that may be due: the rotator's next tick does.

@@ -98,7 +98,7 @@ impl World {
     }
 
     /// Lets `seconds` pass with a tick each.
-    pub(crate) async fn run(&self, ring: &KeyRing, seconds: u64) {
+    pub(crate) async fn run(&self, ring: &Arc<KeyRing>, seconds: u64) {
         for _ in 0..seconds {
             self.clock.advance(Duration::from_secs(1));
             ring.tick().await.unwrap();

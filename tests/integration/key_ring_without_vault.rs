@@ -23,7 +23,7 @@ fn leave(vault: &DyingVault, calls: i64) {
     vault.calls_left.store(calls, SeqCst);
 }
 
-async fn fail(world: &World, ring: &KeyRing, seconds: u64) {
+async fn fail(world: &World, ring: &Arc<KeyRing>, seconds: u64) {
     for _ in 0..seconds {
         world.clock.advance(std::time::Duration::from_secs(1));
         assert!(matches!(ring.tick().await, Err(KeyRingError::Vault(_))));

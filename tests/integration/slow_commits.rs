@@ -138,7 +138,6 @@ async fn goes_during_a_rotation(read_anew: bool) {
     assert_ne!(part(&here.demo_token().await, 0)["kid"], kid.as_str());
 }
 
-/// Two read at the same time, and neither waits for the other.
 /// A rotation is as long as its commits, which may take longer than the keys may be read no more.
 #[actix_web::test]
 async fn a_node_signs_for_as_long_as_a_change_of_its_keys_takes() {
@@ -162,6 +161,39 @@ async fn a_node_signs_for_as_long_as_a_change_of_its_keys_takes() {
     assert_eq!(own.await.unwrap().rotations.len(), 1);
 }
 
+/// One at a time: given up and begun anew, each try would leave a key that no ring names.
+#[actix_web::test]
+async fn a_key_that_is_due_is_made_once_however_long_that_takes() {
+    let (store, here, _) = nodes().await;
+    let keys = &here.app.state.services.keys;
+    let policy = keys.policy();
+    let period = Duration::from_secs(policy.period().try_into().unwrap());
+    let before = keys.list().keys.len();
+    store.patience.store(20, SeqCst);
+    let release = store.hold_next_commit();
+    for _ in 0..20 {
+        if store.holds_next_commit() {
+            here.clock.advance(period / 8);
+            at_once(keys.tick()).await.unwrap();
+        }
+    }
+    assert!(!store.holds_next_commit(), "nothing is due");
+    let commits = store.commits.load(SeqCst);
+    for _ in 0..3 {
+        at_once(keys.tick()).await.unwrap();
+    }
+    assert_eq!((store.commits.load(SeqCst), keys.list().keys.len()), (commits, before));
+    release.send(()).unwrap();
+    at_once(async {
+        while keys.list().keys.len() == before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(keys.list().keys.len(), before + 1);
+}
+
+/// Two read at the same time, and neither waits for the other.
 #[actix_web::test]
 async fn what_was_read_earlier_of_the_keys_does_not_replace_what_was_read_later() {
     let clock = Arc::new(ManualClock::at(START));

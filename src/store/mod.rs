@@ -92,8 +92,8 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Removes up to `limit` rows that have expired by `now`, those first that expired first; says how many. On that order it rests that a
-    /// status list goes before what was revoked in it (docs/decisions/0018). A row that somebody else is just writing may be left to
+    /// Removes up to `limit` rows that have expired by `now`, of the mirrored tables, and of the others, those first that expired first; says how
+    /// many. On that order it rests that a status list goes before what was revoked in it (docs/decisions/0018). A row that somebody else is just writing may be left to
     /// the next call.
     async fn sweep(&self, now: DateTime<Utc>, limit: usize) -> Result<usize, StoreError>;
 

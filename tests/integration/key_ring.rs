@@ -88,6 +88,20 @@ async fn who_asks_for_the_first_keys_before_they_are_published_waits_for_the_tic
 }
 
 #[tokio::test]
+async fn who_rotates_before_the_first_tick_is_not_told_that_no_key_waits() {
+    let mut world = World::new();
+    world.settings.algorithms = vec![Algorithm::ES256, Algorithm::EdDSA];
+    let ring = world.try_open().await.unwrap();
+    let before = signing(&ring);
+    let rotations = ring.rotate(None, false).await.unwrap().rotations;
+    assert_eq!(rotations.iter().map(|rotation| rotation.wait).collect::<Vec<_>>(), [0, 0]);
+    assert_ne!(signing(&ring), before);
+    // Of each algorithm the key that signed, the one that signs, and the one that waits.
+    assert_eq!((published(&ring).len(), world.files().len()), (6, 6));
+    assert!(world.has_only_kept_keys());
+}
+
+#[tokio::test]
 async fn a_node_that_joins_before_the_first_tick_publishes_the_first_keys() {
     let world = World::new();
     let first = world.try_open().await.unwrap();

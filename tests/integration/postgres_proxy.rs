@@ -110,6 +110,8 @@ async fn answers(
         }
     }
     client.lock().await.shutdown().await.ok();
+    // To the end: a connection that is closed with answers unread is reset, and the server may lose what it was sent before.
+    while let Ok(1..) = server.read(&mut buffer).await {}
 }
 
 /// From the client to the server, message by message.
